@@ -1,0 +1,11 @@
+//! What is kept alive: its token set, its state, when it is due, and when a
+//! refresh token may be presented again.
+
+pub mod replay;
+pub mod schedule;
+pub mod settle;
+pub mod state;
+pub mod token_set;
+
+pub use state::{Grant, GrantId, GrantState};
+pub use token_set::TokenSet;

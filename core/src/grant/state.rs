@@ -1,0 +1,214 @@
+//! A grant and the part of it that is no secret: what the schedule, the queue
+//! and `status` go by. It survives restarts; every flight ends by committing one.
+
+use crate::secret::Fingerprint;
+use crate::time::WallTime;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A grant's identity in the store, never used twice.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct GrantId(pub String);
+
+/// A grant as the store knows it, without its secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// Identity; a grant removed and made again gets another.
+    pub id: GrantId,
+    /// Name, unique.
+    pub name: String,
+    /// The client it belongs to.
+    pub client: String,
+    /// Values of the provider's variables.
+    pub vars: BTreeMap<String, String>,
+    /// The redirect URI the grant was begun with, where it differs from the client's.
+    pub redirect_uri: Option<String>,
+    /// Rises with every commit; a flight that started from an older one is stale.
+    pub revision: u64,
+    /// The rest.
+    pub state: GrantState,
+}
+
+/// What is known of a grant's current token set and of its renewal.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GrantState {
+    /// Number of the current token set; 0 while there is none.
+    pub generation: u64,
+    /// When its request was sent: from here expiry counts.
+    pub issued_at: WallTime,
+    /// When the access token ends.
+    pub expires_at: WallTime,
+    /// The expiry is a guess (an import that did not say): due now, but delivered.
+    pub expiry_unknown: bool,
+    /// When the refresh token ends, where that is known.
+    pub refresh_expires_at: Option<WallTime>,
+    /// When a person last authorized.
+    pub login_at: WallTime,
+    /// Fingerprint of what will be presented next; `None`: nothing to refresh.
+    pub presents: Option<Fingerprint>,
+    /// Fingerprint of the access token, to notice that the same one came again.
+    pub access: Option<Fingerprint>,
+    /// A random number drawn once a generation; the jitter comes from it.
+    pub roll: u64,
+    /// A shorter lead than the rule's, learned from the provider.
+    pub learned_lead: Option<Duration>,
+    /// When a request was last sent.
+    pub last_send: Option<WallTime>,
+    /// Sends since the provider's window began, where one is configured.
+    pub sends_in_window: u32,
+    /// When that window began.
+    pub window_from: Option<WallTime>,
+    /// Not to be sent before: back-off or `Retry-After`.
+    pub not_before: Option<WallTime>,
+    /// Automatic tries in a row that brought no new token set.
+    pub failures: u32,
+    /// A flight's answer never came: the refresh token may have been rotated.
+    pub doubt: Option<Doubt>,
+    /// The provider refused the refresh token for good.
+    pub refusal: Option<Refusal>,
+    /// Not refreshed until an operator says so.
+    pub pause: Option<Pause>,
+    /// A consumer or the verify URL found the access token dead before its expiry.
+    pub access_dead: bool,
+    /// What the last flight came to.
+    pub last_outcome: Option<LastOutcome>,
+    /// To whom the refresh token is bound.
+    pub binding: Option<Binding>,
+}
+
+/// An exchange whose answer is not known. It lasts until a success, a definite
+/// refusal of that very token, or another authorization.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Doubt {
+    /// When this refresh token was first presented; its windows count from here.
+    pub first_sent: WallTime,
+    /// When it was last presented.
+    pub last_sent: WallTime,
+    /// What was presented.
+    pub presents: Fingerprint,
+    /// How many times.
+    pub presentations: u32,
+    /// An answer came that could not be read; its bytes are kept.
+    #[serde(default)]
+    pub unread: bool,
+}
+
+/// A definite refusal: the refresh token is kept, sealed, and not presented by accident.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// When it was first refused.
+    pub at: WallTime,
+    /// How many times it has been refused.
+    pub times: u32,
+    /// The provider's code and words, printable.
+    pub text: String,
+}
+
+/// Why a grant waits for its operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Pause {
+    /// The configuration now sends the refresh token to another client or origin.
+    BindingChanged {
+        /// Where it is bound to.
+        from: Binding,
+        /// Where the configuration would send it.
+        to: Binding,
+    },
+}
+
+/// A refresh token is bound to the client and the token endpoint's origin that issued it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    /// `client_id`.
+    pub client_id: String,
+    /// Scheme, host and port of the token URL.
+    pub origin: String,
+}
+
+/// What the last flight came to, for `status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastOutcome {
+    /// When.
+    pub at: WallTime,
+    /// One word, as in metrics: `success`, `in-doubt`, `refused`, …
+    pub kind: String,
+    /// A sentence for a person, printable; empty for a success.
+    pub text: String,
+}
+
+/// In one word, how a grant is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// No token set has come yet.
+    Pending,
+    /// A living access token, and nothing is wrong.
+    Fresh,
+    /// A living access token; the last tries to replace it failed.
+    Retrying,
+    /// The outcome of an exchange is not known.
+    InDoubt,
+    /// The access token may be dead before its expiry.
+    Suspect,
+    /// The access token is over; trying to replace it.
+    Expired,
+    /// The refresh token was refused or is over: a person must authorize again.
+    Refused,
+    /// Waits for its operator.
+    Paused,
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Status::Pending => "pending",
+            Status::Fresh => "fresh",
+            Status::Retrying => "retrying",
+            Status::InDoubt => "in-doubt",
+            Status::Suspect => "suspect",
+            Status::Expired => "expired",
+            Status::Refused => "refused",
+            Status::Paused => "paused",
+        })
+    }
+}
+
+impl GrantState {
+    /// How long the current access token lives in all.
+    #[must_use]
+    pub fn lifetime(&self) -> Duration {
+        self.expires_at.since(self.issued_at)
+    }
+
+    /// Whether the access token has not ended, as far as is known.
+    #[must_use]
+    pub fn is_alive(&self, now: WallTime) -> bool {
+        self.generation > 0 && now < self.expires_at && !self.access_dead
+    }
+
+    /// In one word, how the grant is.
+    #[must_use]
+    pub fn status(&self, now: WallTime) -> Status {
+        if self.generation == 0 {
+            Status::Pending
+        } else if self.pause.is_some() {
+            Status::Paused
+        } else if self.refusal.is_some() || (self.presents.is_none() && !self.is_alive(now)) {
+            Status::Refused
+        } else if self.access_dead {
+            Status::Suspect
+        } else if self.doubt.is_some() {
+            Status::InDoubt
+        } else if !self.is_alive(now) {
+            Status::Expired
+        } else if self.failures > 0 {
+            Status::Retrying
+        } else {
+            Status::Fresh
+        }
+    }
+}

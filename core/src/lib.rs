@@ -1,0 +1,20 @@
+//! What `refreshd` decides. This crate is pure: it takes the time, random
+//! numbers and bytes as arguments and returns values, so a simulation can run
+//! years of refreshing, with a fault at any step, in seconds.
+//!
+//! - [`provider`]: how one kind of authorization server talks, as data
+//! - [`grant`]: what is kept alive, when it is due, when it may be presented again
+//! - [`flight`]: one exchange as a machine, event in, action out
+//! - [`queue`] and [`limits`]: what is due next, and what may start now
+//! - [`time`] and [`secret`]: the vocabulary of the rest
+
+pub mod duration;
+pub mod flight;
+pub mod grant;
+pub mod limits;
+pub mod name;
+pub mod provider;
+pub mod queue;
+pub mod secret;
+pub mod text;
+pub mod time;

@@ -1,0 +1,12 @@
+//! How one kind of authorization server talks, as data.
+//!
+//! A [`Description`] is read from a TOML file; [`request`] builds a token
+//! request from it, [`answer`] reads what came back by it. No provider's name
+//! appears in code.
+
+pub mod answer;
+pub mod description;
+pub mod request;
+pub mod template;
+
+pub use description::Description;

@@ -1,0 +1,37 @@
+//! Text from outside, made fit to be shown: control characters escaped, length
+//! bounded. Everything a provider sends passes through here before it reaches a
+//! log, a terminal, a database column or a JSON answer.
+
+/// The most characters of a provider's text that are shown.
+pub const SHOWN: usize = 200;
+
+/// Escapes control characters (terminal escapes, line breaks, bidirectional
+/// overrides) and cuts after [`SHOWN`] characters.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let mut shown: String = text.chars().take(SHOWN).flat_map(escape).collect();
+    if text.chars().nth(SHOWN).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+fn escape(c: char) -> impl Iterator<Item = char> {
+    let hidden = c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    let escaped = hidden.then(|| c.escape_default());
+    let plain = (!hidden).then_some(c);
+    escaped.into_iter().flatten().chain(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_and_cuts() {
+        assert_eq!(printable("a\u{1b}[31m\n"), "a\\u{1b}[31m\\n");
+        assert_eq!(printable("naïve"), "naïve");
+        assert_eq!(printable(&"x".repeat(300)).chars().count(), SHOWN + 1);
+    }
+}

@@ -1,0 +1,128 @@
+//! The configuration: raw layers become a validated [`Config`], and nothing
+//! after that checks again.
+
+use refreshd_core::provider::description::{Description, DescriptionHash, Schedule};
+use refreshd_core::secret::Secret;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use url::Url;
+
+/// A configuration that has passed every check.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The files it was read from, in the order of their layers.
+    pub files: Vec<PathBuf>,
+    /// `[daemon]`.
+    pub daemon: Daemon,
+    /// `[clients.NAME]`.
+    pub clients: BTreeMap<String, Arc<Client>>,
+    /// `[grants.NAME]`.
+    pub grants: BTreeMap<String, GrantConfig>,
+}
+
+/// `[daemon]`.
+#[derive(Clone, Debug)]
+pub struct Daemon {
+    /// Where the private state lives.
+    pub state_dir: PathBuf,
+    /// Where the control socket lives.
+    pub runtime_dir: PathBuf,
+    /// The sealing key.
+    pub key: KeySource,
+    /// The most exchanges at once, and the number of journal slots.
+    pub max_flights: u16,
+    /// How long history rows are kept.
+    pub history: Duration,
+    /// How long a stop waits for flights that are under way.
+    pub drain: Duration,
+}
+
+/// Where the sealing key comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// A file of ours, outside the state directory; made when no database exists yet.
+    File(PathBuf),
+    /// A systemd credential, by the path where systemd put it; never made.
+    Credential(PathBuf),
+}
+
+/// `[clients.NAME]`: our registration at a provider.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// NAME.
+    pub name: String,
+    /// The provider's description, with the client's overrides laid over it.
+    pub description: Arc<Description>,
+    /// Its hash.
+    pub hash: DescriptionHash,
+    /// `client_id`.
+    pub client_id: String,
+    /// `client_secret`, read from where it lives; `None` for a public client.
+    pub client_secret: Option<Secret>,
+    /// `redirect_uri`.
+    pub redirect_uri: Option<String>,
+    /// `scopes`.
+    pub scopes: Vec<String>,
+    /// Outputs of every grant of this client; `{grant}` stands in the path.
+    pub outputs: Vec<Output>,
+    /// Schedule keys, over the provider's.
+    pub schedule: Schedule,
+    /// `proxy`, for this client's exchanges alone.
+    pub proxy: Option<Url>,
+    /// `ca_file`: certificate authorities trusted besides the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// `[grants.NAME]`.
+#[derive(Clone, Debug)]
+pub struct GrantConfig {
+    /// NAME.
+    pub name: String,
+    /// The client it belongs to.
+    pub client: String,
+    /// `vars`.
+    pub vars: BTreeMap<String, String>,
+    /// `redirect_uri`, where it differs from the client's.
+    pub redirect_uri: Option<String>,
+    /// Outputs besides the client's.
+    pub outputs: Vec<Output>,
+    /// Schedule keys, over the client's.
+    pub schedule: Schedule,
+}
+
+/// `[[grants.NAME.outputs]]` or `[[clients.NAME.outputs]]`: where a token set is published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// The file; on a client, with `{grant}` in it.
+    pub path: PathBuf,
+    /// What is written.
+    pub format: Format,
+    /// Its mode; `None`: 0640 in a setgid directory, else 0600.
+    pub mode: Option<u32>,
+    /// What becomes of the file when the token is dead.
+    pub when_dead: WhenDead,
+}
+
+/// What an output writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The access token's bytes.
+    Raw {
+        /// With a line feed at the end.
+        newline: bool,
+    },
+    /// A JSON object that begins as RFC 6749 §5.1 has it.
+    Json,
+}
+
+/// What becomes of a file whose token is dead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenDead {
+    /// It stays; `FILE.meta.json` says so.
+    #[default]
+    Leave,
+    /// It is removed.
+    Withdraw,
+}

@@ -1,0 +1,3 @@
+//! The `refreshd` command.
+
+fn main() {}
