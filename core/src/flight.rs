@@ -1,6 +1,8 @@
 //! One exchange, from the recorded intent to the commit.
 
-use crate::grant::{GrantId, GrantState, TokenSet};
+use crate::grant::replay::EXCHANGE_LIMIT;
+use crate::grant::settle::{Ending, OutcomeKind, Rules, Settled, settle};
+use crate::grant::{Grant, GrantId, GrantState, TokenSet};
 use crate::provider::description::DescriptionHash;
 use crate::secret::Fingerprint;
 use crate::time::{BootTime, WallTime};
@@ -92,4 +94,303 @@ pub struct Settlement {
     pub tokens: Option<TokenSet>,
     /// The answer to keep because it could not be read yet.
     pub unread: Option<Answer>,
+}
+
+/// What happens to a flight, told to it by the shell.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// It takes off.
+    Begin,
+    /// The intent is durable.
+    IntentRecorded,
+    /// The intent could not be made durable; nothing was sent.
+    IntentFailed {
+        /// Why, for people.
+        text: String,
+    },
+    /// How the exchange ended.
+    Ended(Ending),
+    /// No answer within [`crate::grant::replay::EXCHANGE_LIMIT`]; it goes on being read.
+    Overdue,
+    /// The answer is durable in the journal; or it could not be written there,
+    /// which leaves the commit as its next chance.
+    AnswerRecorded,
+    /// The commit is durable and was applied to the grant.
+    Committed(Box<Grant>),
+    /// The grant had moved on; what the flight brought is kept as a candidate.
+    Superseded(Box<Grant>),
+    /// The grant and its token set as they are now, asked for by [`Action::Reload`].
+    Reloaded(Box<Grant>, Box<TokenSet>),
+}
+
+/// What the shell is to do next. It reports back with the event named there.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Make the intent durable: [`Event::IntentRecorded`] or [`Event::IntentFailed`].
+    RecordIntent(Intent),
+    /// Send the request and wait: [`Event::Ended`] or [`Event::Overdue`].
+    Send,
+    /// Make the answer durable: [`Event::AnswerRecorded`].
+    RecordAnswer(Answer),
+    /// Read the grant anew: [`Event::Reloaded`].
+    Reload,
+    /// Commit, and try again until it is durable where an answer is at stake:
+    /// [`Event::Committed`] or [`Event::Superseded`].
+    Commit(Box<Commit>),
+}
+
+/// What to commit, and against which revision.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// The revision on which the settlement rests.
+    pub base_revision: u64,
+    /// The rest.
+    pub settled: Settled,
+}
+
+/// What a flight wants.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Do this and report.
+    Do(Box<Action>),
+    /// Go on reading: only [`Event::Ended`] can follow.
+    GoOnReading,
+    /// The flight is over.
+    Done(Verdict),
+}
+
+/// What a flight came to.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// Nothing was sent and nothing changed: the intent could not be saved.
+    NotStarted {
+        /// Why, for people.
+        text: String,
+    },
+    /// It was committed.
+    Landed {
+        /// What it came to.
+        kind: OutcomeKind,
+        /// A sentence for people.
+        text: String,
+        /// The grant after the commit.
+        grant: Box<Grant>,
+    },
+    /// The grant had moved on; a token set that came is kept as a candidate.
+    Superseded {
+        /// The grant as it is.
+        grant: Box<Grant>,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Stage {
+    Preflight,
+    Recording,
+    Sending,
+    /// The doubt is committed (or being committed); the answer may still come.
+    Overdue,
+    RecordingAnswer {
+        late: bool,
+    },
+    Reloading,
+    Committing {
+        then_read: bool,
+    },
+    Over,
+}
+
+/// One exchange as a machine. It decides what happens in which order: intent
+/// durable before a byte, answer durable before it is read, one commit at the end.
+#[derive(Debug)]
+pub struct Flight {
+    intent: Intent,
+    grant: Grant,
+    tokens: TokenSet,
+    rules: Rules,
+    stage: Stage,
+    ending: Option<Ending>,
+    outcome: Option<(OutcomeKind, String)>,
+}
+
+impl Flight {
+    /// A flight that has not begun. `intent` must have been made from `grant`.
+    #[must_use]
+    pub fn new(intent: Intent, grant: Grant, tokens: TokenSet, rules: Rules) -> Self {
+        debug_assert_eq!(
+            intent.revision, grant.revision,
+            "one-flight-a-grant: an intent starts from the current revision"
+        );
+        Flight {
+            intent,
+            grant,
+            tokens,
+            rules,
+            stage: Stage::Preflight,
+            ending: None,
+            outcome: None,
+        }
+    }
+
+    /// A flight found in the journal after a crash: its answer is adopted;
+    /// without one it is in doubt. Returns the first step.
+    #[must_use]
+    pub fn recovered(
+        intent: Intent,
+        answer: Option<Answer>,
+        grant: Grant,
+        tokens: TokenSet,
+        rules: Rules,
+        now: WallTime,
+    ) -> (Self, Step) {
+        let ending = answer.map_or_else(
+            || Ending::Lost {
+                text: "refreshd stopped before the answer was written down".to_owned(),
+            },
+            Ending::Answered,
+        );
+        let mut flight = Flight {
+            intent,
+            grant,
+            tokens,
+            rules,
+            stage: Stage::Sending,
+            ending: Some(ending),
+            outcome: None,
+        };
+        let step = flight.commit(now, false);
+        (flight, step)
+    }
+
+    /// The intent, for messages and for the journal.
+    #[must_use]
+    pub fn intent(&self) -> &Intent {
+        &self.intent
+    }
+
+    /// Takes what happened and says what to do next.
+    ///
+    /// # Panics
+    /// When an event comes that the last step did not ask for: a bug in the shell.
+    pub fn handle(&mut self, event: Event, now: WallTime) -> Step {
+        match (self.stage.clone(), event) {
+            (Stage::Preflight, Event::Begin) => {
+                self.stage = Stage::Recording;
+                Step::Do(Box::new(Action::RecordIntent(self.intent.clone())))
+            }
+            (Stage::Recording, Event::IntentRecorded) => {
+                self.stage = Stage::Sending;
+                Step::Do(Box::new(Action::Send))
+            }
+            (Stage::Recording, Event::IntentFailed { text }) => {
+                self.stage = Stage::Over;
+                Step::Done(Verdict::NotStarted { text })
+            }
+            (Stage::Sending, Event::Overdue) => {
+                let text = format!(
+                    "no answer within {} s; still listening",
+                    EXCHANGE_LIMIT.as_secs()
+                );
+                self.ending = Some(Ending::Lost { text });
+                self.commit(now, true)
+            }
+            (stage @ (Stage::Sending | Stage::Overdue), Event::Ended(ending)) => {
+                self.landed(stage == Stage::Overdue, ending, now)
+            }
+            (Stage::RecordingAnswer { late: false }, Event::AnswerRecorded) => {
+                self.commit(now, false)
+            }
+            (Stage::RecordingAnswer { late: true }, Event::AnswerRecorded) => {
+                self.stage = Stage::Reloading;
+                Step::Do(Box::new(Action::Reload))
+            }
+            (Stage::Reloading, Event::Reloaded(grant, tokens)) => {
+                // A grant that has moved on gets the answer as a candidate: the old base revision says so.
+                if grant.state.generation == self.intent.generation {
+                    self.grant = *grant;
+                    self.tokens = *tokens;
+                }
+                self.commit(now, false)
+            }
+            (Stage::Committing { then_read }, Event::Committed(grant)) => {
+                self.committed(*grant, then_read)
+            }
+            (Stage::Committing { then_read: true }, Event::Superseded(_)) => {
+                self.stage = Stage::Overdue;
+                Step::GoOnReading
+            }
+            (Stage::Committing { then_read: false }, Event::Superseded(grant)) => {
+                self.stage = Stage::Over;
+                Step::Done(Verdict::Superseded { grant })
+            }
+            (stage, event) => unreachable!("event {event:?} in stage {stage:?}"),
+        }
+    }
+
+    fn landed(&mut self, late: bool, ending: Ending, now: WallTime) -> Step {
+        match ending {
+            Ending::Answered(answer) => {
+                self.ending = Some(Ending::Answered(answer.clone()));
+                self.stage = Stage::RecordingAnswer { late };
+                Step::Do(Box::new(Action::RecordAnswer(answer)))
+            }
+            // The doubt is committed already; nothing came to change it.
+            _ if late => {
+                self.stage = Stage::Over;
+                let (kind, text) = self
+                    .outcome
+                    .clone()
+                    .expect("an overdue flight has settled once");
+                Step::Done(Verdict::Landed {
+                    kind,
+                    text,
+                    grant: Box::new(self.grant.clone()),
+                })
+            }
+            other => {
+                self.ending = Some(other);
+                self.commit(now, false)
+            }
+        }
+    }
+
+    fn commit(&mut self, now: WallTime, then_read: bool) -> Step {
+        let ending = self
+            .ending
+            .take()
+            .expect("a flight is settled once it has ended");
+        let settled = settle(
+            &self.rules,
+            &self.grant.state,
+            &self.tokens,
+            &self.intent,
+            ending,
+            now,
+        );
+        self.outcome = Some((settled.kind, settled.text.clone()));
+        self.stage = Stage::Committing { then_read };
+        let commit = Commit {
+            base_revision: self.grant.revision,
+            settled,
+        };
+        Step::Do(Box::new(Action::Commit(Box::new(commit))))
+    }
+
+    fn committed(&mut self, grant: Grant, then_read: bool) -> Step {
+        self.grant = grant;
+        if then_read {
+            self.stage = Stage::Overdue;
+            return Step::GoOnReading;
+        }
+        self.stage = Stage::Over;
+        let (kind, text) = self
+            .outcome
+            .clone()
+            .expect("a committed flight has settled");
+        Step::Done(Verdict::Landed {
+            kind,
+            text,
+            grant: Box::new(self.grant.clone()),
+        })
+    }
 }

@@ -18,3 +18,5 @@ pub mod queue;
 pub mod secret;
 pub mod text;
 pub mod time;
+
+pub use grant::{Grant, GrantId, GrantState, TokenSet};

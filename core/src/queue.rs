@@ -1,1 +1,242 @@
-//! queue
+//! What is due next. Grants wait for their due time in one pile; what is due
+//! moves to the ready pile of its lane (one lane an endpoint, so that a blocked
+//! endpoint holds up no other). Ready grants go in this order: those whose
+//! access token lives, by expiry; then the expired ones, by expiry. `due` only
+//! arms them: after an outage, first come first served lets more tokens die.
+
+mod pile;
+mod slot;
+
+use crate::time::WallTime;
+use pile::{Entry, Pile};
+use slot::{Place, Slot};
+use std::collections::BTreeSet;
+
+/// Where a lane stands among the lanes: living before expired, then by expiry.
+type Rank = (bool, i64, u32);
+
+/// Grants by small index, when they are due, and which goes next.
+#[derive(Debug, Default)]
+pub struct Queue {
+    slots: Vec<Slot>,
+    armed: Pile,
+    lanes: Vec<Lane>,
+    /// Each lane with a ready grant, by its best one.
+    ranks: BTreeSet<Rank>,
+    ready: usize,
+    len: usize,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    living: Pile,
+    expired: Pile,
+    rank: Option<Rank>,
+}
+
+impl Queue {
+    /// An empty queue.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts a grant in, or gives one that is in another lane or expiry. It is
+    /// neither armed nor ready then. Lanes are numbered from 0, closely, and
+    /// there are at most 2^30 of them.
+    pub fn insert(&mut self, index: u32, lane: u32, expires_at: WallTime) {
+        self.remove(index);
+        let at = index as usize;
+        if self.slots.len() <= at {
+            self.slots.resize(at + 1, Slot::default());
+        }
+        if self.lanes.len() <= lane as usize {
+            self.lanes.resize_with(lane as usize + 1, Lane::default);
+        }
+        self.slots[at].occupy(lane, expires_at);
+        self.len += 1;
+    }
+
+    /// Takes a grant out. One that is not in is let pass.
+    pub fn remove(&mut self, index: u32) {
+        if self.slot(index).is_some() {
+            self.withdraw(index);
+            self.slots[index as usize].vacate();
+            self.len -= 1;
+        }
+    }
+
+    /// Makes a grant due at a time, instead of what it was armed for or its
+    /// readiness. [`WallTime::NEVER`] disarms. One that is not in is let pass.
+    pub fn arm(&mut self, index: u32, due: WallTime) {
+        if self.slot(index).is_none() {
+            return;
+        }
+        self.withdraw(index);
+        if due != WallTime::NEVER {
+            let version = self.slots[index as usize].enter(Place::Armed);
+            self.armed.push(Entry {
+                time: due.0,
+                index,
+                version,
+            });
+        }
+    }
+
+    /// When the next armed grant is due.
+    #[must_use]
+    pub fn next_due(&self) -> Option<WallTime> {
+        self.armed.first().map(|entry| WallTime(entry.time))
+    }
+
+    /// Makes ready what is due; returns how many that were.
+    pub fn release(&mut self, now: WallTime) -> usize {
+        let mut released = 0;
+        while self.armed.first().is_some_and(|entry| entry.time <= now.0) {
+            let Some(entry) = self.armed.take(&self.slots) else {
+                break;
+            };
+            self.make_ready(entry.index, now);
+            released += 1;
+        }
+        released
+    }
+
+    /// Takes the grant that goes next among the lanes that `allowed` lets
+    /// through; each lane is asked at most once, the best first. It stays in the
+    /// queue, neither armed nor ready.
+    pub fn pop(&mut self, now: WallTime, mut allowed: impl FnMut(u32) -> bool) -> Option<u32> {
+        self.bury_expired(now);
+        let mut ranks = self.ranks.iter();
+        let lane = ranks.find(|(_, _, lane)| allowed(*lane))?.2;
+        let Lane {
+            living, expired, ..
+        } = &mut self.lanes[lane as usize];
+        let entry = living
+            .take(&self.slots)
+            .or_else(|| expired.take(&self.slots))?;
+        self.slots[entry.index as usize].leave();
+        self.ready -= 1;
+        self.rank(lane);
+        Some(entry.index)
+    }
+
+    /// How many grants are in.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no grant is in.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// How many grants are ready.
+    #[must_use]
+    pub fn ready(&self) -> usize {
+        self.ready
+    }
+
+    /// Bytes that the queue holds on the heap, by the capacities of its parts.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let lanes = self.lanes.iter();
+        self.slots.capacity() * size_of::<Slot>()
+            + self.lanes.capacity() * size_of::<Lane>()
+            + lanes
+                .map(|l| l.living.memory() + l.expired.memory())
+                .sum::<usize>()
+            + self.armed.memory()
+            + self.ranks.len() * size_of::<Rank>()
+    }
+
+    fn slot(&self, index: u32) -> Option<Slot> {
+        let slot = self.slots.get(index as usize).copied();
+        slot.filter(|slot| slot.place() != Place::Absent)
+    }
+
+    /// Takes a grant out of the pile it is in. Its entry there becomes stale.
+    fn withdraw(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        let (place, lane) = (slot.place(), slot.lane());
+        slot.leave();
+        match place {
+            Place::Absent | Place::Idle => {}
+            Place::Armed => self.armed.forget(&self.slots),
+            Place::Living => {
+                self.lanes[lane as usize].living.forget(&self.slots);
+                self.no_longer_ready(lane);
+            }
+            Place::Expired => {
+                self.lanes[lane as usize].expired.forget(&self.slots);
+                self.no_longer_ready(lane);
+            }
+        }
+    }
+
+    fn no_longer_ready(&mut self, lane: u32) {
+        self.ready -= 1;
+        self.rank(lane);
+    }
+
+    fn make_ready(&mut self, index: u32, now: WallTime) {
+        let slot = &mut self.slots[index as usize];
+        let (time, lane) = (slot.expires_at, slot.lane());
+        let lives = time > now.0;
+        let version = slot.enter(if lives { Place::Living } else { Place::Expired });
+        let entry = Entry {
+            time,
+            index,
+            version,
+        };
+        let piles = &mut self.lanes[lane as usize];
+        if lives {
+            piles.living.push(entry);
+        } else {
+            piles.expired.push(entry);
+        }
+        self.ready += 1;
+        self.rank(lane);
+    }
+
+    /// Moves what has expired while it was ready behind what still lives.
+    fn bury_expired(&mut self, now: WallTime) {
+        while let Some(&(false, time, lane)) = self.ranks.first() {
+            if time > now.0 {
+                break;
+            }
+            let piles = &mut self.lanes[lane as usize];
+            while piles
+                .living
+                .first()
+                .is_some_and(|entry| entry.time <= now.0)
+            {
+                let Some(mut entry) = piles.living.take(&self.slots) else {
+                    break;
+                };
+                entry.version = self.slots[entry.index as usize].enter(Place::Expired);
+                piles.expired.push(entry);
+            }
+            self.rank(lane);
+        }
+    }
+
+    /// Brings a lane's rank up to date.
+    fn rank(&mut self, lane: u32) {
+        let piles = &mut self.lanes[lane as usize];
+        let living = piles.living.first().map(|e| (false, e.time, lane));
+        let rank = living.or_else(|| piles.expired.first().map(|e| (true, e.time, lane)));
+        if piles.rank == rank {
+            return;
+        }
+        if let Some(old) = std::mem::replace(&mut piles.rank, rank) {
+            self.ranks.remove(&old);
+        }
+        self.ranks.extend(rank);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,211 @@
-//! replay
+//! When a refresh token in doubt may be presented again.
+//!
+//! An exchange whose answer is not known may have rotated the refresh token.
+//! Whether presenting it again is harmless, useless or ruinous is the
+//! provider's doing, described by `[rotation]`; hope does not come into it.
+
+use super::schedule::{Why, gap};
+use super::state::{Doubt, GrantState};
+use crate::provider::description::{OldValid, Reuse, Rotation};
+use crate::time::WallTime;
+use std::time::Duration;
+
+/// The limit on connecting to a token endpoint.
+pub const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// An exchange that takes longer than this is in doubt, though still read.
+pub const EXCHANGE_LIMIT: Duration = Duration::from_secs(30);
+/// The last presentation comes so long before expiry that an answer fits.
+const LAST_CHANCE: Duration = Duration::from_secs(10 + 30 + 5);
+
+/// When to present the refresh token next. `now` is needed because a window
+/// that has passed while nobody looked is over.
+#[must_use]
+pub fn next(
+    doubt: &Doubt,
+    state: &GrantState,
+    rotation: &Rotation,
+    now: WallTime,
+) -> (WallTime, Why) {
+    let earliest = doubt.last_sent + spacing(state, rotation);
+    if harmless(doubt, rotation, earliest.max(now))
+        || rotation.reuse == Reuse::Error
+        || state.access_dead
+    {
+        return (earliest, Why::Doubt);
+    }
+    let last_chance = last_chance(state);
+    if doubt.last_sent < last_chance {
+        (earliest.max(last_chance), Why::Hold)
+    } else {
+        (earliest.max(state.expires_at), Why::Hold)
+    }
+}
+
+/// Whether presenting the token at that moment could cost something that is
+/// still alive: the reason for which a wish to refresh is turned down.
+#[must_use]
+pub fn is_held(state: &GrantState, rotation: &Rotation, now: WallTime) -> bool {
+    state.doubt.as_ref().is_some_and(|doubt| {
+        let (at, why) = next(doubt, state, rotation, now);
+        why == Why::Hold && now < at
+    })
+}
+
+/// The least time between two presentations of a token in doubt: an eighth of
+/// its window where it has one, so that several fit in.
+#[must_use]
+pub fn spacing(state: &GrantState, rotation: &Rotation) -> Duration {
+    match window(rotation) {
+        Some(window) if !window.is_zero() => (window / 8).max(Duration::from_secs(1)),
+        _ => gap(state.lifetime()),
+    }
+}
+
+/// Whether a presentation at that moment falls into the time in which the old
+/// refresh token is still good. Windows count from the first send, and are used
+/// to half: the clocks are not the same, and the answer takes time.
+fn harmless(doubt: &Doubt, rotation: &Rotation, at: WallTime) -> bool {
+    window(rotation).is_none_or(|window| at < doubt.first_sent + window / 2)
+}
+
+/// How long a presented refresh token stays good; `None`: without end.
+fn window(rotation: &Rotation) -> Option<Duration> {
+    match rotation.old_valid {
+        OldValid::For(duration) => Some(duration),
+        OldValid::UntilUsed => rotation.old_valid_max,
+        OldValid::Forever => None,
+    }
+}
+
+/// The moment for the one presentation that is made while the access token
+/// still lives: as late as an answer can come in time, but no earlier than the
+/// last quarter of its life.
+fn last_chance(state: &GrantState) -> WallTime {
+    state.expires_at - LAST_CHANCE.min(state.lifetime() / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Fingerprint;
+    use proptest::prelude::*;
+
+    const HOUR: i64 = 3_600_000;
+
+    fn state() -> GrantState {
+        GrantState {
+            generation: 3,
+            expires_at: WallTime(HOUR),
+            ..GrantState::default()
+        }
+    }
+
+    fn doubt(first: i64, last: i64) -> Doubt {
+        Doubt {
+            first_sent: WallTime(first),
+            last_sent: WallTime(last),
+            presents: Fingerprint([7; 16]),
+            presentations: 1,
+            unread: false,
+        }
+    }
+
+    fn rotation(old_valid: OldValid, reuse: Reuse) -> Rotation {
+        Rotation {
+            old_valid,
+            reuse,
+            ..Rotation::default()
+        }
+    }
+
+    fn ask(doubt: &Doubt, rotation: &Rotation, now: i64) -> (i64, Why) {
+        let (at, why) = next(doubt, &state(), rotation, WallTime(now));
+        (at.0, why)
+    }
+
+    #[test]
+    fn within_half_a_window_it_is_presented_again() {
+        let grace = rotation(OldValid::For(Duration::from_secs(600)), Reuse::Revokes);
+        assert_eq!(ask(&doubt(0, 0), &grace, 0), (75_000, Why::Doubt));
+        assert_eq!(
+            ask(&doubt(0, 200_000), &grace, 200_000),
+            (275_000, Why::Doubt)
+        );
+        // The next one would fall into the second half: held.
+        assert_eq!(
+            ask(&doubt(0, 275_000), &grace, 275_000),
+            (HOUR - 45_000, Why::Hold)
+        );
+    }
+
+    #[test]
+    fn a_window_that_passed_while_nobody_looked_is_over() {
+        let grace = rotation(OldValid::For(Duration::from_secs(600)), Reuse::Revokes);
+        assert_eq!(ask(&doubt(0, 0), &grace, 900_000).1, Why::Hold);
+    }
+
+    #[test]
+    fn without_a_window_it_waits_for_its_last_chance_and_then_for_the_end() {
+        let worst = Rotation::default();
+        assert_eq!(ask(&doubt(0, 0), &worst, 0), (HOUR - 45_000, Why::Hold));
+        assert_eq!(
+            ask(&doubt(0, HOUR - 45_000), &worst, HOUR - 44_000),
+            (HOUR, Why::Hold)
+        );
+        // Dead: with the ordinary gap, until a definite refusal.
+        assert_eq!(
+            ask(&doubt(0, HOUR), &worst, HOUR),
+            (HOUR + 30_000, Why::Hold)
+        );
+    }
+
+    #[test]
+    fn an_error_costs_nothing() {
+        let error = rotation(OldValid::default(), Reuse::Error);
+        assert_eq!(ask(&doubt(0, 0), &error, HOUR / 2), (30_000, Why::Doubt));
+    }
+
+    #[test]
+    fn forever_and_until_used_are_harmless() {
+        for old_valid in [OldValid::Forever, OldValid::UntilUsed] {
+            assert_eq!(
+                ask(&doubt(0, 0), &rotation(old_valid, Reuse::Revokes), HOUR / 2),
+                (30_000, Why::Doubt)
+            );
+        }
+        let mut bounded = rotation(OldValid::UntilUsed, Reuse::Revokes);
+        bounded.old_valid_max = Some(Duration::from_secs(80));
+        assert_eq!(ask(&doubt(0, 0), &bounded, 0), (10_000, Why::Doubt));
+        assert_eq!(ask(&doubt(0, 0), &bounded, 41_000).1, Why::Hold);
+    }
+
+    #[test]
+    fn a_dead_access_token_has_nothing_to_lose() {
+        let mut dead = state();
+        dead.access_dead = true;
+        let (at, why) = next(&doubt(0, 0), &dead, &Rotation::default(), WallTime(0));
+        assert_eq!((at.0, why), (30_000, Why::Doubt));
+    }
+
+    proptest! {
+        /// While the access token lives, a token whose reuse revokes is presented
+        /// outside the window at most once.
+        #[test]
+        fn at_most_one_presentation_outside_the_window(life in 2u64..1_000_000, window in 0u64..10_000, first in 0i64..1_000_000) {
+            let state = GrantState { generation: 1, expires_at: WallTime::from_secs(i64::try_from(life).unwrap()), ..GrantState::default() };
+            let rotation = rotation(OldValid::For(Duration::from_secs(window)), Reuse::Revokes);
+            let mut doubt = doubt(first, first);
+            let mut outside = 0;
+            for _ in 0..50 {
+                let (at, _) = next(&doubt, &state, &rotation, doubt.last_sent);
+                if at >= state.expires_at {
+                    break;
+                }
+                prop_assert!(at > doubt.last_sent);
+                outside += u32::from(!harmless(&doubt, &rotation, at));
+                doubt.last_sent = at;
+            }
+            prop_assert!(outside <= 1, "{outside} presentations outside the window");
+        }
+    }
+}

@@ -1,1 +1,509 @@
-//! schedule
+//! When a grant is due. Every rule is a bound on one moment; the latest lower
+//! bound wins, so no order of events can make a hot loop.
+
+use super::replay;
+use super::state::GrantState;
+use crate::duration::CENTURY;
+use crate::provider::Description;
+use crate::provider::description::{Lifetime, RefreshFrom, Rotates, Rotation, Schedule, With};
+use crate::time::WallTime;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// A new token set is left alone for this long, whatever its lifetime.
+pub const SETTLE: Duration = Duration::from_secs(2);
+/// The lifetime that is assumed when neither answer, description nor JWT tells.
+pub const ASSUMED_LIFETIME: Duration = Duration::from_secs(3600);
+/// The longest wait between two tries.
+pub const RETRY_CAP: Duration = Duration::from_secs(300);
+/// The first wait after a failure, before it grows.
+pub const RETRY_BASE: Duration = Duration::from_secs(1);
+/// How long to wait after an error that trying again is not likely to mend.
+pub const SLOW_RETRY: Duration = Duration::from_secs(900);
+
+/// What the schedule goes by, from the description and the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Lead, least age, window; the most special configuration wins.
+    pub schedule: Schedule,
+    /// What becomes of a presented refresh token.
+    pub rotation: Rotation,
+    /// Lifetimes that answers do not state.
+    pub lifetime: Lifetime,
+    /// What is presented.
+    pub with: With,
+}
+
+impl Policy {
+    /// From a description and the schedule keys of client and grant laid over it.
+    #[must_use]
+    pub fn new(description: &Description, schedule: Schedule) -> Self {
+        Policy {
+            schedule,
+            rotation: description.rotation.clone(),
+            lifetime: description.lifetime.clone(),
+            with: description.refresh.with,
+        }
+    }
+}
+
+/// What a grant waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// It is refreshed at this moment, which may have passed.
+    At {
+        /// When.
+        at: WallTime,
+        /// Which rule set the moment.
+        why: Why,
+    },
+    /// It is not refreshed by itself.
+    Never(Never),
+}
+
+/// The rule that set the moment, for `status` and tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Ahead of the access token's expiry.
+    Lead,
+    /// Ahead of the refresh token's own end.
+    RefreshLife,
+    /// The access token's expiry is not known, or it is dead already.
+    Overdue,
+    /// The provider refuses younger tokens.
+    MinAge,
+    /// At least so long after the last send.
+    Gap,
+    /// Back-off or `Retry-After`.
+    NotBefore,
+    /// As many as the provider allows in a time have been sent.
+    Window,
+    /// In doubt, within the time in which presenting again is harmless.
+    Doubt,
+    /// In doubt: presenting again could revoke everything, so the living token is used up first.
+    Hold,
+    /// A refused refresh token that does not rotate is tried again now and then.
+    RefusedRetry,
+}
+
+/// Why a grant is not refreshed by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Never {
+    /// There is no token set yet.
+    Pending,
+    /// There is nothing to present: a person authorizes again before it ends.
+    NothingToRefresh,
+    /// The provider refused the refresh token.
+    Refused,
+    /// An operator must confirm something first.
+    Paused,
+}
+
+/// How long before expiry a token of this lifetime is refreshed.
+#[must_use]
+pub fn lead(lifetime: Duration, schedule: &Schedule, learned: Option<Duration>) -> Duration {
+    let rule = match schedule.lead {
+        Some(lead) => lead.min(lifetime * 9 / 10),
+        None => (lifetime / 10)
+            .max(Duration::from_secs(300))
+            .min(lifetime / 2),
+    };
+    learned.map_or(rule, |learned| learned.min(rule))
+}
+
+/// The share of `limit` that a roll gives: uniform from zero to it.
+#[must_use]
+pub fn share(limit: Duration, roll: u64) -> Duration {
+    let millis = u128::from(roll) * limit.as_millis() / u128::from(u64::MAX);
+    Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+}
+
+/// The least time between two automatic sends for a grant.
+#[must_use]
+pub fn gap(lifetime: Duration) -> Duration {
+    (lifetime / 4)
+        .min(Duration::from_secs(30))
+        .max(Duration::from_secs(1))
+}
+
+/// How long to wait after the `failures`-th failure in a row: exponential with
+/// full jitter, and short enough that several tries fit into what remains of the
+/// access token's life (`remaining` is zero when it is dead).
+#[must_use]
+pub fn retry_after(failures: u32, remaining: Duration, roll: u64) -> Duration {
+    let cap = if remaining.is_zero() {
+        RETRY_CAP
+    } else {
+        RETRY_CAP.min(remaining / 4)
+    };
+    let grown = RETRY_BASE.saturating_mul(1 << failures.min(16));
+    share(grown.min(cap), roll).max(RETRY_BASE)
+}
+
+/// When a grant is refreshed next, and by which rule.
+#[must_use]
+pub fn plan(state: &GrantState, policy: &Policy, now: WallTime) -> Plan {
+    if state.generation == 0 {
+        return Plan::Never(Never::Pending);
+    }
+    if state.pause.is_some() {
+        return Plan::Never(Never::Paused);
+    }
+    if state.presents.is_none() || policy.with == With::None {
+        return Plan::Never(Never::NothingToRefresh);
+    }
+    let (at, why) = match (&state.refusal, &state.doubt) {
+        (Some(_), _) if policy.rotation.rotates != Rotates::Never => {
+            return Plan::Never(Never::Refused);
+        }
+        (Some(refusal), _) => (
+            state.last_send.unwrap_or(refusal.at) + refused_wait(refusal.times),
+            Why::RefusedRetry,
+        ),
+        (None, Some(doubt)) => replay::next(doubt, state, &policy.rotation, now),
+        (None, None) => wanted(state, policy),
+    };
+    let (at, why) = bounds(state, policy)
+        .into_iter()
+        .filter(|(_, bound)| !(*bound == Why::Gap && why == Why::Doubt))
+        .fold(
+            (at, why),
+            |latest, bound| if bound.0 > latest.0 { bound } else { latest },
+        );
+    Plan::At { at, why }
+}
+
+/// The moment the token should be replaced, with nothing in the way.
+fn wanted(state: &GrantState, policy: &Policy) -> (WallTime, Why) {
+    if state.expiry_unknown || state.access_dead {
+        return (WallTime(0), Why::Overdue);
+    }
+    let access_lead = lead(state.lifetime(), &policy.schedule, state.learned_lead);
+    let access = state.expires_at - access_lead - share(access_lead / 5, state.roll);
+    let refresh = state
+        .refresh_expires_at
+        .filter(|_| policy.lifetime.refresh_from == RefreshFrom::Issue)
+        .map(|end| end - lead(end.since(state.issued_at), &Schedule::default(), None));
+    match refresh {
+        Some(refresh) if refresh < access => (refresh, Why::RefreshLife),
+        _ => (access, Why::Lead),
+    }
+}
+
+/// The moments before which nothing is sent, each with its rule.
+fn bounds(state: &GrantState, policy: &Policy) -> Vec<(WallTime, Why)> {
+    let min_age = policy.schedule.min_age.unwrap_or_default() + SETTLE;
+    let aged = (!state.expiry_unknown).then(|| (state.issued_at + min_age, Why::MinAge));
+    let gap = state
+        .last_send
+        .map(|last| (last + gap(state.lifetime()), Why::Gap));
+    let not_before = state.not_before.map(|at| (at, Why::NotBefore));
+    [aged, gap, not_before, window_end(state, policy)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn window_end(state: &GrantState, policy: &Policy) -> Option<(WallTime, Why)> {
+    let window = policy.schedule.max_per_window?;
+    let from = state.window_from?;
+    (state.sends_in_window >= window.count).then(|| (from + window.per, Why::Window))
+}
+
+/// A refused refresh token that never rotates: after an hour, six, then daily.
+fn refused_wait(times: u32) -> Duration {
+    Duration::from_secs(match times {
+        0 | 1 => 3600,
+        2 => 6 * 3600,
+        _ => 24 * 3600,
+    })
+}
+
+/// When an absolute end comes that refreshing cannot move: the end of a refresh
+/// token that counts from the login, or of an access token with nothing to
+/// refresh it. A person must authorize again before.
+#[must_use]
+pub fn reauthorize_before(state: &GrantState, policy: &Policy) -> Option<WallTime> {
+    if state.generation == 0 {
+        None
+    } else if state.presents.is_none() || policy.with == With::None {
+        Some(state.expires_at)
+    } else {
+        state
+            .refresh_expires_at
+            .filter(|_| policy.lifetime.refresh_from == RefreshFrom::Login)
+    }
+}
+
+/// How far a wish to refresh at once goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Urgency {
+    /// A consumer's: within every rule.
+    #[default]
+    Wish,
+    /// An operator's `--force`: gap, back-off, least age and an earlier refusal do not count.
+    Force,
+    /// An operator's `--force --accept-risk`: a token in doubt is presented even
+    /// where that may revoke the whole family.
+    AcceptRisk,
+}
+
+/// Why a wish was turned down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// It would have to wait until then, by this rule.
+    NotBefore {
+        /// When.
+        at: WallTime,
+        /// The rule.
+        why: Why,
+    },
+    /// Waiting does not help.
+    Never(Never),
+}
+
+/// Whether a grant may be refreshed right now because somebody wishes so.
+///
+/// # Errors
+/// Why not.
+pub fn wish(
+    state: &GrantState,
+    policy: &Policy,
+    urgency: Urgency,
+    now: WallTime,
+) -> Result<(), Denied> {
+    let forced = urgency != Urgency::Wish;
+    let mut wished = state.clone();
+    if forced {
+        wished.refusal = None;
+    }
+    // Where the old access token dies at a refresh, a consumer's wish tells that it has.
+    wished.access_dead |= wished.doubt.is_none() || policy.rotation.revokes_old_access;
+    match plan(&wished, policy, now) {
+        Plan::Never(why) => Err(Denied::Never(why)),
+        Plan::At { at, why: Why::Hold } if at > now && urgency != Urgency::AcceptRisk => {
+            Err(Denied::NotBefore { at, why: Why::Hold })
+        }
+        Plan::At { at, why } if at > now && !forced => Err(Denied::NotBefore { at, why }),
+        Plan::At { .. } => Ok(()),
+    }
+}
+
+impl Why {
+    /// The rule in words, as in "not before 12:03, because …".
+    #[must_use]
+    pub fn explain(self) -> &'static str {
+        match self {
+            Why::Lead => "that is early enough before the access token expires",
+            Why::RefreshLife => "the refresh token's own life ends soon after",
+            Why::Overdue => "the access token has to be replaced",
+            Why::MinAge => "the provider refuses to replace a younger token",
+            Why::Gap => "the last request was sent only a moment ago",
+            Why::NotBefore => "the provider asked to wait, or the last tries failed",
+            Why::Window => "the provider allows no more refreshes in this time",
+            Why::Doubt => {
+                "the last exchange is in doubt; it is tried again then, which is harmless"
+            }
+            Why::Hold => {
+                "the last exchange is in doubt and presenting the refresh token again could revoke the whole grant, \
+                 so the living access token is used up first"
+            }
+            Why::RefusedRetry => "the provider refused the refresh token; it is tried again then",
+        }
+    }
+}
+
+impl Never {
+    /// The reason in words, and what to do.
+    #[must_use]
+    pub fn explain(self) -> &'static str {
+        match self {
+            Never::Pending => "no token set has come yet; bring one with `refreshd import`",
+            Never::NothingToRefresh => {
+                "there is no refresh token; authorize again before the access token ends"
+            }
+            Never::Refused => {
+                "the provider refused the refresh token; authorize again, or try once more with `refreshd refresh --force`"
+            }
+            Never::Paused => "its client or token endpoint changed; see `refreshd doctor`",
+        }
+    }
+}
+
+/// Clamps a lifetime to what timers and calendars bear.
+#[must_use]
+pub fn clamp(lifetime: Duration) -> Duration {
+    lifetime.min(CENTURY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::description::{OldValid, Window};
+    use crate::secret::Fingerprint;
+    use proptest::prelude::*;
+
+    fn policy() -> Policy {
+        Policy {
+            schedule: Schedule::default(),
+            rotation: Rotation::default(),
+            lifetime: Lifetime::default(),
+            with: With::RefreshToken,
+        }
+    }
+
+    fn state(issued: i64, life_secs: u64) -> GrantState {
+        GrantState {
+            generation: 1,
+            issued_at: WallTime(issued),
+            expires_at: WallTime(issued) + Duration::from_secs(life_secs),
+            presents: Some(Fingerprint([1; 16])),
+            ..GrantState::default()
+        }
+    }
+
+    fn at(plan: Plan) -> (WallTime, Why) {
+        match plan {
+            Plan::At { at, why } => (at, why),
+            Plan::Never(why) => panic!("never: {why:?}"),
+        }
+    }
+
+    #[test]
+    fn leads_follow_the_rule() {
+        let lead = |secs| lead(Duration::from_secs(secs), &Schedule::default(), None);
+        assert_eq!(lead(3600), Duration::from_secs(360));
+        assert_eq!(lead(600), Duration::from_secs(300), "half of a short life");
+        assert_eq!(lead(20), Duration::from_secs(10));
+        assert_eq!(lead(172_800), Duration::from_secs(17_280));
+    }
+
+    #[test]
+    fn an_override_may_not_eat_the_whole_life() {
+        let schedule = Schedule {
+            lead: Some(Duration::from_secs(7200)),
+            ..Schedule::default()
+        };
+        assert_eq!(
+            lead(Duration::from_secs(3600), &schedule, None),
+            Duration::from_secs(3240)
+        );
+    }
+
+    #[test]
+    fn twenty_years_are_planned_without_overflow() {
+        let state = state(1_700_000_000_000, 631_152_000);
+        let (when, why) = at(plan(&state, &policy(), state.issued_at));
+        assert_eq!(why, Why::Lead);
+        assert!(when > state.issued_at + Duration::from_secs(17 * 31_557_600));
+    }
+
+    #[test]
+    fn a_least_age_beats_the_lead() {
+        let mut policy = policy();
+        policy.schedule.min_age = Some(Duration::from_secs(570));
+        let state = state(0, 600);
+        assert_eq!(
+            at(plan(&state, &policy, WallTime(0))),
+            (WallTime(572_000), Why::MinAge)
+        );
+    }
+
+    #[test]
+    fn a_sliding_refresh_life_bounds_due_and_an_absolute_one_does_not() {
+        let mut policy = policy();
+        let mut state = state(0, 631_152_000);
+        state.refresh_expires_at = Some(WallTime::from_secs(30 * 86_400));
+        assert_eq!(
+            at(plan(&state, &policy, WallTime(0))),
+            (WallTime::from_secs(27 * 86_400), Why::RefreshLife)
+        );
+        policy.lifetime.refresh_from = RefreshFrom::Login;
+        assert_eq!(at(plan(&state, &policy, WallTime(0))).1, Why::Lead);
+        assert_eq!(
+            reauthorize_before(&state, &policy),
+            state.refresh_expires_at
+        );
+    }
+
+    #[test]
+    fn windows_hold_back() {
+        let mut policy = policy();
+        policy.schedule.max_per_window = Some(Window {
+            count: 2,
+            per: Duration::from_secs(600),
+        });
+        let mut state = state(0, 4);
+        state.window_from = Some(WallTime(0));
+        state.sends_in_window = 2;
+        assert_eq!(
+            at(plan(&state, &policy, WallTime(4000))),
+            (WallTime(600_000), Why::Window)
+        );
+    }
+
+    #[test]
+    fn refused_rotating_never_and_refused_lasting_now_and_then() {
+        let mut policy = policy();
+        let mut state = state(0, 3600);
+        state.last_send = Some(WallTime(1000));
+        state.refusal = Some(crate::grant::state::Refusal {
+            at: WallTime(1000),
+            times: 1,
+            text: String::new(),
+        });
+        assert_eq!(
+            plan(&state, &policy, WallTime(2000)),
+            Plan::Never(Never::Refused)
+        );
+        policy.rotation.rotates = Rotates::Never;
+        assert_eq!(
+            at(plan(&state, &policy, WallTime(2000))),
+            (WallTime(3_601_000), Why::RefusedRetry)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_due_before_its_bounds(
+            life in 1u64..700_000_000, roll: u64, last in proptest::option::of(0i64..10_000_000),
+            not_before in proptest::option::of(0i64..10_000_000), min_age in proptest::option::of(0u64..10_000),
+            doubtful: bool, forever: bool, now in 0i64..20_000_000,
+        ) {
+            let mut policy = policy();
+            policy.schedule.min_age = min_age.map(Duration::from_secs);
+            policy.rotation.old_valid = if forever { OldValid::Forever } else { OldValid::default() };
+            let mut state = state(0, life);
+            state.roll = roll;
+            state.last_send = last.map(WallTime);
+            state.not_before = not_before.map(WallTime);
+            state.doubt = doubtful.then(|| crate::grant::state::Doubt {
+                first_sent: WallTime(last.unwrap_or(0)), last_sent: WallTime(last.unwrap_or(0)),
+                presents: Fingerprint([1; 16]), presentations: 1, unread: false,
+            });
+            let (when, _) = at(plan(&state, &policy, WallTime(now)));
+            prop_assert!(state.last_send.is_none_or(|l| when >= l + gap(state.lifetime())));
+            prop_assert!(state.not_before.is_none_or(|n| when >= n));
+            prop_assert!(when >= state.issued_at + policy.schedule.min_age.unwrap_or_default() + SETTLE);
+        }
+
+        #[test]
+        fn a_fresh_token_is_replaced_while_it_lives(life in 5u64..700_000_000, roll: u64) {
+            let mut state = state(0, life);
+            state.roll = roll;
+            let (when, _) = at(plan(&state, &policy(), WallTime(0)));
+            prop_assert!(when < state.expires_at, "{when:?} for a life of {life} s");
+            prop_assert!(when >= WallTime(0) + SETTLE);
+        }
+
+        #[test]
+        fn retries_are_jittered_capped_and_fit(failures in 0u32..100, remaining in 0u64..100_000, roll: u64) {
+            let wait = retry_after(failures, Duration::from_secs(remaining), roll);
+            prop_assert!(wait >= RETRY_BASE && wait <= RETRY_CAP);
+            if remaining >= 4 {
+                prop_assert!(wait <= Duration::from_secs(remaining) / 4 || wait == RETRY_BASE);
+            }
+        }
+    }
+}

@@ -1,1 +1,505 @@
-//! settle
+//! What an exchange did to its grant: from how it ended to the state and token
+//! set to commit.
+
+use super::replay::spacing;
+use super::schedule::{
+    ASSUMED_LIFETIME, Policy, RETRY_BASE, SLOW_RETRY, clamp, gap, lead, retry_after, share,
+};
+use super::state::{Binding, Doubt, GrantState, LastOutcome, Refusal};
+use super::token_set::TokenSet;
+use crate::flight::{Answer, Intent, Settlement};
+use crate::provider::Description;
+use crate::provider::answer::{self, Outcome, Success};
+use crate::provider::description::RefreshFrom;
+use crate::secret::{Fingerprinter, Secret};
+use crate::time::WallTime;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How an exchange ended, as the shell saw it.
+#[derive(Clone, Debug)]
+pub enum Ending {
+    /// Not a byte of the request left: no connection, no TLS.
+    NotSent {
+        /// Why, for people.
+        text: String,
+    },
+    /// The request left, and no answer will come; or none has come in time; or
+    /// the process ended before it could be written down.
+    Lost {
+        /// Why, for people.
+        text: String,
+    },
+    /// An answer came.
+    Answered(Answer),
+}
+
+/// In one word, what an exchange came to. The words stand in events, `status` and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OutcomeKind {
+    /// A new token set.
+    Success,
+    /// Nothing was sent.
+    NotSent,
+    /// The provider asked to wait.
+    AskedToWait,
+    /// The refresh token may have been rotated.
+    InDoubt,
+    /// In doubt, and an answer is kept that could not be read.
+    Unread,
+    /// The refresh token is void.
+    InvalidGrant,
+    /// The client is not accepted.
+    InvalidClient,
+    /// The access token is too young to be replaced.
+    TooEarly,
+    /// Another error in the provider's own format.
+    Refused,
+}
+
+impl OutcomeKind {
+    /// The word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            OutcomeKind::Success => "success",
+            OutcomeKind::NotSent => "not-sent",
+            OutcomeKind::AskedToWait => "asked-to-wait",
+            OutcomeKind::InDoubt => "in-doubt",
+            OutcomeKind::Unread => "unread",
+            OutcomeKind::InvalidGrant => "invalid-grant",
+            OutcomeKind::InvalidClient => "invalid-client",
+            OutcomeKind::TooEarly => "too-early",
+            OutcomeKind::Refused => "refused",
+        }
+    }
+}
+
+/// What settling goes by.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// The description that the intent names.
+    pub description: Description,
+    /// Schedule and rotation.
+    pub policy: Policy,
+    /// Makes the fingerprints of the new tokens.
+    pub fingerprinter: Fingerprinter,
+}
+
+/// What to commit, and what to tell.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// What to commit.
+    pub settlement: Settlement,
+    /// What it came to.
+    pub kind: OutcomeKind,
+    /// A sentence for people; empty for an ordinary success.
+    pub text: String,
+}
+
+/// Settles an exchange against the grant's current state and token set.
+#[must_use]
+pub fn settle(
+    rules: &Rules,
+    state: &GrantState,
+    tokens: &TokenSet,
+    intent: &Intent,
+    ending: Ending,
+    now: WallTime,
+) -> Settled {
+    let outcome = match &ending {
+        Ending::NotSent { text } => return not_sent(rules, state, intent, text, now),
+        Ending::Lost { text } => Outcome::Lost {
+            text: text.clone(),
+            retry_after: None,
+        },
+        Ending::Answered(answer) => answer::read(&rules.description, answer),
+    };
+    let sent = after_send(rules, state, intent);
+    match outcome {
+        Outcome::Success(success) => succeed(rules, sent, tokens, intent, *success, now),
+        other => fail(rules, sent, intent, other, ending, now),
+    }
+}
+
+/// The state with the send accounted for.
+fn after_send(rules: &Rules, state: &GrantState, intent: &Intent) -> GrantState {
+    let mut state = state.clone();
+    let sent = intent.sent.wall;
+    state.last_send = Some(state.last_send.map_or(sent, |last| last.max(sent)));
+    if let Some(doubt) = state
+        .doubt
+        .as_mut()
+        .filter(|doubt| doubt.presents == intent.presents)
+    {
+        doubt.last_sent = doubt.last_sent.max(sent);
+        doubt.presentations = doubt.presentations.max(intent.attempt);
+    }
+    if let Some(window) = rules.policy.schedule.max_per_window {
+        let running = state
+            .window_from
+            .is_some_and(|from| sent < from + window.per);
+        if !running {
+            state.window_from = Some(sent);
+            state.sends_in_window = 0;
+        }
+        state.sends_in_window += 1;
+    }
+    state
+}
+
+fn not_sent(
+    rules: &Rules,
+    state: &GrantState,
+    intent: &Intent,
+    text: &str,
+    now: WallTime,
+) -> Settled {
+    let mut state = state.clone();
+    back_off(rules, &mut state, intent, None, now);
+    settled(state, OutcomeKind::NotSent, text, now)
+}
+
+fn fail(
+    rules: &Rules,
+    mut state: GrantState,
+    intent: &Intent,
+    outcome: Outcome,
+    ending: Ending,
+    now: WallTime,
+) -> Settled {
+    match outcome {
+        Outcome::Success(_) => unreachable!("a success is settled by succeed"),
+        Outcome::AskedToWait { retry_after, text } => {
+            back_off(rules, &mut state, intent, retry_after, now);
+            settled(state, OutcomeKind::AskedToWait, &text, now)
+        }
+        Outcome::Lost { text, retry_after } => {
+            enter_doubt(&mut state, intent, false);
+            back_off(rules, &mut state, intent, retry_after, now);
+            settled(state, OutcomeKind::InDoubt, &text, now)
+        }
+        Outcome::Unread { text } => {
+            enter_doubt(&mut state, intent, true);
+            back_off(rules, &mut state, intent, None, now);
+            let mut settled = settled(state, OutcomeKind::Unread, &text, now);
+            if let Ending::Answered(answer) = ending {
+                settled.settlement.unread = Some(answer);
+            }
+            settled
+        }
+        Outcome::InvalidGrant { text } => {
+            let earlier = state.refusal.take();
+            state.doubt = None;
+            state.failures += 1;
+            state.refusal = Some(Refusal {
+                at: earlier.as_ref().map_or(now, |r| r.at),
+                times: earlier.map_or(0, |r| r.times) + 1,
+                text: text.clone(),
+            });
+            settled(state, OutcomeKind::InvalidGrant, &text, now)
+        }
+        Outcome::InvalidClient { text } => {
+            state.failures += 1;
+            settled(state, OutcomeKind::InvalidClient, &text, now)
+        }
+        Outcome::TooEarly { text } => {
+            state.learned_lead = Some(shorter_lead(&state, &rules.policy));
+            settled(state, OutcomeKind::TooEarly, &text, now)
+        }
+        Outcome::Refused { text } => {
+            state.failures += 1;
+            let remaining = state.expires_at.since(now);
+            let wait = if remaining.is_zero() {
+                SLOW_RETRY
+            } else {
+                SLOW_RETRY.min(remaining / 4)
+            };
+            let wait = (wait / 2 + share(wait / 2, intent.roll)).max(RETRY_BASE);
+            state.not_before = Some(now + wait);
+            settled(state, OutcomeKind::Refused, &text, now)
+        }
+    }
+}
+
+/// Notes that this refresh token's fate is not known. An older doubt about the
+/// same token keeps its first send: its windows count from there.
+fn enter_doubt(state: &mut GrantState, intent: &Intent, unread: bool) {
+    let earlier = state
+        .doubt
+        .take()
+        .filter(|doubt| doubt.presents == intent.presents);
+    let sent = intent.sent.wall;
+    state.doubt = Some(match earlier {
+        Some(doubt) => Doubt {
+            first_sent: doubt.first_sent.min(intent.first_sent),
+            last_sent: doubt.last_sent.max(sent),
+            presentations: doubt.presentations.max(intent.attempt),
+            unread: unread || doubt.unread,
+            ..doubt
+        },
+        None => Doubt {
+            first_sent: intent.first_sent,
+            last_sent: sent,
+            presents: intent.presents,
+            presentations: intent.attempt,
+            unread,
+        },
+    });
+}
+
+fn back_off(
+    rules: &Rules,
+    state: &mut GrantState,
+    intent: &Intent,
+    asked: Option<Duration>,
+    now: WallTime,
+) {
+    state.failures = state.failures.saturating_add(1);
+    let remaining = if state.is_alive(now) {
+        state.expires_at.since(now)
+    } else {
+        Duration::ZERO
+    };
+    let mut wait = retry_after(state.failures, remaining, intent.roll);
+    if state.doubt.is_some() {
+        // Several presentations must fit into the window, so back-off does not outgrow the spacing.
+        wait = wait.min(spacing(state, &rules.policy.rotation));
+    }
+    state.not_before = Some(now + asked.unwrap_or(wait));
+}
+
+fn succeed(
+    rules: &Rules,
+    mut state: GrantState,
+    tokens: &TokenSet,
+    intent: &Intent,
+    success: Success,
+    now: WallTime,
+) -> Settled {
+    let again = rules.fingerprinter.of(&success.access_token);
+    let same_access = state.access == Some(again);
+    let previous_issue = state.issued_at;
+    let after_doubt = intent.attempt > 1;
+    let notes = success.notes.join("; ");
+    // A replay may return an older token with its full `expires_in`.
+    let issued_at = if after_doubt {
+        intent.first_sent
+    } else {
+        intent.sent.wall
+    };
+    date(
+        rules,
+        &mut state,
+        &success,
+        issued_at,
+        intent.sent.wall,
+        after_doubt,
+    );
+    state.generation = intent.generation + 1;
+    state.roll = intent.roll;
+    state.access = Some(again);
+    if same_access {
+        state.issued_at = previous_issue.min(state.issued_at);
+        state.learned_lead = Some(shorter_lead(&state, &rules.policy));
+    }
+    let tokens = renew(tokens, success);
+    state.presents = tokens
+        .refresh_token
+        .as_ref()
+        .map(|token| rules.fingerprinter.of(token));
+    recover(&mut state);
+    if state.expires_at <= now {
+        // Dead on arrival: without this, a provider that answers so would be asked each second.
+        back_off(rules, &mut state, intent, None, now);
+    }
+    let mut settled = settled(state, OutcomeKind::Success, &notes, now);
+    settled.settlement.tokens = Some(tokens);
+    settled
+}
+
+/// Sets issue and expiry, of the access token and of the refresh token.
+fn date(
+    rules: &Rules,
+    state: &mut GrantState,
+    success: &Success,
+    issued_at: WallTime,
+    sent: WallTime,
+    after_doubt: bool,
+) {
+    state.issued_at = issued_at;
+    state.expires_at = access_end(rules, success, issued_at, after_doubt);
+    state.expiry_unknown = false;
+    state.refresh_expires_at = refresh_end(rules, state, success, sent);
+}
+
+/// When the access token ends. `expires_in` counts from the moment of sending;
+/// after doubt, an absolute time is better than a count that a replay repeats.
+fn access_end(
+    rules: &Rules,
+    success: &Success,
+    issued_at: WallTime,
+    after_doubt: bool,
+) -> WallTime {
+    let absolute = success.expires_at;
+    let stated = success
+        .expires_in
+        .filter(|secs| *secs != 0)
+        .map(|secs| stated_end(rules, success, issued_at, secs));
+    let described = rules.policy.lifetime.access.map(|life| issued_at + life);
+    let best = if after_doubt {
+        absolute.or(success.jwt_exp).or(stated).or(described)
+    } else {
+        stated.or(absolute).or(described).or(success.jwt_exp)
+    };
+    let end = best.unwrap_or(issued_at + ASSUMED_LIFETIME);
+    issued_at + clamp(end.since(issued_at))
+}
+
+fn stated_end(rules: &Rules, success: &Success, issued_at: WallTime, secs: i64) -> WallTime {
+    let life = Duration::from_secs(u64::try_from(secs).unwrap_or(0));
+    let end = issued_at + clamp(life);
+    match success
+        .created_at
+        .filter(|_| rules.policy.lifetime.from_created_at)
+    {
+        Some(created) => end.min(created + clamp(life)),
+        None => end,
+    }
+}
+
+/// When the refresh token ends, where the answer or the description tells.
+fn refresh_end(
+    rules: &Rules,
+    state: &GrantState,
+    success: &Success,
+    sent: WallTime,
+) -> Option<WallTime> {
+    let stated = success
+        .refresh_expires_at
+        .or(success.refresh_expires_in.map(|life| sent + clamp(life)));
+    let described =
+        rules
+            .policy
+            .lifetime
+            .refresh
+            .map(|life| match rules.policy.lifetime.refresh_from {
+                RefreshFrom::Issue => sent + life,
+                RefreshFrom::Login => state.login_at + life,
+            });
+    stated.or(described)
+}
+
+/// The new token set: what the answer omits stays as it was.
+fn renew(old: &TokenSet, success: Success) -> TokenSet {
+    let mut extra = old.extra.clone();
+    extra.extend(success.extra);
+    TokenSet {
+        access_token: success.access_token,
+        refresh_token: success.refresh_token.or_else(|| old.refresh_token.clone()),
+        token_type: success.token_type.or_else(|| old.token_type.clone()),
+        scope: success.scope.or_else(|| old.scope.clone()),
+        extra,
+        code: old.code.clone(),
+    }
+}
+
+/// Clears what was wrong.
+fn recover(state: &mut GrantState) {
+    state.failures = 0;
+    state.not_before = None;
+    state.doubt = None;
+    state.refusal = None;
+    state.access_dead = false;
+}
+
+/// Half the lead, but not under 30 s, or a quarter of a life so short that 30 s is much of it.
+fn shorter_lead(state: &GrantState, policy: &Policy) -> Duration {
+    let life = state.lifetime();
+    let least = (life / 4).min(Duration::from_secs(30));
+    (lead(life, &policy.schedule, state.learned_lead) / 2).max(least)
+}
+
+fn settled(mut state: GrantState, kind: OutcomeKind, text: &str, now: WallTime) -> Settled {
+    let text = if kind == OutcomeKind::Success {
+        String::new()
+    } else {
+        text.to_owned()
+    };
+    state.last_outcome = Some(LastOutcome {
+        at: now,
+        kind: kind.word().to_owned(),
+        text: text.clone(),
+    });
+    Settled {
+        settlement: Settlement {
+            state,
+            tokens: None,
+            unread: None,
+        },
+        kind,
+        text,
+    }
+}
+
+/// What a token response that a person brings becomes (`refreshd import`).
+#[derive(Clone, Debug)]
+pub struct Import {
+    /// What the response holds.
+    pub success: Success,
+    /// When the response was obtained, where that is known.
+    pub obtained_at: Option<WallTime>,
+    /// The authorization code that began the grant, where it is still known.
+    pub code: Option<Secret>,
+    /// To whom the refresh token is bound.
+    pub binding: Binding,
+    /// A random number for the jitter.
+    pub roll: u64,
+}
+
+/// The first state and token set of an imported grant.
+#[must_use]
+pub fn import(rules: &Rules, import: Import, now: WallTime) -> (GrantState, TokenSet) {
+    let obtained_at = import.obtained_at.map(|at| at.min(now));
+    let mut state = GrantState {
+        login_at: obtained_at.unwrap_or(now),
+        roll: import.roll,
+        access: Some(rules.fingerprinter.of(&import.success.access_token)),
+        binding: Some(import.binding),
+        ..GrantState::default()
+    };
+    let issued_at = obtained_at.unwrap_or(now);
+    let success = import.success;
+    date(
+        rules,
+        &mut state,
+        &success,
+        issued_at,
+        issued_at,
+        obtained_at.is_none(),
+    );
+    // Neither when it was obtained nor when it ends: it may be about to die.
+    let dated = obtained_at.is_some() || success.expires_at.is_some() || success.jwt_exp.is_some();
+    let empty = TokenSet {
+        access_token: Secret::new(""),
+        refresh_token: None,
+        token_type: None,
+        scope: None,
+        extra: std::collections::BTreeMap::new(),
+        code: import.code,
+    };
+    let tokens = renew(&empty, success);
+    state.presents = tokens
+        .refresh_token
+        .as_ref()
+        .map(|token| rules.fingerprinter.of(token));
+    state.expiry_unknown = !dated && state.presents.is_some();
+    (state, tokens)
+}
+
+/// The least wait before a grant may be sent for again; for messages.
+#[must_use]
+pub fn least_gap(state: &GrantState) -> Duration {
+    gap(state.lifetime())
+}

@@ -77,6 +77,9 @@ pub struct GrantState {
     pub last_outcome: Option<LastOutcome>,
     /// To whom the refresh token is bound.
     pub binding: Option<Binding>,
+    /// The grant stood in the configuration: taken out of it, it retires. One
+    /// that was only imported stays active as long as its client is configured.
+    pub configured: bool,
 }
 
 /// An exchange whose answer is not known. It lasts until a success, a definite

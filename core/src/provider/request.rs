@@ -1,1 +1,128 @@
-//! request
+//! Token requests, built from a [`Description`]: what goes to the token
+//! endpoint, byte for byte (RFC 6749 §2.3.1, §4.1.3, §6). Always a POST.
+//!
+//! Each grant type is one small public function that names its own parameters;
+//! a private draft does what they have in common.
+
+mod draft;
+mod encode;
+
+use crate::grant::TokenSet;
+use crate::provider::Description;
+use crate::provider::description::With;
+use crate::secret::Secret;
+use draft::Draft;
+use std::collections::BTreeMap;
+use std::fmt;
+use url::Url;
+
+/// A request that is ready to be sent.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TokenRequest {
+    /// Where to; passed [`check_endpoint`](super::description::check_endpoint).
+    pub url: Url,
+    /// Headers, names in lower case; values without control characters.
+    pub headers: Vec<(String, Secret)>,
+    /// The body; empty where the parameters are in the query.
+    pub body: Secret,
+}
+
+impl fmt::Debug for TokenRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut url = self.url.clone();
+        url.set_query(None);
+        let names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("TokenRequest")
+            .field("url", &url.as_str())
+            .field("headers", &names)
+            .field("body", &self.body)
+            .finish()
+    }
+}
+
+/// Our registration at the provider: the part of a client that a request needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Registration<'a> {
+    /// `client_id`.
+    pub client_id: &'a str,
+    /// `client_secret`; without one the client is public (RFC 6749 §2.1) and
+    /// its id goes among the parameters, whatever the description says.
+    pub client_secret: Option<&'a Secret>,
+    /// The redirect URI that the grant was begun with.
+    pub redirect_uri: Option<&'a str>,
+    /// Scopes, for `{scope}`.
+    pub scopes: &'a [String],
+}
+
+/// Why a request could not be built. Nothing has been sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// The grant has no refresh token, or the provider takes none.
+    #[error("there is no refresh token to present; authorize the grant again")]
+    NothingToPresent,
+    /// A variable's value does not fit its format.
+    #[error("variable {name}: {why}")]
+    Variable {
+        /// Its name.
+        name: String,
+        /// What is wrong with the value.
+        why: String,
+    },
+    /// A `{name}` for which there is nothing.
+    #[error("{key} needs {{{name}}}, for which the grant has no value")]
+    Unfilled {
+        /// The description's key.
+        key: String,
+        /// What stands between the braces.
+        name: String,
+    },
+    /// The endpoint is not one that secrets may be sent to.
+    #[error("the token URL cannot be used: {0}")]
+    Endpoint(String),
+    /// A header that would break the request.
+    #[error("header {name}: {why}")]
+    Header {
+        /// Its name, printable.
+        name: String,
+        /// What is wrong with it; never its value.
+        why: &'static str,
+    },
+}
+
+/// The request that presents the refresh token (RFC 6749 §6).
+///
+/// # Errors
+/// When there is none, or the description cannot be filled for this grant.
+pub fn refresh(
+    description: &Description,
+    registration: &Registration<'_>,
+    vars: &BTreeMap<String, String>,
+    tokens: &TokenSet,
+) -> Result<TokenRequest, RequestError> {
+    let presented = match (description.refresh.with, &tokens.refresh_token) {
+        (With::RefreshToken, Some(token)) if !token.is_empty() => token.clone(),
+        _ => return Err(RequestError::NothingToPresent),
+    };
+    let mut draft = Draft::refresh(description, registration, vars, tokens.code.as_ref())?;
+    draft.param("grant_type", Secret::new("refresh_token"));
+    draft.param("refresh_token", presented);
+    draft.finish()
+}
+
+/// `scheme://host:port` of the URL that refresh tokens go to, the port always
+/// written out: what a refresh token is bound to.
+///
+/// # Errors
+/// When the URL cannot be filled for this grant or is not acceptable.
+pub fn token_origin(
+    description: &Description,
+    vars: &BTreeMap<String, String>,
+) -> Result<String, RequestError> {
+    let url = draft::endpoint(description, description.refresh_url(), vars)?;
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port_or_known_default().unwrap_or_default();
+    Ok(format!("{}://{host}:{port}", url.scheme()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+use super::*;
+
+const PROBE: u64 = 15 * 60;
+const OTHER: u64 = 5 * 60;
+
+/// A client of 20 of whose grants 0 to 4 were just refused.
+fn refused() -> Limits {
+    let mut limits = limits(8, 20);
+    for grant in 0..4 {
+        assert_eq!(limits.run(grant, OutcomeKind::InvalidGrant, NOW), []);
+    }
+    let effects = limits.run(4, OutcomeKind::InvalidGrant, NOW);
+    let reason = "5 of its grants were refused within ten minutes".to_owned();
+    assert_eq!(
+        effects,
+        [
+            Effect::ClientPaused { client: 0, reason },
+            probe(0, after(PROBE)),
+        ]
+    );
+    limits
+}
+
+fn probe(grant: u32, at: WallTime) -> Effect {
+    Effect::Probe {
+        client: 0,
+        grant,
+        at,
+    }
+}
+
+fn resumed(rearm: &[u32]) -> Effect {
+    Effect::ClientResumed {
+        client: 0,
+        rearm: rearm.to_vec(),
+    }
+}
+
+#[test]
+fn few_refusals_are_the_grants_own() {
+    // Fewer than five, fewer than a fifth, or slowly.
+    for (grants, refusals, every) in [(20, 4, 0), (30, 5, 0), (20, 10, 151)] {
+        let mut limits = limits(8, grants);
+        for nth in 0..refusals {
+            let at = after(u64::from(nth) * every);
+            assert_eq!(limits.run(nth, OutcomeKind::InvalidGrant, at), []);
+        }
+    }
+    let mut limits = limits(8, 20);
+    for _ in 0..20 {
+        assert_eq!(
+            limits.run(0, OutcomeKind::InvalidGrant, NOW),
+            [],
+            "one grant counts once"
+        );
+    }
+}
+
+#[test]
+fn many_refusals_pause_the_client() {
+    let limits = refused();
+    assert_eq!(
+        limits.why(9, NOW),
+        Some((Why::ClientPaused, Some(after(OTHER))))
+    );
+    assert_eq!(limits.why(0, NOW), Some((Why::Refused, Some(after(PROBE)))));
+    assert_eq!(limits.why(0, after(PROBE)), None);
+    assert_eq!(
+        limits.why(1, after(PROBE)).map(|b| b.0),
+        Some(Why::Refused),
+        "one probes"
+    );
+}
+
+#[test]
+fn a_refused_grant_that_succeeds_rearms_the_others() {
+    let mut limits = refused();
+    let effects = limits.run(0, OutcomeKind::Success, after(PROBE));
+    assert_eq!(effects, [resumed(&[1, 2, 3, 4])]);
+    for grant in 0..20 {
+        assert_eq!(limits.why(grant, after(PROBE)), None);
+    }
+}
+
+#[test]
+fn the_refused_take_turns() {
+    let mut limits = refused();
+    for (nth, next) in [1, 2, 3, 4, 0].into_iter().enumerate() {
+        let at = after(PROBE * (nth as u64 + 1));
+        let grant = u32::try_from(nth).expect("small");
+        let effects = limits.run(grant, OutcomeKind::InvalidGrant, at);
+        assert_eq!(effects, [probe(next, at + CLIENT_PROBE_EVERY)]);
+    }
+    // A lost probe says nothing of the grant: the same again.
+    let at = after(PROBE * 6);
+    assert_eq!(
+        limits.run(0, OutcomeKind::Lost, at),
+        [probe(0, at + CLIENT_PROBE_EVERY)]
+    );
+}
+
+#[test]
+fn another_grant_that_succeeds_frees_the_others() {
+    let mut limits = refused();
+    assert_eq!(
+        limits.run(9, OutcomeKind::Success, after(OTHER)),
+        [resumed(&[])]
+    );
+    assert_eq!(limits.why(10, after(OTHER)), None);
+    // The refused go on probing, and five more refusals pause the others again.
+    assert_eq!(limits.why(0, after(OTHER)).map(|b| b.0), Some(Why::Refused));
+    for grant in 10..14 {
+        assert_eq!(
+            limits.run(grant, OutcomeKind::InvalidGrant, after(OTHER)),
+            []
+        );
+    }
+    let effects = limits.run(14, OutcomeKind::InvalidGrant, after(OTHER));
+    assert!(
+        matches!(effects[..], [Effect::ClientPaused { client: 0, .. }]),
+        "{effects:?}"
+    );
+    let effects = limits.run(0, OutcomeKind::Success, after(PROBE));
+    assert_eq!(effects, [resumed(&[1, 2, 3, 4, 10, 11, 12, 13, 14])]);
+}
+
+#[test]
+fn another_grant_that_is_refused_joins_them() {
+    let mut limits = refused();
+    assert_eq!(limits.run(9, OutcomeKind::InvalidGrant, after(OTHER)), []);
+    assert_eq!(
+        limits.why(10, after(OTHER)),
+        Some((Why::ClientPaused, Some(after(2 * OTHER))))
+    );
+    let effects = limits.run(0, OutcomeKind::Success, after(PROBE));
+    assert_eq!(effects, [resumed(&[1, 2, 3, 4, 9])]);
+}
+
+#[test]
+fn a_success_from_before_the_pause_frees_nobody() {
+    let mut limits = limits(8, 20);
+    limits.started(0, 0, 9);
+    for grant in 0..5 {
+        let _ = limits.run(grant, OutcomeKind::InvalidGrant, NOW);
+    }
+    assert_eq!(limits.ended(0, 0, 9, OutcomeKind::Success, NOW, 0), []);
+    assert_eq!(limits.why(10, NOW).map(|b| b.0), Some(Why::ClientPaused));
+}
+
+#[test]
+fn refusals_that_are_meant_stand_after_a_day() {
+    let mut limits = refused();
+    let _ = limits.run(9, OutcomeKind::Success, after(OTHER));
+    for nth in 0..95 {
+        let effects = limits.run(
+            nth % 5,
+            OutcomeKind::InvalidGrant,
+            after(PROBE * u64::from(nth + 1)),
+        );
+        assert_eq!(effects.len(), 1);
+    }
+    let effects = limits.run(0, OutcomeKind::InvalidGrant, after(PROBE * 96));
+    let grants = vec![1, 2, 3, 4, 0];
+    assert_eq!(effects, [Effect::RefusalsStand { client: 0, grants }]);
+    assert_eq!(limits.why(0, after(PROBE * 96)), None);
+}
+
+#[test]
+fn grants_that_leave_leave_the_refused() {
+    let mut limits = refused();
+    assert_eq!(limits.leave(0, 0, 0, NOW), [probe(1, after(PROBE))]);
+    assert_eq!(limits.leave(0, 0, 2, NOW), []);
+    for grant in [4, 3] {
+        assert_eq!(limits.leave(0, 0, grant, NOW), []);
+    }
+    assert_eq!(limits.leave(0, 0, 1, NOW), [resumed(&[])]);
+}
+
+#[test]
+fn a_client_that_is_not_accepted_is_paused_and_probes() {
+    let mut limits = limits(8, 20);
+    let effects = limits.run(3, OutcomeKind::InvalidClient, NOW);
+    assert!(matches!(
+        effects[..],
+        [Effect::ClientPaused { client: 0, .. }]
+    ));
+    assert_eq!(
+        limits.why(4, NOW),
+        Some((Why::ClientPaused, Some(after(PROBE))))
+    );
+    assert_eq!(
+        limits.may_start(0, 1, 4, NOW),
+        Ok(()),
+        "other clients go on"
+    );
+    assert_eq!(limits.may_start(0, 0, 4, after(PROBE)), Ok(()));
+    limits.started(0, 0, 4);
+    assert_eq!(
+        limits.why(5, after(PROBE)),
+        Some((Why::ClientPaused, None)),
+        "one probe"
+    );
+    let effects = limits.ended(0, 0, 4, OutcomeKind::InvalidClient, after(PROBE), 0);
+    assert_eq!(effects, [], "one incident");
+    assert_eq!(
+        limits.why(5, after(PROBE)),
+        Some((Why::ClientPaused, Some(after(2 * PROBE))))
+    );
+    assert_eq!(
+        limits.run(5, OutcomeKind::Success, after(2 * PROBE)),
+        [resumed(&[])]
+    );
+    assert_eq!(limits.why(6, after(2 * PROBE)), None);
+}
+
+#[test]
+fn an_operator_pauses_and_resumes() {
+    let mut limits = refused();
+    assert_eq!(limits.pause(0, "by hand", NOW).len(), 1);
+    assert_eq!(limits.pause(0, "by hand", NOW), []);
+    assert_eq!(limits.resume(0), [resumed(&[0, 1, 2, 3, 4])]);
+    assert_eq!(limits.resume(0), []);
+    assert_eq!(limits.why(9, NOW), None);
+}

@@ -1,0 +1,281 @@
+use super::*;
+
+const TOKEN: &str = r#"{"access_token":"at","refresh_token":"rt"}"#;
+
+#[test]
+fn the_table() {
+    let e = |code: &str| format!(r#"{{"error":"{code}"}}"#);
+    let page = "<html><body>error=1&access_token=x</body></html>";
+    let cases = [
+        (200, TOKEN.to_owned(), "success"),
+        (201, TOKEN.to_owned(), "success"),
+        (
+            200,
+            r#"{"token":"t","refreshToken":"r"}"#.to_owned(),
+            "unread",
+        ),
+        (200, r#"{"data":{"access_token":"t"}}"#.to_owned(), "unread"),
+        (200, "{}".to_owned(), "unread"),
+        (200, r#"{"access_token":"at","#.to_owned(), "unread"),
+        (200, e("invalid_grant"), "invalid grant"),
+        (200, e("bad_refresh_token"), "refused"),
+        (200, page.to_owned(), "lost"),
+        (200, String::new(), "lost"),
+        (204, String::new(), "lost"),
+        (200, "null".to_owned(), "lost"),
+        (200, "a=b&c=d".to_owned(), "lost"),
+        (301, TOKEN.to_owned(), "lost"),
+        (302, e("invalid_grant"), "lost"),
+        (400, e("invalid_grant"), "invalid grant"),
+        (401, e("invalid_grant"), "invalid grant"),
+        (403, e("invalid_grant"), "invalid grant"),
+        (401, e("invalid_client"), "invalid client"),
+        (400, e("unauthorized_client"), "invalid client"),
+        (400, e("invalid_request"), "refused"),
+        (400, page.to_owned(), "lost"),
+        (401, String::new(), "lost"),
+        (401, r#"{"message":"Unauthorized"}"#.to_owned(), "lost"),
+        (404, TOKEN.to_owned(), "lost"),
+        (429, TOKEN.to_owned(), "asked to wait"),
+        (429, page.to_owned(), "asked to wait"),
+        (429, e("invalid_grant"), "asked to wait"),
+        (500, e("server_error"), "lost"),
+        (500, e("invalid_grant"), "invalid grant"),
+        (503, e("invalid_client"), "invalid client"),
+        (502, page.to_owned(), "lost"),
+        (100, TOKEN.to_owned(), "lost"),
+    ];
+    for (status, body, expected) in cases {
+        let outcome = outcome(status, &body);
+        assert_eq!(kind(&outcome), expected, "{status} {body}: {outcome:?}");
+    }
+}
+
+#[test]
+fn an_incomplete_body_is_lost_whatever_it_says() {
+    for (status, body) in [
+        (200, TOKEN),
+        (429, ""),
+        (400, r#"{"error":"invalid_grant"}"#),
+    ] {
+        let mut answer = answer(status, &[("retry-after", "7")], body.as_bytes());
+        answer.complete = false;
+        let Outcome::Lost { retry_after, text } = read(&description(json!({})), &answer) else {
+            panic!("{status}");
+        };
+        assert_eq!(retry_after, Some(Duration::from_secs(7)));
+        assert!(text.contains("broke off"), "{text}");
+    }
+}
+
+#[test]
+fn a_token_beside_an_error_is_kept_to_be_read_again() {
+    let outcome = outcome(
+        200,
+        r#"{"access_token":"at","refresh_token":"rt","error":"partial"}"#,
+    );
+    assert_eq!(kind(&outcome), "unread");
+    assert!(text(&outcome).contains("partial"));
+}
+
+#[test]
+fn an_error_member_that_says_that_all_is_well() {
+    for error in [
+        json!(null),
+        json!(""),
+        json!(false),
+        json!(0),
+        json!({}),
+        json!([]),
+        json!({"code":"ok","message":""}),
+    ] {
+        success(json!({ "error": error }));
+    }
+}
+
+#[test]
+fn access_tokens_that_cannot_be_used_are_unread() {
+    for token in [
+        json!("a\nb"),
+        json!("a\u{7f}"),
+        json!(" "),
+        json!(""),
+        json!(null),
+        json!(17),
+        json!(["a"]),
+    ] {
+        let body = json!({ "access_token": token, "refresh_token": "rt" }).to_string();
+        assert_eq!(kind(&outcome(200, &body)), "unread", "{body}");
+    }
+    let body = r#"{"access_token":"at","refresh_token":{"value":"rt"}}"#;
+    assert_eq!(
+        kind(&outcome(200, body)),
+        "unread",
+        "half an answer is not a success"
+    );
+}
+
+#[test]
+fn errors_as_objects_numbers_and_lists() {
+    let facebook = r#"{"error":{"message":"Error validating","type":"OAuthException","code":190,"error_subcode":463}}"#;
+    let outcome_ = outcome(400, facebook);
+    assert_eq!(kind(&outcome_), "refused");
+    assert_eq!(text(&outcome_), "HTTP 400: 190: Error validating");
+    for said in ["190", "OAuthException", "463", "Error validating"] {
+        let d = description(json!({ "invalid_grant": [said] }));
+        let outcome = read(&d, &answer(400, &[], facebook.as_bytes()));
+        assert_eq!(kind(&outcome), "invalid grant", "{said}");
+    }
+    assert_eq!(
+        kind(&outcome(400, r#"{"error":{"error":"invalid_grant"}}"#)),
+        "invalid grant"
+    );
+    assert_eq!(
+        kind(&outcome(400, r#"{"error":true,"code":"invalid_client"}"#)),
+        "invalid client"
+    );
+    assert_eq!(kind(&outcome(400, r#"{"error":[{"x":1}]}"#)), "refused");
+}
+
+#[test]
+fn descriptions_name_codes_and_words() {
+    let d = description(json!({
+        "invalid_grant": ["bad_refresh_token", "Invalid refresh token", "refresh_token is invalid"],
+        "invalid_client": ["app_disabled"],
+        "rate_limited": ["Access Denied"],
+        "too_early": ["Access token not expired"],
+    }));
+    let cases = [
+        (
+            200,
+            json!({ "error": "bad_refresh_token" }),
+            "invalid grant",
+        ),
+        // Twitch has no `error`.
+        (
+            400,
+            json!({ "status": 400, "message": "Invalid refresh token" }),
+            "invalid grant",
+        ),
+        // Atlassian; the list goes before the RFC's code.
+        (
+            403,
+            json!({ "error": "unauthorized_client", "error_description": "refresh_token is invalid" }),
+            "invalid grant",
+        ),
+        (400, json!({ "error": "app_disabled" }), "invalid client"),
+        // Zoho: a limit, not a verdict.
+        (
+            400,
+            json!({ "error": "Access Denied", "status": "failure" }),
+            "asked to wait",
+        ),
+        (
+            200,
+            json!({ "error": "Access Denied", "status": "failure" }),
+            "asked to wait",
+        ),
+        (
+            400,
+            json!({ "error": "invalid_grant", "error_description": "Access token not expired" }),
+            "too early",
+        ),
+        (503, json!({ "error": "Access Denied" }), "lost"),
+    ];
+    for (status, body, expected) in cases {
+        let outcome = read(&d, &answer(status, &[], body.to_string().as_bytes()));
+        assert_eq!(kind(&outcome), expected, "{body}");
+    }
+}
+
+#[test]
+fn salesforce_says_it_with_a_form_or_json() {
+    let json = r#"{"error":"invalid_grant","error_description":"expired access/refresh token"}"#;
+    let form = "error=invalid_grant&error_description=expired+access%2Frefresh+token";
+    for body in [json, form] {
+        let outcome = outcome(400, body);
+        assert_eq!(kind(&outcome), "invalid grant");
+        assert_eq!(
+            text(&outcome),
+            "HTTP 400: invalid_grant: expired access/refresh token"
+        );
+    }
+}
+
+#[test]
+fn quoted_tokens_are_taken_out() {
+    for token in [
+        "8xLOxBtZp8kvMQ7yTT2s",
+        "eyJhbGciOiJSUzI1NiJ9.eyJqdGkiOiI1In0.c2ln",
+        "6f3f0e4c-52a4-4f0e-8a44-1f2c-r",
+        "AbcdefghijklmnopqrstuvwxyzAbcdefghijklmnopqrstuvwxyz",
+    ] {
+        let words = format!("Invalid refresh token (expired): {token}\u{1b}[0m");
+        let body = json!({ "error": "invalid_token", "error_description": words }).to_string();
+        let outcome = outcome(400, &body);
+        assert_eq!(
+            text(&outcome),
+            "HTTP 400: invalid_token: Invalid refresh token (expired): …\\u{1b}[0m"
+        );
+    }
+}
+
+#[test]
+fn what_is_told_of_a_page() {
+    let page = answer(
+        502,
+        &[("content-type", "text/html; charset=utf-8")],
+        b"<html>secret</html>",
+    );
+    let outcome = read(&description(json!({})), &page);
+    assert_eq!(text(&outcome), "HTTP 502, text/html, 19 bytes");
+}
+
+#[test]
+fn retry_after() {
+    let after = |value: &str| {
+        let answer = answer(429, &[("retry-after", value)], b"");
+        match read(&description(json!({})), &answer) {
+            Outcome::AskedToWait { retry_after, .. } => retry_after.map(|d| d.as_secs()),
+            other => panic!("{other:?}"),
+        }
+    };
+    let date = |secs: i64, format: &str| {
+        let time = chrono::DateTime::from_timestamp(RECEIVED.secs() + secs, 0).expect("in range");
+        time.format(format).to_string()
+    };
+    assert_eq!(after(" 120 "), Some(120));
+    assert_eq!(after("0"), Some(0));
+    assert_eq!(after("999999999999999999999"), Some(86_400));
+    assert_eq!(after(&date(90, "%a, %d %b %Y %H:%M:%S GMT")), Some(90));
+    assert_eq!(after(&date(90, "%A, %d-%b-%y %H:%M:%S GMT")), Some(90));
+    assert_eq!(after(&date(90, "%a %b %e %H:%M:%S %Y")), Some(90));
+    assert_eq!(after(&date(-90, "%a, %d %b %Y %H:%M:%S GMT")), Some(0));
+    assert_eq!(
+        after(&date(900_000, "%a, %d %b %Y %H:%M:%S GMT")),
+        Some(86_400)
+    );
+    for junk in ["", "-5", "soon", "NaN"] {
+        assert_eq!(after(junk), None, "{junk}");
+    }
+}
+
+#[test]
+fn imports() {
+    let d = description(json!({}));
+    let good = json!({ "access_token": "at", "refresh_token": "rt", "expires_in": "3600" });
+    let read = read_import(&d, &good).expect("reads");
+    assert_eq!(read.expires_in, Some(3600));
+    let error = |value: Value| read_import(&d, &value).expect_err("must fail").to_string();
+    assert!(error(json!([1])).ends_with("and this is an array"));
+    assert!(error(json!({ "error": "invalid_grant" })).contains("failed request: invalid_grant;"));
+    assert_eq!(
+        error(json!({ "refresh_token": "rt" })),
+        "it has no access_token"
+    );
+    let newline = error(json!({ "access_token": "secret\n" }));
+    assert!(
+        newline.contains("line break") && !newline.contains("secret"),
+        "{newline}"
+    );
+}
