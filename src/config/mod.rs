@@ -1,5 +1,27 @@
 //! The configuration: raw layers become a validated [`Config`], and nothing
-//! after that checks again.
+//! after that checks again. [`load`] reads defaults, `refreshd.toml`,
+//! `conf.d/*.toml`, the environment and the command line, and tells every
+//! [`Problem`] at once.
+
+mod check;
+mod extract;
+mod layer;
+mod lookup;
+mod problem;
+mod provider_files;
+mod raw;
+mod secret_source;
+mod source_text;
+mod sources;
+#[cfg(test)]
+mod tests;
+
+pub use check::{Loaded, load};
+pub use lookup::META_SUFFIX;
+use lookup::{filled_path, filled_vars};
+pub use problem::{render, Problem, Severity, Spot};
+pub use provider_files::{embedded_provider_files, known_provider_names};
+pub use sources::Sources;
 
 use refreshd_core::provider::description::{Description, DescriptionHash, Schedule};
 use refreshd_core::secret::Secret;

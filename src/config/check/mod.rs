@@ -1,0 +1,188 @@
+//! From what was written to a [`Config`]: every check, and all problems at once.
+
+mod clients;
+mod daemon;
+mod grants;
+mod outputs;
+
+use super::Config;
+use super::extract::{Extracted, extract};
+use super::layer::Stack;
+use super::problem::{Problem, Severity};
+use super::provider_files::Registry;
+use super::raw::Raw;
+use super::source_text::{Aim, Path};
+use super::sources::{Gathered, Sources, gather};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, PathBuf};
+
+/// What became of the configuration.
+#[derive(Debug)]
+pub struct Loaded {
+    /// There when no problem is an error.
+    pub config: Option<Config>,
+    /// Errors and warnings, by file and place.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads and checks the whole configuration.
+#[must_use]
+pub fn load(sources: &Sources) -> Loaded {
+    let mut problems = Vec::new();
+    let config =
+        gather(sources, &mut problems).and_then(|gathered| read(sources, gathered, &mut problems));
+    problems.sort_by_cached_key(Problem::order);
+    let mut seen = Vec::new();
+    problems.retain(|problem| {
+        let news = !seen.contains(problem);
+        seen.push(problem.clone());
+        news
+    });
+    let usable = problems
+        .iter()
+        .all(|problem| problem.severity == Severity::Warning);
+    Loaded {
+        config: config.filter(|_| usable),
+        problems,
+    }
+}
+
+fn read(sources: &Sources, gathered: Gathered, problems: &mut Vec<Problem>) -> Option<Config> {
+    let registry = Registry::new(&gathered.providers, problems);
+    let stack = Stack::new(gathered.layers);
+    let Extracted { value, reported } = extract::<Raw>(&stack, stack.merged(), problems);
+    let raw = value?;
+    let mut check = Check {
+        sources,
+        stack: &stack,
+        registry: &registry,
+        complete: gathered.complete,
+        reported,
+        problems,
+    };
+    let daemon = check.daemon(&raw.daemon);
+    let clients: BTreeMap<_, _> = (raw.clients.iter())
+        .filter_map(|(name, client)| Some((name.clone(), check.client(name, client, &raw)?)))
+        .collect();
+    let grants: BTreeMap<_, _> = (raw.grants.iter())
+        .map(|(name, grant)| (name.clone(), check.grant(name, grant, &raw, &clients)))
+        .collect();
+    let config = Config {
+        files: gathered.files,
+        daemon: daemon?,
+        clients,
+        grants,
+    };
+    check.paths_of_outputs(&config);
+    Some(config)
+}
+
+/// What the checks have at hand.
+struct Check<'a> {
+    sources: &'a Sources,
+    stack: &'a Stack,
+    registry: &'a Registry,
+    /// Whether every file could be read: if not, what is missing may stand in one of those.
+    complete: bool,
+    /// Paths about which something has been said.
+    reported: BTreeSet<Path>,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Check<'_> {
+    /// An error about the value at a path.
+    fn wrong(&mut self, path: &[&str], message: impl Into<String>, remedy: Option<String>) {
+        self.tell(Severity::Error, path, Aim::Value, message.into(), remedy);
+    }
+
+    /// An error about a name that is a key.
+    fn wrong_key(&mut self, path: &[&str], message: impl Into<String>, remedy: Option<String>) {
+        self.tell(Severity::Error, path, Aim::Key, message.into(), remedy);
+    }
+
+    /// A warning about the value at a path.
+    fn odd(&mut self, path: &[&str], message: impl Into<String>, remedy: Option<String>) {
+        self.tell(Severity::Warning, path, Aim::Value, message.into(), remedy);
+    }
+
+    /// An error about a key that is not there, unless it was there and wrong,
+    /// or may stand in a file that could not be read.
+    fn missing(&mut self, path: &[&str], message: impl Into<String>, remedy: String) {
+        if self.complete && !self.was_reported(path) {
+            self.tell(
+                Severity::Error,
+                path,
+                Aim::Key,
+                message.into(),
+                Some(remedy),
+            );
+        }
+    }
+
+    fn tell(
+        &mut self,
+        severity: Severity,
+        path: &[&str],
+        aim: Aim,
+        message: String,
+        remedy: Option<String>,
+    ) {
+        let path = owned(path);
+        let mut problem = self.stack.problem(severity, &path, aim, message);
+        problem.remedy = remedy;
+        self.problems.push(problem);
+        self.reported.insert(path);
+    }
+
+    fn was_reported(&self, path: &[&str]) -> bool {
+        let path = owned(path);
+        (1..=path.len()).any(|n| self.reported.contains(&path[..n]))
+    }
+
+    /// Whether something has been said about the value at a path or within it.
+    fn was_reported_within(&self, path: &[&str]) -> bool {
+        let path = owned(path);
+        self.reported.iter().any(|told| told.starts_with(&path))
+    }
+
+    /// Whether a path has a root; if not, that is told.
+    fn is_absolute(&mut self, path: &[&str], value: &std::path::Path) -> bool {
+        if value.is_relative() {
+            let message = format!(
+                "{} must be an absolute path",
+                super::layer::dotted(&owned(path))
+            );
+            self.wrong(path, message, Some("begin it with /".to_owned()));
+        }
+        value.is_absolute()
+    }
+}
+
+fn owned(path: &[&str]) -> Path {
+    path.iter().map(|key| (*key).to_owned()).collect()
+}
+
+/// The path that the system would come to: no `.` and `..`, and symbolic links
+/// resolved as far as it exists. For comparing only.
+fn settled(path: &std::path::Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                plain.pop();
+            }
+            other => plain.push(other),
+        }
+    }
+    let real = |ancestor: &std::path::Path| {
+        let real = ancestor.canonicalize().ok()?;
+        let rest = plain.strip_prefix(ancestor).ok()?;
+        Some(if rest.as_os_str().is_empty() {
+            real
+        } else {
+            real.join(rest)
+        })
+    };
+    plain.ancestors().find_map(real).unwrap_or(plain.clone())
+}

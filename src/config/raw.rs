@@ -1,0 +1,126 @@
+//! What may stand in `refreshd.toml`, before anything is checked. Nothing is
+//! required here: what is missing is noticed where it is needed.
+
+use refreshd_core::duration;
+use refreshd_core::provider::description::Schedule;
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Raw {
+    pub(super) daemon: RawDaemon,
+    pub(super) clients: BTreeMap<String, RawClient>,
+    pub(super) grants: BTreeMap<String, RawGrant>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawDaemon {
+    pub(super) state_dir: Option<PathBuf>,
+    pub(super) runtime_dir: Option<PathBuf>,
+    #[serde(deserialize_with = "table")]
+    pub(super) key: Option<RawKey>,
+    pub(super) max_flights: Option<i64>,
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub(super) history: Option<Duration>,
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub(super) drain: Option<Duration>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawKey {
+    pub(super) file: Option<PathBuf>,
+    pub(super) credential: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawClient {
+    pub(super) provider: Option<String>,
+    pub(super) client_id: Option<String>,
+    #[serde(deserialize_with = "table")]
+    pub(super) client_secret: Option<RawSecret>,
+    pub(super) redirect_uri: Option<String>,
+    pub(super) scopes: Vec<String>,
+    pub(super) proxy: Option<String>,
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) schedule: Schedule,
+    pub(super) outputs: Vec<RawOutput>,
+    /// Read with the provider's file, over which it lies.
+    #[serde(rename = "override")]
+    pub(super) overrides: Option<BTreeMap<String, IgnoredAny>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawSecret {
+    pub(super) file: Option<PathBuf>,
+    pub(super) env: Option<String>,
+    pub(super) credential: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawGrant {
+    pub(super) client: Option<String>,
+    pub(super) vars: BTreeMap<String, String>,
+    pub(super) redirect_uri: Option<String>,
+    pub(super) outputs: Vec<RawOutput>,
+    pub(super) schedule: Schedule,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawOutput {
+    pub(super) path: Option<String>,
+    pub(super) format: RawFormat,
+    pub(super) newline: Option<bool>,
+    pub(super) mode: Option<String>,
+    pub(super) when_dead: RawWhenDead,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawFormat {
+    Raw,
+    #[default]
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawWhenDead {
+    #[default]
+    Leave,
+    Withdraw,
+}
+
+/// Reads a struct from a table only. serde's own reading takes an array too,
+/// its elements in the order of the fields: a literal secret would end up as a
+/// file's name, and so in a message.
+fn table<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    struct Table<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Table<T> {
+        type Value = Option<T>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a table")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Option<T>, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map)).map(Some)
+        }
+    }
+
+    deserializer.deserialize_map(Table(PhantomData))
+}

@@ -1,0 +1,167 @@
+//! Names, outputs and what else must fit together.
+
+use super::*;
+
+#[test]
+fn unknown_names_with_the_nearest() {
+    let text = r#"
+[clients.d]
+provider = "retentli"
+client_id = "id"
+[grants.g]
+client = "x"
+[grants.h]
+client = "c"
+vars = { shop = "17" }
+[grants."Bad name"]
+client = "c"
+[grants.none]
+"#;
+    expect_after_client(
+        text,
+        &[
+            "refreshd.toml:9:12: unknown provider \"retentli\" => did you mean \"retently\"?",
+            "refreshd.toml:12:10: unknown client \"x\" => did you mean \"c\"?",
+            "refreshd.toml:15:10: unknown variable \"shop\" of provider \"retently\" => it has no variables: take this one out",
+            "refreshd.toml:16:9: \"Bad name\" is not a grant's name => a name is 1 to 63 characters of a-z, 0-9, '.', '_' and '-', and begins with a letter or a digit",
+            "refreshd.toml:18:9: grant \"none\" has no client => write client = \"…\" under [grants.none]",
+        ],
+    );
+}
+
+#[test]
+fn what_a_client_lacks() {
+    expect_main(
+        "[clients.a]\n[clients.b]\nprovider = \"retently\"\n",
+        &[
+            "refreshd.toml:1:10: client \"a\" has no provider => write provider = \"…\" under [clients.a]",
+            "refreshd.toml:1:10: client \"a\" has no client_id => write client_id = \"…\" under [clients.a]",
+            "refreshd.toml:2:10: client \"b\" has no client_id => write client_id = \"…\" under [clients.b]",
+            "refreshd.toml:2:10: client \"b\" has no client_secret, and its provider wants one => under [clients.b], client_secret: write { file = \"/…\" }, { env = \"NAME\" } or { credential = \"name\" }",
+            "refreshd.toml:2:10: client \"b\" has no redirect_uri, and its provider wants one => write redirect_uri = \"https://…\" under [clients.b]",
+        ],
+    );
+}
+
+#[test]
+fn outputs_do_not_meet() {
+    let text = r#"
+[[clients.c.outputs]]
+path = "/run/t/{grant}.json"
+[[clients.c.outputs]]
+path = "/run/t/fixed"
+[grants.a]
+client = "c"
+[[grants.a.outputs]]
+path = "/run/t/./a.json"
+[[grants.a.outputs]]
+path = "/run/t//a.json"
+[[grants.a.outputs]]
+path = "/run/t/a.json.meta.json"
+[[grants.a.outputs]]
+path = "run/t/a"
+[[grants.a.outputs]]
+path = "{dir}/state/token"
+[[grants.a.outputs]]
+path = "/run/t/{gant}"
+[[grants.a.outputs]]
+path = "/run/t/all"
+mode = "0644"
+"#;
+    let remedy = "give each output a path of its own, outside the state directory";
+    expect_after_client(
+        text,
+        &[
+            "refreshd.toml:11:8: the path of a client's output must hold {grant}, else its grants would overwrite each other's tokens => write, for example, \"/run/refreshd/tokens/{grant}.json\"",
+            "refreshd.toml:15:8: an output's path must name a file, without '.', '..' and control characters => -",
+            &format!(
+                "refreshd.toml:17:8: output /run/t//a.json would overwrite what clients.c.outputs[0] (grant \"a\") writes => {remedy}"
+            ),
+            &format!(
+                "refreshd.toml:19:8: output /run/t/a.json.meta.json would overwrite what clients.c.outputs[0] (grant \"a\") beside it writes => {remedy}"
+            ),
+            "refreshd.toml:21:8: grants.a.outputs[3].path must be an absolute path => begin it with /",
+            &format!(
+                "refreshd.toml:23:8: output state/token lies inside the state directory state => {remedy}"
+            ),
+            "refreshd.toml:25:8: only {grant} can stand in braces in an output's path => -",
+            "refreshd.toml:28:8: warning: mode \"0644\" gives the token to every user of this machine => let a group read it: mode = \"0640\"",
+        ],
+    );
+}
+
+#[test]
+fn proxies_and_certificate_authorities() {
+    let text = "proxy = \"ftp://x\"\nca_file = \"{dir}/refreshd.toml\"\n[clients.d]\nprovider = \"retently\"\nclient_id = \"id\"\nredirect_uri = \"/relative\"\nclient_secret = { env = \"SECRET\" }\nproxy = \"http://u:hunter2@p:1\"\nca_file = \"{dir}/none\"\nscopes = [\"a b\"]\n";
+    let example = "write, for example, proxy = \"http://proxy.example.com:3128\"";
+    expect_after_client(
+        text,
+        &[
+            &format!(
+                "refreshd.toml:7:9: proxy must be an http, https, socks5 or socks5h URL with a host => {example}"
+            ),
+            "refreshd.toml:8:11: ca_file refreshd.toml holds no certificate in PEM form => -",
+            "refreshd.toml:12:16: redirect_uri is not an absolute URI: relative URL without a base => -",
+            &format!(
+                "refreshd.toml:14:9: proxy with a user name or password is not accepted => {example}"
+            ),
+            "refreshd.toml:15:11: cannot read ca_file none: No such file or directory (os error 2) => -",
+            "refreshd.toml:16:11: warning: a scope holds a space, which stands between scopes => make each an element of the array",
+        ],
+    );
+}
+
+#[test]
+fn the_annotated_example_is_in_order() {
+    let example = include_str!("../../../config/refreshd.toml");
+    let example = example.replace("/etc/refreshd/", "{dir}/");
+    let files = [
+        ("refreshd.toml", example.as_str()),
+        ("secrets/retently", "hunter2\n"),
+    ];
+    let config = Case {
+        files: &files,
+        ..Case::default()
+    }
+    .config();
+    assert_eq!(config.grants.len(), 1);
+    assert_eq!(
+        config
+            .outputs_of("surveys", &config.clients["retently"])
+            .len(),
+        2
+    );
+    assert!(!format!("{config:?}").contains("hunter2"));
+    // Every line that is commented out is in order too.
+    let is_setting = |line: &str| {
+        let key = line.split_once(" = ").map_or("", |(key, _)| key);
+        !key.is_empty() && key.bytes().all(|b| b == b'_' || b.is_ascii_lowercase())
+    };
+    let uncommented: Vec<&str> = example
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some(key) if key.starts_with('[') || is_setting(key) => key,
+            _ => line,
+        })
+        .filter(|line| !line.contains("key = { credential"))
+        .collect();
+    let text = uncommented.join("\n").replacen("ca_file", "#", 1);
+    let files = [
+        ("refreshd.toml", text.as_str()),
+        ("secrets/retently", "hunter2\n"),
+    ];
+    let config = Case {
+        files: &files,
+        ..Case::default()
+    }
+    .config();
+    assert!(config.clients["retently"].proxy.is_some());
+    assert_eq!(
+        config.clients["retently"]
+            .description
+            .lifetime
+            .access
+            .map(|d| d.as_secs()),
+        Some(21_600)
+    );
+}
