@@ -1,0 +1,174 @@
+//! How a flight ends.
+
+use super::disk;
+use super::error::StoreError;
+use super::history::{self, Event};
+use super::journal::SlotRef;
+use super::kept;
+use super::records::signed;
+use super::writer::Session;
+use refreshd_core::flight::{FlightId, Settlement};
+use refreshd_core::grant::{Grant, GrantId, TokenSet};
+use refreshd_core::provider::description::DescriptionHash;
+use refreshd_core::secret::Fingerprint;
+use rusqlite::OptionalExtension;
+
+/// What a flight commits.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// The grant.
+    pub grant: GrantId,
+    /// The revision it started from.
+    pub base_revision: u64,
+    /// What it came to.
+    pub settlement: Settlement,
+    /// The row of history.
+    pub event: Event,
+    /// The flight, and the journal slot it is recorded in. Once this is
+    /// durable the slot's record is done with, and the slot may be freed.
+    pub flight: Option<(FlightId, SlotRef)>,
+    /// By which description the answer was read; kept with an unread answer.
+    pub description: Option<DescriptionHash>,
+}
+
+/// What became of a [`Commit`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Committed {
+    /// The grant as it is now.
+    Applied(Grant),
+    /// The grant had moved on: it is unchanged, and what the flight brought is a candidate.
+    Stale(Grant),
+}
+
+pub(super) fn commit(s: &Session<'_>, commit: Commit) -> Result<Committed, StoreError> {
+    s.saw(commit.event.at);
+    let grant = s.grant(&commit.grant)?;
+    if let Some((flight, slot)) = commit.flight {
+        settle_slot(s, flight, slot)?;
+    }
+    if grant.revision == commit.base_revision {
+        apply(s, grant, commit).map(Committed::Applied)
+    } else {
+        stale(s, grant, commit).map(Committed::Stale)
+    }
+}
+
+fn settle_slot(s: &Session<'_>, flight: FlightId, slot: SlotRef) -> Result<(), StoreError> {
+    for (file, slot) in slot.places() {
+        s.conn
+            .prepare_cached(
+                "INSERT OR REPLACE INTO slots (file, slot, flight) VALUES (?1, ?2, ?3)",
+            )?
+            .execute((file, slot, flight.0))?;
+    }
+    Ok(())
+}
+
+fn apply(s: &Session<'_>, mut grant: Grant, commit: Commit) -> Result<Grant, StoreError> {
+    let Settlement {
+        state,
+        tokens,
+        unread,
+    } = commit.settlement;
+    let rise = state.generation.checked_sub(grant.state.generation);
+    // The next generation needs its token set: the old one is sealed for the old number.
+    let fits = matches!((rise, &tokens), (Some(0), _) | (Some(1), Some(_)));
+    if !fits {
+        return Err(StoreError::Generation {
+            grant: grant.name,
+            have: grant.state.generation,
+            wanted: state.generation,
+        });
+    }
+    let flight = commit.flight.map(|(flight, _)| flight);
+    let base = grant.state.generation;
+    grant.state = state;
+    grant.revision += 1;
+    s.write_grant(&grant, tokens.as_ref())?;
+    let mut event = commit.event;
+    if let Some(tokens) = &tokens {
+        event.text += &claim(s, &grant, grant.state.generation, tokens)?;
+    }
+    if let Some(answer) = &unread {
+        let flight = flight.unwrap_or_else(|| FlightId(disk::random()));
+        let description = commit.description.as_ref();
+        kept::keep_unread(s, &grant.id, flight, base, answer, description, event.at)?;
+    }
+    history::record(s, &grant, flight, &event)?;
+    Ok(grant)
+}
+
+fn stale(s: &Session<'_>, grant: Grant, commit: Commit) -> Result<Grant, StoreError> {
+    let (settlement, mut event) = (commit.settlement, commit.event);
+    let flight = commit.flight.map(|(flight, _)| flight);
+    let kept = kept::keep_candidate(
+        s,
+        &grant.id,
+        flight.unwrap_or_else(|| FlightId(disk::random())),
+        &settlement,
+        commit.description.as_ref(),
+        event.at,
+    )?;
+    if let Some(tokens) = &settlement.tokens {
+        event.text += &claim(s, &grant, settlement.state.generation, tokens)?;
+    }
+    if kept {
+        event.text += " (the grant had moved on; kept as a candidate)";
+    }
+    if kept || flight.is_some() {
+        history::record(s, &grant, flight, &event)?;
+    }
+    Ok(grant)
+}
+
+/// Notes whose identity this is. A token that another grant has had is not
+/// refused here: losing it would be worse. The history says so.
+fn claim(
+    s: &Session<'_>,
+    grant: &Grant,
+    generation: u64,
+    tokens: &TokenSet,
+) -> Result<String, StoreError> {
+    let fingerprint = s.fingerprints.of(tokens.identity());
+    match owner(s, fingerprint)? {
+        Some(other) if other.id != grant.id => Ok(format!(
+            " (the provider gave it a token that grant {} has had too)",
+            other.name
+        )),
+        _ => {
+            remember(s, fingerprint, grant, generation, false)?;
+            Ok(String::new())
+        }
+    }
+}
+
+/// The grant that has had this identity.
+pub(super) fn owner(
+    s: &Session<'_>,
+    fingerprint: Fingerprint,
+) -> Result<Option<Grant>, StoreError> {
+    let id: Option<String> = s
+        .conn
+        .prepare_cached("SELECT grant_id FROM fingerprints WHERE fp = ?1")?
+        .query_row([fingerprint.0], |row| row.get(0))
+        .optional()?;
+    id.map_or(Ok(None), |id| s.grant_by("id", &id))
+}
+
+/// Remembers an identity of a grant; once a seed, always a seed.
+pub(super) fn remember(
+    s: &Session<'_>,
+    fingerprint: Fingerprint,
+    grant: &Grant,
+    generation: u64,
+    seed: bool,
+) -> Result<(), StoreError> {
+    s.conn
+        .prepare_cached(
+            "INSERT INTO fingerprints (fp, grant_id, generation, seed) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (fp) DO UPDATE SET grant_id = excluded.grant_id,
+                 generation = excluded.generation, seed = max(seed, excluded.seed)",
+        )?
+        .execute((fingerprint.0, &grant.id.0, signed(generation), seed))?;
+    Ok(())
+}

@@ -1,0 +1,298 @@
+//! Opening the database: every reason not to touch it is looked for first.
+
+use super::disk;
+use super::schema;
+use super::seal::{Context, KeyId, SealError, Sealer};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The database's name in the state directory.
+pub(super) const FILE: &str = "refreshd.db";
+
+/// A database that is not opened. It is left as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// Locks and fsync mean little there.
+    #[error(
+        "{dir} is on a network file system ({kind}), where neither locks nor fsync are to be relied upon; set daemon.state_dir to a local disk"
+    )]
+    Network {
+        /// The state directory.
+        dir: PathBuf,
+        /// The file system.
+        kind: &'static str,
+    },
+    /// A later refreshd has been here.
+    #[error(
+        "{path} was made by a newer refreshd (schema {found}, this one knows {known}); run the newer one, or restore the backup made before the upgrade"
+    )]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// Its pages do not hold together, or it is no database at all.
+    #[error(
+        "{path} is damaged ({text}); it was left untouched: copy it aside and restore a backup, or move it away to begin anew"
+    )]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite found.
+        text: String,
+    },
+    /// A database, but someone else's.
+    #[error(
+        "{0} is a SQLite database, but not one of refreshd's; set daemon.state_dir to a directory of its own"
+    )]
+    Foreign(PathBuf),
+    /// Sealed with another key.
+    #[error("the database was sealed with key {sealed_by}, and the key given is {given}")]
+    WrongKey {
+        /// The key that sealed it.
+        sealed_by: KeyId,
+        /// The key that was given.
+        given: KeyId,
+    },
+    /// The file cannot be made, read or written.
+    #[error("{path} cannot be opened: {source}")]
+    Io {
+        /// The database.
+        path: PathBuf,
+        /// What the file system said.
+        source: io::Error,
+    },
+    /// Anything else SQLite says.
+    #[error("{path} cannot be opened: {source}")]
+    Sql {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+}
+
+/// An open, checked and migrated database.
+pub(super) struct Opened {
+    pub(super) conn: Connection,
+    pub(super) store_id: String,
+    pub(super) fingerprint_key: zeroize::Zeroizing<[u8; 32]>,
+}
+
+/// Whether there is a database that a key may have sealed.
+pub(super) fn exists(dir: &Path) -> bool {
+    fs::metadata(dir.join(FILE)).is_ok_and(|m| m.len() > 0)
+}
+
+/// Opens the database in `dir`, and makes it where there is none.
+pub(super) fn open(dir: &Path, sealer: &Sealer) -> Result<Opened, DbError> {
+    let path = dir.join(FILE);
+    let kind = disk::network_file_system(dir).map_err(|source| DbError::Io {
+        path: path.clone(),
+        source,
+    })?;
+    if let Some(kind) = kind {
+        let dir = dir.to_owned();
+        return Err(DbError::Network { dir, kind });
+    }
+    make_private(dir, &path).map_err(|source| DbError::Io {
+        path: path.clone(),
+        source,
+    })?;
+    let sql = |source| sorted(&path, source);
+    let mut conn = connect(&path).map_err(sql)?;
+    let version = schema::version(&conn).map_err(sql)?;
+    if version > schema::KNOWN {
+        return Err(DbError::Newer {
+            path,
+            found: version,
+            known: schema::KNOWN,
+        });
+    }
+    check_whole(&conn, &path)?;
+    check_ours(&conn, &path, version)?;
+    if version > 0 {
+        check_key(&conn, &path, sealer)?;
+    }
+    make_durable(&conn).map_err(sql)?;
+    let transaction = conn
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(sql)?;
+    schema::migrate(&transaction, version).map_err(sql)?;
+    if version == 0 {
+        begin(&transaction, sealer).map_err(sql)?;
+    }
+    transaction.commit().map_err(sql)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
+        .map_err(sql)?;
+    finish(conn, &path, sealer)
+}
+
+fn make_private(dir: &Path, path: &Path) -> io::Result<()> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        // SQLite gives its -wal the mode of the database.
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    }
+    disk::sync_dir(dir)
+}
+
+/// Connects without a write: not even a WAL left by a crash is moved into the
+/// file before all checks have passed.
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(Duration::from_secs(5))?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    conn.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    conn.pragma_update(None, "temp_store", "MEMORY")?;
+    conn.pragma_update(None, "cell_size_check", true)?;
+    Ok(conn)
+}
+
+fn make_durable(conn: &Connection) -> rusqlite::Result<()> {
+    conn.pragma_update(None, "journal_mode", "WAL")?;
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    conn.pragma_update(None, "wal_autocheckpoint", 0)?;
+    conn.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+    Ok(())
+}
+
+fn check_whole(conn: &Connection, path: &Path) -> Result<(), DbError> {
+    let found: String = conn
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(|source| sorted(path, source))?;
+    if found == "ok" {
+        return Ok(());
+    }
+    Err(damaged(path, &found))
+}
+
+fn check_ours(conn: &Connection, path: &Path, version: i64) -> Result<(), DbError> {
+    let sql = |source| sorted(path, source);
+    let id: i64 = conn
+        .pragma_query_value(None, "application_id", |row| row.get(0))
+        .map_err(sql)?;
+    let tables: i64 = conn
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(sql)?;
+    if id == schema::APPLICATION_ID || (version == 0 && id == 0 && tables == 0) {
+        return Ok(());
+    }
+    Err(DbError::Foreign(path.to_owned()))
+}
+
+fn check_key(conn: &Connection, path: &Path, sealer: &Sealer) -> Result<(), DbError> {
+    let envelope: Vec<u8> = meta(conn, "key_check").map_err(|source| sorted(path, source))?;
+    match sealer.open(&KEY_CHECK, &envelope) {
+        Ok(_) => Ok(()),
+        Err(SealError::OtherKey { sealed_by, given }) => {
+            Err(DbError::WrongKey { sealed_by, given })
+        }
+        Err(_) => Err(damaged(path, "the key check does not open")),
+    }
+}
+
+const KEY_CHECK: Context<'static> = Context {
+    purpose: "meta",
+    owner: "",
+    column: "key_check",
+    generation: 0,
+};
+
+const FINGERPRINT_KEY: Context<'static> = Context {
+    purpose: "meta",
+    owner: "",
+    column: "fingerprint_key",
+    generation: 0,
+};
+
+/// What a new store has from its first moment.
+fn begin(conn: &Connection, sealer: &Sealer) -> rusqlite::Result<()> {
+    let key = zeroize::Zeroizing::new(disk::random::<32>());
+    set_meta(conn, "store_id", disk::hex(&disk::random::<16>()))?;
+    set_meta(conn, "commit_seq", 0_i64)?;
+    set_meta(conn, "last_seen", 0_i64)?;
+    set_meta(conn, "key_check", sealer.seal(&KEY_CHECK, b"refreshd"))?;
+    set_meta(
+        conn,
+        "fingerprint_key",
+        sealer.seal(&FINGERPRINT_KEY, &*key),
+    )
+}
+
+fn finish(conn: Connection, path: &Path, sealer: &Sealer) -> Result<Opened, DbError> {
+    let sql = |source| sorted(path, source);
+    let store_id = meta(&conn, "store_id").map_err(sql)?;
+    let sealed: Vec<u8> = meta(&conn, "fingerprint_key").map_err(sql)?;
+    let fingerprint_key = sealer
+        .open(&FINGERPRINT_KEY, &sealed)
+        .ok()
+        .and_then(|key| <[u8; 32]>::try_from(key.as_slice()).ok())
+        .ok_or_else(|| damaged(path, "the fingerprint key does not open"))?;
+    Ok(Opened {
+        conn,
+        store_id,
+        fingerprint_key: fingerprint_key.into(),
+    })
+}
+
+/// One value of `meta`.
+pub(super) fn meta<T: rusqlite::types::FromSql>(
+    conn: &Connection,
+    key: &str,
+) -> rusqlite::Result<T> {
+    conn.prepare_cached("SELECT value FROM meta WHERE key = ?1")?
+        .query_row([key], |row| row.get(0))
+}
+
+/// One value of `meta` that need not be there.
+pub(super) fn meta_if_any<T: rusqlite::types::FromSql>(
+    conn: &Connection,
+    key: &str,
+) -> rusqlite::Result<Option<T>> {
+    meta(conn, key).optional()
+}
+
+/// Sets a value of `meta`.
+pub(super) fn set_meta(
+    conn: &Connection,
+    key: &str,
+    value: impl rusqlite::ToSql,
+) -> rusqlite::Result<()> {
+    conn.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
+        .execute((key, value))
+        .map(drop)
+}
+
+fn damaged(path: &Path, text: &str) -> DbError {
+    DbError::Damaged {
+        path: path.to_owned(),
+        text: text.to_owned(),
+    }
+}
+
+fn sorted(path: &Path, source: rusqlite::Error) -> DbError {
+    match source.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => damaged(path, "it is not a SQLite database"),
+        Some(ErrorCode::DatabaseCorrupt) => damaged(path, &source.to_string()),
+        _ => DbError::Sql {
+            path: path.to_owned(),
+            source,
+        },
+    }
+}

@@ -1,0 +1,114 @@
+//! Small things about files that several parts of the state need.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+/// Replaces a file whole: a reader, or the next start after a crash, finds the
+/// old bytes or the new ones. Mode 0600.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension("tmp");
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)
+}
+
+/// Makes the names in a directory durable.
+pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Makes a directory, and those above it, with mode 0700 where they are missing.
+pub(super) fn private_dir(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+}
+
+/// The directory of a file, `.` for a bare name.
+pub(super) fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    }
+}
+
+/// The network file system that `path` is on, if it is on one. Locks and
+/// fsync are not to be relied upon there, and both promises rest on them.
+pub(super) fn network_file_system(path: &Path) -> io::Result<Option<&'static str>> {
+    let magic = rustix::fs::statfs(path)?.f_type;
+    // The type of `f_type` differs between machines; the magic has 32 bits on all.
+    Ok(network_magic(
+        u64::from_ne_bytes((magic as i64).to_ne_bytes()) & 0xffff_ffff,
+    ))
+}
+
+/// `linux/magic.h` and the file systems' own headers.
+fn network_magic(magic: u64) -> Option<&'static str> {
+    match magic {
+        0x6969 => Some("NFS"),
+        0xff53_4d42 | 0x517b => Some("CIFS"),
+        0xfe53_4d42 => Some("SMB2"),
+        0x0102_1997 => Some("9p"),
+        0x5346_414f | 0x6b41_4653 => Some("AFS"),
+        0x00c3_6400 => Some("CEPH"),
+        _ => None,
+    }
+}
+
+/// Lower-case hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Random bytes from the system.
+pub(super) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the system gives random numbers");
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_file_systems_are_known_by_their_magic() {
+        for (magic, name) in [
+            (0x6969, "NFS"),
+            (0xff53_4d42, "CIFS"),
+            (0xfe53_4d42, "SMB2"),
+            (0x0102_1997, "9p"),
+            (0x00c3_6400, "CEPH"),
+        ] {
+            assert_eq!(network_magic(magic), Some(name));
+        }
+        // ext4, tmpfs, overlayfs, FUSE
+        for magic in [0xef53, 0x0102_1994, 0x794c_7630, 0x6573_5546] {
+            assert_eq!(network_magic(magic), None);
+        }
+    }
+
+    #[test]
+    fn a_replaced_file_is_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("stamp");
+        replace(&path, b"one").unwrap();
+        replace(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

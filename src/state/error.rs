@@ -1,0 +1,54 @@
+//! What can go wrong with a command of the store's.
+
+use super::seal::SealError;
+use std::path::PathBuf;
+
+/// A command that the store could not do.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The transaction it was part of did not become durable; nothing was changed.
+    #[error("{path} cannot be written: {text}; nothing was changed")]
+    NotDurable {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite said.
+        text: String,
+    },
+    /// SQLite refused this command alone.
+    #[error("the database said: {0}")]
+    Sql(String),
+    /// No grant has this id.
+    #[error("there is no grant with id {0}")]
+    NoSuchGrant(String),
+    /// A state whose generation is neither the grant's nor the next one.
+    #[error("generations only rise, by one: {grant} is at {have}, and was to become {wanted}")]
+    Generation {
+        /// The grant's name.
+        grant: String,
+        /// Its generation.
+        have: u64,
+        /// The new state's.
+        wanted: u64,
+    },
+    /// A sealed record does not open.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// An opened record is not what it should be.
+    #[error("a record of {purpose} cannot be read")]
+    Record {
+        /// The table.
+        purpose: String,
+    },
+    /// The store's own check found something.
+    #[error("the database is damaged: {0}; stop, copy it aside and restore a backup")]
+    Damaged(String),
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        StoreError::Sql(error.to_string())
+    }
+}

@@ -1,0 +1,213 @@
+//! Token sets from outside: which make a grant, which renew one, which are refused.
+
+use super::commit::{owner, remember};
+use super::disk;
+use super::error::StoreError;
+use super::history::{self, Event};
+use super::records::{json, signed};
+use super::writer::Session;
+use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
+use refreshd_core::name;
+use refreshd_core::time::WallTime;
+use std::collections::BTreeMap;
+
+/// A token set from outside.
+#[derive(Clone, Debug)]
+pub struct ImportRequest {
+    /// The grant's name.
+    pub name: String,
+    /// Its client.
+    pub client: String,
+    /// Values of the provider's variables.
+    pub vars: BTreeMap<String, String>,
+    /// The redirect URI it was begun with, where it differs from the client's.
+    pub redirect_uri: Option<String>,
+    /// The token set.
+    pub tokens: TokenSet,
+    /// The state that goes with it; its generation is the store's to set.
+    pub state: GrantState,
+    /// When the token set was obtained, where that is known.
+    pub obtained_at: Option<WallTime>,
+    /// Now.
+    pub now: WallTime,
+    /// Take it even if it is older or of another client.
+    pub replace: bool,
+}
+
+/// What an import came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Imported {
+    /// A new grant.
+    Created(Grant),
+    /// Another authorization of an old grant; doubt and refusal are over.
+    Reauthorized(Grant),
+    /// This grant has had that token set already.
+    Unchanged(Grant),
+}
+
+/// Why a token set was not taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportRefusal {
+    /// Not a name.
+    #[error("{0:?} cannot name a grant; {rule}", rule = name::RULE)]
+    Name(String),
+    /// One refresh token belongs to one grant.
+    #[error(
+        "this token belongs to the grant {other} already; two grants that refresh one token would cut each other off: use {other}, or authorize again for {name}"
+    )]
+    OtherGrant {
+        /// The name it was to have.
+        name: String,
+        /// The grant that has it.
+        other: String,
+    },
+    /// The grant is another client's.
+    #[error(
+        "the grant {name} belongs to client {have}, not {wanted}; give it another name, or pass --replace"
+    )]
+    OtherClient {
+        /// The grant.
+        name: String,
+        /// Its client.
+        have: String,
+        /// The client of the import.
+        wanted: String,
+    },
+    /// What is there is newer.
+    #[error(
+        "this token set was obtained at {}, and the one that {name} has was issued at {}; if it is right all the same, pass --replace", obtained.rfc3339(), issued.rfc3339()
+    )]
+    Older {
+        /// The grant.
+        name: String,
+        /// When the import was obtained.
+        obtained: WallTime,
+        /// When the current one was issued.
+        issued: WallTime,
+    },
+    /// The store could not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+pub(super) fn import(s: &Session<'_>, request: ImportRequest) -> Result<Imported, ImportRefusal> {
+    s.saw(request.now);
+    if !name::is_valid(&request.name) {
+        return Err(ImportRefusal::Name(request.name));
+    }
+    let fingerprint = s.fingerprints.of(request.tokens.identity());
+    let known = owner(s, fingerprint)?;
+    if let Some(other) = known.as_ref().filter(|g| g.name != request.name) {
+        return Err(ImportRefusal::OtherGrant {
+            name: request.name,
+            other: other.name.clone(),
+        });
+    }
+    let Some(grant) = s.grant_by("name", &request.name)? else {
+        return Ok(Imported::Created(create(s, request)?));
+    };
+    if !request.replace {
+        check_client(&grant, &request)?;
+    }
+    if known.is_some() && grant.client == request.client {
+        return Ok(Imported::Unchanged(grant));
+    }
+    if !request.replace {
+        check_age(&grant, &request)?;
+    }
+    Ok(Imported::Reauthorized(reauthorize(s, grant, request)?))
+}
+
+fn check_client(grant: &Grant, request: &ImportRequest) -> Result<(), ImportRefusal> {
+    if grant.client == request.client {
+        return Ok(());
+    }
+    Err(ImportRefusal::OtherClient {
+        name: grant.name.clone(),
+        have: grant.client.clone(),
+        wanted: request.client.clone(),
+    })
+}
+
+fn check_age(grant: &Grant, request: &ImportRequest) -> Result<(), ImportRefusal> {
+    match request.obtained_at {
+        Some(obtained) if grant.state.generation > 0 && obtained <= grant.state.issued_at => {
+            Err(ImportRefusal::Older {
+                name: grant.name.clone(),
+                obtained,
+                issued: grant.state.issued_at,
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn create(s: &Session<'_>, request: ImportRequest) -> Result<Grant, StoreError> {
+    let grant = Grant {
+        id: GrantId(disk::hex(&disk::random::<16>())),
+        name: request.name,
+        client: request.client,
+        vars: request.vars,
+        redirect_uri: request.redirect_uri,
+        revision: 1,
+        state: GrantState {
+            generation: 1,
+            ..request.state
+        },
+    };
+    s.conn
+        .prepare_cached(
+            "INSERT INTO grants (id, name, client, vars, revision, generation, state, imported_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute((
+            &grant.id.0,
+            &grant.name,
+            &grant.client,
+            json(&grant.vars),
+            signed(grant.revision),
+            signed(grant.state.generation),
+            json(&grant.state),
+            request.now.0,
+        ))?;
+    take_in(s, &grant, &request.tokens, request.now, "imported")?;
+    Ok(grant)
+}
+
+fn reauthorize(
+    s: &Session<'_>,
+    mut grant: Grant,
+    request: ImportRequest,
+) -> Result<Grant, StoreError> {
+    grant.client = request.client;
+    grant.vars = request.vars;
+    grant.redirect_uri = request.redirect_uri;
+    grant.revision += 1;
+    grant.state = GrantState {
+        generation: grant.state.generation + 1,
+        ..request.state
+    };
+    s.conn
+        .prepare_cached("UPDATE grants SET imported_at = ?2 WHERE id = ?1")?
+        .execute((&grant.id.0, request.now.0))?;
+    take_in(s, &grant, &request.tokens, request.now, "reauthorized")?;
+    Ok(grant)
+}
+
+fn take_in(
+    s: &Session<'_>,
+    grant: &Grant,
+    tokens: &TokenSet,
+    at: WallTime,
+    kind: &str,
+) -> Result<(), StoreError> {
+    s.write_grant(grant, Some(tokens))?;
+    let fingerprint = s.fingerprints.of(tokens.identity());
+    remember(s, fingerprint, grant, grant.state.generation, true)?;
+    let event = Event {
+        at,
+        kind: kind.to_owned(),
+        text: String::new(),
+    };
+    history::record(s, grant, None, &event)
+}

@@ -1,0 +1,174 @@
+//! What is kept because it may still be worth something: candidates, and
+//! answers that could not be read.
+
+use super::disk::hex;
+use super::error::StoreError;
+use super::records::{flight_id, signed};
+use super::writer::Session;
+use refreshd_core::flight::{Answer, FlightId, Settlement};
+use refreshd_core::grant::{GrantId, TokenSet};
+use refreshd_core::provider::description::DescriptionHash;
+use refreshd_core::time::WallTime;
+
+/// What a flight brought for a generation that was no longer current.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// The flight.
+    pub flight: FlightId,
+    /// The generation it started from.
+    pub base_generation: u64,
+    /// The token set, when the answer could be read.
+    pub tokens: Option<TokenSet>,
+    /// The answer, when it could not.
+    pub answer: Option<Answer>,
+    /// By which description it was read, or was to be.
+    pub description: Option<DescriptionHash>,
+    /// When it came.
+    pub at: WallTime,
+}
+
+/// An answer that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// The flight.
+    pub flight: FlightId,
+    /// The generation it started from.
+    pub generation: u64,
+    /// The answer.
+    pub answer: Answer,
+    /// The description by which it could not be read.
+    pub description: Option<DescriptionHash>,
+    /// When it came.
+    pub at: WallTime,
+}
+
+/// Keeps what a stale settlement brought; whether it brought anything.
+pub(super) fn keep_candidate(
+    s: &Session<'_>,
+    grant: &GrantId,
+    flight: FlightId,
+    settlement: &Settlement,
+    description: Option<&DescriptionHash>,
+    at: WallTime,
+) -> Result<bool, StoreError> {
+    if settlement.tokens.is_none() && settlement.unread.is_none() {
+        return Ok(false);
+    }
+    let new = u64::from(settlement.tokens.is_some());
+    let base = settlement.state.generation.saturating_sub(new);
+    let owner = hex(&flight.0);
+    let tokens = settlement
+        .tokens
+        .as_ref()
+        .map(|tokens| s.seal_tokens("candidates", &owner, base, tokens));
+    let answer = settlement
+        .unread
+        .as_ref()
+        .map(|answer| s.seal_answer("candidates", &owner, base, answer));
+    s.conn
+        .prepare_cached(
+            "INSERT OR IGNORE INTO candidates
+             (flight, grant_id, base_generation, tokens, answer, description, at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute((
+            flight.0,
+            &grant.0,
+            signed(base),
+            tokens,
+            answer,
+            description.map(|d| &d.0),
+            at.0,
+        ))?;
+    Ok(true)
+}
+
+pub(super) fn candidates(s: &Session<'_>, grant: &GrantId) -> Result<Vec<Candidate>, StoreError> {
+    let mut statement = s.conn.prepare_cached(
+        "SELECT flight, base_generation, tokens, answer, description, at FROM candidates
+         WHERE grant_id = ?1 ORDER BY at, flight",
+    )?;
+    let mut rows = statement.query([&grant.0])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let flight = flight_id(row, 0)?;
+        let owner = hex(&flight.0);
+        let base = row.get::<_, i64>(1)?.unsigned_abs();
+        let tokens: Option<Vec<u8>> = row.get(2)?;
+        let answer: Option<Vec<u8>> = row.get(3)?;
+        found.push(Candidate {
+            flight,
+            base_generation: base,
+            tokens: tokens
+                .map(|sealed| s.open_tokens("candidates", &owner, base, &sealed))
+                .transpose()?,
+            answer: answer
+                .map(|sealed| s.open_answer("candidates", &owner, base, &sealed))
+                .transpose()?,
+            description: row.get::<_, Option<String>>(4)?.map(DescriptionHash),
+            at: WallTime(row.get(5)?),
+        });
+    }
+    Ok(found)
+}
+
+pub(super) fn keep_unread(
+    s: &Session<'_>,
+    grant: &GrantId,
+    flight: FlightId,
+    generation: u64,
+    answer: &Answer,
+    description: Option<&DescriptionHash>,
+    at: WallTime,
+) -> Result<(), StoreError> {
+    let sealed = s.seal_answer("unread", &hex(&flight.0), generation, answer);
+    s.conn
+        .prepare_cached(
+            "INSERT OR IGNORE INTO unread (flight, grant_id, generation, answer, description, at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute((
+            flight.0,
+            &grant.0,
+            signed(generation),
+            sealed,
+            description.map(|d| &d.0),
+            at.0,
+        ))?;
+    Ok(())
+}
+
+pub(super) fn unread(s: &Session<'_>, grant: &GrantId) -> Result<Vec<Unread>, StoreError> {
+    let mut statement = s.conn.prepare_cached(
+        "SELECT flight, generation, answer, description, at FROM unread
+         WHERE grant_id = ?1 ORDER BY at, flight",
+    )?;
+    let mut rows = statement.query([&grant.0])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let flight = flight_id(row, 0)?;
+        let generation = row.get::<_, i64>(1)?.unsigned_abs();
+        let sealed: Vec<u8> = row.get(2)?;
+        found.push(Unread {
+            flight,
+            generation,
+            answer: s.open_answer("unread", &hex(&flight.0), generation, &sealed)?,
+            description: row.get::<_, Option<String>>(3)?.map(DescriptionHash),
+            at: WallTime(row.get(4)?),
+        });
+    }
+    Ok(found)
+}
+
+/// `table` is a name of this module's, never text from outside.
+pub(super) fn forget(
+    s: &Session<'_>,
+    table: &'static str,
+    flight: FlightId,
+) -> Result<(), StoreError> {
+    s.conn.execute(
+        &format!("DELETE FROM {table} WHERE flight = ?1"),
+        [flight.0],
+    )?;
+    Ok(())
+}

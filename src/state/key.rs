@@ -1,0 +1,212 @@
+//! Where the sealing key comes from: 32 bytes as 64 hexadecimal digits.
+
+use super::disk;
+use super::seal::{KeyId, Sealer};
+use crate::config::KeySource;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// A sealing key that cannot be had, or is not the right one.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// There is a database, and the key that sealed it is gone.
+    #[error(
+        "the sealing key {0} is missing, but a database sealed with it exists; put the key back from where you keep it (backups of the state do not contain it)"
+    )]
+    Missing(PathBuf),
+    /// The credential was not handed over.
+    #[error(
+        "the sealing key's credential {0} is missing; check LoadCredential= or LoadCredentialEncrypted= in the unit"
+    )]
+    MissingCredential(PathBuf),
+    /// Others can read it.
+    #[error(
+        "the sealing key {path} can be read by others than its owner (mode {mode:04o}); run: chmod 0600 {path}"
+    )]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Not 64 hexadecimal digits.
+    #[error("the sealing key {0} is not 64 hexadecimal digits; put the right file back")]
+    Malformed(PathBuf),
+    /// It is a key, but another one.
+    #[error(
+        "the sealing key {path} is key {given}, but the database was sealed with key {sealed_by}; put that key back (nothing was changed)"
+    )]
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// The id of the key in it.
+        given: KeyId,
+        /// The id of the key that is wanted.
+        sealed_by: KeyId,
+    },
+    /// The file system said no.
+    #[error("the sealing key {path} cannot be {verb}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        verb: &'static str,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+/// The file or credential.
+pub(super) fn path(source: &KeySource) -> &Path {
+    match source {
+        KeySource::File(path) | KeySource::Credential(path) => path,
+    }
+}
+
+impl Sealer {
+    /// Reads the key from where it lives. A missing key *file* is made, but
+    /// only while no database exists: a new key could not open an old one.
+    ///
+    /// # Errors
+    /// When the key is missing, malformed, unreadable or exposed to others.
+    pub fn load(source: &KeySource, database_exists: bool) -> Result<Sealer, KeyError> {
+        let key_path = path(source);
+        match read(source) {
+            Err(KeyError::Io { source: e, .. }) if e.kind() == io::ErrorKind::NotFound => {
+                match source {
+                    KeySource::Credential(_) => {
+                        Err(KeyError::MissingCredential(key_path.to_owned()))
+                    }
+                    KeySource::File(_) if database_exists => {
+                        Err(KeyError::Missing(key_path.to_owned()))
+                    }
+                    KeySource::File(_) => make(key_path),
+                }
+            }
+            other => other.map(|key| Sealer::new(&key)),
+        }
+    }
+}
+
+fn read(source: &KeySource) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+    let path = path(source);
+    let io = |source| KeyError::Io {
+        path: path.to_owned(),
+        verb: "read",
+        source,
+    };
+    let mode = fs::metadata(path).map_err(io)?.permissions().mode() & 0o7777;
+    // systemd grants its credentials to a service by an ACL, which shows as group bits.
+    let forbidden = match source {
+        KeySource::File(_) => 0o077,
+        KeySource::Credential(_) => 0o007,
+    };
+    if mode & forbidden != 0 {
+        return Err(KeyError::Exposed {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    let text = Zeroizing::new(fs::read(path).map_err(io)?);
+    decode(text.trim_ascii_end()).ok_or_else(|| KeyError::Malformed(path.to_owned()))
+}
+
+fn decode(digits: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
+    let mut key = Zeroizing::new([0; 32]);
+    if digits.len() != 64 {
+        return None;
+    }
+    for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
+        let digit = |d: u8| char::from(d).to_digit(16);
+        *byte = u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok()?;
+    }
+    Some(key)
+}
+
+fn make(path: &Path) -> Result<Sealer, KeyError> {
+    let key = Zeroizing::new(disk::random::<32>());
+    let digits = Zeroizing::new(format!("{}\n", &*Zeroizing::new(disk::hex(&*key))));
+    let dir = disk::parent(path);
+    // Durable before anything is sealed with it.
+    disk::private_dir(dir)
+        .and_then(|()| disk::replace(path, digits.as_bytes()))
+        .and_then(|()| disk::sync_dir(dir))
+        .map_err(|source| KeyError::Io {
+            path: path.to_owned(),
+            verb: "made",
+            source,
+        })?;
+    Ok(Sealer::new(&key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chmod(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn is_made_once_and_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys/seal.key");
+        let source = KeySource::File(path.clone());
+        let made = Sealer::load(&source, false).unwrap();
+        let mode = |p: &Path| fs::metadata(p).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(mode(path.parent().unwrap()), 0o700);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.len() == 65 && text.ends_with('\n'));
+        for exists in [true, false] {
+            assert_eq!(
+                Sealer::load(&source, exists).unwrap().key_id(),
+                made.key_id()
+            );
+        }
+    }
+
+    #[test]
+    fn is_not_made_for_an_old_database_nor_as_a_credential() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("seal.key");
+        assert!(matches!(
+            Sealer::load(&KeySource::File(path.clone()), true),
+            Err(KeyError::Missing(_))
+        ));
+        assert!(matches!(
+            Sealer::load(&KeySource::Credential(path.clone()), false),
+            Err(KeyError::MissingCredential(_))
+        ));
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn exposed_or_malformed_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("seal.key");
+        let file = KeySource::File(path.clone());
+        Sealer::load(&file, false).unwrap();
+        for mode in [0o640, 0o604, 0o660] {
+            chmod(&path, mode);
+            assert!(matches!(
+                Sealer::load(&file, true),
+                Err(KeyError::Exposed { .. })
+            ));
+        }
+        // An ACL's mask shows as group bits on a credential.
+        chmod(&path, 0o440);
+        assert!(Sealer::load(&KeySource::Credential(path.clone()), true).is_ok());
+        chmod(&path, 0o600);
+        for bad in ["", "abc\n", &"g".repeat(64), &"a".repeat(66)] {
+            fs::write(&path, bad).unwrap();
+            assert!(
+                matches!(Sealer::load(&file, true), Err(KeyError::Malformed(_))),
+                "{bad}"
+            );
+        }
+    }
+}

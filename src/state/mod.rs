@@ -1,0 +1,142 @@
+//! What survives a crash, and the order in which it does.
+//!
+//! A flight goes: [`Journal::record_intent`] (durable) → send →
+//! [`Journal::record_answer`] (durable) → read → [`Store::commit`] (durable) →
+//! [`Journal::free`]. At the next start [`State::open`] hands out the flights
+//! that did not get to the commit.
+//!
+//! - [`Store`]: grants, sealed token sets, history; SQLite, one writer
+//! - [`Journal`]: the flights under way
+//! - [`Sealer`]: what is secret is encrypted before it reaches either
+//! - [`fence`]: notices a store that was put back to an earlier state
+//! - [`lock`]: one process at a time
+
+mod commit;
+mod db;
+mod disk;
+mod error;
+pub mod fence;
+mod history;
+mod import;
+pub mod journal;
+mod kept;
+mod key;
+pub mod lock;
+mod records;
+mod restore;
+mod schema;
+pub mod seal;
+mod store;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use commit::{Commit, Committed};
+pub use db::DbError;
+pub use error::StoreError;
+pub use fence::Fenced;
+pub use history::{Event, EventRow, Pruned, PublishedOutput};
+pub use import::{ImportRefusal, ImportRequest, Imported};
+pub use journal::{Journal, JournalError, Recovered, SlotRef};
+pub use kept::{Candidate, Unread};
+pub use key::KeyError;
+pub use lock::{LockError, StateLock};
+pub use seal::Sealer;
+pub use store::Store;
+
+use crate::config::KeySource;
+use std::path::Path;
+
+/// Where the state is and how it is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenOptions<'a> {
+    /// The state directory; made 0700 where it is missing.
+    pub state_dir: &'a Path,
+    /// The sealing key.
+    pub key: &'a KeySource,
+    /// How many flights may be under way at once.
+    pub slots: u16,
+}
+
+/// A state that is not opened. It is left as it was; each message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The sealing key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// The opened state. Dropping it waits for what was asked of it.
+#[derive(Debug)]
+pub struct State {
+    /// The store.
+    pub store: Store,
+    /// The journal.
+    pub journal: Journal,
+    /// Flights of the last run that were not committed; their slots are occupied.
+    pub recovered: Vec<Recovered>,
+    /// The directory is ours until this is dropped, which must be last.
+    pub lock: StateLock,
+}
+
+impl State {
+    /// Opens everything, in the order in which each part guards the next. It
+    /// blocks: for a moment, or for seconds where the database is large.
+    ///
+    /// # Errors
+    /// When any part cannot be had; nothing is overwritten then.
+    pub fn open(options: &OpenOptions<'_>) -> Result<State, OpenError> {
+        let dir = options.state_dir;
+        let lock = StateLock::take(dir)?;
+        let sealer = Sealer::load(options.key, db::exists(dir))?;
+        let opened = db::open(dir, &sealer).map_err(|error| name_key(error, options.key))?;
+        let sql = |source| DbError::Sql {
+            path: dir.join(db::FILE),
+            source,
+        };
+        let fenced = restore::fence_at_start(dir, &opened).map_err(sql)?;
+        let settled = history::settled_flights(&opened.conn).map_err(sql)?;
+        let (journal, recovered) =
+            Journal::open(dir, options.slots, sealer.clone(), &|place, flight| {
+                settled.get(&place) == Some(&flight)
+            })?;
+        history::keep_slots_of(&opened.conn, journal.files()).map_err(sql)?;
+        let store = Store::start(dir, opened, sealer, fenced).map_err(sql)?;
+        Ok(State {
+            store,
+            journal,
+            recovered,
+            lock,
+        })
+    }
+
+    /// Closes the store in good order.
+    ///
+    /// # Errors
+    /// When the last checkpoint failed; nothing is lost by it.
+    pub async fn close(self) -> Result<(), StoreError> {
+        self.store.close().await
+    }
+}
+
+/// A person knows the key by its file.
+fn name_key(error: DbError, key: &KeySource) -> OpenError {
+    match error {
+        DbError::WrongKey { sealed_by, given } => OpenError::Key(KeyError::Wrong {
+            path: key::path(key).to_owned(),
+            given,
+            sealed_by,
+        }),
+        other => OpenError::Db(other),
+    }
+}

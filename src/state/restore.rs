@@ -1,0 +1,91 @@
+//! Going on from a store that was put back to an earlier state.
+
+use super::db;
+use super::error::StoreError;
+use super::fence::{self, Fenced};
+use super::history::{self, Event};
+use super::records::{json, signed};
+use super::writer::Session;
+use refreshd_core::grant::state::Doubt;
+use refreshd_core::grant::{Grant, GrantId};
+use refreshd_core::time::WallTime;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// So that the fence outlives the outputs that showed it (`/run` is empty after a boot).
+pub(super) fn remember_fence(s: &Session<'_>, reason: &Fenced) -> Result<(), StoreError> {
+    Ok(db::set_meta(s.conn, "fenced", json(reason))?)
+}
+
+/// Whether the store is fenced as it is opened: it was before, or its stamp is ahead.
+pub(super) fn fence_at_start(dir: &Path, opened: &db::Opened) -> rusqlite::Result<Option<Fenced>> {
+    let conn = &opened.conn;
+    let before: Option<String> = db::meta_if_any(conn, "fenced")?;
+    if let Some(reason) = before.and_then(|text| serde_json::from_str(&text).ok()) {
+        return Ok(Some(reason));
+    }
+    let commit_seq = db::meta::<i64>(conn, "commit_seq")?.unsigned_abs();
+    let fenced = fence::check(dir, &opened.store_id, commit_seq);
+    if let Some(reason) = &fenced {
+        db::set_meta(conn, "fenced", json(reason))?;
+    }
+    Ok(fenced)
+}
+
+pub(super) fn accept(
+    s: &Session<'_>,
+    now: WallTime,
+    published: &BTreeMap<GrantId, u64>,
+    rotates: &dyn Fn(&Grant) -> bool,
+) -> Result<Vec<Grant>, StoreError> {
+    s.saw(now);
+    s.conn
+        .execute("DELETE FROM meta WHERE key = 'fenced'", [])?;
+    let own: i64 = db::meta(s.conn, "commit_seq")?;
+    let stamped = fence::stamped(&s.shared.dir, &s.shared.store_id).unwrap_or(0);
+    // This transaction's own commit takes it above both.
+    db::set_meta(s.conn, "commit_seq", own.max(signed(stamped)))?;
+    let mut grants = s.all_grants()?;
+    for grant in &mut grants {
+        let doubtful = rotates(grant);
+        let ahead = published.get(&grant.id).copied().unwrap_or(0);
+        accept_grant(s, now, grant, ahead, doubtful)?;
+    }
+    Ok(grants)
+}
+
+fn accept_grant(
+    s: &Session<'_>,
+    now: WallTime,
+    grant: &mut Grant,
+    published: u64,
+    doubtful: bool,
+) -> Result<(), StoreError> {
+    // Opened before, sealed after: the generation is part of what is authenticated.
+    let tokens = s.tokens(grant)?;
+    grant.revision += 1;
+    if grant.state.generation > 0 || published > 0 {
+        grant.state.generation = grant.state.generation.max(published) + 1;
+    }
+    if doubtful && let Some(presents) = grant.state.presents {
+        let long_ago = WallTime(0);
+        let doubt = grant.state.doubt.get_or_insert(Doubt {
+            first_sent: long_ago,
+            last_sent: long_ago,
+            presents,
+            presentations: 0,
+            unread: false,
+        });
+        doubt.first_sent = long_ago;
+    }
+    s.write_grant(grant, tokens.as_ref())?;
+    let event = Event {
+        at: now,
+        kind: "restored".to_owned(),
+        text: format!(
+            "the store was put back; generations go on from {}",
+            grant.state.generation
+        ),
+    };
+    history::record(s, grant, None, &event)
+}

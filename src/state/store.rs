@@ -1,0 +1,441 @@
+//! The store's handle: asks the writer's thread, waits for the commit.
+
+use super::commit::{self, Commit, Committed};
+use super::db;
+use super::error::StoreError;
+use super::fence::Fenced;
+use super::history::{self, Event, EventRow, Pruned, PublishedOutput};
+use super::import::{self, ImportRefusal, ImportRequest, Imported};
+use super::kept::{self, Candidate, Unread};
+use super::restore;
+use super::seal::Sealer;
+use super::writer::{Job, Message, Op, Reply, Session, Shared, Writer};
+use refreshd_core::flight::{FlightId, Settlement};
+use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
+use refreshd_core::provider::description::DescriptionHash;
+use refreshd_core::secret::Fingerprinter;
+use refreshd_core::time::WallTime;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use tokio::sync::oneshot;
+
+/// A handle of the store. Clones share one connection, which belongs to a
+/// thread of its own; when the last handle is dropped, or by
+/// [`Store::close`], the thread finishes what was asked of it and ends.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    queue: Option<Sender<Message>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    shared: Arc<Shared>,
+    fingerprints: Fingerprinter,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Store({})", self.0.shared.store_id)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.queue = None;
+        let thread = self.thread.lock().map_or(None, |mut thread| thread.take());
+        // The database must be closed before another may open it.
+        thread.map(JoinHandle::join);
+    }
+}
+
+impl Store {
+    /// Starts the writer's thread on an opened database.
+    pub(super) fn start(
+        dir: &Path,
+        opened: db::Opened,
+        sealer: Sealer,
+        fenced: Option<Fenced>,
+    ) -> rusqlite::Result<Store> {
+        let conn = opened.conn;
+        let shared = Arc::new(Shared {
+            dir: dir.to_owned(),
+            store_id: opened.store_id,
+            commit_seq: AtomicU64::new(db::meta::<i64>(&conn, "commit_seq")?.unsigned_abs()),
+            last_seen: AtomicI64::new(db::meta(&conn, "last_seen")?),
+            writable: AtomicBool::new(true),
+            fenced: Mutex::new(fenced),
+        });
+        let fingerprints = Fingerprinter::new(*opened.fingerprint_key);
+        let writer = Writer {
+            conn,
+            sealer,
+            fingerprints: fingerprints.clone(),
+            shared: Arc::clone(&shared),
+            since_checkpoint: 0,
+            last_stamp: None,
+            stamp_pending: false,
+        };
+        let (queue, messages) = mpsc::channel();
+        let thread = thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || writer.run(&messages))
+            .expect("a thread can be started");
+        Ok(Store(Arc::new(Inner {
+            queue: Some(queue),
+            thread: Mutex::new(Some(thread)),
+            shared,
+            fingerprints,
+        })))
+    }
+
+    fn send(&self, message: Message) -> Result<(), StoreError> {
+        let queue = self.0.queue.as_ref().ok_or(StoreError::Closed)?;
+        queue.send(message).map_err(|_| StoreError::Closed)
+    }
+
+    /// Runs a command on the store's thread and waits until it is durable.
+    async fn run<T, E, F>(&self, writes: bool, command: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&Session<'_>) -> Result<T, E> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let op: Op = Box::new(move |session| {
+            let result = session.map_err(E::from).and_then(command);
+            let keep = result.is_ok();
+            let reply: Reply = Box::new(move |durable| {
+                let result = result.and_then(|value| durable.map(|()| value).map_err(E::from));
+                drop(answer.send(result));
+            });
+            (reply, keep)
+        });
+        self.send(Message::Job(Job { writes, op }))?;
+        answered.await.map_err(|_| StoreError::Closed)?
+    }
+
+    async fn read<T, F>(&self, command: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Session<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.run(false, command).await
+    }
+
+    pub(super) async fn write<T, F>(&self, command: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Session<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.run(true, command).await
+    }
+
+    /// All grants, by name.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn grants(&self) -> Result<Vec<Grant>, StoreError> {
+        self.read(|s| s.all_grants()).await
+    }
+
+    /// The grant of that name.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn grant_by_name(&self, name: &str) -> Result<Option<Grant>, StoreError> {
+        let name = name.to_owned();
+        self.read(move |s| s.grant_by("name", &name)).await
+    }
+
+    /// A grant with its token set.
+    ///
+    /// # Errors
+    /// When the database cannot be read or the token set does not open.
+    pub async fn load(
+        &self,
+        grant: &GrantId,
+    ) -> Result<Option<(Grant, Option<TokenSet>)>, StoreError> {
+        let id = grant.clone();
+        self.read(move |s| {
+            let Some(grant) = s.grant_by("id", &id.0)? else {
+                return Ok(None);
+            };
+            let tokens = s.tokens(&grant)?;
+            Ok(Some((grant, tokens)))
+        })
+        .await
+    }
+
+    /// Ends a flight: its settlement, its event and its slot in one transaction.
+    /// A flight that started from another revision changes nothing of the
+    /// grant; what it brought is kept as a candidate.
+    ///
+    /// # Errors
+    /// When it did not become durable, the grant is gone, or the generation does not fit.
+    pub async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
+        self.write(move |s| commit::commit(s, commit)).await
+    }
+
+    /// Changes a grant's state without a flight (a pause, a wish, a learned lead).
+    ///
+    /// # Errors
+    /// As for [`Store::commit`].
+    pub async fn update_state(
+        &self,
+        grant: &GrantId,
+        base_revision: u64,
+        state: GrantState,
+        event: Event,
+    ) -> Result<Committed, StoreError> {
+        self.commit(Commit {
+            grant: grant.clone(),
+            base_revision,
+            settlement: Settlement {
+                state,
+                tokens: None,
+                unread: None,
+            },
+            event,
+            flight: None,
+            description: None,
+        })
+        .await
+    }
+
+    /// Takes in a token set from outside: a new grant, or another authorization
+    /// of an old one.
+    ///
+    /// # Errors
+    /// When it belongs to another grant or client, is older than what is there,
+    /// or did not become durable.
+    pub async fn import(&self, request: ImportRequest) -> Result<Imported, ImportRefusal> {
+        self.run(true, move |s| import::import(s, request)).await
+    }
+
+    /// The latest events of a grant, newest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn events(&self, grant: &GrantId, limit: u32) -> Result<Vec<EventRow>, StoreError> {
+        let grant = grant.clone();
+        self.read(move |s| history::events(s, &grant, limit)).await
+    }
+
+    /// What came for generations of this grant that were no longer current.
+    ///
+    /// # Errors
+    /// When the database cannot be read or a record does not open.
+    pub async fn candidates(&self, grant: &GrantId) -> Result<Vec<Candidate>, StoreError> {
+        let grant = grant.clone();
+        self.read(move |s| kept::candidates(s, &grant)).await
+    }
+
+    /// Forgets a candidate that has been used or refused.
+    ///
+    /// # Errors
+    /// When it did not become durable.
+    pub async fn forget_candidate(&self, flight: FlightId) -> Result<(), StoreError> {
+        self.write(move |s| kept::forget(s, "candidates", flight))
+            .await
+    }
+
+    /// The answers of this grant that could not be read.
+    ///
+    /// # Errors
+    /// When the database cannot be read or a record does not open.
+    pub async fn unread(&self, grant: &GrantId) -> Result<Vec<Unread>, StoreError> {
+        let grant = grant.clone();
+        self.read(move |s| kept::unread(s, &grant)).await
+    }
+
+    /// Forgets an answer that has been read after all.
+    ///
+    /// # Errors
+    /// When it did not become durable.
+    pub async fn forget_unread(&self, flight: FlightId) -> Result<(), StoreError> {
+        self.write(move |s| kept::forget(s, "unread", flight)).await
+    }
+
+    /// Keeps a description under its hash, for the flights that refer to it.
+    ///
+    /// # Errors
+    /// When it did not become durable.
+    pub async fn put_description(
+        &self,
+        hash: &DescriptionHash,
+        json: &str,
+    ) -> Result<(), StoreError> {
+        let (hash, json) = (hash.clone(), json.to_owned());
+        self.write(move |s| history::put_description(s, &hash, &json))
+            .await
+    }
+
+    /// The description that was kept under a hash.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn description(&self, hash: &DescriptionHash) -> Result<Option<String>, StoreError> {
+        let hash = hash.clone();
+        self.read(move |s| history::description(s, &hash)).await
+    }
+
+    /// Notes that an output of a grant has been published.
+    ///
+    /// # Errors
+    /// When it did not become durable.
+    pub async fn published(&self, output: PublishedOutput) -> Result<(), StoreError> {
+        self.write(move |s| history::published(s, &output)).await
+    }
+
+    /// Notes that an output has been withdrawn.
+    ///
+    /// # Errors
+    /// When it did not become durable.
+    pub async fn forget_output(&self, path: &Path) -> Result<(), StoreError> {
+        let path = path.to_owned();
+        self.write(move |s| history::forget_output(s, &path)).await
+    }
+
+    /// Everything that has been published and not withdrawn.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn outputs(&self) -> Result<Vec<PublishedOutput>, StoreError> {
+        self.read(history::outputs).await
+    }
+
+    /// Drops history older than `before`, and fingerprints beyond the latest of each grant.
+    ///
+    /// # Errors
+    /// When it did not become durable.
+    pub async fn prune(&self, before: WallTime) -> Result<Pruned, StoreError> {
+        self.write(move |s| history::prune(s, before)).await
+    }
+
+    /// SQLite's full check of the database.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] with the first thing it finds.
+    pub async fn integrity_check(&self) -> Result<(), StoreError> {
+        self.read(history::integrity_check).await
+    }
+
+    /// Moves the write-ahead log into the database. The store also does so by itself.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn checkpoint(&self) -> Result<(), StoreError> {
+        let (reply, replied) = oneshot::channel();
+        self.send(Message::Checkpoint(reply))?;
+        replied.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Remembers the time, so that a clock that went back is noticed at the next start.
+    ///
+    /// # Errors
+    /// When it did not become durable.
+    pub async fn remember_time(&self, now: WallTime) -> Result<(), StoreError> {
+        self.write(move |s| {
+            s.saw(now);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Takes back what was remembered: an operator accepted the clock as it is.
+    ///
+    /// # Errors
+    /// When it did not become durable.
+    pub async fn accept_time(&self, now: WallTime) -> Result<(), StoreError> {
+        self.write(move |s| {
+            s.shared.last_seen.store(now.0, Ordering::Relaxed);
+            Ok(())
+        })
+        .await
+    }
+
+    /// The latest time the store remembers; `None` before the first.
+    #[must_use]
+    pub fn last_seen(&self) -> Option<WallTime> {
+        let seen = self.0.shared.last_seen.load(Ordering::Relaxed);
+        (seen > 0).then_some(WallTime(seen))
+    }
+
+    /// Makes the fingerprints of this store.
+    #[must_use]
+    pub fn fingerprinter(&self) -> Fingerprinter {
+        self.0.fingerprints.clone()
+    }
+
+    /// The store's identity: 32 hexadecimal digits, drawn when it was made.
+    #[must_use]
+    pub fn store_id(&self) -> &str {
+        &self.0.shared.store_id
+    }
+
+    /// How many transactions have been committed; it only rises.
+    #[must_use]
+    pub fn commit_seq(&self) -> u64 {
+        self.0.shared.commit_seq.load(Ordering::Acquire)
+    }
+
+    /// Whether a commit can be expected to work. After a failed one it tries a
+    /// small write each time it is asked.
+    pub async fn is_writable(&self) -> bool {
+        self.0.shared.writable.load(Ordering::Acquire) || self.write(|_| Ok(())).await.is_ok()
+    }
+
+    /// Why the store is fenced, if it is. A fenced store must not refresh, nor
+    /// overwrite an output that is newer.
+    #[must_use]
+    pub fn fence(&self) -> Option<Fenced> {
+        self.0.shared.fenced().clone()
+    }
+
+    /// Fences the store, until [`Store::accept_restore`].
+    ///
+    /// # Errors
+    /// When it did not become durable; the store is fenced for this run all the same.
+    pub async fn set_fenced(&self, reason: Fenced) -> Result<(), StoreError> {
+        *self.0.shared.fenced() = Some(reason.clone());
+        self.write(move |s| restore::remember_fence(s, &reason))
+            .await
+    }
+
+    /// Lifts the fence: an operator says that this state is to be gone on from.
+    /// Each grant's generation rises above its own and the published one, and
+    /// the grants that `rotates` names are in doubt with their windows over.
+    ///
+    /// # Errors
+    /// When it did not become durable; the fence stays.
+    pub async fn accept_restore(
+        &self,
+        now: WallTime,
+        published: &BTreeMap<GrantId, u64>,
+        rotates: impl Fn(&Grant) -> bool + Send + 'static,
+    ) -> Result<Vec<Grant>, StoreError> {
+        let published = published.clone();
+        let grants = self
+            .write(move |s| restore::accept(s, now, &published, &rotates))
+            .await?;
+        *self.0.shared.fenced() = None;
+        // Another commit, so that the stamp learns of it.
+        self.remember_time(now).await?;
+        Ok(grants)
+    }
+
+    /// Finishes what was asked, moves the log into the database, writes the
+    /// stamp and closes. Commands after it fail with [`StoreError::Closed`].
+    ///
+    /// # Errors
+    /// When the last checkpoint failed; nothing is lost by it.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        let (reply, replied) = oneshot::channel();
+        self.send(Message::Close(reply))?;
+        replied.await.map_err(|_| StoreError::Closed)?
+    }
+}

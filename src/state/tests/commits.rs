@@ -1,0 +1,319 @@
+use super::*;
+use std::sync::mpsc;
+use tokio::task::JoinSet;
+
+#[tokio::test]
+async fn a_commit_is_there_after_a_restart() {
+    let house = House::new();
+    let state = house.open();
+    let grant = created(&state.store, "shop-17", 1).await;
+    let now = applied(state.store.commit(success(&grant, 2)).await.unwrap());
+    assert_eq!((now.revision, now.state.generation), (2, 2));
+    drop(state);
+    let store = house.open().store;
+    let (found, set) = store.load(&grant.id).await.unwrap().unwrap();
+    assert_eq!(found, now);
+    assert_eq!(set, Some(tokens(2)));
+    assert_eq!(store.grants().await.unwrap(), [now]);
+    assert_eq!(store.last_seen(), Some(WallTime(2_000_000)));
+    let kinds: Vec<_> = store.events(&grant.id, 9).await.unwrap();
+    let kinds: Vec<_> = kinds
+        .iter()
+        .map(|e| (e.kind.as_str(), e.generation))
+        .collect();
+    assert_eq!(kinds, [("success", 2), ("imported", 1)]);
+}
+
+#[tokio::test]
+async fn what_has_queued_up_shares_one_commit() {
+    let house = House::new();
+    let store = house.open().store;
+    let mut grants = Vec::new();
+    for number in 0..20 {
+        grants.push(created(&store, &format!("g{number}"), number).await);
+    }
+    let before = store.commit_seq();
+    let (started, has_started) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let mut tasks = JoinSet::new();
+    let busy = store.clone();
+    tasks.spawn(async move {
+        let wait = move |_: &writer::Session<'_>| {
+            started.send(()).unwrap();
+            released.recv().unwrap();
+            Ok(())
+        };
+        busy.write(wait).await.unwrap();
+    });
+    tokio::task::yield_now().await;
+    has_started.recv().unwrap();
+    for (number, grant) in (100..).zip(&grants) {
+        let (store, commit) = (store.clone(), success(grant, number));
+        tasks.spawn(async move { drop(applied(store.commit(commit).await.unwrap())) });
+    }
+    // Each task has been polled once, and so has queued its commit.
+    tokio::task::yield_now().await;
+    release.send(()).unwrap();
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+    assert_eq!(store.commit_seq(), before + 2);
+}
+
+#[tokio::test]
+async fn a_command_that_fails_undoes_itself_alone() {
+    let house = House::new();
+    let store = house.open().store;
+    let grant = created(&store, "shop-17", 1).await;
+    let mut jump = success(&grant, 3);
+    jump.settlement.state.generation = 7;
+    let mut empty = success(&grant, 4);
+    empty.settlement.tokens = None;
+    let (jump, good, empty) = tokio::join!(
+        store.commit(jump),
+        store.commit(success(&grant, 2)),
+        store.commit(empty)
+    );
+    assert!(matches!(
+        jump,
+        Err(StoreError::Generation {
+            have: 1,
+            wanted: 7,
+            ..
+        })
+    ));
+    assert_eq!(applied(good.unwrap()).state.generation, 2);
+    // The third found the second's work.
+    assert!(matches!(empty, Ok(Committed::Stale(_))));
+    let (_, set) = store.load(&grant.id).await.unwrap().unwrap();
+    assert_eq!(set, Some(tokens(2)));
+}
+
+#[tokio::test]
+async fn when_the_commit_fails_all_of_it_fails() {
+    let house = House::new();
+    let store = house.open().store;
+    let grant = created(&store, "shop-17", 1).await;
+    // A foreign key that is checked at the commit makes the commit fail.
+    let tables = "CREATE TABLE p (id INTEGER PRIMARY KEY);
+        CREATE TABLE c (p INTEGER REFERENCES p DEFERRABLE INITIALLY DEFERRED);";
+    store
+        .write(move |s| Ok(s.conn.execute_batch(tables)?))
+        .await
+        .unwrap();
+    let before = store.commit_seq();
+    let (release, released) = mpsc::channel::<()>();
+    let (busy, bad, good, _) = tokio::join!(
+        store.write(move |_| {
+            released.recv().unwrap();
+            Ok(())
+        }),
+        store.write(|s| Ok(s.conn.execute_batch("INSERT INTO c VALUES (1)")?)),
+        store.commit(success(&grant, 2)),
+        async { release.send(()).unwrap() }
+    );
+    // Whether the first was alone in its transaction depends on the thread's start.
+    drop(busy);
+    assert!(matches!(bad, Err(StoreError::NotDurable { .. })));
+    assert!(matches!(good, Err(StoreError::NotDurable { .. })));
+    assert!(store.commit_seq() <= before + 1);
+    let (found, set) = store.load(&grant.id).await.unwrap().unwrap();
+    assert_eq!((found, set), (grant.clone(), Some(tokens(1))));
+    // The next write shows that it works again.
+    assert!(store.is_writable().await);
+    applied(store.commit(success(&grant, 2)).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_stale_commit_changes_nothing_and_keeps_what_it_brought() {
+    let house = House::new();
+    let state = house.open();
+    let store = &state.store;
+    let grant = created(store, "shop-17", 1).await;
+    let intent = intent(store, &grant, 5);
+    let slot = state.journal.record_intent(&intent).await.unwrap();
+    let now = applied(store.commit(success(&grant, 2)).await.unwrap());
+
+    let mut late = success(&grant, 3);
+    late.flight = Some((intent.flight, slot));
+    assert_eq!(
+        store.commit(late).await.unwrap(),
+        Committed::Stale(now.clone())
+    );
+    let mut unread = success(&grant, 4);
+    unread.settlement.tokens = None;
+    unread.settlement.state = grant.state.clone();
+    unread.settlement.unread = Some(answer("<token>"));
+    unread.description = Some(DescriptionHash("d1".to_owned()));
+    unread.event.at = WallTime(2_000_001);
+    store.commit(unread).await.unwrap();
+    drop(state);
+
+    let state = house.open();
+    assert_eq!(state.recovered, [], "the slot is settled");
+    let (found, set) = state.store.load(&grant.id).await.unwrap().unwrap();
+    assert_eq!((found, set), (now, Some(tokens(2))));
+    let kept = state.store.candidates(&grant.id).await.unwrap();
+    assert_eq!(kept.len(), 2);
+    assert_eq!(kept[0].flight, intent.flight);
+    assert_eq!(kept[0].tokens, Some(tokens(3)));
+    assert_eq!(kept[0].base_generation, 1);
+    assert_eq!(kept[1].answer, Some(answer("<token>")));
+    state.store.forget_candidate(intent.flight).await.unwrap();
+    assert_eq!(state.store.candidates(&grant.id).await.unwrap().len(), 1);
+    // A token set that was ever seen is known.
+    let again = state.store.import(request("shop-17", 3)).await.unwrap();
+    assert!(matches!(again, Imported::Unchanged(_)));
+}
+
+#[tokio::test]
+async fn an_unread_answer_is_kept_beside_the_state() {
+    let house = House::new();
+    let store = house.open().store;
+    let grant = created(&store, "shop-17", 1).await;
+    let mut commit = success(&grant, 2);
+    commit.settlement.tokens = None;
+    commit.settlement.state = grant.state.clone();
+    commit.settlement.unread = Some(answer("<token>"));
+    commit.description = Some(DescriptionHash("d1".to_owned()));
+    applied(store.commit(commit).await.unwrap());
+    let kept = store.unread(&grant.id).await.unwrap();
+    assert_eq!(kept[0].answer, answer("<token>"));
+    assert_eq!(kept[0].description, Some(DescriptionHash("d1".to_owned())));
+    store.forget_unread(kept[0].flight).await.unwrap();
+    assert_eq!(store.unread(&grant.id).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_flight_goes_from_intent_to_free() {
+    let house = House::new();
+    let state = house.open();
+    let grant = created(&state.store, "shop-17", 1).await;
+    let intent = intent(&state.store, &grant, 5);
+    let slot = state.journal.record_intent(&intent).await.unwrap();
+    let body = answer("{\"access_token\":\"access-token-2\"}");
+    let slot = state
+        .journal
+        .record_answer(Some(slot), &intent, &body)
+        .await
+        .unwrap();
+    drop(state);
+    // The process dies before the commit: the answer is adopted.
+    let state = house.open();
+    assert_eq!(state.recovered.len(), 1);
+    assert_eq!(state.recovered[0].slot, slot);
+    assert_eq!(state.recovered[0].answer, Some(body));
+    let mut commit = success(&grant, 2);
+    commit.flight = Some((intent.flight, slot));
+    applied(state.store.commit(commit).await.unwrap());
+    state.journal.free(slot);
+    assert_eq!(state.journal.free_slots(), 2);
+    drop(state);
+    assert_eq!(house.open().recovered, []);
+}
+
+#[tokio::test]
+async fn a_token_of_another_grant_is_not_lost_at_a_commit() {
+    let house = House::new();
+    let store = house.open().store;
+    let one = created(&store, "one", 1).await;
+    let two = created(&store, "two", 2).await;
+    applied(store.commit(success(&two, 1)).await.unwrap());
+    let (_, set) = store.load(&two.id).await.unwrap().unwrap();
+    assert_eq!(set, Some(tokens(1)));
+    let told = &store.events(&two.id, 1).await.unwrap()[0].text;
+    assert!(told.contains("grant one"), "{told}");
+    // It still counts as the first one's.
+    let again = store.import(request("one", 1)).await.unwrap();
+    assert!(matches!(again, Imported::Unchanged(g) if g.id == one.id));
+}
+
+#[tokio::test]
+async fn a_state_can_change_without_a_flight() {
+    let house = House::new();
+    let store = house.open().store;
+    let grant = created(&store, "shop-17", 1).await;
+    let state = GrantState {
+        failures: 3,
+        ..grant.state.clone()
+    };
+    let update = || store.update_state(&grant.id, grant.revision, state.clone(), event("paused"));
+    assert_eq!(applied(update().await.unwrap()).state.failures, 3);
+    assert!(matches!(update().await.unwrap(), Committed::Stale(_)));
+    assert_eq!(store.events(&grant.id, 9).await.unwrap().len(), 2);
+    let missing = GrantId("nobody".to_owned());
+    let refused = store
+        .update_state(&missing, 1, state.clone(), event("paused"))
+        .await;
+    assert!(matches!(refused, Err(StoreError::NoSuchGrant(_))));
+}
+
+#[tokio::test]
+async fn pruning_keeps_seeds_and_the_latest_fingerprints() {
+    let house = House::new();
+    let store = house.open().store;
+    let mut grant = created(&store, "shop-17", 1).await;
+    for number in 2..=40 {
+        let mut commit = success(&grant, number);
+        commit.event.at = WallTime(i64::from(number));
+        grant = applied(store.commit(commit).await.unwrap());
+    }
+    let pruned = store.prune(WallTime(11)).await.unwrap();
+    assert_eq!(
+        pruned,
+        Pruned {
+            events: 9,
+            fingerprints: 7
+        }
+    );
+    for (number, known) in [(1, true), (8, false), (9, true), (40, true)] {
+        let mut request = request("other", number);
+        request.obtained_at = Some(WallTime(1));
+        let refused = store.import(request).await.is_err();
+        assert_eq!(refused, known, "token set {number}");
+    }
+    store.integrity_check().await.unwrap();
+    store.checkpoint().await.unwrap();
+}
+
+#[tokio::test]
+async fn descriptions_and_outputs_are_remembered() {
+    let house = House::new();
+    let store = house.open().store;
+    let grant = created(&store, "shop-17", 1).await;
+    let hash = DescriptionHash("d1".to_owned());
+    store.put_description(&hash, "{}").await.unwrap();
+    store.put_description(&hash, "{}").await.unwrap();
+    assert_eq!(
+        store.description(&hash).await.unwrap().as_deref(),
+        Some("{}")
+    );
+    let path = Path::new("/run/refreshd/tokens/shop-17");
+    store.published(output(path, &grant)).await.unwrap();
+    store.published(output(path, &grant)).await.unwrap();
+    let outputs = store.outputs().await.unwrap();
+    assert_eq!(outputs.len(), 1);
+    assert_eq!(
+        (outputs[0].path.as_path(), &outputs[0].grant),
+        (path, &grant.id)
+    );
+    store.forget_output(path).await.unwrap();
+    assert_eq!(store.outputs().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_closed_store_says_so() {
+    let house = House::new();
+    let state = house.open();
+    let store = state.store.clone();
+    state.close().await.unwrap();
+    assert!(matches!(store.grants().await, Err(StoreError::Closed)));
+}
+
+fn output(path: &Path, grant: &Grant) -> crate::state::PublishedOutput {
+    crate::state::PublishedOutput {
+        path: path.to_owned(),
+        grant: grant.id.clone(),
+        name: grant.name.clone(),
+    }
+}

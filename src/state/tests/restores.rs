@@ -1,0 +1,119 @@
+use super::*;
+use std::fs;
+
+/// A house whose database was put back to the state of generation 1 after the
+/// grant had come to generation 4.
+async fn rolled_back() -> (House, Grant, u64) {
+    let house = House::new();
+    let state = house.open();
+    let grant = created(&state.store, "shop-17", 1).await;
+    state.close().await.unwrap();
+    let backup = fs::read(house.database()).unwrap();
+    let state = house.open();
+    let mut latest = grant.clone();
+    for number in 2..=4 {
+        latest = applied(state.store.commit(success(&latest, number)).await.unwrap());
+    }
+    let seq = state.store.commit_seq();
+    state.close().await.unwrap();
+    fs::write(house.database(), backup).unwrap();
+    (house, grant, seq)
+}
+
+#[tokio::test]
+async fn a_store_behind_its_stamp_is_fenced() {
+    let (house, grant, stamp) = rolled_back().await;
+    let state = house.open();
+    let Some(Fenced::StampAhead { store, stamp: seen }) = state.store.fence() else {
+        panic!("not fenced");
+    };
+    assert!(store < seen && seen == stamp);
+    // Commits that happen all the same do not catch up with the stamp.
+    let mut latest = grant;
+    for number in 10..20 {
+        latest = applied(state.store.commit(success(&latest, number)).await.unwrap());
+    }
+    state.close().await.unwrap();
+    assert!(house.open().store.fence().is_some());
+}
+
+#[tokio::test]
+async fn accepting_a_restore_goes_above_everything_published() {
+    let (house, grant, stamp) = rolled_back().await;
+    let state = house.open();
+    let store = &state.store;
+    let presents = store.fingerprinter().of(tokens(1).identity());
+    let with_token = GrantState {
+        presents: Some(presents),
+        ..grant.state.clone()
+    };
+    let update = store.update_state(&grant.id, grant.revision, with_token, event("test"));
+    applied(update.await.unwrap());
+    let calm = created(store, "calm", 50).await;
+    let published = BTreeMap::from([(grant.id.clone(), 4), (GrantId("gone".to_owned()), 9)]);
+    let now = WallTime(9_000_000);
+    let rotates = |grant: &Grant| grant.name == "shop-17";
+    let grants = store
+        .accept_restore(now, &published, rotates)
+        .await
+        .unwrap();
+    assert_eq!(grants.len(), 2);
+    assert_eq!(store.fence(), None);
+    assert!(store.commit_seq() > stamp);
+
+    let (found, set) = store.load(&grant.id).await.unwrap().unwrap();
+    assert_eq!((found.state.generation, set), (5, Some(tokens(1))));
+    let doubt = found.state.doubt.clone().unwrap();
+    assert_eq!((doubt.first_sent, doubt.presents), (WallTime(0), presents));
+    let (other, set) = store.load(&calm.id).await.unwrap().unwrap();
+    assert_eq!((other.state.generation, set), (2, Some(tokens(50))));
+    assert_eq!(other.state.doubt, None);
+    // What was under way before it is stale.
+    assert!(matches!(
+        store.commit(success(&calm, 51)).await,
+        Ok(Committed::Stale(_))
+    ));
+    state.close().await.unwrap();
+    assert_eq!(house.open().store.fence(), None);
+}
+
+#[tokio::test]
+async fn a_published_generation_ahead_fences_over_restarts() {
+    let house = House::new();
+    let state = house.open();
+    let reason = Fenced::PublishedAhead {
+        grant: "shop-17".to_owned(),
+        published: 4,
+        store: 1,
+    };
+    state.store.set_fenced(reason.clone()).await.unwrap();
+    state.close().await.unwrap();
+    let store = house.open().store;
+    assert_eq!(store.fence(), Some(reason));
+    let published = BTreeMap::new();
+    let accepted = store.accept_restore(WallTime(1), &published, |_| true);
+    accepted.await.unwrap();
+    assert_eq!(store.fence(), None);
+}
+
+#[tokio::test]
+async fn a_new_store_beside_an_old_stamp_is_not_fenced() {
+    let (house, ..) = rolled_back().await;
+    fs::remove_file(house.database()).unwrap();
+    assert_eq!(house.open().store.fence(), None);
+}
+
+#[tokio::test]
+async fn an_accepted_clock_is_remembered() {
+    let house = House::new();
+    let state = house.open();
+    assert_eq!(state.store.last_seen(), None);
+    state.store.remember_time(WallTime(500)).await.unwrap();
+    state.store.remember_time(WallTime(400)).await.unwrap();
+    drop(state);
+    let state = house.open();
+    assert_eq!(state.store.last_seen(), Some(WallTime(500)));
+    state.store.accept_time(WallTime(300)).await.unwrap();
+    drop(state);
+    assert_eq!(house.open().store.last_seen(), Some(WallTime(300)));
+}

@@ -1,0 +1,283 @@
+//! The thread that owns the only connection. What has queued up shares one
+//! transaction and one fsync; each command has a savepoint of its own, and
+//! nobody is answered before the commit.
+
+use super::db;
+use super::error::StoreError;
+use super::fence::{self, Fenced};
+use super::seal::Sealer;
+use refreshd_core::secret::Fingerprinter;
+use refreshd_core::time::WallTime;
+use rusqlite::Connection;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// The most commands in one transaction.
+const BATCH: usize = 1024;
+/// Commands after which a pause is used for a checkpoint.
+const CHECKPOINT_IDLE: usize = 1000;
+/// Commands after which a checkpoint is made even under load.
+const CHECKPOINT_BUSY: usize = 50_000;
+/// The stamp is written at most this often.
+const STAMP_EVERY: Duration = Duration::from_secs(1);
+
+/// What a command may use while it runs inside the transaction.
+pub(super) struct Session<'a> {
+    pub(super) conn: &'a Connection,
+    pub(super) sealer: &'a Sealer,
+    pub(super) fingerprints: &'a Fingerprinter,
+    pub(super) shared: &'a Shared,
+}
+
+impl Session<'_> {
+    /// Remembers the latest time; it is written with this transaction.
+    pub(super) fn saw(&self, at: WallTime) {
+        self.shared.last_seen.fetch_max(at.0, Ordering::Relaxed);
+    }
+}
+
+/// What the thread and the handles both look at.
+pub(super) struct Shared {
+    pub(super) dir: PathBuf,
+    pub(super) store_id: String,
+    pub(super) commit_seq: AtomicU64,
+    pub(super) last_seen: AtomicI64,
+    pub(super) writable: AtomicBool,
+    pub(super) fenced: Mutex<Option<Fenced>>,
+}
+
+impl Shared {
+    pub(super) fn fenced(&self) -> MutexGuard<'_, Option<Fenced>> {
+        self.fenced.lock().expect("nothing panics under this lock")
+    }
+}
+
+/// Sends a command's answer, once the fate of its transaction is known.
+pub(super) type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+/// Runs a command, or tells it why it cannot run; whether its changes are kept.
+pub(super) type Op = Box<dyn FnOnce(Result<&Session<'_>, StoreError>) -> (Reply, bool) + Send>;
+
+pub(super) struct Job {
+    pub(super) writes: bool,
+    pub(super) op: Op,
+}
+
+pub(super) enum Message {
+    Job(Job),
+    Checkpoint(oneshot::Sender<Result<(), StoreError>>),
+    Close(oneshot::Sender<Result<(), StoreError>>),
+}
+
+pub(super) struct Writer {
+    pub(super) conn: Connection,
+    pub(super) sealer: Sealer,
+    pub(super) fingerprints: Fingerprinter,
+    pub(super) shared: std::sync::Arc<Shared>,
+    pub(super) since_checkpoint: usize,
+    pub(super) last_stamp: Option<Instant>,
+    pub(super) stamp_pending: bool,
+}
+
+impl Writer {
+    /// Works until it is closed or every handle is gone.
+    pub(super) fn run(mut self, queue: &Receiver<Message>) {
+        let mut closing = None;
+        while closing.is_none() {
+            let Some(first) = self.next(queue) else { break };
+            let mut others = Vec::new();
+            let mut jobs = Vec::new();
+            let arrived = std::iter::once(first).chain(queue.try_iter());
+            for message in arrived.take(BATCH) {
+                match message {
+                    Message::Job(job) => jobs.push(job),
+                    other => others.push(other),
+                }
+            }
+            self.run_batch(jobs);
+            for message in others {
+                match message {
+                    Message::Checkpoint(reply) => drop(reply.send(self.checkpoint("PASSIVE"))),
+                    Message::Close(reply) => closing = Some(reply),
+                    Message::Job(_) => {}
+                }
+            }
+            self.checkpoint_after(CHECKPOINT_BUSY);
+        }
+        let closed = self.checkpoint("TRUNCATE");
+        self.write_stamp();
+        drop(self.conn);
+        if let Some(reply) = closing {
+            drop(reply.send(closed));
+        }
+    }
+
+    fn next(&mut self, queue: &Receiver<Message>) -> Option<Message> {
+        match queue.try_recv() {
+            Ok(message) => return Some(message),
+            Err(TryRecvError::Disconnected) => return None,
+            Err(TryRecvError::Empty) => self.checkpoint_after(CHECKPOINT_IDLE),
+        }
+        while self.stamp_pending {
+            let since = self.last_stamp.map_or(STAMP_EVERY, |at| at.elapsed());
+            match queue.recv_timeout(STAMP_EVERY.saturating_sub(since)) {
+                Ok(message) => return Some(message),
+                Err(RecvTimeoutError::Timeout) => self.write_stamp(),
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+        queue.recv().ok()
+    }
+
+    fn run_batch(&mut self, jobs: Vec<Job>) {
+        if jobs.is_empty() {
+            return;
+        }
+        let writes = jobs.iter().any(|job| job.writes);
+        let count = jobs.len();
+        let mut replies = Vec::with_capacity(count);
+        let done = self.transact(jobs, writes, &mut replies);
+        if writes {
+            self.shared.writable.store(done.is_ok(), Ordering::Release);
+        }
+        match &done {
+            Ok(Some(commit_seq)) => {
+                self.shared.commit_seq.store(*commit_seq, Ordering::Release);
+                self.since_checkpoint += count;
+                self.stamp_pending = true;
+            }
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, commands = count, "a transaction failed"),
+        }
+        let done = done.map(drop);
+        for reply in replies {
+            reply(done.clone());
+        }
+        if self.stamp_pending && self.last_stamp.is_none_or(|at| at.elapsed() >= STAMP_EVERY) {
+            self.write_stamp();
+        }
+    }
+
+    /// One transaction; the new `commit_seq` when it wrote.
+    fn transact(
+        &mut self,
+        jobs: Vec<Job>,
+        writes: bool,
+        replies: &mut Vec<Reply>,
+    ) -> Result<Option<u64>, StoreError> {
+        let begun = self
+            .conn
+            .execute_batch(if writes { "BEGIN IMMEDIATE" } else { "BEGIN" })
+            .map_err(|e| self.not_durable(&e));
+        let mut failed = begun.err();
+        for job in jobs {
+            match &failed {
+                None => failed = self.run_job(job, replies).err(),
+                Some(error) => replies.push((job.op)(Err(error.clone())).0),
+            }
+        }
+        let ended = match failed {
+            None => self.commit(writes),
+            Some(error) => Err(error),
+        };
+        if ended.is_err() && !self.conn.is_autocommit() {
+            // A roll-back that fails as well leaves nothing that a commit could make durable.
+            self.conn.execute_batch("ROLLBACK").ok();
+        }
+        ended
+    }
+
+    fn run_job(&self, job: Job, replies: &mut Vec<Reply>) -> Result<(), StoreError> {
+        let session = Session {
+            conn: &self.conn,
+            sealer: &self.sealer,
+            fingerprints: &self.fingerprints,
+            shared: &self.shared,
+        };
+        let savepoint = |sql: &str| -> Result<(), StoreError> {
+            let ran = self
+                .conn
+                .prepare_cached(sql)
+                .and_then(|mut s| s.execute([]));
+            ran.map(drop).map_err(|e| self.not_durable(&e))
+        };
+        if !job.writes {
+            replies.push((job.op)(Ok(&session)).0);
+        } else if let Err(error) = savepoint("SAVEPOINT command") {
+            replies.push((job.op)(Err(error.clone())).0);
+            return Err(error);
+        } else {
+            let (reply, keep) = (job.op)(Ok(&session));
+            replies.push(reply);
+            // A full disk can make SQLite roll back everything by itself.
+            if self.conn.is_autocommit() {
+                return Err(StoreError::NotDurable {
+                    path: self.shared.dir.join(db::FILE),
+                    text: "the transaction was rolled back".to_owned(),
+                });
+            }
+            if !keep {
+                savepoint("ROLLBACK TO command")?;
+            }
+            savepoint("RELEASE command")?;
+        }
+        Ok(())
+    }
+
+    fn commit(&self, writes: bool) -> Result<Option<u64>, StoreError> {
+        let last_seen = self.shared.last_seen.load(Ordering::Relaxed);
+        let commit = || -> rusqlite::Result<Option<u64>> {
+            let mut commit_seq = None;
+            if writes {
+                db::set_meta(&self.conn, "last_seen", last_seen)?;
+                let next: i64 = db::meta::<i64>(&self.conn, "commit_seq")? + 1;
+                db::set_meta(&self.conn, "commit_seq", next)?;
+                commit_seq = Some(next.unsigned_abs());
+            }
+            self.conn.execute_batch("COMMIT")?;
+            Ok(commit_seq)
+        };
+        commit().map_err(|e| self.not_durable(&e))
+    }
+
+    fn not_durable(&self, error: &rusqlite::Error) -> StoreError {
+        StoreError::NotDurable {
+            path: self.shared.dir.join(db::FILE),
+            text: error.to_string(),
+        }
+    }
+
+    fn checkpoint_after(&mut self, commands: usize) {
+        if self.since_checkpoint >= commands
+            && let Err(error) = self.checkpoint("PASSIVE")
+        {
+            tracing::warn!(%error, "a checkpoint failed; it is tried again later");
+        }
+    }
+
+    fn checkpoint(&mut self, mode: &str) -> Result<(), StoreError> {
+        self.since_checkpoint = 0;
+        let ran = self
+            .conn
+            .query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+                row.get::<_, i64>(0)
+            });
+        ran.map(drop).map_err(|e| self.not_durable(&e))
+    }
+
+    /// A fenced store leaves the stamp alone: it is what proves the roll-back.
+    fn write_stamp(&mut self) {
+        self.stamp_pending = false;
+        self.last_stamp = Some(Instant::now());
+        if self.shared.fenced().is_some() {
+            return;
+        }
+        let commit_seq = self.shared.commit_seq.load(Ordering::Acquire);
+        if let Err(error) = fence::stamp(&self.shared.dir, &self.shared.store_id, commit_seq) {
+            tracing::warn!(%error, dir = %self.shared.dir.display(), "the stamp cannot be written; a rolled-back store might go unnoticed");
+        }
+    }
+}
