@@ -1,0 +1,67 @@
+//! What can go wrong with a file, and what to do about it.
+
+use std::path::{Path, PathBuf};
+
+/// Why a file could not be written, read or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The path ends in `..` or `/`.
+    #[error("{} does not name a file", .0.display())]
+    NoName(PathBuf),
+    /// A directory stands where the file belongs.
+    #[error("{} is a directory; remove it or choose another path", .0.display())]
+    IsDirectory(PathBuf),
+    /// Somebody's configuration is a mistake.
+    #[error("{} is a device; choose another path", .0.display())]
+    IsDevice(PathBuf),
+    /// Whoever mounted the file would keep seeing its old content.
+    #[error(
+        "{} is a mount point, which a new file cannot replace; mount the directory instead", .0.display()
+    )]
+    IsMountPoint(PathBuf),
+    /// Another user could swap what is written there.
+    #[error(
+        "{} belongs to another user or can be written by others; remove it, it will be made again", .0.display()
+    )]
+    TempNotOurs(PathBuf),
+    /// The umask hides the new directory from its group, and undoing that loses the group.
+    #[error(
+        "{} cannot be made for its group under this umask; make it yourself: install -d -m 2750 -g GROUP", .0.display()
+    )]
+    GroupDirectory(PathBuf),
+    /// The file system gave the file more rights than were asked for.
+    #[error(
+        "{} would get mode {kept:04o} instead of {wanted:04o} on this file system; choose one that keeps modes", .path.display()
+    )]
+    ModeNotKept {
+        /// The file.
+        path: PathBuf,
+        /// The mode that was asked for.
+        wanted: u32,
+        /// The mode it got.
+        kept: u32,
+    },
+    /// A system call failed.
+    #[error("cannot {action} {}: {source}", .path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With which path.
+        path: PathBuf,
+        /// How it failed.
+        source: std::io::Error,
+    },
+}
+
+/// For `map_err`: the system call that failed, and where.
+pub(super) fn failed<E: Into<std::io::Error>>(
+    action: &'static str,
+    path: &Path,
+) -> impl Fn(E) -> FileError {
+    let path = path.to_owned();
+    move |source| FileError::Io {
+        action,
+        path: path.clone(),
+        source: source.into(),
+    }
+}

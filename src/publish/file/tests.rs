@@ -1,0 +1,278 @@
+use super::*;
+use rustix::fs::inotify;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const GROUP: u32 = 23_456;
+const STRANGER: u32 = 12_345;
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn place(path: &Path) -> Place {
+    Place::open(path).unwrap().unwrap()
+}
+
+fn mode(path: impl AsRef<Path>) -> u32 {
+    std::fs::symlink_metadata(path).unwrap().mode() & 0o7777
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+}
+
+/// Runs an ignored test of this file in another process, under umask 077 and
+/// as another user if asked for: both belong to a whole process.
+fn run_alone(test: &str, dir: &Path, user: Option<u32>) {
+    let exe = std::env::current_exe().unwrap();
+    let script = r#"umask 077; test -x "$1" || exit 0; exec "$@" --exact --ignored"#;
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh"]).arg(exe);
+    command.arg(format!("publish::file::tests::{test}"));
+    command.env("REFRESHD_TEST_DIR", dir);
+    if let Some(user) = user {
+        command.uid(user).gid(user);
+    }
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}");
+}
+
+#[test]
+fn a_reader_sees_whole_contents_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, done) = (dir.path().join("token"), AtomicBool::new(false));
+    let place = place(dir.path());
+    let content = |n: usize| vec![b'a' + u8::try_from(n % 26).unwrap(); 3000 + 1000 * (n % 7)];
+    place
+        .write(OsStr::new("token"), &content(0), 0o600)
+        .unwrap();
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut reads = 0;
+            while !done.load(Ordering::Relaxed) || reads < 1000 {
+                let bytes = std::fs::read(&path).unwrap();
+                let n = usize::from(bytes[0] - b'a');
+                let whole = (0..7).any(|k| bytes == content(n + 26 * k));
+                assert!(whole, "{} bytes of {:?}", bytes.len(), bytes[0]);
+                reads += 1;
+            }
+        });
+        for n in 0..300 {
+            place
+                .write(OsStr::new("token"), &content(n), 0o600)
+                .unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+        reader.join().unwrap();
+    });
+    let left = std::fs::read_dir(dir.path().join(".tmp")).unwrap().count();
+    assert_eq!(left, 0);
+}
+
+#[test]
+fn a_watcher_sees_one_event() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = place(dir.path());
+    place.write(OsStr::new("token"), b"1", 0o600).unwrap();
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+    inotify::add_watch(&watch, dir.path(), inotify::WatchFlags::ALL_EVENTS).unwrap();
+    place.write(OsStr::new("token"), b"2", 0o600).unwrap();
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+    let mut reader = inotify::Reader::new(&watch, &mut buffer);
+    let mut seen = Vec::new();
+    while let Ok(event) = reader.next() {
+        let of_dir = inotify::ReadFlags::ISDIR;
+        if !event.events().contains(of_dir) {
+            seen.push((event.events(), event.file_name().map(ToOwned::to_owned)));
+        }
+    }
+    let moved = (inotify::ReadFlags::MOVED_TO, Some(c"token".to_owned()));
+    assert_eq!(seen, [moved]);
+}
+
+#[test]
+fn modes_are_kept_under_a_tight_umask() {
+    let dir = tempfile::tempdir().unwrap();
+    run_alone("alone_modes", dir.path(), None);
+}
+
+#[test]
+#[ignore = "run by modes_are_kept_under_a_tight_umask"]
+fn alone_modes() {
+    let dir = PathBuf::from(std::env::var_os("REFRESHD_TEST_DIR").unwrap());
+    let place = Place::open_or_make(&dir.join("a/b")).unwrap();
+    place.write(OsStr::new("token"), b"1", 0o644).unwrap();
+    assert_eq!(mode(dir.join("a/b/token")), 0o644);
+    assert_eq!(mode(dir.join("a/b/.tmp")), 0o700);
+    assert_eq!(mode(dir.join("a")), 0o700);
+}
+
+#[test]
+fn a_setgid_directory_gives_its_group_to_a_user_outside_of_it() {
+    if !is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    set_mode(dir.path(), 0o755);
+    let shared = dir.path().join("app");
+    std::fs::create_dir(&shared).unwrap();
+    std::os::unix::fs::chown(&shared, Some(STRANGER), Some(GROUP)).unwrap();
+    set_mode(&shared, 0o2750);
+    run_alone("alone_outside_of_the_group", &shared, Some(STRANGER));
+}
+
+#[test]
+#[ignore = "run by a_setgid_directory_gives_its_group_to_a_user_outside_of_it"]
+fn alone_outside_of_the_group() {
+    let dir = PathBuf::from(std::env::var_os("REFRESHD_TEST_DIR").unwrap());
+    let place = place(&dir);
+    assert_eq!(place.default_mode(), 0o640);
+    place.write(OsStr::new("token"), b"1", 0o640).unwrap();
+    assert_eq!(mode(dir.join("token")), 0o640);
+    assert_eq!(std::fs::metadata(dir.join("token")).unwrap().gid(), GROUP);
+    assert_eq!(mode(dir.join(".tmp")), 0o2700);
+    // Umask closes a new directory to the group, and only a member could open it again.
+    let error = Place::open_or_make(&dir.join("sub")).unwrap_err();
+    assert!(matches!(error, FileError::GroupDirectory(_)), "{error}");
+    assert!(!dir.join("sub").exists());
+}
+
+#[test]
+fn parents_in_a_setgid_directory_are_open_to_the_group() {
+    if !is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(dir.path(), None, Some(GROUP)).unwrap();
+    set_mode(dir.path(), 0o2750);
+    run_alone("alone_parents", dir.path(), None);
+}
+
+#[test]
+#[ignore = "run by parents_in_a_setgid_directory_are_open_to_the_group"]
+fn alone_parents() {
+    let dir = PathBuf::from(std::env::var_os("REFRESHD_TEST_DIR").unwrap());
+    Place::open_or_make(&dir.join("a/b")).unwrap();
+    for made in [dir.join("a"), dir.join("a/b")] {
+        assert_eq!(mode(&made), 0o2750);
+        assert_eq!(std::fs::metadata(&made).unwrap().gid(), GROUP);
+    }
+}
+
+#[test]
+fn a_temp_directory_older_than_the_setgid_bit_is_made_again() {
+    if !is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    place(dir.path())
+        .write(OsStr::new("token"), b"1", 0o600)
+        .unwrap();
+    std::os::unix::fs::chown(dir.path(), None, Some(GROUP)).unwrap();
+    set_mode(dir.path(), 0o2750);
+    let place = place(dir.path());
+    place.write(OsStr::new("token"), b"2", 0o640).unwrap();
+    let token = std::fs::metadata(dir.path().join("token")).unwrap();
+    assert_eq!(token.gid(), GROUP);
+    assert_eq!(mode(dir.path().join(".tmp")), 0o2700);
+    let existing = place.read(OsStr::new("token")).unwrap().unwrap();
+    assert!(place.would_keep(&existing, 0o640));
+    assert!(!place.would_keep(&existing, 0o600));
+}
+
+#[test]
+fn a_directory_and_a_mount_point_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("token")).unwrap();
+    let error = place(dir.path()).write(OsStr::new("token"), b"1", 0o600);
+    assert!(matches!(error, Err(FileError::IsDirectory(_))));
+    let error = place(Path::new("/dev")).check_target(OsStr::new("null"));
+    assert!(matches!(
+        error,
+        Err(FileError::IsDevice(_) | FileError::IsMountPoint(_))
+    ));
+}
+
+#[test]
+fn a_mounted_file_is_refused_with_the_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("token");
+    std::fs::write(&target, "old").unwrap();
+    // A bind mount on itself has the device of its directory; that needs privileges.
+    let mounted = Command::new("mount")
+        .arg("--bind")
+        .args([&target, &target])
+        .output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        return;
+    }
+    let checked = place(dir.path()).check_target(OsStr::new("token"));
+    let written = place(dir.path()).write(OsStr::new("token"), b"new", 0o600);
+    let unmounted = Command::new("umount").arg(&target).status().unwrap();
+    assert!(unmounted.success());
+    for error in [checked.unwrap_err(), written.unwrap_err()] {
+        assert!(
+            error.to_string().ends_with("mount the directory instead"),
+            "{error}"
+        );
+    }
+    assert_eq!(std::fs::read(&target).unwrap(), b"old");
+}
+
+#[test]
+fn a_symbolic_link_is_replaced_and_not_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("victim"), "v").unwrap();
+    symlink("victim", dir.path().join("token")).unwrap();
+    let place = place(dir.path());
+    assert!(place.read(OsStr::new("token")).unwrap().is_none());
+    place.write(OsStr::new("token"), b"1", 0o600).unwrap();
+    assert_eq!(std::fs::read(dir.path().join("victim")).unwrap(), b"v");
+    let token = std::fs::symlink_metadata(dir.path().join("token")).unwrap();
+    assert!(token.is_file());
+}
+
+#[test]
+fn a_temp_directory_that_others_can_write_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join(".tmp")).unwrap();
+    set_mode(&dir.path().join(".tmp"), 0o770);
+    let error = place(dir.path()).write(OsStr::new("token"), b"1", 0o600);
+    assert!(matches!(error, Err(FileError::TempNotOurs(_))));
+    std::fs::remove_dir(dir.path().join(".tmp")).unwrap();
+    symlink("/tmp", dir.path().join(".tmp")).unwrap();
+    let error = place(dir.path()).write(OsStr::new("token"), b"1", 0o600);
+    assert!(matches!(error, Err(FileError::TempNotOurs(_))));
+}
+
+#[test]
+fn leftovers_of_an_earlier_run_are_removed_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = place(dir.path());
+    place.write(OsStr::new("token"), b"1", 0o600).unwrap();
+    let ours = format!("{}999", run_prefix());
+    for name in ["refreshd-0011223344556677-5", "somebody-elses", &ours] {
+        std::fs::write(dir.path().join(".tmp").join(name), "x").unwrap();
+    }
+    place.sweep();
+    let mut left: Vec<_> = std::fs::read_dir(dir.path().join(".tmp"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    left.sort();
+    assert_eq!(left, [ours.as_str(), "somebody-elses"]);
+}
+
+#[test]
+fn a_write_that_fails_leaves_no_temporary_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = place(dir.path());
+    let long = "x".repeat(300);
+    assert!(place.write(OsStr::new(&long), b"1", 0o600).is_err());
+    let left = std::fs::read_dir(dir.path().join(".tmp"));
+    assert_eq!(left.map_or(0, Iterator::count), 0);
+}

@@ -1,0 +1,238 @@
+//! The reconciler: for each output, the wanted generation against the
+//! published one, until they agree.
+//!
+//! An output at rest is an entry in a table and no task. A commit marks the
+//! outputs of its grant; a dispatcher takes what is marked and runs it, a
+//! bounded number at once, each output once at a time. What fails is tried
+//! again with back-off; what hangs gives its place back and goes on by itself.
+
+mod entry;
+mod table;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use super::View;
+use super::output::{Job, PublishError};
+use crate::config::Output;
+use refreshd_core::grant::GrantId;
+use refreshd_core::time::WallTime;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use table::Table;
+use tokio::sync::{Notify, Semaphore, watch};
+
+/// A future that can be stored.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
+/// Looks a grant up by name; `None` while there is nothing to publish of it
+/// (what is published then stays).
+pub type Source = Arc<dyn Fn(String) -> BoxFuture<Option<View>> + Send + Sync>;
+/// The trusted wall time.
+pub type WallClock = Arc<dyn Fn() -> WallTime + Send + Sync>;
+
+/// A path that was or is about to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The file.
+    pub path: PathBuf,
+    /// The grant's name, for messages.
+    pub grant: String,
+    /// Whose token it holds.
+    pub grant_id: GrantId,
+}
+
+/// The store's memory of what is published where, so that an output taken out
+/// of the configuration while the daemon was down is withdrawn all the same.
+/// Errors are sentences for a log.
+pub trait PublishedBook: Send + Sync {
+    /// Remembers a path, in place of what was known of it. It must be durable
+    /// when the future is done: the first write comes after it, and a file
+    /// that is not in the book is a file that nobody withdraws.
+    fn record(&self, record: Record) -> BoxFuture<Result<(), String>>;
+    /// Forgets a path; it was withdrawn, or is not ours.
+    fn forget(&self, path: PathBuf) -> BoxFuture<Result<(), String>>;
+    /// All that is remembered.
+    fn list(&self) -> BoxFuture<Result<Vec<Record>, String>>;
+}
+
+/// An output of a grant; in its path, `{grant}` is filled in. Each path may
+/// occur once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The grant's name.
+    pub grant: String,
+    /// Where and how it is published.
+    pub output: Output,
+}
+
+/// What the reconciler is connected to.
+#[derive(Clone)]
+pub struct Wiring {
+    /// The store's identity.
+    pub store_id: String,
+    /// Where views come from.
+    pub source: Source,
+    /// Where paths are remembered.
+    pub book: Arc<dyn PublishedBook>,
+    /// The time to go by.
+    pub clock: WallClock,
+}
+
+/// How an output is, for `status` and metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputReport {
+    /// The grant's name.
+    pub grant: String,
+    /// The file.
+    pub path: PathBuf,
+    /// The generation that is known to be published; `None`: none, or not tried yet.
+    pub published_generation: Option<u64>,
+    /// The generation that the store held at the last try.
+    pub wanted_generation: Option<u64>,
+    /// It is no longer configured and about to be removed.
+    pub withdrawing: bool,
+    /// Why it is not as it should be.
+    pub error: Option<String>,
+    /// Since when not.
+    pub since: Option<WallTime>,
+}
+
+/// The book could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot list what was published before: {0}")]
+pub struct BookError(String);
+
+/// Limits, as fields so that tests need not wait.
+#[derive(Clone, Copy, Debug)]
+struct Tuning {
+    /// Writes at once.
+    permits: usize,
+    /// After this long a write hangs.
+    hang: Duration,
+    back_off: (Duration, Duration),
+}
+
+const TUNING: Tuning = Tuning {
+    permits: 16,
+    hang: Duration::from_secs(30),
+    back_off: (Duration::from_secs(1), Duration::from_secs(60)),
+};
+
+type Writer = Arc<dyn Fn(&Job) -> Result<Option<u64>, PublishError> + Send + Sync>;
+
+struct Shared {
+    wiring: Wiring,
+    tuning: Tuning,
+    writer: Writer,
+    table: Mutex<Table>,
+    permits: Arc<Semaphore>,
+    /// The dispatcher has something to look at.
+    wake: Notify,
+    /// Ticks whenever an output was tried.
+    progress: watch::Sender<()>,
+}
+
+impl Shared {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the table is as wanted.
+    async fn until(&self, reached: impl Fn(&Table) -> bool) {
+        let mut progress = self.progress.subscribe();
+        while !reached(&self.table()) {
+            if progress.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Keeps every output at the generation that the store holds. Clones are
+/// handles to the same reconciler.
+#[derive(Clone)]
+pub struct Reconciler(Arc<Shared>);
+
+impl std::fmt::Debug for Reconciler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reconciler")
+    }
+}
+
+impl Reconciler {
+    /// Reads the book and starts; nothing is touched before the targets are set.
+    ///
+    /// # Errors
+    /// When the book cannot be read.
+    pub async fn start(wiring: Wiring) -> Result<Reconciler, BookError> {
+        Self::start_with(wiring, TUNING, Arc::new(super::output::publish)).await
+    }
+
+    async fn start_with(
+        wiring: Wiring,
+        tuning: Tuning,
+        writer: Writer,
+    ) -> Result<Reconciler, BookError> {
+        let records = wiring.book.list().await.map_err(BookError)?;
+        let shared = Arc::new(Shared {
+            wiring,
+            tuning,
+            writer,
+            table: Mutex::new(Table::new(records)),
+            permits: Arc::new(Semaphore::new(tuning.permits)),
+            wake: Notify::new(),
+            progress: watch::Sender::new(()),
+        });
+        tokio::spawn(worker::dispatch(shared.clone()));
+        Ok(Reconciler(shared))
+    }
+
+    /// Says what is to be published, at start and at reload. Every output is
+    /// looked at again; what is no longer there is withdrawn, also what the
+    /// book knows from earlier runs.
+    pub fn set_targets(&self, targets: Vec<Target>) {
+        let twice = self.0.table().set_targets(targets);
+        for path in twice {
+            tracing::error!(path = %path.display(), "two outputs have the same path; the first is published");
+        }
+        self.0.wake.notify_one();
+    }
+
+    /// To be called after each commit of a grant, also when only its state
+    /// changed. Cheap; many calls during a write become one more write.
+    pub fn notify(&self, grant: &str) {
+        self.0.table().notify(grant);
+        self.0.wake.notify_one();
+    }
+
+    /// While the store is fenced, no newer output is overwritten and nothing is
+    /// withdrawn. Lifting the fence tries every output again.
+    pub fn set_fenced(&self, fenced: bool) {
+        self.0.table().set_fenced(fenced);
+        self.0.wake.notify_one();
+    }
+
+    /// Waits until every output has been tried once; false if the limit came first.
+    pub async fn first_pass(&self, limit: Duration) -> bool {
+        tokio::time::timeout(limit, self.0.until(Table::all_tried))
+            .await
+            .is_ok()
+    }
+
+    /// How every output is, by path.
+    #[must_use]
+    pub fn reports(&self) -> Vec<OutputReport> {
+        self.0.table().reports()
+    }
+
+    /// Finishes what is being written or waits to be, retries apart. What
+    /// hangs is not waited for. Nothing is published afterwards.
+    pub async fn stop(&self) {
+        self.0.table().stop();
+        self.0.wake.notify_one();
+        self.0.until(Table::is_quiet).await;
+    }
+}

@@ -1,0 +1,144 @@
+//! One entry of the reconciler's table, and what passes between the table and
+//! the tasks that do the work.
+
+use super::OutputReport;
+use crate::config::Output;
+use refreshd_core::grant::GrantId;
+use refreshd_core::time::WallTime;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What an entry is to become.
+#[derive(Clone, Debug)]
+pub(super) enum Goal {
+    /// Known from the book; the targets have not been set yet.
+    Known,
+    /// The store's generation.
+    Publish(Arc<Output>),
+    /// Nothing.
+    Withdraw,
+}
+
+/// Where an entry is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Idle,
+    Queued,
+    Running {
+        /// Marked meanwhile.
+        again: bool,
+    },
+}
+
+/// An output, or a path that was one.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) path: Arc<Path>,
+    pub(super) grant: Arc<str>,
+    pub(super) goal: Goal,
+    /// The grant that the book has for the path.
+    pub(super) booked: Option<GrantId>,
+    pub(super) phase: Phase,
+    pub(super) hung: bool,
+    pub(super) tried: bool,
+    pub(super) failures: u32,
+    pub(super) retry_at: Option<Instant>,
+    pub(super) recheck_at: Option<WallTime>,
+    pub(super) published: Option<u64>,
+    pub(super) wanted: Option<u64>,
+    pub(super) trouble: Option<(String, WallTime)>,
+}
+
+/// What a run over an entry needs to know.
+#[derive(Clone, Debug)]
+pub(super) struct Task {
+    pub(super) path: Arc<Path>,
+    pub(super) grant: Arc<str>,
+    pub(super) goal: Goal,
+    pub(super) booked: Option<GrantId>,
+    pub(super) fenced: bool,
+    /// The first run of this process.
+    pub(super) first: bool,
+    /// Why it is not to be run now.
+    pub(super) refused: Option<String>,
+}
+
+/// What a run came to.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    /// Look again then, as the grant's state changes by itself.
+    pub(super) recheck_at: Option<WallTime>,
+    /// The generation that is published; `None`: left as it was.
+    pub(super) published: Option<Option<u64>>,
+    /// Neither file nor book have it any more.
+    pub(super) withdrawn: bool,
+}
+
+/// What is to be logged of a run; a trouble that goes on is not.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It began to fail.
+    Began(String),
+    /// It no longer does.
+    Ended,
+    Same,
+}
+
+impl Entry {
+    pub(super) fn new(path: Arc<Path>, grant: Arc<str>) -> Entry {
+        Entry {
+            path,
+            grant,
+            goal: Goal::Known,
+            booked: None,
+            phase: Phase::Idle,
+            hung: false,
+            tried: false,
+            failures: 0,
+            retry_at: None,
+            recheck_at: None,
+            published: None,
+            wanted: None,
+            trouble: None,
+        }
+    }
+
+    pub(super) fn task(&self, fenced: bool, refused: Option<String>) -> Task {
+        Task {
+            path: self.path.clone(),
+            grant: self.grant.clone(),
+            goal: self.goal.clone(),
+            booked: self.booked.clone(),
+            fenced,
+            first: !self.tried,
+            refused,
+        }
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        self.path.parent().unwrap_or(&self.path)
+    }
+
+    /// Notes a trouble; only its beginning is a turn.
+    pub(super) fn fails(&mut self, error: String, wall: WallTime) -> Turn {
+        if let Some((known, _)) = &mut self.trouble {
+            *known = error;
+            return Turn::Same;
+        }
+        self.trouble = Some((error.clone(), wall));
+        Turn::Began(error)
+    }
+
+    pub(super) fn report(&self) -> OutputReport {
+        OutputReport {
+            grant: self.grant.to_string(),
+            path: self.path.to_path_buf(),
+            published_generation: self.published,
+            wanted_generation: self.wanted,
+            withdrawing: matches!(self.goal, Goal::Withdraw),
+            error: self.trouble.as_ref().map(|(error, _)| error.clone()),
+            since: self.trouble.as_ref().map(|(_, since)| *since),
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The reconciler's acting side: one dispatcher, and one short-lived task for
+//! each output that is being brought to its goal.
+
+use super::entry::{Done, Goal, Task, Turn};
+use super::table::Id;
+use super::{Record, Shared};
+use crate::config::Output;
+use crate::publish::output::{Job, is_dead, withdraw};
+use refreshd_core::duration;
+use refreshd_core::grant::GrantId;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::OwnedSemaphorePermit;
+
+/// The panic's own words stay out: they may hold what was being written.
+const PANICKED: &str = "internal error while publishing";
+/// The wall clock may be set, so no wait for a time of day is longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// Begins what is marked while there are permits, until the reconciler has stopped.
+pub(super) async fn dispatch(shared: Arc<Shared>) {
+    loop {
+        let wall = (shared.wiring.clock)();
+        let wait = shared.table().due(Instant::now(), wall);
+        if !shared.table().has_ready() {
+            if shared.table().is_stopping() && shared.table().is_quiet() {
+                return;
+            }
+            let timer = async {
+                match wait {
+                    Some(wait) => tokio::time::sleep(wait.min(LONGEST_WAIT)).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                () = shared.wake.notified() => {}
+                () = timer => {}
+            }
+            continue;
+        }
+        let Ok(permit) = shared.permits.clone().acquire_owned().await else {
+            return;
+        };
+        let begun = shared.table().begin();
+        if let Some((id, task)) = begun {
+            tokio::spawn(run(shared.clone(), id, task, permit));
+        }
+    }
+}
+
+/// Runs one task to its end. After the hang limit its permit goes back, and it
+/// goes on alone: a write cannot be cancelled.
+async fn run(shared: Arc<Shared>, id: Id, task: Task, permit: OwnedSemaphorePermit) {
+    let limit = shared.tuning.hang;
+    // A task of its own, so that a panic is an error of this output alone.
+    let mut work = tokio::spawn(attempt(shared.clone(), id, task.clone()));
+    let mut permit = Some(permit);
+    let ended = match tokio::time::timeout(limit, &mut work).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            let error = format!("hangs for more than {}", duration::human(limit));
+            let wall = (shared.wiring.clock)();
+            let (gives_back, turn) = shared.table().hangs(id, error, wall);
+            if gives_back {
+                drop(permit.take());
+            }
+            log(&task, turn);
+            shared.progress.send_replace(());
+            work.await
+        }
+    };
+    let result = ended.unwrap_or_else(|_| Err(PANICKED.to_owned()));
+    finish(&shared, id, &task, result);
+}
+
+fn finish(shared: &Shared, id: Id, task: &Task, result: Result<Done, String>) {
+    let wall = (shared.wiring.clock)();
+    let (first, most) = shared.tuning.back_off;
+    let retry = |failures| Instant::now() + back_off(failures, first, most, roll());
+    let turn = shared.table().finish(id, result, wall, retry);
+    log(task, turn);
+    shared.wake.notify_one();
+    shared.progress.send_replace(());
+}
+
+fn log(task: &Task, turn: Turn) {
+    let (grant, path) = (&*task.grant, task.path.display());
+    match turn {
+        Turn::Began(error) => {
+            tracing::warn!(grant, %path, error, "output of {grant} fails, trying again until it works");
+        }
+        Turn::Ended => tracing::info!(grant, %path, "output of {grant} works again"),
+        Turn::Same => {}
+    }
+}
+
+async fn attempt(shared: Arc<Shared>, id: Id, task: Task) -> Result<Done, String> {
+    if let Some(refused) = task.refused {
+        return Err(refused);
+    }
+    match &task.goal {
+        Goal::Known => Ok(Done::default()),
+        Goal::Publish(output) => publish(&shared, id, &task, output).await,
+        Goal::Withdraw => take_back(&shared, &task).await,
+    }
+}
+
+async fn publish(
+    shared: &Arc<Shared>,
+    id: Id,
+    task: &Task,
+    output: &Arc<Output>,
+) -> Result<Done, String> {
+    let Some(view) = (shared.wiring.source)(task.grant.to_string()).await else {
+        return Ok(Done::default());
+    };
+    let generation = view.grant.state.generation;
+    if generation == 0 {
+        return Ok(Done::default());
+    }
+    shared.table().wants(id, generation);
+    if task.booked.as_ref() != Some(&view.grant.id) {
+        record(shared, id, task, &view.grant.id).await?;
+    }
+    let now = (shared.wiring.clock)();
+    // Its status changes at its expiry without a commit.
+    let alive = !is_dead(&view, now) && !view.grant.state.expiry_unknown;
+    let recheck_at = alive.then_some(view.grant.state.expires_at);
+    let job = Job {
+        output: Output::clone(output),
+        view,
+        now,
+        fenced: task.fenced,
+        sweep: task.first,
+    };
+    let writer = shared.writer.clone();
+    let published = tokio::task::spawn_blocking(move || writer(&job))
+        .await
+        .map_err(|_| PANICKED)?
+        .map_err(|error| error.to_string())?;
+    Ok(Done {
+        recheck_at,
+        published: Some(published),
+        withdrawn: false,
+    })
+}
+
+async fn record(shared: &Shared, id: Id, task: &Task, grant_id: &GrantId) -> Result<(), String> {
+    let record = Record {
+        path: task.path.to_path_buf(),
+        grant: task.grant.to_string(),
+        grant_id: grant_id.clone(),
+    };
+    shared.wiring.book.record(record).await?;
+    shared.table().booked(id, grant_id.clone());
+    Ok(())
+}
+
+async fn take_back(shared: &Shared, task: &Task) -> Result<Done, String> {
+    if task.fenced {
+        return Err("not withdrawn while the store is fenced".to_owned());
+    }
+    // Never recorded: this store never wrote there.
+    if let Some(grant_id) = task.booked.clone() {
+        let (path, store_id) = (task.path.clone(), shared.wiring.store_id.clone());
+        let remove = move || withdraw(&path, &store_id, &grant_id, true);
+        let ours = tokio::task::spawn_blocking(remove)
+            .await
+            .map_err(|_| PANICKED)?
+            .map_err(|error| error.to_string())?;
+        log_withdrawal(task, ours);
+        shared.wiring.book.forget(task.path.to_path_buf()).await?;
+    }
+    Ok(Done {
+        withdrawn: true,
+        ..Done::default()
+    })
+}
+
+fn log_withdrawal(task: &Task, ours: bool) {
+    let (grant, path) = (&*task.grant, task.path.display());
+    if ours {
+        tracing::info!(grant, %path, "output of {grant} withdrawn");
+    } else {
+        tracing::info!(grant, %path, "output of {grant} is gone or not ours, left as it is");
+    }
+}
+
+/// `first` doubled for each failure up to `most`, of which up to a half is
+/// taken off by chance, also at the cap.
+pub(super) fn back_off(failures: u32, first: Duration, most: Duration, roll: u64) -> Duration {
+    let doubled = first.saturating_mul(2_u32.saturating_pow(failures.min(31)));
+    let half = doubled.min(most) / 2;
+    let share = u32::try_from(roll >> 32).unwrap_or(u32::MAX);
+    half + half.mul_f64(f64::from(share) / f64::from(u32::MAX))
+}
+
+fn roll() -> u64 {
+    getrandom::u64().unwrap_or_default()
+}
