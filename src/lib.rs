@@ -1,3 +1,26 @@
 //! `refreshd` keeps OAuth 2.0 access tokens fresh and hands them to other programs.
+//!
+//! What decides is in the crate `refreshd-core`; this one acts. The arrows point
+//! one way: `cli::run` → [`daemon`] → [`control`] → [`engine`] → [`state`],
+//! [`http`], [`publish`] → core; every other command → `control::client`, or
+//! [`rest`] while no daemon runs; [`config`] feeds them all.
 
+pub mod cli;
+pub mod clock;
 pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod engine;
+pub mod exit;
+pub mod http;
+pub mod import;
+pub mod logging;
+pub mod publish;
+pub mod report;
+pub mod rest;
+pub mod state;
+
+/// Makes ring the process's cryptography; once is enough.
+pub(crate) fn install_tls() {
+    let _installed_before = rustls::crypto::ring::default_provider().install_default();
+}

@@ -1,3 +1,5 @@
 //! The `refreshd` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    refreshd::cli::run(std::env::args_os())
+}

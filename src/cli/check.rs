@@ -1,0 +1,34 @@
+//! `refreshd check`.
+
+use super::{Context, output};
+use crate::config::{self, Loaded};
+use crate::exit::{Exit, Failure};
+
+/// `refreshd check`
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: refreshd check --config ./refreshd.toml")]
+pub(super) struct Check {
+    /// Print the problems as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Check {
+    pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let Loaded { config, problems } = config::load(&context.sources);
+        let exit = if config.is_some() { Exit::Ok } else { Exit::Config };
+        if self.json {
+            output::json(&problems);
+            return Ok(exit);
+        }
+        output::note(&config::render(&problems));
+        if let Some(config) = config {
+            output::line(&format!(
+                "the configuration is sound: {} clients, {} grants",
+                config.clients.len(),
+                config.grants.len()
+            ));
+        }
+        Ok(exit)
+    }
+}

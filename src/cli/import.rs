@@ -1,0 +1,132 @@
+//! `refreshd import`.
+
+use super::{Context, block_on, grant_name, output};
+use crate::control::api::{ImportQuery, Imported};
+use crate::control::client::Control;
+use crate::exit::{Exit, Failure};
+use crate::import::{ImportLine, LineReport, ObtainedAt};
+use crate::rest::Rest;
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Read};
+use std::sync::Arc;
+
+/// Lines that go to the daemon in one request.
+const BATCH: usize = 1000;
+
+/// `refreshd import`
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples: refreshd import surveys < response.json\n          refreshd import --ndjson < grants.ndjson\n\n\
+    A response is what the token endpoint answered (RFC 6749 §5.1): {\"access_token\": …, \"refresh_token\": …}.\n\
+    A line of --ndjson is {\"name\", \"client\", \"response\": {…}} with obtained_at, vars, code and redirect_uri if need be.\n\
+    Importing the same again does nothing. Whoever else holds this refresh token must stop using it.")]
+pub(super) struct Import {
+    /// The grant's name
+    #[arg(value_name = "NAME", required_unless_present = "ndjson", conflicts_with = "ndjson")]
+    name: Option<String>,
+    /// Its client; not needed where the configuration names it
+    #[arg(long, value_name = "CLIENT", conflicts_with = "ndjson")]
+    client: Option<String>,
+    /// When the response was obtained: seconds since 1970, or RFC 3339
+    #[arg(long, value_name = "TIME", conflicts_with = "ndjson")]
+    obtained_at: Option<String>,
+    /// Many grants, a JSON object a line
+    #[arg(long)]
+    ndjson: bool,
+    /// Also take an older token set in the place of a newer one
+    #[arg(long)]
+    replace: bool,
+    /// Print a report of every line as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Import {
+    pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let config = context.config()?;
+        if std::io::stdin().is_terminal() {
+            output::note("reading from the terminal; end with Ctrl-D");
+        }
+        let mut input = String::new();
+        std::io::stdin()
+            .read_to_string(&mut input)
+            .map_err(|e| Failure::new(Exit::Data, format!("standard input cannot be read as text: {e}")))?;
+        let lines = if self.ndjson { input } else { self.single(&input)? };
+        let query = ImportQuery { replace: self.replace };
+        let imported = block_on(async {
+            match context.control(&config)? {
+                Some(control) => send(&control, &lines, query).await,
+                None => {
+                    let rest = Rest::open(Arc::new(config)).await?;
+                    let imported = rest.import(&lines, self.replace).await;
+                    rest.close().await?;
+                    Ok(imported)
+                }
+            }
+        })?;
+        Ok(self.report(&imported))
+    }
+
+    /// One response as a line.
+    fn single(&self, input: &str) -> Result<String, Failure> {
+        let name = self.name.as_deref().unwrap_or_default();
+        grant_name(name).map_err(|_| Failure::new(Exit::Data, format!("{name:?} is not a name: {}", refreshd_core::name::RULE)))?;
+        let response = serde_json::from_str(input).map_err(|e| {
+            let message = format!("standard input is not a token response in JSON ({:?} error at line {}, column {})", e.classify(), e.line(), e.column());
+            Failure::new(Exit::Data, message)
+        })?;
+        let obtained_at = self.obtained_at.as_ref().map(|text| match text.parse() {
+            Ok(epoch) => ObtainedAt::Epoch(epoch),
+            Err(_) => ObtainedAt::Text(text.clone()),
+        });
+        let line = ImportLine {
+            name: name.to_owned(),
+            client: self.client.clone(),
+            response,
+            obtained_at,
+            vars: BTreeMap::new(),
+            code: None,
+            redirect_uri: None,
+        };
+        Ok(serde_json::to_string(&line).expect("a line is plain data"))
+    }
+
+    fn report(&self, imported: &Imported) -> Exit {
+        let refused = imported.lines.iter().filter(|line| line.error.is_some()).count();
+        if self.json {
+            output::json(imported);
+        } else {
+            imported.lines.iter().for_each(|line| self.report_line(line));
+            if self.ndjson {
+                output::line(&format!("{} imported, {refused} refused", imported.lines.len() - refused));
+            }
+        }
+        if refused == 0 { Exit::Ok } else { Exit::Data }
+    }
+
+    fn report_line(&self, line: &LineReport) {
+        let grant = line.grant.as_deref().unwrap_or("?");
+        match (&line.error, self.ndjson) {
+            (Some(error), true) => output::note(&format!("line {}: {grant}: {error}", line.line)),
+            (Some(error), false) => output::error(&format!("{grant}: {error}")),
+            (None, true) => {}
+            (None, false) => {
+                output::line(&format!("{grant}: {}, generation {}", line.result, line.generation.unwrap_or_default()));
+            }
+        }
+    }
+}
+
+/// Sends the lines in batches, with progress on long work.
+async fn send(control: &Control, lines: &str, query: ImportQuery) -> Result<Imported, Failure> {
+    let lines: Vec<&str> = lines.lines().collect();
+    let mut all = Imported::default();
+    for (i, batch) in lines.chunks(BATCH).enumerate() {
+        let mut imported = control.import(batch.join("\n"), query).await?;
+        imported.lines.iter_mut().for_each(|line| line.line += i * BATCH);
+        all.lines.append(&mut imported.lines);
+        if lines.len() > BATCH && std::io::stderr().is_terminal() {
+            output::note(&format!("{} of {} lines", ((i + 1) * BATCH).min(lines.len()), lines.len()));
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,141 @@
+//! The command line, one file a subcommand. Only `run` sees the daemon; the
+//! others are clients of its control socket.
+
+mod check;
+mod doctor;
+mod get;
+mod import;
+mod output;
+mod refresh;
+mod reload;
+mod run;
+mod status;
+
+use crate::config::{self, Config, Loaded, Sources};
+use crate::control::client::Control;
+use crate::exit::{Exit, Failure};
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Keeps OAuth 2.0 access tokens fresh and hands them to other programs.
+#[derive(Debug, Parser)]
+#[command(name = "refreshd", version, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 done, 64 usage, 65 bad data, 66 no such grant, 69 provider or daemon unavailable,\n\
+    70 internal, 73 cannot create, 75 try again, 77 permission or re-authorization needed, 78 configuration.")]
+struct Arguments {
+    /// The configuration file [default: $REFRESHD_CONFIG, else ~/.config/refreshd/refreshd.toml, else /etc/refreshd/refreshd.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Sets one key of the configuration, as in --set daemon.state_dir=/tmp/state
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = key_value)]
+    set: Vec<(String, String)>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon in the foreground
+    Run(run::Run),
+    /// Check the configuration and print every problem at once
+    Check(check::Check),
+    /// Have the running daemon read its configuration again, and report
+    Reload(reload::Reload),
+    /// Bring in token responses that were obtained elsewhere
+    Import(import::Import),
+    /// Show every grant: how it is, when it expires, when it is refreshed next
+    Status(status::Status),
+    /// Print an access token that is valid now
+    Get(get::Get),
+    /// Have a grant refreshed now
+    Refresh(refresh::Refresh),
+    /// Show what needs a person, and confirm it
+    Doctor(doctor::Doctor),
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// Runs a command line, whose first item is the program's name.
+#[must_use]
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(args) {
+        Ok(arguments) => arguments,
+        Err(e) => {
+            let _closed = e.print();
+            return if e.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
+        }
+    };
+    let context = Context {
+        sources: Sources::of_process(arguments.config, arguments.set),
+    };
+    let result = match arguments.command {
+        Command::Run(command) => command.run(&context),
+        Command::Check(command) => command.run(&context),
+        Command::Reload(command) => command.run(&context),
+        Command::Import(command) => command.run(&context),
+        Command::Status(command) => command.run(&context),
+        Command::Get(command) => command.run(&context),
+        Command::Refresh(command) => command.run(&context),
+        Command::Doctor(command) => command.run(&context),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            output::error(&failure.message);
+            failure.exit.into()
+        }
+    }
+}
+
+/// What every command starts from.
+struct Context {
+    sources: Sources,
+}
+
+impl Context {
+    /// The configuration; warnings go to standard error.
+    fn config(&self) -> Result<Config, Failure> {
+        let Loaded { config, problems } = config::load(&self.sources);
+        let text = config::render(&problems);
+        match config {
+            Some(config) => {
+                output::note(&text);
+                Ok(config)
+            }
+            None => Err(Failure::new(Exit::Config, text)),
+        }
+    }
+
+    /// The running daemon, if one runs.
+    fn control(&self, config: &Config) -> Result<Option<Control>, Failure> {
+        Control::connect(&config.daemon.runtime_dir)
+    }
+
+    /// The running daemon, for a command that needs one.
+    fn running(&self) -> Result<Control, Failure> {
+        let config = self.config()?;
+        self.control(&config)?.ok_or_else(|| {
+            let message = format!(
+                "refreshd is not running (no control socket in {}); start it with `refreshd run`",
+                config.daemon.runtime_dir.display()
+            );
+            Failure::new(Exit::Unavailable, message)
+        })
+    }
+}
+
+/// Runs a future to its end, on this thread.
+fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|e| Failure::new(Exit::Internal, e.to_string()))?.block_on(future)
+}
+
+/// A name as it may stand in a URL.
+fn grant_name(name: &str) -> Result<&str, Failure> {
+    if refreshd_core::name::is_valid(name) { Ok(name) } else { Err(crate::control::server::no_such_grant(name)) }
+}

@@ -1,0 +1,191 @@
+//! The machine's clocks: one trusted time for everyone, and an alarm that
+//! counts suspend and wakes when the wall clock is set.
+
+use refreshd_core::flight::Stamp;
+use refreshd_core::time::{BootTime, Clock, Now, WallTime};
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::time::{
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
+    timerfd_create, timerfd_settime,
+};
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::unix::AsyncFd;
+
+/// No wait is longer than this, whatever the timers say.
+pub const MAX_WAIT: Duration = Duration::from_secs(30);
+
+/// The trusted time, shared by all tasks.
+#[derive(Clone, Debug)]
+pub struct SharedClock {
+    clock: Arc<Mutex<Clock>>,
+    boot_id: Arc<str>,
+}
+
+impl SharedClock {
+    /// Starts from the machine's clocks and from the latest wall time that the
+    /// store remembers.
+    #[must_use]
+    pub fn new(last_seen: Option<WallTime>) -> Self {
+        let boot_id =
+            std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        SharedClock {
+            clock: Arc::new(Mutex::new(Clock::new(reading(), last_seen))),
+            boot_id: boot_id.trim().into(),
+        }
+    }
+
+    /// The time to go by.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        self.clock().observe(reading())
+    }
+
+    /// The wall time to go by.
+    #[must_use]
+    pub fn wall(&self) -> WallTime {
+        self.now().wall
+    }
+
+    /// This moment, for the journal.
+    #[must_use]
+    pub fn stamp(&self) -> Stamp {
+        let now = self.now();
+        Stamp {
+            wall: now.wall,
+            boot: now.boot,
+            boot_id: self.boot_id.to_string(),
+        }
+    }
+
+    /// Whether the system's wall clock is being followed.
+    #[must_use]
+    pub fn is_trusted(&self) -> bool {
+        let mut clock = self.clock();
+        clock.observe(reading());
+        clock.is_trusted()
+    }
+
+    /// Follows the system's wall clock again, even if that is a step back.
+    pub fn accept(&self) {
+        self.clock().accept(reading());
+    }
+
+    fn clock(&self) -> std::sync::MutexGuard<'_, Clock> {
+        self.clock
+            .lock()
+            .expect("nothing panics while it holds the clock")
+    }
+}
+
+fn reading() -> Now {
+    let millis = |t: Timespec| {
+        t.tv_sec
+            .saturating_mul(1000)
+            .saturating_add(t.tv_nsec / 1_000_000)
+    };
+    Now {
+        wall: WallTime(millis(clock_gettime(ClockId::Realtime))),
+        boot: BootTime(millis(clock_gettime(ClockId::Boottime))),
+    }
+}
+
+/// Wakes at a moment, at a step of the wall clock, or after [`MAX_WAIT`].
+#[derive(Debug)]
+pub struct Alarm {
+    boot: AsyncFd<OwnedFd>,
+    wall: AsyncFd<OwnedFd>,
+}
+
+impl Alarm {
+    /// Makes the two timers. Needs a running runtime.
+    ///
+    /// # Errors
+    /// When the kernel gives no timers.
+    pub fn new() -> io::Result<Self> {
+        let timer = |clock| {
+            let fd = timerfd_create(clock, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+            #[expect(deprecated, reason = "an OwnedFd stays open while it is registered, which is what the deprecation is about")]
+            AsyncFd::new(fd)
+        };
+        Ok(Alarm {
+            boot: timer(TimerfdClockId::Boottime)?,
+            wall: timer(TimerfdClockId::Realtime)?,
+        })
+    }
+
+    /// Returns once `wait` is over (at most [`MAX_WAIT`]), or earlier when the
+    /// wall clock was set.
+    ///
+    /// # Errors
+    /// When a timer cannot be set or read.
+    pub async fn sleep(&self, wait: Duration) -> io::Result<()> {
+        // Zero would disarm the timer.
+        let wait = wait.clamp(Duration::from_millis(1), MAX_WAIT);
+        let relative = Itimerspec {
+            it_interval: zero(),
+            it_value: timespec(wait),
+        };
+        timerfd_settime(self.boot.get_ref(), TimerfdTimerFlags::empty(), &relative)?;
+        let far = Timespec {
+            tv_sec: clock_gettime(ClockId::Realtime).tv_sec + 86_400,
+            tv_nsec: 0,
+        };
+        let absolute = Itimerspec {
+            it_interval: zero(),
+            it_value: far,
+        };
+        let on_set = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
+        timerfd_settime(self.wall.get_ref(), on_set, &absolute)?;
+        tokio::select! {
+            fired = fired(&self.boot) => fired,
+            fired = fired(&self.wall) => fired,
+        }
+    }
+}
+
+async fn fired(timer: &AsyncFd<OwnedFd>) -> io::Result<()> {
+    loop {
+        let mut guard = timer.readable().await?;
+        let mut count = [0u8; 8];
+        match guard.try_io(|fd| Ok(rustix::io::read(fd.get_ref(), &mut count)?)) {
+            // ECANCELED says that the clock was set.
+            Ok(Err(e)) if e.raw_os_error() == Some(Errno::CANCELED.raw_os_error()) => return Ok(()),
+            Ok(read) => return read.map(|_| ()),
+            Err(_would_block) => {}
+        }
+    }
+}
+
+fn zero() -> Timespec {
+    Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    }
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(duration.subsec_nanos()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_alarm_rings_and_can_be_set_again() {
+        let alarm = Alarm::new().expect("timers");
+        let clock = SharedClock::new(None);
+        let before = clock.now();
+        alarm.sleep(Duration::from_millis(20)).await.expect("rings");
+        alarm.sleep(Duration::ZERO).await.expect("rings at once");
+        let after = clock.now();
+        assert!(after.boot.0 - before.boot.0 >= 20);
+        assert!(after.wall >= before.wall);
+    }
+}

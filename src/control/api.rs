@@ -1,0 +1,106 @@
+//! What goes over the control socket, as JSON.
+
+use crate::import::LineReport;
+use crate::report::GrantReport;
+use refreshd_core::grant::{Grant, TokenSet};
+use refreshd_core::secret::Secret;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Answer to `GET /v1/status`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Whether the daemon runs; if not, this comes from the state at rest.
+    pub running: bool,
+    /// The daemon's process id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// What holds for all grants: a fence, a clock that is not trusted.
+    #[serde(default)]
+    pub notices: Vec<String>,
+    /// The grants, by name.
+    pub grants: Vec<GrantReport>,
+}
+
+/// Query of `GET /v1/grants/NAME/token`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct TokenQuery {
+    /// The token must live at least this long, in milliseconds.
+    #[serde(default)]
+    pub min_valid_ms: u64,
+    /// How long to wait for a refresh, in milliseconds.
+    #[serde(default)]
+    pub timeout_ms: u64,
+}
+
+impl TokenQuery {
+    /// The token must live at least this long.
+    #[must_use]
+    pub fn min_valid(self) -> Duration {
+        Duration::from_millis(self.min_valid_ms)
+    }
+
+    /// How long to wait for a refresh.
+    #[must_use]
+    pub fn timeout(self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+}
+
+/// Answer to `GET /v1/grants/NAME/token`. No refresh token, ever.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// The grant.
+    pub name: String,
+    /// The access token.
+    pub access_token: Secret,
+    /// Its type, as HTTP wants it.
+    pub token_type: String,
+    /// Its scope.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// When it ends, in seconds since 1970.
+    pub expires_at: i64,
+    /// When it ends, RFC 3339.
+    pub expiry: String,
+    /// Number of its token set.
+    pub generation: u64,
+}
+
+impl Token {
+    /// From a grant and its token set.
+    #[must_use]
+    pub fn new(grant: &Grant, tokens: &TokenSet) -> Self {
+        Token {
+            name: grant.name.clone(),
+            access_token: tokens.access_token.clone(),
+            token_type: tokens.scheme().to_owned(),
+            scope: tokens.scope.clone(),
+            expires_at: grant.state.expires_at.secs(),
+            expiry: grant.state.expires_at.rfc3339(),
+            generation: grant.state.generation,
+        }
+    }
+}
+
+/// Query of `POST /v1/import`; the body is a JSON object a line.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct ImportQuery {
+    /// Also take an older token set in the place of a newer one.
+    #[serde(default)]
+    pub replace: bool,
+}
+
+/// Answer to `POST /v1/import`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// What became of each line.
+    pub lines: Vec<LineReport>,
+}
+
+/// Answer to what only succeeds or fails.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// What was done, for a person.
+    pub message: String,
+}

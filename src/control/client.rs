@@ -1,0 +1,120 @@
+//! The other end of the control socket, for the commands.
+
+use super::SOCKET;
+use super::api::{Done, ImportQuery, Imported, Status, Token, TokenQuery};
+use crate::engine::message::{Accept, Refreshed, Wish};
+use crate::exit::{Exit, Failure};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+/// A connection to a running daemon.
+#[derive(Debug)]
+pub struct Control {
+    http: reqwest::Client,
+}
+
+impl Control {
+    /// Connects to the daemon of a runtime directory; `None` when none runs there.
+    ///
+    /// # Errors
+    /// When one runs there, but this user may not talk to it.
+    pub fn connect(runtime_dir: &Path) -> Result<Option<Self>, Failure> {
+        let socket = runtime_dir.join(SOCKET);
+        match UnixStream::connect(&socket) {
+            Ok(_) => {}
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => return Ok(None),
+            Err(e) => {
+                let message = format!(
+                    "cannot talk to refreshd at {}: {e}; run this as root or as the user that refreshd runs as",
+                    socket.display()
+                );
+                return Err(Failure::new(Exit::NoPermission, message));
+            }
+        }
+        crate::install_tls();
+        let http = reqwest::Client::builder().unix_socket(socket).no_proxy().build();
+        http.map(|http| Some(Control { http })).map_err(|e| Failure::new(Exit::Internal, e.to_string()))
+    }
+
+    /// `GET /v1/status`.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn status(&self) -> Result<Status, Failure> {
+        self.answer(self.http.get(url("status"))).await
+    }
+
+    /// `GET /v1/grants/NAME/token`.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn token(&self, name: &str, query: TokenQuery) -> Result<Token, Failure> {
+        let path = format!(
+            "grants/{name}/token?min_valid_ms={}&timeout_ms={}",
+            query.min_valid_ms, query.timeout_ms
+        );
+        self.answer(self.http.get(url(&path))).await
+    }
+
+    /// `POST /v1/refresh`.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn refresh(&self, wish: &Wish) -> Result<Refreshed, Failure> {
+        self.post("refresh", wish).await
+    }
+
+    /// `POST /v1/import`, a part of the lines at a time.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn import(&self, lines: String, query: ImportQuery) -> Result<Imported, Failure> {
+        let path = format!("import?replace={}", query.replace);
+        self.answer(self.http.post(url(&path)).body(lines)).await
+    }
+
+    /// `POST /v1/reload`.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn reload(&self) -> Result<Done, Failure> {
+        self.post("reload", &()).await
+    }
+
+    /// `POST /v1/accept`.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn accept(&self, what: &Accept) -> Result<Done, Failure> {
+        self.post("accept", what).await
+    }
+
+    async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
+        let body = serde_json::to_string(body).expect("requests are plain data");
+        self.answer(self.http.post(url(path)).header("content-type", "application/json").body(body)).await
+    }
+
+    async fn answer<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T, Failure> {
+        let gone = |e: reqwest::Error| {
+            Failure::new(Exit::Unavailable, format!("refreshd did not answer: {}", e.without_url()))
+        };
+        let response = request.send().await.map_err(gone)?;
+        let success = response.status().is_success();
+        let body = response.bytes().await.map_err(gone)?;
+        let garbled = |e: serde_json::Error| {
+            Failure::new(Exit::Internal, format!("refreshd's answer is not understood ({e}); is it another version?"))
+        };
+        if success {
+            serde_json::from_slice(&body).map_err(garbled)
+        } else {
+            Err(serde_json::from_slice::<Failure>(&body).map_err(garbled)?)
+        }
+    }
+}
+
+fn url(path: &str) -> String {
+    format!("http://refreshd/v1/{path}")
+}

@@ -1,0 +1,8 @@
+//! HTTP over the control socket: what other processes ask the daemon.
+
+pub mod api;
+pub mod client;
+pub mod server;
+
+/// The socket's name in the runtime directory.
+pub const SOCKET: &str = "control.sock";

@@ -1,0 +1,182 @@
+//! Serves the control socket.
+
+use super::api::{Done, ImportQuery, Imported, Status, Token, TokenQuery};
+use crate::daemon::reload::Reloader;
+use crate::engine::EngineHandle;
+use crate::engine::message::{Accept, Look, Message, NotRefreshed, Refreshed, Wish};
+use crate::exit::{Exit, Failure};
+use crate::import::Importer;
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use refreshd_core::grant::schedule::Urgency;
+use refreshd_core::time::WallTime;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::UnixListener;
+
+/// The largest body of an import; the command sends more in several requests.
+const IMPORT_CAP: usize = 16 * 1024 * 1024;
+/// The longest that a request waits for a refresh.
+const WAIT_CAP: Duration = Duration::from_secs(600);
+
+/// What the handlers need.
+#[derive(Clone)]
+pub struct Desk {
+    /// Where wishes go.
+    pub engine: EngineHandle,
+    /// Where token sets live; the configuration is the current one.
+    pub reloader: Arc<Reloader>,
+}
+
+/// Serves until `stop` is done.
+///
+/// # Errors
+/// When the socket fails.
+pub async fn serve(
+    listener: UnixListener,
+    desk: Desk,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/grants/{name}/token", get(token))
+        .route("/v1/refresh", post(refresh))
+        .route("/v1/import", post(import))
+        .route("/v1/reload", post(reload))
+        .route("/v1/accept", post(accept))
+        .layer(DefaultBodyLimit::max(IMPORT_CAP))
+        .with_state(desk);
+    axum::serve(listener, router).with_graceful_shutdown(stop).await
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = match self.exit {
+            Exit::NoGrant => StatusCode::NOT_FOUND,
+            Exit::TempFail => StatusCode::SERVICE_UNAVAILABLE,
+            Exit::Unavailable => StatusCode::BAD_GATEWAY,
+            Exit::NoPermission => StatusCode::FORBIDDEN,
+            Exit::Usage | Exit::Data | Exit::Config => StatusCode::UNPROCESSABLE_ENTITY,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        (status, Json(self)).into_response()
+    }
+}
+
+fn stopping(_: crate::engine::Stopped) -> Failure {
+    Failure::new(Exit::TempFail, "refreshd is stopping")
+}
+
+async fn status(State(desk): State<Desk>) -> Result<Json<Status>, Failure> {
+    let grants = desk.engine.ask(Message::Status).await.map_err(stopping)?;
+    let notices = desk.reloader.notices();
+    Ok(Json(Status { running: true, pid: Some(std::process::id()), notices, grants }))
+}
+
+async fn token(
+    State(desk): State<Desk>,
+    Path(name): Path<String>,
+    Query(query): Query<TokenQuery>,
+) -> Result<Json<Token>, Failure> {
+    let clock = &desk.reloader.deck.clock;
+    let look = look(&desk, &name).await?;
+    if !serves(&look, query, clock.wall()) {
+        let wish = Wish { grant: name.clone(), urgency: Urgency::Wish, generation: Some(look.grant.state.generation) };
+        refresh_within(&desk, wish, query.timeout()).await.map_err(|e| not_good_enough(&look, query, clock.wall(), e))?;
+        let look = self::look(&desk, &name).await?;
+        if !serves(&look, query, clock.wall()) {
+            return Err(Failure::new(Exit::TempFail, format!("{name}: the new access token does not live as long as asked")));
+        }
+    }
+    let loaded = desk.reloader.deck.store.load(&look.grant.id).await;
+    match loaded.map_err(|e| Failure::new(Exit::Internal, e.to_string()))? {
+        Some((grant, Some(tokens))) => Ok(Json(Token::new(&grant, &tokens))),
+        _ => Err(Failure::new(Exit::NoGrant, format!("{name} has no token set"))),
+    }
+}
+
+async fn look(desk: &Desk, name: &str) -> Result<Look, Failure> {
+    let found = desk.engine.ask(|reply| Message::Look(name.to_owned(), reply)).await.map_err(stopping)?;
+    match found {
+        Some(look) if !look.retired => Ok(look),
+        Some(_) => Err(Failure::new(Exit::NoGrant, format!("{name} is not in the configuration any more"))),
+        None if desk.reloader.config().grants.contains_key(name) => {
+            Err(Failure::new(Exit::NoPermission, format!("{name} has no token set yet; bring one with `refreshd import {name}`")))
+        }
+        None => Err(no_such_grant(name)),
+    }
+}
+
+/// The failure for a name that nobody knows.
+#[must_use]
+pub fn no_such_grant(name: &str) -> Failure {
+    let name = refreshd_core::text::printable(name);
+    Failure::new(Exit::NoGrant, format!("there is no grant {name}; `refreshd status` lists them"))
+}
+
+/// Whether the token at hand is what was asked for.
+fn serves(look: &Look, query: TokenQuery, now: WallTime) -> bool {
+    let state = &look.grant.state;
+    state.is_alive(now) && now + query.min_valid() <= state.expires_at
+}
+
+/// A refused refresh is a person's matter; anything else may pass.
+fn not_good_enough(look: &Look, query: TokenQuery, now: WallTime, failure: Failure) -> Failure {
+    let name = &look.grant.name;
+    let exit = if failure.exit == Exit::NoPermission { Exit::NoPermission } else { Exit::TempFail };
+    let message = if look.grant.state.is_alive(now) {
+        let min_valid = refreshd_core::duration::human(query.min_valid());
+        format!("{name}: the access token lives, but less than {min_valid}: {}", failure.message)
+    } else {
+        format!("{name}: the access token is over: {}", failure.message)
+    };
+    Failure::new(exit, message)
+}
+
+async fn refresh(State(desk): State<Desk>, Json(wish): Json<Wish>) -> Result<Json<Refreshed>, Failure> {
+    refresh_within(&desk, wish, Duration::from_secs(60)).await.map(Json)
+}
+
+async fn refresh_within(desk: &Desk, wish: Wish, timeout: Duration) -> Result<Refreshed, Failure> {
+    let name = wish.grant.clone();
+    let asked = desk.engine.ask(|reply| Message::Refresh(wish, reply));
+    let answer = tokio::time::timeout(timeout.min(WAIT_CAP), asked)
+        .await
+        .map_err(|_| Failure::new(Exit::TempFail, format!("{name}: the refresh has not ended yet; it goes on")))?
+        .map_err(stopping)?;
+    answer.map_err(|why| match why {
+        NotRefreshed::Unknown => no_such_grant(&name),
+        NotRefreshed::Later(text) => Failure::new(Exit::TempFail, text),
+        NotRefreshed::Unavailable(text) => Failure::new(Exit::Unavailable, text),
+        NotRefreshed::NeedsPerson(text) => Failure::new(Exit::NoPermission, text),
+    })
+}
+
+async fn import(State(desk): State<Desk>, Query(query): Query<ImportQuery>, body: String) -> Json<Imported> {
+    let deck = &desk.reloader.deck;
+    let importer = Importer {
+        config: desk.reloader.config(),
+        store: deck.store.clone(),
+        clock: deck.clock.clone(),
+        fingerprinter: deck.fingerprinter.clone(),
+        replace: query.replace,
+    };
+    let (lines, changed) = importer.lines(&body).await;
+    for grant in changed {
+        desk.engine.tell(Message::Changed(Box::new(grant)));
+    }
+    desk.reloader.retarget(&desk.engine).await;
+    Json(Imported { lines })
+}
+
+async fn reload(State(desk): State<Desk>) -> Result<Json<Done>, Failure> {
+    desk.reloader.reload(&desk.engine).await.map(|message| Json(Done { message }))
+}
+
+async fn accept(State(desk): State<Desk>, Json(what): Json<Accept>) -> Result<Json<Done>, Failure> {
+    let answer = desk.engine.ask(|reply| Message::Accept(what, reply)).await.map_err(stopping)?;
+    answer.map(|message| Json(Done { message })).map_err(|message| Failure::new(Exit::Data, message))
+}

@@ -1,0 +1,56 @@
+//! Housekeeping by cron: checkpoints, pruning of history, integrity checks.
+
+use crate::config::Config;
+use crate::engine::perform::Deck;
+use crate::exit::Failure;
+use std::time::Duration;
+use tokio_cron_scheduler::{Job, JobScheduler};
+
+/// Seconds, minutes, hours, days, months, weekdays.
+const CHECKPOINT: &str = "0 */5 * * * *";
+const PRUNE: &str = "0 17 3 * * *";
+const INTEGRITY: &str = "0 47 3 * * Sun";
+
+/// Starts the jobs; they end with the process.
+pub(super) async fn start(deck: &Deck, config: &Config) -> Result<JobScheduler, Failure> {
+    let scheduler = JobScheduler::new().await.map_err(super::internal)?;
+    let history = config.daemon.history;
+    let jobs = [
+        job(CHECKPOINT, deck, |deck| async move { checkpoint(&deck).await })?,
+        job(PRUNE, deck, move |deck| async move { prune(&deck, history).await })?,
+        job(INTEGRITY, deck, |deck| async move { integrity(&deck).await })?,
+    ];
+    for job in jobs {
+        scheduler.add(job).await.map_err(super::internal)?;
+    }
+    scheduler.start().await.map_err(super::internal)?;
+    Ok(scheduler)
+}
+
+fn job<F>(schedule: &str, deck: &Deck, work: impl Fn(Deck) -> F + Send + Sync + 'static) -> Result<Job, Failure>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let deck = deck.clone();
+    Job::new_async(schedule, move |_, _| Box::pin(work(deck.clone()))).map_err(super::internal)
+}
+
+async fn checkpoint(deck: &Deck) {
+    if let Err(e) = deck.store.checkpoint().await {
+        tracing::warn!("the database could not be checkpointed: {e}");
+    }
+}
+
+async fn prune(deck: &Deck, history: Duration) {
+    match deck.store.prune(deck.clock.wall() - history).await {
+        Ok(pruned) => tracing::info!("history pruned: {pruned:?}"),
+        Err(e) => tracing::warn!("history could not be pruned: {e}"),
+    }
+}
+
+async fn integrity(deck: &Deck) {
+    match deck.store.integrity_check().await {
+        Ok(()) => tracing::info!("the database is sound"),
+        Err(e) => tracing::error!("the database is damaged: {e}; restore it from a backup"),
+    }
+}

@@ -1,0 +1,155 @@
+//! The daemon's wiring: it opens the state, finishes what a crash left, starts
+//! engine, outputs and control socket, says READY, and drains at the end.
+
+mod book;
+mod maintenance;
+pub(crate) mod recovery;
+pub mod reload;
+mod signals;
+mod socket;
+
+use crate::clock::SharedClock;
+use crate::config::{Config, Sources};
+use crate::control::server::{Desk, serve};
+use crate::engine::perform::Deck;
+use crate::engine::{Engine, EngineHandle};
+use crate::engine::message::Message;
+use crate::exit::{Exit, Failure};
+use crate::http::Http;
+use crate::state::State;
+use reload::Reloader;
+use sd_notify::NotifyState;
+use signals::{Signal, Signals};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// READY does not wait longer than this for outputs.
+const FIRST_PASS: Duration = Duration::from_secs(10);
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+/// When it cannot start, or something fails that no grant is to blame for.
+pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
+    // Nothing that is made here is for others, unless its mode is set by name.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    crate::install_tls();
+    let config = Arc::new(config);
+    let mut signals = Signals::start().map_err(internal)?;
+    let mut state = crate::rest::open(&config)?;
+    let listener = socket::bind(&config.daemon.runtime_dir)?;
+    let deck = deck(&state);
+    reload::save_descriptions(&deck.store, &config).await.map_err(internal)?;
+    recovery::finish(&deck, &config, std::mem::take(&mut state.recovered)).await?;
+
+    let publisher = reload::reconciler(&deck).await.map_err(internal)?;
+    let grants = deck.store.grants().await.map_err(internal)?;
+    let fenced = fenced(&state, &config, &grants);
+    publisher.set_fenced(fenced.is_some());
+    let mut engine = Engine::new(deck.clone(), config.clone(), publisher.clone(), fenced);
+    engine.load(grants).await;
+    let handle = engine.handle();
+    let engine = tokio::spawn(engine.run());
+    let reloader = Arc::new(Reloader::new(sources, config.clone(), deck.clone(), publisher.clone()));
+    reloader.retarget(&handle).await;
+    publisher.first_pass(FIRST_PASS).await;
+
+    let (stop, stopped) = oneshot::channel::<()>();
+    let desk = Desk { engine: handle.clone(), reloader: reloader.clone() };
+    let server = tokio::spawn(serve(listener, desk, async move { drop(stopped.await) }));
+    let maintenance = maintenance::start(&deck, &config).await?;
+    notify(&[NotifyState::Ready, NotifyState::Status("running")]);
+    tracing::info!(pid = std::process::id(), "refreshd is ready: {} clients, {} grants configured", config.clients.len(), config.grants.len());
+
+    wait_for_stop(&mut signals, &reloader, &handle, engine).await?;
+    notify(&[NotifyState::Stopping]);
+    drop(stop);
+    drain(&mut signals, &config, &handle).await;
+    drop(maintenance);
+    publisher.stop().await;
+    server.abort();
+    socket::remove(&config.daemon.runtime_dir);
+    deck.store.close().await.map_err(internal)?;
+    tracing::info!("refreshd has stopped");
+    Ok(())
+}
+
+fn deck(state: &State) -> Deck {
+    let last_seen = state.store.last_seen();
+    Deck {
+        store: state.store.clone(),
+        journal: state.journal.clone(),
+        http: Http::default(),
+        clock: SharedClock::new(last_seen),
+        fingerprinter: state.store.fingerprinter(),
+    }
+}
+
+/// Why nothing may be refreshed: the store is behind what it once was.
+fn fenced(state: &State, config: &Config, grants: &[refreshd_core::Grant]) -> Option<String> {
+    let why = state.store.fence().as_ref().map(ToString::to_string).or_else(|| {
+        let published = reload::published_generations(config, state.store.store_id(), grants.iter());
+        let ahead = grants.iter().find(|g| published.get(&g.id).is_some_and(|p| *p > g.state.generation))?;
+        Some(format!("a published file of {} is newer than the state", ahead.name))
+    })?;
+    let text = format!(
+        "the state is older than what was once saved ({why}); it looks like a restored backup, and refreshing from it \
+         could revoke grants: nothing is refreshed until `refreshd doctor --accept-restore`"
+    );
+    tracing::error!("{text}");
+    Some(text)
+}
+
+async fn wait_for_stop(
+    signals: &mut Signals,
+    reloader: &Reloader,
+    handle: &EngineHandle,
+    mut engine: tokio::task::JoinHandle<std::io::Result<()>>,
+) -> Result<(), Failure> {
+    loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Signal::Stop(name) => {
+                    tracing::info!("{name}: stopping");
+                    return Ok(());
+                }
+                Signal::Reload => match reloader.reload(handle).await {
+                    Ok(done) => tracing::info!("{done}"),
+                    Err(failure) => tracing::error!("the configuration was not reloaded, the old one stays: {failure}"),
+                },
+            },
+            ended = &mut engine => {
+                let why = match ended {
+                    Ok(Ok(())) => "the engine has stopped".to_owned(),
+                    Ok(Err(e)) => format!("the engine has stopped: {e}"),
+                    Err(e) => format!("the engine has failed: {e}"),
+                };
+                return Err(Failure::new(Exit::Internal, why));
+            }
+        }
+    }
+}
+
+/// Waits for flights that are under way, so that their answers are committed;
+/// a second signal or the drain limit ends that. What is still out then stands
+/// in the journal.
+async fn drain(signals: &mut Signals, config: &Config, handle: &EngineHandle) {
+    let landed = handle.ask(Message::Drain);
+    tokio::select! {
+        _ = landed => {}
+        () = tokio::time::sleep(config.daemon.drain) => tracing::warn!("some exchanges have not ended; they are settled at the next start"),
+        Signal::Stop(name) = signals.next() => tracing::warn!("{name} again: not waiting for exchanges under way"),
+    }
+}
+
+/// Tells systemd; without systemd this does nothing.
+pub(crate) fn notify(states: &[NotifyState<'_>]) {
+    if let Err(e) = sd_notify::notify(states) {
+        tracing::debug!("systemd was not told: {e}");
+    }
+}
+
+fn internal(error: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Internal, error.to_string())
+}

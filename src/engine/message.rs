@@ -1,0 +1,99 @@
+//! What the engine is told and asked.
+
+use super::perform::Landing;
+use crate::config::{Client, Config};
+use crate::report::GrantReport;
+use refreshd_core::grant::Grant;
+use refreshd_core::grant::schedule::Urgency;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// One message to the engine.
+#[derive(Debug)]
+pub enum Message {
+    /// A flight has ended.
+    Landed(u32, Box<Landing>),
+    /// A flight's answer is overdue; its doubt is committed.
+    Overdue(u32, Box<Grant>),
+    /// Somebody else committed a grant (an import).
+    Changed(Box<Grant>),
+    /// Reports of all grants.
+    Status(oneshot::Sender<Vec<GrantReport>>),
+    /// The active grants with their clients.
+    Seated(oneshot::Sender<Vec<(String, Arc<Client>)>>),
+    /// The grant as it is.
+    Look(String, oneshot::Sender<Option<Look>>),
+    /// Somebody wishes a refresh.
+    Refresh(Wish, RefreshReply),
+    /// A new configuration.
+    Reload(Arc<Config>, oneshot::Sender<()>),
+    /// An operator confirms something.
+    Accept(Accept, oneshot::Sender<Result<String, String>>),
+    /// No new flights; answers when the last has landed.
+    Drain(oneshot::Sender<()>),
+}
+
+/// A grant as the engine sees it.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// As last committed.
+    pub grant: Grant,
+    /// An exchange is under way.
+    pub in_flight: bool,
+    /// The configuration does not have it any more.
+    pub retired: bool,
+}
+
+/// A wish to have a token set replaced now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wish {
+    /// The grant.
+    pub grant: String,
+    /// How urgent.
+    #[serde(default)]
+    pub urgency: Urgency,
+    /// Which generation is to be replaced; when a newer one is there, the wish
+    /// is fulfilled already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+}
+
+/// Where the answer to a wish goes.
+pub type RefreshReply = oneshot::Sender<Result<Refreshed, NotRefreshed>>;
+
+/// A wish that was fulfilled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refreshed {
+    /// The grant.
+    pub grant: String,
+    /// Its generation now.
+    pub generation: u64,
+    /// When its access token ends, RFC 3339.
+    pub expires_at: String,
+}
+
+/// A wish that was not fulfilled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NotRefreshed {
+    /// There is no such grant.
+    Unknown,
+    /// Not now; trying later helps.
+    Later(String),
+    /// The provider could not be reached or did not answer.
+    Unavailable(String),
+    /// A person has to do something.
+    NeedsPerson(String),
+}
+
+/// What an operator confirms (`refreshd doctor --accept-…`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Accept {
+    /// The refresh token may go to the client and endpoint now configured.
+    Binding(String),
+    /// The system's wall clock is right, although it was set back.
+    Clock,
+    /// The state was restored from an older copy.
+    Restore,
+}

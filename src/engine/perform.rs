@@ -1,0 +1,318 @@
+//! Performs one flight's actions and feeds what happened back to it. Everything
+//! that decides is in the core; this file only waits.
+
+use crate::clock::SharedClock;
+use crate::config::Client;
+use crate::http::Http;
+use crate::state::{Commit as StoreCommit, Committed, Event as HistoryEvent, Journal, SlotRef, Store};
+use refreshd_core::flight::{Action, Answer, Commit, Event, Flight, FlightId, Intent, Step, Verdict};
+use refreshd_core::grant::replay::EXCHANGE_LIMIT;
+use refreshd_core::grant::schedule::Policy;
+use refreshd_core::grant::settle::{Ending, Rules};
+use refreshd_core::grant::{Grant, GrantId, TokenSet};
+use refreshd_core::provider::request::{self, Registration, TokenRequest};
+use refreshd_core::secret::Fingerprinter;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// What every flight needs.
+#[derive(Clone)]
+pub struct Deck {
+    /// Where token sets live.
+    pub store: Store,
+    /// Where flights are written down.
+    pub journal: Journal,
+    /// Sends requests.
+    pub http: Http,
+    /// The time.
+    pub clock: SharedClock,
+    /// Makes fingerprints.
+    pub fingerprinter: Fingerprinter,
+}
+
+/// What one flight is about.
+#[derive(Clone)]
+pub struct Assignment {
+    /// The grant.
+    pub grant: GrantId,
+    /// Its client.
+    pub client: Arc<Client>,
+    /// Its schedule.
+    pub policy: Policy,
+    /// Values of the provider's variables, the configured ones over the stored.
+    pub vars: std::collections::BTreeMap<String, String>,
+    /// The redirect URI, where the grant has one of its own.
+    pub redirect_uri: Option<String>,
+}
+
+/// How a flight ended, for the engine.
+#[derive(Debug)]
+pub enum Landing {
+    /// The flight's own verdict.
+    Verdict(Verdict),
+    /// It could not begin: the grant cannot be read, or its request not be built.
+    Grounded {
+        /// Why, for people.
+        text: String,
+    },
+}
+
+/// Flies one flight to its end. `overdue` is called when the doubt is committed
+/// and the answer is still being waited for.
+pub async fn fly(deck: &Deck, assignment: &Assignment, overdue: impl FnOnce(Grant)) -> Landing {
+    let (grant, tokens) = match deck.store.load(&assignment.grant).await {
+        Ok(Some((grant, Some(tokens)))) => (grant, tokens),
+        Ok(_) => return grounded("the grant has no token set".to_owned()),
+        Err(e) => return grounded(e.to_string()),
+    };
+    let client = &assignment.client;
+    let registration = Registration {
+        client_id: &client.client_id,
+        client_secret: client.client_secret.as_ref(),
+        redirect_uri: assignment.redirect_uri.as_deref().or(client.redirect_uri.as_deref()),
+        scopes: &client.scopes,
+    };
+    let request = match request::refresh(&client.description, &registration, &assignment.vars, &tokens) {
+        Ok(request) => request,
+        Err(e) => return grounded(e.to_string()),
+    };
+    let Some(intent) = intent(deck, assignment, &grant) else {
+        return grounded("there is nothing to present".to_owned());
+    };
+    let rules = rules(deck, client, assignment.policy.clone());
+    let flight = Flight::new(intent, grant, tokens, rules);
+    Landing::Verdict(perform(deck, client, flight, Some(request), overdue).await)
+}
+
+fn grounded(text: String) -> Landing {
+    Landing::Grounded { text }
+}
+
+/// What settling goes by for a client.
+#[must_use]
+pub fn rules(deck: &Deck, client: &Client, policy: Policy) -> Rules {
+    Rules { description: (*client.description).clone(), policy, fingerprinter: deck.fingerprinter.clone() }
+}
+
+fn intent(deck: &Deck, assignment: &Assignment, grant: &Grant) -> Option<Intent> {
+    let presents = grant.state.presents?;
+    let sent = deck.clock.stamp();
+    let doubt = grant.state.doubt.as_ref().filter(|doubt| doubt.presents == presents);
+    Some(Intent {
+        flight: FlightId(random()),
+        grant: grant.id.clone(),
+        name: grant.name.clone(),
+        revision: grant.revision,
+        generation: grant.state.generation,
+        attempt: doubt.map_or(0, |doubt| doubt.presentations) + 1,
+        first_sent: doubt.map_or(sent.wall, |doubt| doubt.first_sent),
+        sent,
+        presents,
+        description: assignment.client.hash.clone(),
+        roll: u64::from_le_bytes(random()),
+    })
+}
+
+/// Random bytes from the system.
+///
+/// # Panics
+/// When the system has none, which leaves nothing to do.
+#[must_use]
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the system gives random bytes");
+    bytes
+}
+
+/// Commits a flight that was found in the journal.
+pub async fn adopt(deck: &Deck, mut flight: Flight, first: Step, slot: SlotRef) -> Verdict {
+    let mut performer = Performer { deck, slot: Some(slot), exchange: None };
+    let mut step = first;
+    loop {
+        match step {
+            Step::Do(action) => {
+                let event = performer.act(*action, None, Some(flight.intent())).await;
+                step = flight.handle(event, deck.clock.wall());
+            }
+            Step::GoOnReading => unreachable!("a recovered flight has ended"),
+            Step::Done(verdict) => return verdict,
+        }
+    }
+}
+
+async fn perform(
+    deck: &Deck,
+    client: &Arc<Client>,
+    mut flight: Flight,
+    mut request: Option<TokenRequest>,
+    overdue: impl FnOnce(Grant),
+) -> Verdict {
+    let mut performer = Performer { deck, slot: None, exchange: None };
+    let mut overdue = Some(overdue);
+    let mut event = Event::Begin;
+    loop {
+        if let (Event::Committed(grant), Some(_)) = (&event, &performer.exchange)
+            && let Some(tell) = overdue.take()
+        {
+            tell((**grant).clone());
+        }
+        match flight.handle(event, deck.clock.wall()) {
+            Step::Do(action) => {
+                let sending = matches!(*action, Action::Send).then(|| request.take()).flatten();
+                event = performer.act(*action, sending.map(|request| (client.clone(), request)), Some(flight.intent())).await;
+            }
+            Step::GoOnReading => event = Event::Ended(performer.rest_of_exchange().await),
+            Step::Done(verdict) => return verdict,
+        }
+    }
+}
+
+struct Performer<'a> {
+    deck: &'a Deck,
+    slot: Option<SlotRef>,
+    exchange: Option<JoinHandle<Ending>>,
+}
+
+impl Performer<'_> {
+    async fn act(
+        &mut self,
+        action: Action,
+        send: Option<(Arc<Client>, TokenRequest)>,
+        intent: Option<&Intent>,
+    ) -> Event {
+        match action {
+            Action::RecordIntent(intent) => self.record_intent(&intent).await,
+            Action::Send => {
+                let (client, request) = send.expect("a flight sends once, with its request");
+                self.send(client, request).await
+            }
+            Action::RecordAnswer(answer) => {
+                self.record_answer(intent.expect("a flight that sends has its intent"), &answer).await;
+                Event::AnswerRecorded
+            }
+            Action::Reload => self.reload(&intent.expect("a flight that sends has its intent").grant).await,
+            Action::Commit(commit) => self.commit(*commit, intent).await,
+        }
+    }
+
+    async fn record_intent(&mut self, intent: &Intent) -> Event {
+        match self.deck.journal.record_intent(intent).await {
+            Ok(slot) => {
+                self.slot = Some(slot);
+                Event::IntentRecorded
+            }
+            Err(e) => Event::IntentFailed { text: e.to_string() },
+        }
+    }
+
+    /// The exchange runs in a task of its own: whatever becomes of this one, a
+    /// request that has begun is read to its end.
+    async fn send(&mut self, client: Arc<Client>, request: TokenRequest) -> Event {
+        let deck = self.deck.clone();
+        let mut exchange =
+            tokio::spawn(async move { deck.http.exchange(&client, request, || deck.clock.wall()).await });
+        match tokio::time::timeout(EXCHANGE_LIMIT, &mut exchange).await {
+            Ok(ended) => Event::Ended(ended.unwrap_or_else(lost)),
+            Err(_elapsed) => {
+                self.exchange = Some(exchange);
+                Event::Overdue
+            }
+        }
+    }
+
+    async fn rest_of_exchange(&mut self) -> Ending {
+        let exchange = self.exchange.take().expect("an overdue exchange is still running");
+        exchange.await.unwrap_or_else(lost)
+    }
+
+    /// An answer that the journal does not take is not lost: the commit follows at once.
+    async fn record_answer(&mut self, intent: &Intent, answer: &Answer) {
+        match self.deck.journal.record_answer(self.slot, intent, answer).await {
+            Ok(slot) => self.slot = Some(slot),
+            Err(e) => {
+                tracing::error!(grant = %intent.name, "{}: the answer could not be written to the journal: {e}", intent.name);
+            }
+        }
+    }
+
+    async fn reload(&self, grant: &GrantId) -> Event {
+        let mut patience = Patience::default();
+        loop {
+            match self.deck.store.load(grant).await {
+                Ok(Some((grant, tokens))) => {
+                    let tokens = tokens.unwrap_or_else(empty);
+                    return Event::Reloaded(Box::new(grant), Box::new(tokens));
+                }
+                Ok(None) => tracing::error!(grant = %grant.0, "a grant is gone from the store while its answer is kept in the journal"),
+                Err(e) => tracing::error!(grant = %grant.0, "the store cannot be read: {e}"),
+            }
+            patience.wait().await;
+        }
+    }
+
+    /// Tries until it is durable: what is in hand may be the only copy of a refresh token.
+    async fn commit(&mut self, commit: Commit, intent: Option<&Intent>) -> Event {
+        let Commit { base_revision, settled } = commit;
+        let intent = intent.cloned();
+        let mut patience = Patience::default();
+        loop {
+            let request = StoreCommit {
+                grant: self.grant_of(intent.as_ref()),
+                base_revision,
+                settlement: settled.settlement.clone(),
+                event: HistoryEvent {
+                    at: self.deck.clock.wall(),
+                    kind: settled.kind.word().to_owned(),
+                    text: settled.text.clone(),
+                },
+                flight: intent.as_ref().zip(self.slot).map(|(intent, slot)| (intent.flight, slot)),
+                description: intent.as_ref().map(|intent| intent.description.clone()),
+            };
+            match self.deck.store.commit(request).await {
+                Ok(done) => {
+                    if let Some(slot) = self.slot.take() {
+                        self.deck.journal.free(slot);
+                    }
+                    return match done {
+                        Committed::Applied(grant) => Event::Committed(Box::new(grant)),
+                        Committed::Stale(grant) => Event::Superseded(Box::new(grant)),
+                    };
+                }
+                Err(e) => tracing::error!("a token set could not be saved and is kept in memory; trying again: {e}"),
+            }
+            patience.wait().await;
+        }
+    }
+
+    fn grant_of(&self, intent: Option<&Intent>) -> GrantId {
+        intent.expect("a commit belongs to an intent").grant.clone()
+    }
+}
+
+fn lost(error: tokio::task::JoinError) -> Ending {
+    Ending::Lost { text: format!("the exchange ended without a result: {error}") }
+}
+
+fn empty() -> TokenSet {
+    TokenSet {
+        access_token: refreshd_core::secret::Secret::new(""),
+        refresh_token: None,
+        token_type: None,
+        scope: None,
+        extra: std::collections::BTreeMap::new(),
+        code: None,
+    }
+}
+
+/// Waits that grow from 250 ms to 30 s.
+#[derive(Default)]
+struct Patience(u32);
+
+impl Patience {
+    async fn wait(&mut self) {
+        let wait = Duration::from_millis(250 << self.0.min(7)).min(Duration::from_secs(30));
+        self.0 += 1;
+        tokio::time::sleep(wait).await;
+    }
+}

@@ -1,0 +1,219 @@
+//! `refreshd import`: token responses that people bring, one or many. The same
+//! code serves the running daemon and the state at rest.
+
+use crate::clock::SharedClock;
+use crate::config::{Client, Config};
+use crate::engine::perform::random;
+use crate::engine::roster::{binding_of, seat_of};
+use crate::state::{ImportRequest, Imported, Store};
+use refreshd_core::grant::schedule::Policy;
+use refreshd_core::grant::settle::{self, Rules};
+use refreshd_core::grant::{Grant, GrantId, GrantState};
+use refreshd_core::name;
+use refreshd_core::provider::answer::read_import;
+use refreshd_core::secret::{Fingerprinter, Secret};
+use refreshd_core::text::printable;
+use refreshd_core::time::WallTime;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A line of `refreshd import --ndjson`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportLine {
+    /// The grant's name.
+    pub name: String,
+    /// Its client; may be left out where the configuration names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// A token response (RFC 6749 §5.1).
+    pub response: serde_json::Value,
+    /// When the response was obtained: seconds since 1970, or RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub obtained_at: Option<ObtainedAt>,
+    /// Values of the provider's variables.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub vars: BTreeMap<String, String>,
+    /// The authorization code that began the grant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Secret>,
+    /// The redirect URI the grant was begun with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect_uri: Option<String>,
+}
+
+/// A moment as people write it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ObtainedAt {
+    /// Seconds since 1970.
+    Epoch(f64),
+    /// RFC 3339.
+    Text(String),
+}
+
+/// What became of a line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineReport {
+    /// Number of the line, from 1.
+    pub line: usize,
+    /// The grant, where the line could be read that far.
+    pub grant: Option<String>,
+    /// `created`, `re-authorized`, `unchanged` or `refused`.
+    pub result: String,
+    /// Its generation.
+    pub generation: Option<u64>,
+    /// Why it was refused.
+    pub error: Option<String>,
+}
+
+/// Brings token sets into a store.
+#[derive(Clone)]
+pub struct Importer {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Where they go.
+    pub store: Store,
+    /// The time.
+    pub clock: SharedClock,
+    /// Makes fingerprints.
+    pub fingerprinter: Fingerprinter,
+    /// Also takes an older token set in the place of a newer one.
+    pub replace: bool,
+}
+
+/// Lines that are imported at the same time, so that they share commits.
+const ABREAST: usize = 64;
+
+impl Importer {
+    /// Imports lines of JSON; bad ones are named and the good ones kept. Empty
+    /// lines are skipped. Returns a report a line, and the grants that changed.
+    pub async fn lines(&self, text: &str) -> (Vec<LineReport>, Vec<Grant>) {
+        let mut reports = Vec::new();
+        let mut changed = Vec::new();
+        let lines: Vec<(usize, &str)> =
+            text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(|(i, line)| (i + 1, line)).collect();
+        for batch in lines.chunks(ABREAST) {
+            let mut tasks = Vec::new();
+            for &(number, line) in batch {
+                let (importer, line) = (self.clone(), line.to_owned());
+                tasks.push(tokio::spawn(async move { importer.line(number, &line).await }));
+            }
+            for task in tasks {
+                let (report, grant) = task.await.expect("an import does not panic");
+                reports.push(report);
+                changed.extend(grant);
+            }
+        }
+        (reports, changed)
+    }
+
+    async fn line(&self, number: usize, line: &str) -> (LineReport, Option<Grant>) {
+        let mut report =
+            LineReport { line: number, grant: None, result: "refused".to_owned(), generation: None, error: None };
+        let parsed: ImportLine = match serde_json::from_str(line) {
+            Ok(parsed) => parsed,
+            Err(e) => {
+                // serde's message may quote a value, and a value may be a secret.
+                report.error = Some(format!("not a line of JSON as `refreshd import --ndjson` takes it ({:?} error at column {})", e.classify(), e.column()));
+                return (report, None);
+            }
+        };
+        report.grant = Some(printable(&parsed.name));
+        match self.import(parsed).await {
+            Ok(imported) => {
+                let (word, grant, is_new) = match imported {
+                    Imported::Created(grant) => ("created", grant, true),
+                    Imported::Reauthorized(grant) => ("re-authorized", grant, true),
+                    Imported::Unchanged(grant) => ("unchanged", grant, false),
+                };
+                report.result = word.to_owned();
+                report.generation = Some(grant.state.generation);
+                (report, is_new.then_some(grant))
+            }
+            Err(error) => {
+                report.error = Some(error);
+                (report, None)
+            }
+        }
+    }
+
+    /// Imports one token response.
+    ///
+    /// # Errors
+    /// What is wrong with it, for a person.
+    pub async fn import(&self, line: ImportLine) -> Result<Imported, String> {
+        if !name::is_valid(&line.name) {
+            return Err(format!("{:?} is not a name: {}", printable(&line.name), name::RULE));
+        }
+        let client = self.client(&line)?;
+        let obtained_at = line.obtained_at.as_ref().map(read_time).transpose()?;
+        let success = read_import(&client.description, &line.response).map_err(|e| e.to_string())?;
+        let now = self.clock.wall();
+        let configured = self.config.grants.contains_key(&line.name);
+        let draft = draft(&line, &client, configured);
+        let seat = seat_of(&draft, &self.config).ok_or("its client is not configured")?;
+        let binding = binding_of(&seat)?;
+        let rules = Rules {
+            description: (*client.description).clone(),
+            policy: Policy::new(&client.description, self.config.schedule_of(&line.name, &client)),
+            fingerprinter: self.fingerprinter.clone(),
+        };
+        let import = settle::Import { success, obtained_at, code: line.code, binding, roll: u64::from_le_bytes(random()) };
+        let (mut state, tokens) = settle::import(&rules, import, now);
+        state.configured = configured;
+        let request = ImportRequest {
+            name: line.name,
+            client: client.name.clone(),
+            vars: line.vars,
+            redirect_uri: line.redirect_uri,
+            tokens,
+            state,
+            obtained_at,
+            now,
+            replace: self.replace,
+        };
+        self.store.import(request).await.map_err(|e| e.to_string())
+    }
+
+    fn client(&self, line: &ImportLine) -> Result<Arc<Client>, String> {
+        let configured = self.config.grants.get(&line.name).map(|grant| &grant.client);
+        let name = match (configured, &line.client) {
+            (Some(configured), Some(given)) if configured != given => {
+                return Err(format!("the configuration says client {configured}, the import says {}", printable(given)));
+            }
+            (Some(name), _) | (None, Some(name)) => name,
+            (None, None) => {
+                return Err(format!("{} is not in the configuration; name its client (--client)", line.name));
+            }
+        };
+        let known = || self.config.clients.keys().cloned().collect::<Vec<_>>().join(", ");
+        self.config.clients.get(name).cloned().ok_or_else(|| {
+            format!("there is no client {:?} in the configuration; there are: {}", printable(name), known())
+        })
+    }
+}
+
+/// The grant as it would be, to find its seat.
+fn draft(line: &ImportLine, client: &Client, configured: bool) -> Grant {
+    Grant {
+        id: GrantId(String::new()),
+        name: line.name.clone(),
+        client: client.name.clone(),
+        vars: line.vars.clone(),
+        redirect_uri: line.redirect_uri.clone(),
+        revision: 0,
+        state: GrantState { configured, ..GrantState::default() },
+    }
+}
+
+fn read_time(at: &ObtainedAt) -> Result<WallTime, String> {
+    match at {
+        #[expect(clippy::cast_possible_truncation, reason = "milliseconds of any year that a person means fit")]
+        ObtainedAt::Epoch(secs) if secs.is_finite() && (0.0..1e11).contains(secs) => Ok(WallTime((secs * 1000.0) as i64)),
+        ObtainedAt::Epoch(_) => Err("obtained_at is not seconds since 1970".to_owned()),
+        ObtainedAt::Text(text) => WallTime::parse_rfc3339(text)
+            .ok_or_else(|| format!("obtained_at {:?} is neither seconds since 1970 nor RFC 3339", printable(text))),
+    }
+}

@@ -1,0 +1,193 @@
+//! What `status` shows, the same from the running daemon and from the state at rest.
+
+use refreshd_core::duration::human;
+use refreshd_core::grant::schedule::{Plan, Policy, plan, reauthorize_before};
+use refreshd_core::grant::state::Status;
+use refreshd_core::grant::{Grant, GrantState};
+use refreshd_core::time::WallTime;
+use serde::{Deserialize, Serialize};
+
+/// One grant, for people and programs. Times are RFC 3339.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantReport {
+    /// Name.
+    pub grant: String,
+    /// Client.
+    pub client: String,
+    /// Provider; empty when the client is not configured.
+    pub provider: String,
+    /// How it is, in a word: `fresh`, `in-doubt`, … or `retired`.
+    pub state: String,
+    /// Number of its token set.
+    pub generation: u64,
+    /// When the access token ends.
+    pub expires_at: Option<String>,
+    /// Seconds until then; negative when it has passed.
+    pub expires_in: Option<i64>,
+    /// When it is refreshed next.
+    pub next_refresh_at: Option<String>,
+    /// Seconds until then.
+    pub next_refresh_in: Option<i64>,
+    /// Why then, or why not at all.
+    pub why: String,
+    /// When the refresh token itself ends, where that is known.
+    pub refresh_token_expires_at: Option<String>,
+    /// A person must authorize again before this.
+    pub reauthorize_before: Option<String>,
+    /// What the last exchange came to.
+    pub last_outcome: Option<Outcome>,
+    /// An exchange is under way.
+    pub refreshing: bool,
+    /// Outputs that cannot be written, with the reason.
+    pub output_errors: Vec<String>,
+}
+
+/// What the last exchange came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// When.
+    pub at: String,
+    /// In a word.
+    pub kind: String,
+    /// For people; empty for a success.
+    pub text: String,
+}
+
+impl GrantReport {
+    /// Reports a grant. `policy` and `provider` are missing when its client is
+    /// not configured any more.
+    #[must_use]
+    pub fn new(grant: &Grant, provider: Option<&str>, policy: Option<&Policy>, now: WallTime) -> Self {
+        let state = &grant.state;
+        let planned = policy.map(|policy| plan(state, policy, now));
+        let (next, why) = match planned {
+            Some(Plan::At { at, why }) => (Some(at), why.explain()),
+            Some(Plan::Never(never)) => (None, never.explain()),
+            None => (None, "its client is not configured"),
+        };
+        let expires = (state.generation > 0).then_some(state.expires_at);
+        GrantReport {
+            grant: grant.name.clone(),
+            client: grant.client.clone(),
+            provider: provider.unwrap_or_default().to_owned(),
+            state: policy.map_or_else(|| "retired".to_owned(), |_| state.status(now).to_string()),
+            generation: state.generation,
+            expires_at: expires.map(WallTime::rfc3339),
+            expires_in: expires.map(|at| seconds_until(at, now)),
+            next_refresh_at: next.map(WallTime::rfc3339),
+            next_refresh_in: next.map(|at| seconds_until(at, now).max(0)),
+            why: why.to_owned(),
+            refresh_token_expires_at: state.refresh_expires_at.map(WallTime::rfc3339),
+            reauthorize_before: policy.and_then(|p| reauthorize_before(state, p)).map(WallTime::rfc3339),
+            last_outcome: outcome(state),
+            refreshing: false,
+            output_errors: Vec::new(),
+        }
+    }
+
+    /// A configured grant of which the store knows nothing.
+    #[must_use]
+    pub fn pending(name: &str, client: &str, provider: &str) -> Self {
+        GrantReport {
+            grant: name.to_owned(),
+            client: client.to_owned(),
+            provider: provider.to_owned(),
+            state: Status::Pending.to_string(),
+            generation: 0,
+            expires_at: None,
+            expires_in: None,
+            next_refresh_at: None,
+            next_refresh_in: None,
+            why: refreshd_core::grant::schedule::Never::Pending.explain().to_owned(),
+            refresh_token_expires_at: None,
+            reauthorize_before: None,
+            last_outcome: None,
+            refreshing: false,
+            output_errors: Vec::new(),
+        }
+    }
+}
+
+fn outcome(state: &GrantState) -> Option<Outcome> {
+    state.last_outcome.as_ref().map(|last| Outcome {
+        at: last.at.rfc3339(),
+        kind: last.kind.clone(),
+        text: last.text.clone(),
+    })
+}
+
+fn seconds_until(at: WallTime, now: WallTime) -> i64 {
+    (at.0 - now.0).div_euclid(1000)
+}
+
+/// Reports as a table that fits into 80 columns, problems below it.
+#[must_use]
+pub fn table(reports: &[GrantReport]) -> String {
+    let mut text = format!(
+        "{:<20} {:<10} {:<8} {:>5} {:>8} {:>8} {:>14}\n",
+        "GRANT", "PROVIDER", "STATE", "GEN", "EXPIRES", "NEXT", "LAST"
+    );
+    for report in reports {
+        let last = report.last_outcome.as_ref().map_or("-", |last| last.kind.as_str());
+        text.push_str(&format!(
+            "{:<20} {:<10} {:<8} {:>5} {:>8} {:>8} {:>14}\n",
+            cut(&report.grant, 20),
+            cut(&report.provider, 10),
+            cut(&report.state, 8),
+            report.generation,
+            seconds(report.expires_in),
+            if report.refreshing { "now".to_owned() } else { seconds(report.next_refresh_in) },
+            last,
+        ));
+    }
+    for line in reports.iter().flat_map(problems) {
+        text.push_str(&line);
+        text.push('\n');
+    }
+    text
+}
+
+/// What needs a person's eye, a line each.
+fn problems(report: &GrantReport) -> Vec<String> {
+    let mut lines = Vec::new();
+    let calm = matches!(report.state.as_str(), "fresh" | "retrying");
+    if !calm {
+        lines.push(format!("{}: {}", report.grant, report.why));
+    }
+    if let Some(last) = report.last_outcome.as_ref().filter(|last| !last.text.is_empty()) {
+        lines.push(format!("{}: {} at {}: {}", report.grant, last.kind, last.at, last.text));
+    }
+    if let Some(before) = &report.reauthorize_before {
+        lines.push(format!("{}: authorize again before {before}", report.grant));
+    }
+    lines.extend(report.output_errors.iter().map(|error| format!("{}: {error}", report.grant)));
+    lines
+}
+
+fn seconds(secs: Option<i64>) -> String {
+    match secs {
+        None => "-".to_owned(),
+        Some(secs) if secs < 0 => "over".to_owned(),
+        Some(secs) => human(std::time::Duration::from_secs(secs.unsigned_abs())).replace(' ', ""),
+    }
+}
+
+fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(width - 1).collect();
+    short.push('…');
+    short
+}
+
+/// Reports of the configured grants that the store does not know.
+pub fn missing<'a>(
+    config: &'a crate::config::Config,
+    known: impl Fn(&str) -> bool + 'a,
+) -> impl Iterator<Item = GrantReport> + 'a {
+    config.grants.values().filter(move |grant| !known(&grant.name)).map(|grant| {
+        let provider = config.clients.get(&grant.client).map_or("", |client| client.description.name.as_str());
+        GrantReport::pending(&grant.name, &grant.client, provider)
+    })
+}

@@ -1,0 +1,137 @@
+//! The state at rest: what `status`, `get` and `import` do while no daemon
+//! runs. It takes the daemon's lock, settles what a crash left in the journal,
+//! and sends nothing.
+
+use crate::clock::SharedClock;
+use crate::config::Config;
+use crate::control::api::{Imported, Status, Token, TokenQuery};
+use crate::control::server::no_such_grant;
+use crate::daemon::recovery;
+use crate::engine::perform::Deck;
+use crate::engine::roster::seat_of;
+use crate::exit::{Exit, Failure};
+use crate::http::Http;
+use crate::import::Importer;
+use crate::report::{GrantReport, missing};
+use crate::state::{LockError, OpenError, OpenOptions, State};
+use std::sync::Arc;
+
+/// The state, opened by a command.
+pub struct Rest {
+    config: Arc<Config>,
+    deck: Deck,
+    /// Held for its lock.
+    _state: State,
+}
+
+impl Rest {
+    /// Opens the state under its lock and settles what stands in the journal.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub async fn open(config: Arc<Config>) -> Result<Self, Failure> {
+        let mut state = open(&config)?;
+        let last_seen = state.store.last_seen();
+        let deck = Deck {
+            store: state.store.clone(),
+            journal: state.journal.clone(),
+            http: Http::default(),
+            clock: SharedClock::new(last_seen),
+            fingerprinter: state.store.fingerprinter(),
+        };
+        recovery::finish(&deck, &config, std::mem::take(&mut state.recovered)).await?;
+        Ok(Rest { config, deck, _state: state })
+    }
+
+    /// `refreshd status`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn status(&self) -> Result<Status, Failure> {
+        let now = self.deck.clock.wall();
+        let grants = self.deck.store.grants().await.map_err(internal)?;
+        let mut reports: Vec<GrantReport> = grants
+            .iter()
+            .map(|grant| {
+                let seat = seat_of(grant, &self.config);
+                let provider = seat.as_ref().map(|s| s.client.description.name.as_str());
+                GrantReport::new(grant, provider, seat.as_ref().map(|s| &s.policy), now)
+            })
+            .collect();
+        reports.extend(missing(&self.config, |name| grants.iter().any(|grant| grant.name == name)));
+        reports.sort_by(|a, b| a.grant.cmp(&b.grant));
+        let notice = "refreshd is not running: nothing is refreshed".to_owned();
+        Ok(Status { running: false, pid: None, notices: vec![notice], grants: reports })
+    }
+
+    /// `refreshd get`.
+    ///
+    /// # Errors
+    /// When there is no such grant or its token does not serve.
+    pub async fn token(&self, name: &str, query: TokenQuery) -> Result<Token, Failure> {
+        let now = self.deck.clock.wall();
+        let found = self.deck.store.grant_by_name(name).await.map_err(internal)?;
+        let grant = found.ok_or_else(|| match self.config.grants.contains_key(name) {
+            true => Failure::new(Exit::NoPermission, format!("{name} has no token set yet; bring one with `refreshd import {name}`")),
+            false => no_such_grant(name),
+        })?;
+        let loaded = self.deck.store.load(&grant.id).await.map_err(internal)?;
+        match loaded {
+            Some((grant, Some(tokens))) if grant.state.is_alive(now) && now + query.min_valid() <= grant.state.expires_at => {
+                Ok(Token::new(&grant, &tokens))
+            }
+            Some((grant, _)) if grant.state.refusal.is_some() => {
+                Err(Failure::new(Exit::NoPermission, format!("{name}: the provider refused its refresh token; authorize again")))
+            }
+            _ => Err(Failure::new(
+                Exit::TempFail,
+                format!("{name}: the access token does not live long enough, and refreshd is not running; start it with `refreshd run`"),
+            )),
+        }
+    }
+
+    /// `refreshd import`.
+    pub async fn import(&self, lines: &str, replace: bool) -> Imported {
+        let importer = Importer {
+            config: self.config.clone(),
+            store: self.deck.store.clone(),
+            clock: self.deck.clock.clone(),
+            fingerprinter: self.deck.fingerprinter.clone(),
+            replace,
+        };
+        let (lines, _) = importer.lines(lines).await;
+        Imported { lines }
+    }
+
+    /// Writes everything down and lets go of the state.
+    ///
+    /// # Errors
+    /// When the store cannot be closed.
+    pub async fn close(self) -> Result<(), Failure> {
+        self.deck.store.close().await.map_err(internal)
+    }
+}
+
+/// Opens the state of a configuration.
+///
+/// # Errors
+/// What is wrong with it, with the exit code that fits.
+pub fn open(config: &Config) -> Result<State, Failure> {
+    let options =
+        OpenOptions { state_dir: &config.daemon.state_dir, key: &config.daemon.key, slots: config.daemon.max_flights };
+    State::open(&options).map_err(|e| Failure::new(exit_of(&e), e.to_string()))
+}
+
+fn exit_of(error: &OpenError) -> Exit {
+    match error {
+        OpenError::Lock(LockError::Held { .. }) => Exit::TempFail,
+        OpenError::Lock(_) => Exit::NoPermission,
+        OpenError::Key(_) => Exit::Config,
+        OpenError::Db(_) => Exit::Data,
+        OpenError::Journal(_) => Exit::CannotCreate,
+    }
+}
+
+fn internal(error: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Internal, error.to_string())
+}
