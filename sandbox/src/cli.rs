@@ -1,0 +1,44 @@
+//! The command line.
+
+use crate::{daemon, demo, serve};
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+/// Pretend authorization servers, and a demo of refreshd against one.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until interrupted.
+    ///
+    /// Example: sandbox serve --port 8080 --lifetime 10s --old-valid until-used
+    Serve(serve::Args),
+    /// Run the real daemon against a pretend server and watch tokens being kept fresh.
+    ///
+    /// Example: sandbox demo --for 60s
+    Demo(demo::Args),
+}
+
+/// Runs the command that the arguments ask for; the first is the program's name.
+pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    // Before clap: these arguments, `--help` among them, are the daemon's own.
+    if args.get(1).is_some_and(|arg| arg == daemon::SUBCOMMAND) {
+        return daemon::run(args.into_iter().skip(1));
+    }
+    let ended = match Cli::parse_from(args).command {
+        Command::Serve(args) => serve::run(&args).map_err(|e| e.to_string()),
+        Command::Demo(args) => demo::run(&args).map_err(|e| e.to_string()),
+    };
+    ended.unwrap_or_else(|problem| {
+        let _ = writeln!(std::io::stderr(), "sandbox: {problem}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,82 @@
+//! The log of presentations: what was presented to the token endpoint, when,
+//! and what came of it. It names tokens by ordinal, never by their text.
+
+use serde::{Deserialize, Serialize};
+use std::collections::{HashMap, VecDeque};
+
+/// The oldest entries go when there are more.
+const MOST_ENTRIES: usize = 200_000;
+
+/// One token request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presentation {
+    /// When it arrived, in milliseconds since the server began.
+    pub at_ms: u64,
+    /// Milliseconds since the same grant's last one.
+    pub gap_ms: Option<u64>,
+    /// Whose refresh token was presented; `None` when it is nobody's.
+    pub grant: Option<String>,
+    /// The ordinal of the refresh token within its grant, from 0.
+    pub refresh: Option<usize>,
+    /// The ordinal of the grant's newest refresh token before the request.
+    pub newest: Option<usize>,
+    /// How much longer the access token that came with the presented refresh
+    /// token would be taken, in milliseconds; 0 or less when it is dead.
+    pub access_left_ms: Option<i64>,
+    /// What came of it.
+    pub verdict: Verdict,
+    /// The fault that it met.
+    pub fault: Option<String>,
+}
+
+/// What came of a token request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// A new access token.
+    Issued,
+    /// The answer of an earlier presentation again.
+    Replayed,
+    /// The refresh token is superseded: an error and nothing else.
+    Void,
+    /// The refresh token is superseded: the family was revoked.
+    Reused,
+    /// The refresh token has expired.
+    Expired,
+    /// The family had ended before.
+    Dead,
+    /// No such refresh token.
+    Unknown,
+    /// The client is not accepted.
+    Unauthorized,
+    /// The request is not one that RFC 6749 knows.
+    Malformed,
+    /// A fault kept it from the exchange.
+    Unseen,
+}
+
+/// Keeps [`Presentation`]s.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    entries: VecDeque<Presentation>,
+    last_ms: HashMap<String, u64>,
+}
+
+impl Log {
+    /// Adds an entry and fills in its gap.
+    pub(crate) fn add(&mut self, mut entry: Presentation) {
+        if let Some(grant) = &entry.grant {
+            let last_ms = self.last_ms.insert(grant.clone(), entry.at_ms);
+            entry.gap_ms = last_ms.map(|last| entry.at_ms.saturating_sub(last));
+        }
+        if self.entries.len() == MOST_ENTRIES {
+            self.entries.pop_front();
+        }
+        self.entries.push_back(entry);
+    }
+
+    /// All entries, oldest first.
+    pub(crate) fn entries(&self) -> Vec<Presentation> {
+        self.entries.iter().cloned().collect()
+    }
+}
