@@ -107,7 +107,10 @@ impl Alarm {
     pub fn new() -> io::Result<Self> {
         let timer = |clock| {
             let fd = timerfd_create(clock, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-            #[expect(deprecated, reason = "an OwnedFd stays open while it is registered, which is what the deprecation is about")]
+            #[expect(
+                deprecated,
+                reason = "an OwnedFd stays open while it is registered, which is what the deprecation is about"
+            )]
             AsyncFd::new(fd)
         };
         Ok(Alarm {

@@ -49,6 +49,9 @@ impl Failure {
     /// A failure.
     #[must_use]
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Failure { exit, message: message.into() }
+        Failure {
+            exit,
+            message: message.into(),
+        }
     }
 }

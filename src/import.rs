@@ -92,13 +92,19 @@ impl Importer {
     pub async fn lines(&self, text: &str) -> (Vec<LineReport>, Vec<Grant>) {
         let mut reports = Vec::new();
         let mut changed = Vec::new();
-        let lines: Vec<(usize, &str)> =
-            text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(|(i, line)| (i + 1, line)).collect();
+        let lines: Vec<(usize, &str)> = text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| !line.trim().is_empty())
+            .map(|(i, line)| (i + 1, line))
+            .collect();
         for batch in lines.chunks(ABREAST) {
             let mut tasks = Vec::new();
             for &(number, line) in batch {
                 let (importer, line) = (self.clone(), line.to_owned());
-                tasks.push(tokio::spawn(async move { importer.line(number, &line).await }));
+                tasks.push(tokio::spawn(
+                    async move { importer.line(number, &line).await },
+                ));
             }
             for task in tasks {
                 let (report, grant) = task.await.expect("an import does not panic");
@@ -110,13 +116,22 @@ impl Importer {
     }
 
     async fn line(&self, number: usize, line: &str) -> (LineReport, Option<Grant>) {
-        let mut report =
-            LineReport { line: number, grant: None, result: "refused".to_owned(), generation: None, error: None };
+        let mut report = LineReport {
+            line: number,
+            grant: None,
+            result: "refused".to_owned(),
+            generation: None,
+            error: None,
+        };
         let parsed: ImportLine = match serde_json::from_str(line) {
             Ok(parsed) => parsed,
             Err(e) => {
                 // serde's message may quote a value, and a value may be a secret.
-                report.error = Some(format!("not a line of JSON as `refreshd import --ndjson` takes it ({:?} error at column {})", e.classify(), e.column()));
+                report.error = Some(format!(
+                    "not a line of JSON as `refreshd import --ndjson` takes it ({:?} error at column {})",
+                    e.classify(),
+                    e.column()
+                ));
                 return (report, None);
             }
         };
@@ -145,11 +160,16 @@ impl Importer {
     /// What is wrong with it, for a person.
     pub async fn import(&self, line: ImportLine) -> Result<Imported, String> {
         if !name::is_valid(&line.name) {
-            return Err(format!("{:?} is not a name: {}", printable(&line.name), name::RULE));
+            return Err(format!(
+                "{:?} is not a name: {}",
+                printable(&line.name),
+                name::RULE
+            ));
         }
         let client = self.client(&line)?;
         let obtained_at = line.obtained_at.as_ref().map(read_time).transpose()?;
-        let success = read_import(&client.description, &line.response).map_err(|e| e.to_string())?;
+        let success =
+            read_import(&client.description, &line.response).map_err(|e| e.to_string())?;
         let now = self.clock.wall();
         let configured = self.config.grants.contains_key(&line.name);
         let draft = draft(&line, &client, configured);
@@ -157,10 +177,19 @@ impl Importer {
         let binding = binding_of(&seat)?;
         let rules = Rules {
             description: (*client.description).clone(),
-            policy: Policy::new(&client.description, self.config.schedule_of(&line.name, &client)),
+            policy: Policy::new(
+                &client.description,
+                self.config.schedule_of(&line.name, &client),
+            ),
             fingerprinter: self.fingerprinter.clone(),
         };
-        let import = settle::Import { success, obtained_at, code: line.code, binding, roll: u64::from_le_bytes(random()) };
+        let import = settle::Import {
+            success,
+            obtained_at,
+            code: line.code,
+            binding,
+            roll: u64::from_le_bytes(random()),
+        };
         let (mut state, tokens) = settle::import(&rules, import, now);
         state.configured = configured;
         let request = ImportRequest {
@@ -178,19 +207,40 @@ impl Importer {
     }
 
     fn client(&self, line: &ImportLine) -> Result<Arc<Client>, String> {
-        let configured = self.config.grants.get(&line.name).map(|grant| &grant.client);
+        let configured = self
+            .config
+            .grants
+            .get(&line.name)
+            .map(|grant| &grant.client);
         let name = match (configured, &line.client) {
             (Some(configured), Some(given)) if configured != given => {
-                return Err(format!("the configuration says client {configured}, the import says {}", printable(given)));
+                return Err(format!(
+                    "the configuration says client {configured}, the import says {}",
+                    printable(given)
+                ));
             }
             (Some(name), _) | (None, Some(name)) => name,
             (None, None) => {
-                return Err(format!("{} is not in the configuration; name its client (--client)", line.name));
+                return Err(format!(
+                    "{} is not in the configuration; name its client (--client)",
+                    line.name
+                ));
             }
         };
-        let known = || self.config.clients.keys().cloned().collect::<Vec<_>>().join(", ");
+        let known = || {
+            self.config
+                .clients
+                .keys()
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         self.config.clients.get(name).cloned().ok_or_else(|| {
-            format!("there is no client {:?} in the configuration; there are: {}", printable(name), known())
+            format!(
+                "there is no client {:?} in the configuration; there are: {}",
+                printable(name),
+                known()
+            )
         })
     }
 }
@@ -204,16 +254,28 @@ fn draft(line: &ImportLine, client: &Client, configured: bool) -> Grant {
         vars: line.vars.clone(),
         redirect_uri: line.redirect_uri.clone(),
         revision: 0,
-        state: GrantState { configured, ..GrantState::default() },
+        state: GrantState {
+            configured,
+            ..GrantState::default()
+        },
     }
 }
 
 fn read_time(at: &ObtainedAt) -> Result<WallTime, String> {
     match at {
-        #[expect(clippy::cast_possible_truncation, reason = "milliseconds of any year that a person means fit")]
-        ObtainedAt::Epoch(secs) if secs.is_finite() && (0.0..1e11).contains(secs) => Ok(WallTime((secs * 1000.0) as i64)),
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "milliseconds of any year that a person means fit"
+        )]
+        ObtainedAt::Epoch(secs) if secs.is_finite() && (0.0..1e11).contains(secs) => {
+            Ok(WallTime((secs * 1000.0) as i64))
+        }
         ObtainedAt::Epoch(_) => Err("obtained_at is not seconds since 1970".to_owned()),
-        ObtainedAt::Text(text) => WallTime::parse_rfc3339(text)
-            .ok_or_else(|| format!("obtained_at {:?} is neither seconds since 1970 nor RFC 3339", printable(text))),
+        ObtainedAt::Text(text) => WallTime::parse_rfc3339(text).ok_or_else(|| {
+            format!(
+                "obtained_at {:?} is neither seconds since 1970 nor RFC 3339",
+                printable(text)
+            )
+        }),
     }
 }

@@ -27,7 +27,9 @@ pub fn start(format: LogFormat) {
     let _first = match format {
         LogFormat::Json => subscriber.json().flatten_event(true).try_init(),
         // The journal has its own time stamps.
-        LogFormat::Text if std::env::var_os("JOURNAL_STREAM").is_some() => subscriber.without_time().try_init(),
+        LogFormat::Text if std::env::var_os("JOURNAL_STREAM").is_some() => {
+            subscriber.without_time().try_init()
+        }
         LogFormat::Text => subscriber.try_init(),
     };
 }

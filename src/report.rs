@@ -57,7 +57,12 @@ impl GrantReport {
     /// Reports a grant. `policy` and `provider` are missing when its client is
     /// not configured any more.
     #[must_use]
-    pub fn new(grant: &Grant, provider: Option<&str>, policy: Option<&Policy>, now: WallTime) -> Self {
+    pub fn new(
+        grant: &Grant,
+        provider: Option<&str>,
+        policy: Option<&Policy>,
+        now: WallTime,
+    ) -> Self {
         let state = &grant.state;
         let planned = policy.map(|policy| plan(state, policy, now));
         let (next, why) = match planned {
@@ -78,7 +83,9 @@ impl GrantReport {
             next_refresh_in: next.map(|at| seconds_until(at, now).max(0)),
             why: why.to_owned(),
             refresh_token_expires_at: state.refresh_expires_at.map(WallTime::rfc3339),
-            reauthorize_before: policy.and_then(|p| reauthorize_before(state, p)).map(WallTime::rfc3339),
+            reauthorize_before: policy
+                .and_then(|p| reauthorize_before(state, p))
+                .map(WallTime::rfc3339),
             last_outcome: outcome(state),
             refreshing: false,
             output_errors: Vec::new(),
@@ -98,7 +105,9 @@ impl GrantReport {
             expires_in: None,
             next_refresh_at: None,
             next_refresh_in: None,
-            why: refreshd_core::grant::schedule::Never::Pending.explain().to_owned(),
+            why: refreshd_core::grant::schedule::Never::Pending
+                .explain()
+                .to_owned(),
             refresh_token_expires_at: None,
             reauthorize_before: None,
             last_outcome: None,
@@ -128,7 +137,10 @@ pub fn table(reports: &[GrantReport]) -> String {
         "GRANT", "PROVIDER", "STATE", "GEN", "EXPIRES", "NEXT", "LAST"
     );
     for report in reports {
-        let last = report.last_outcome.as_ref().map_or("-", |last| last.kind.as_str());
+        let last = report
+            .last_outcome
+            .as_ref()
+            .map_or("-", |last| last.kind.as_str());
         text.push_str(&format!(
             "{:<20} {:<10} {:<8} {:>5} {:>8} {:>8} {:>14}\n",
             cut(&report.grant, 20),
@@ -136,7 +148,11 @@ pub fn table(reports: &[GrantReport]) -> String {
             cut(&report.state, 8),
             report.generation,
             seconds(report.expires_in),
-            if report.refreshing { "now".to_owned() } else { seconds(report.next_refresh_in) },
+            if report.refreshing {
+                "now".to_owned()
+            } else {
+                seconds(report.next_refresh_in)
+            },
             last,
         ));
     }
@@ -154,13 +170,25 @@ fn problems(report: &GrantReport) -> Vec<String> {
     if !calm {
         lines.push(format!("{}: {}", report.grant, report.why));
     }
-    if let Some(last) = report.last_outcome.as_ref().filter(|last| !last.text.is_empty()) {
-        lines.push(format!("{}: {} at {}: {}", report.grant, last.kind, last.at, last.text));
+    if let Some(last) = report
+        .last_outcome
+        .as_ref()
+        .filter(|last| !last.text.is_empty())
+    {
+        lines.push(format!(
+            "{}: {} at {}: {}",
+            report.grant, last.kind, last.at, last.text
+        ));
     }
     if let Some(before) = &report.reauthorize_before {
         lines.push(format!("{}: authorize again before {before}", report.grant));
     }
-    lines.extend(report.output_errors.iter().map(|error| format!("{}: {error}", report.grant)));
+    lines.extend(
+        report
+            .output_errors
+            .iter()
+            .map(|error| format!("{}: {error}", report.grant)),
+    );
     lines
 }
 
@@ -186,8 +214,15 @@ pub fn missing<'a>(
     config: &'a crate::config::Config,
     known: impl Fn(&str) -> bool + 'a,
 ) -> impl Iterator<Item = GrantReport> + 'a {
-    config.grants.values().filter(move |grant| !known(&grant.name)).map(|grant| {
-        let provider = config.clients.get(&grant.client).map_or("", |client| client.description.name.as_str());
-        GrantReport::pending(&grant.name, &grant.client, provider)
-    })
+    config
+        .grants
+        .values()
+        .filter(move |grant| !known(&grant.name))
+        .map(|grant| {
+            let provider = config
+                .clients
+                .get(&grant.client)
+                .map_or("", |client| client.description.name.as_str());
+            GrantReport::pending(&grant.name, &grant.client, provider)
+        })
 }

@@ -40,7 +40,11 @@ impl Rest {
             fingerprinter: state.store.fingerprinter(),
         };
         recovery::finish(&deck, &config, std::mem::take(&mut state.recovered)).await?;
-        Ok(Rest { config, deck, _state: state })
+        Ok(Rest {
+            config,
+            deck,
+            _state: state,
+        })
     }
 
     /// `refreshd status`.
@@ -58,10 +62,17 @@ impl Rest {
                 GrantReport::new(grant, provider, seat.as_ref().map(|s| &s.policy), now)
             })
             .collect();
-        reports.extend(missing(&self.config, |name| grants.iter().any(|grant| grant.name == name)));
+        reports.extend(missing(&self.config, |name| {
+            grants.iter().any(|grant| grant.name == name)
+        }));
         reports.sort_by(|a, b| a.grant.cmp(&b.grant));
         let notice = "refreshd is not running: nothing is refreshed".to_owned();
-        Ok(Status { running: false, pid: None, notices: vec![notice], grants: reports })
+        Ok(Status {
+            running: false,
+            pid: None,
+            notices: vec![notice],
+            grants: reports,
+        })
     }
 
     /// `refreshd get`.
@@ -70,22 +81,36 @@ impl Rest {
     /// When there is no such grant or its token does not serve.
     pub async fn token(&self, name: &str, query: TokenQuery) -> Result<Token, Failure> {
         let now = self.deck.clock.wall();
-        let found = self.deck.store.grant_by_name(name).await.map_err(internal)?;
+        let found = self
+            .deck
+            .store
+            .grant_by_name(name)
+            .await
+            .map_err(internal)?;
         let grant = found.ok_or_else(|| match self.config.grants.contains_key(name) {
-            true => Failure::new(Exit::NoPermission, format!("{name} has no token set yet; bring one with `refreshd import {name}`")),
+            true => Failure::new(
+                Exit::NoPermission,
+                format!("{name} has no token set yet; bring one with `refreshd import {name}`"),
+            ),
             false => no_such_grant(name),
         })?;
         let loaded = self.deck.store.load(&grant.id).await.map_err(internal)?;
         match loaded {
-            Some((grant, Some(tokens))) if grant.state.is_alive(now) && now + query.min_valid() <= grant.state.expires_at => {
+            Some((grant, Some(tokens)))
+                if grant.state.is_alive(now)
+                    && now + query.min_valid() <= grant.state.expires_at =>
+            {
                 Ok(Token::new(&grant, &tokens))
             }
-            Some((grant, _)) if grant.state.refusal.is_some() => {
-                Err(Failure::new(Exit::NoPermission, format!("{name}: the provider refused its refresh token; authorize again")))
-            }
+            Some((grant, _)) if grant.state.refusal.is_some() => Err(Failure::new(
+                Exit::NoPermission,
+                format!("{name}: the provider refused its refresh token; authorize again"),
+            )),
             _ => Err(Failure::new(
                 Exit::TempFail,
-                format!("{name}: the access token does not live long enough, and refreshd is not running; start it with `refreshd run`"),
+                format!(
+                    "{name}: the access token does not live long enough, and refreshd is not running; start it with `refreshd run`"
+                ),
             )),
         }
     }
@@ -117,8 +142,11 @@ impl Rest {
 /// # Errors
 /// What is wrong with it, with the exit code that fits.
 pub fn open(config: &Config) -> Result<State, Failure> {
-    let options =
-        OpenOptions { state_dir: &config.daemon.state_dir, key: &config.daemon.key, slots: config.daemon.max_flights };
+    let options = OpenOptions {
+        state_dir: &config.daemon.state_dir,
+        key: &config.daemon.key,
+        slots: config.daemon.max_flights,
+    };
     State::open(&options).map_err(|e| Failure::new(exit_of(&e), e.to_string()))
 }
 

@@ -16,7 +16,11 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let Loaded { config, problems } = config::load(&context.sources);
-        let exit = if config.is_some() { Exit::Ok } else { Exit::Config };
+        let exit = if config.is_some() {
+            Exit::Ok
+        } else {
+            Exit::Config
+        };
         if self.json {
             output::json(&problems);
             return Ok(exit);

@@ -54,7 +54,10 @@ fn examine(context: &Context, json: bool) -> Result<Exit, Failure> {
     } else if status.grants.is_empty() && status.notices.is_empty() {
         output::line("nothing needs a person");
     } else {
-        status.notices.iter().for_each(|notice| output::line(notice));
+        status
+            .notices
+            .iter()
+            .for_each(|notice| output::line(notice));
         output::raw(&crate::report::table(&status.grants));
     }
     Ok(Exit::Ok)

@@ -10,8 +10,10 @@ use std::time::Duration;
 
 /// `refreshd get`
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: curl -H \"Authorization: Bearer $(refreshd get surveys --min-valid 5m)\" …\n\n\
-    A living token exits with 0. 75 means try again, 77 that a person must authorize again.")]
+#[command(
+    after_help = "Example: curl -H \"Authorization: Bearer $(refreshd get surveys --min-valid 5m)\" …\n\n\
+    A living token exits with 0. 75 means try again, 77 that a person must authorize again."
+)]
 pub(super) struct Get {
     /// The grant
     #[arg(value_name = "GRANT")]
@@ -32,7 +34,10 @@ impl Get {
         let name = grant_name(&self.grant)?;
         let config = context.config()?;
         let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
-        let query = TokenQuery { min_valid_ms: millis(self.min_valid), timeout_ms: millis(self.timeout) };
+        let query = TokenQuery {
+            min_valid_ms: millis(self.min_valid),
+            timeout_ms: millis(self.timeout),
+        };
         let token = block_on(async {
             match context.control(&config)? {
                 Some(control) => control.token(name, query).await,

@@ -15,13 +15,19 @@ const BATCH: usize = 1000;
 
 /// `refreshd import`
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples: refreshd import surveys < response.json\n          refreshd import --ndjson < grants.ndjson\n\n\
+#[command(
+    after_help = "Examples: refreshd import surveys < response.json\n          refreshd import --ndjson < grants.ndjson\n\n\
     A response is what the token endpoint answered (RFC 6749 §5.1): {\"access_token\": …, \"refresh_token\": …}.\n\
     A line of --ndjson is {\"name\", \"client\", \"response\": {…}} with obtained_at, vars, code and redirect_uri if need be.\n\
-    Importing the same again does nothing. Whoever else holds this refresh token must stop using it.")]
+    Importing the same again does nothing. Whoever else holds this refresh token must stop using it."
+)]
 pub(super) struct Import {
     /// The grant's name
-    #[arg(value_name = "NAME", required_unless_present = "ndjson", conflicts_with = "ndjson")]
+    #[arg(
+        value_name = "NAME",
+        required_unless_present = "ndjson",
+        conflicts_with = "ndjson"
+    )]
     name: Option<String>,
     /// Its client; not needed where the configuration names it
     #[arg(long, value_name = "CLIENT", conflicts_with = "ndjson")]
@@ -47,11 +53,20 @@ impl Import {
             output::note("reading from the terminal; end with Ctrl-D");
         }
         let mut input = String::new();
-        std::io::stdin()
-            .read_to_string(&mut input)
-            .map_err(|e| Failure::new(Exit::Data, format!("standard input cannot be read as text: {e}")))?;
-        let lines = if self.ndjson { input } else { self.single(&input)? };
-        let query = ImportQuery { replace: self.replace };
+        std::io::stdin().read_to_string(&mut input).map_err(|e| {
+            Failure::new(
+                Exit::Data,
+                format!("standard input cannot be read as text: {e}"),
+            )
+        })?;
+        let lines = if self.ndjson {
+            input
+        } else {
+            self.single(&input)?
+        };
+        let query = ImportQuery {
+            replace: self.replace,
+        };
         let imported = block_on(async {
             match context.control(&config)? {
                 Some(control) => send(&control, &lines, query).await,
@@ -69,9 +84,19 @@ impl Import {
     /// One response as a line.
     fn single(&self, input: &str) -> Result<String, Failure> {
         let name = self.name.as_deref().unwrap_or_default();
-        grant_name(name).map_err(|_| Failure::new(Exit::Data, format!("{name:?} is not a name: {}", refreshd_core::name::RULE)))?;
+        grant_name(name).map_err(|_| {
+            Failure::new(
+                Exit::Data,
+                format!("{name:?} is not a name: {}", refreshd_core::name::RULE),
+            )
+        })?;
         let response = serde_json::from_str(input).map_err(|e| {
-            let message = format!("standard input is not a token response in JSON ({:?} error at line {}, column {})", e.classify(), e.line(), e.column());
+            let message = format!(
+                "standard input is not a token response in JSON ({:?} error at line {}, column {})",
+                e.classify(),
+                e.line(),
+                e.column()
+            );
             Failure::new(Exit::Data, message)
         })?;
         let obtained_at = self.obtained_at.as_ref().map(|text| match text.parse() {
@@ -91,13 +116,23 @@ impl Import {
     }
 
     fn report(&self, imported: &Imported) -> Exit {
-        let refused = imported.lines.iter().filter(|line| line.error.is_some()).count();
+        let refused = imported
+            .lines
+            .iter()
+            .filter(|line| line.error.is_some())
+            .count();
         if self.json {
             output::json(imported);
         } else {
-            imported.lines.iter().for_each(|line| self.report_line(line));
+            imported
+                .lines
+                .iter()
+                .for_each(|line| self.report_line(line));
             if self.ndjson {
-                output::line(&format!("{} imported, {refused} refused", imported.lines.len() - refused));
+                output::line(&format!(
+                    "{} imported, {refused} refused",
+                    imported.lines.len() - refused
+                ));
             }
         }
         if refused == 0 { Exit::Ok } else { Exit::Data }
@@ -110,7 +145,11 @@ impl Import {
             (Some(error), false) => output::error(&format!("{grant}: {error}")),
             (None, true) => {}
             (None, false) => {
-                output::line(&format!("{grant}: {}, generation {}", line.result, line.generation.unwrap_or_default()));
+                output::line(&format!(
+                    "{grant}: {}, generation {}",
+                    line.result,
+                    line.generation.unwrap_or_default()
+                ));
             }
         }
     }
@@ -122,10 +161,17 @@ async fn send(control: &Control, lines: &str, query: ImportQuery) -> Result<Impo
     let mut all = Imported::default();
     for (i, batch) in lines.chunks(BATCH).enumerate() {
         let mut imported = control.import(batch.join("\n"), query).await?;
-        imported.lines.iter_mut().for_each(|line| line.line += i * BATCH);
+        imported
+            .lines
+            .iter_mut()
+            .for_each(|line| line.line += i * BATCH);
         all.lines.append(&mut imported.lines);
         if lines.len() > BATCH && std::io::stderr().is_terminal() {
-            output::note(&format!("{} of {} lines", ((i + 1) * BATCH).min(lines.len()), lines.len()));
+            output::note(&format!(
+                "{} of {} lines",
+                ((i + 1) * BATCH).min(lines.len()),
+                lines.len()
+            ));
         }
     }
     Ok(all)

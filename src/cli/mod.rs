@@ -22,8 +22,10 @@ use std::process::ExitCode;
 /// Keeps OAuth 2.0 access tokens fresh and hands them to other programs.
 #[derive(Debug, Parser)]
 #[command(name = "refreshd", version, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 done, 64 usage, 65 bad data, 66 no such grant, 69 provider or daemon unavailable,\n\
-    70 internal, 73 cannot create, 75 try again, 77 permission or re-authorization needed, 78 configuration.")]
+#[command(
+    after_help = "Exit codes: 0 done, 64 usage, 65 bad data, 66 no such grant, 69 provider or daemon unavailable,\n\
+    70 internal, 73 cannot create, 75 try again, 77 permission or re-authorization needed, 78 configuration."
+)]
 struct Arguments {
     /// The configuration file [default: $REFRESHD_CONFIG, else ~/.config/refreshd/refreshd.toml, else /etc/refreshd/refreshd.toml]
     #[arg(long, global = true, value_name = "FILE")]
@@ -67,7 +69,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(arguments) => arguments,
         Err(e) => {
             let _closed = e.print();
-            return if e.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
+            return if e.use_stderr() {
+                Exit::Usage.into()
+            } else {
+                Exit::Ok.into()
+            };
         }
     };
     let context = Context {
@@ -131,11 +137,19 @@ impl Context {
 
 /// Runs a future to its end, on this thread.
 fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|e| Failure::new(Exit::Internal, e.to_string()))?.block_on(future)
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime
+        .map_err(|e| Failure::new(Exit::Internal, e.to_string()))?
+        .block_on(future)
 }
 
 /// A name as it may stand in a URL.
 fn grant_name(name: &str) -> Result<&str, Failure> {
-    if refreshd_core::name::is_valid(name) { Ok(name) } else { Err(crate::control::server::no_such_grant(name)) }
+    if refreshd_core::name::is_valid(name) {
+        Ok(name)
+    } else {
+        Err(crate::control::server::no_such_grant(name))
+    }
 }

@@ -20,7 +20,11 @@ pub(super) fn json(value: &impl serde::Serialize) {
 /// Why a command failed, on standard error.
 pub(super) fn error(text: &str) {
     // Diagnostics of the configuration carry their own severity.
-    let prefix = if text.contains("error:") { "" } else { "refreshd: " };
+    let prefix = if text.contains("error:") {
+        ""
+    } else {
+        "refreshd: "
+    };
     let _closed = writeln!(std::io::stderr(), "{prefix}{}", text.trim_end());
 }
 

@@ -34,13 +34,20 @@ impl Refresh {
             (true, false) => Urgency::Force,
             (false, false) => Urgency::Wish,
         };
-        let wish = Wish { grant: grant_name(&self.grant)?.to_owned(), urgency, generation: self.generation };
+        let wish = Wish {
+            grant: grant_name(&self.grant)?.to_owned(),
+            urgency,
+            generation: self.generation,
+        };
         let control = context.running()?;
         let refreshed = block_on(control.refresh(&wish))?;
         if self.json {
             output::json(&refreshed);
         } else {
-            output::line(&format!("{}: generation {} until {}", refreshed.grant, refreshed.generation, refreshed.expires_at));
+            output::line(&format!(
+                "{}: generation {} until {}",
+                refreshed.grant, refreshed.generation, refreshed.expires_at
+            ));
         }
         Ok(Exit::Ok)
     }

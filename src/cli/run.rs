@@ -17,7 +17,9 @@ impl Run {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
         logging::start(self.log_format);
         let config = context.config()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build();
         let runtime = runtime.map_err(|e| Failure::new(Exit::Internal, e.to_string()))?;
         let result = runtime.block_on(crate::daemon::run(config, context.sources.clone()));
         // An exchange that was given up at the drain limit must not hold up the end.

@@ -25,11 +25,17 @@ impl Status {
         let mut status = fetch(context)?;
         if !self.grants.is_empty() {
             for name in &self.grants {
-                if !status.grants.iter().any(|report| report.grant == *grant_name(name).unwrap_or_default()) {
+                if !status
+                    .grants
+                    .iter()
+                    .any(|report| report.grant == *grant_name(name).unwrap_or_default())
+                {
                     return Err(no_such_grant(name));
                 }
             }
-            status.grants.retain(|report| self.grants.contains(&report.grant));
+            status
+                .grants
+                .retain(|report| self.grants.contains(&report.grant));
         }
         if self.json {
             output::json(&status);

@@ -19,7 +19,7 @@ mod tests;
 pub use check::{Loaded, load};
 pub use lookup::META_SUFFIX;
 use lookup::{filled_path, filled_vars};
-pub use problem::{render, Problem, Severity, Spot};
+pub use problem::{Problem, Severity, Spot, render};
 pub use provider_files::{embedded_provider_files, known_provider_names};
 pub use sources::Sources;
 

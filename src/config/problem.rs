@@ -172,5 +172,8 @@ mod tests {
 /// All problems, one after the other, for a person.
 #[must_use]
 pub fn render(problems: &[Problem]) -> String {
-    problems.iter().map(|problem| format!("{problem}\n")).collect()
+    problems
+        .iter()
+        .map(|problem| format!("{problem}\n"))
+        .collect()
 }

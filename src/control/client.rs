@@ -25,7 +25,14 @@ impl Control {
         let socket = runtime_dir.join(SOCKET);
         match UnixStream::connect(&socket) {
             Ok(_) => {}
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => return Ok(None),
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                ) =>
+            {
+                return Ok(None);
+            }
             Err(e) => {
                 let message = format!(
                     "cannot talk to refreshd at {}: {e}; run this as root or as the user that refreshd runs as",
@@ -35,8 +42,12 @@ impl Control {
             }
         }
         crate::install_tls();
-        let http = reqwest::Client::builder().unix_socket(socket).no_proxy().build();
-        http.map(|http| Some(Control { http })).map_err(|e| Failure::new(Exit::Internal, e.to_string()))
+        let http = reqwest::Client::builder()
+            .unix_socket(socket)
+            .no_proxy()
+            .build();
+        http.map(|http| Some(Control { http }))
+            .map_err(|e| Failure::new(Exit::Internal, e.to_string()))
     }
 
     /// `GET /v1/status`.
@@ -92,20 +103,39 @@ impl Control {
         self.post("accept", what).await
     }
 
-    async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
         let body = serde_json::to_string(body).expect("requests are plain data");
-        self.answer(self.http.post(url(path)).header("content-type", "application/json").body(body)).await
+        self.answer(
+            self.http
+                .post(url(path))
+                .header("content-type", "application/json")
+                .body(body),
+        )
+        .await
     }
 
-    async fn answer<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T, Failure> {
+    async fn answer<T: DeserializeOwned>(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> Result<T, Failure> {
         let gone = |e: reqwest::Error| {
-            Failure::new(Exit::Unavailable, format!("refreshd did not answer: {}", e.without_url()))
+            Failure::new(
+                Exit::Unavailable,
+                format!("refreshd did not answer: {}", e.without_url()),
+            )
         };
         let response = request.send().await.map_err(gone)?;
         let success = response.status().is_success();
         let body = response.bytes().await.map_err(gone)?;
         let garbled = |e: serde_json::Error| {
-            Failure::new(Exit::Internal, format!("refreshd's answer is not understood ({e}); is it another version?"))
+            Failure::new(
+                Exit::Internal,
+                format!("refreshd's answer is not understood ({e}); is it another version?"),
+            )
         };
         if success {
             serde_json::from_slice(&body).map_err(garbled)

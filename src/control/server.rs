@@ -49,7 +49,9 @@ pub async fn serve(
         .route("/v1/accept", post(accept))
         .layer(DefaultBodyLimit::max(IMPORT_CAP))
         .with_state(desk);
-    axum::serve(listener, router).with_graceful_shutdown(stop).await
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stop)
+        .await
 }
 
 impl IntoResponse for Failure {
@@ -73,7 +75,12 @@ fn stopping(_: crate::engine::Stopped) -> Failure {
 async fn status(State(desk): State<Desk>) -> Result<Json<Status>, Failure> {
     let grants = desk.engine.ask(Message::Status).await.map_err(stopping)?;
     let notices = desk.reloader.notices();
-    Ok(Json(Status { running: true, pid: Some(std::process::id()), notices, grants }))
+    Ok(Json(Status {
+        running: true,
+        pid: Some(std::process::id()),
+        notices,
+        grants,
+    }))
 }
 
 async fn token(
@@ -84,28 +91,48 @@ async fn token(
     let clock = &desk.reloader.deck.clock;
     let look = look(&desk, &name).await?;
     if !serves(&look, query, clock.wall()) {
-        let wish = Wish { grant: name.clone(), urgency: Urgency::Wish, generation: Some(look.grant.state.generation) };
-        refresh_within(&desk, wish, query.timeout()).await.map_err(|e| not_good_enough(&look, query, clock.wall(), e))?;
+        let wish = Wish {
+            grant: name.clone(),
+            urgency: Urgency::Wish,
+            generation: Some(look.grant.state.generation),
+        };
+        refresh_within(&desk, wish, query.timeout())
+            .await
+            .map_err(|e| not_good_enough(&look, query, clock.wall(), e))?;
         let look = self::look(&desk, &name).await?;
         if !serves(&look, query, clock.wall()) {
-            return Err(Failure::new(Exit::TempFail, format!("{name}: the new access token does not live as long as asked")));
+            return Err(Failure::new(
+                Exit::TempFail,
+                format!("{name}: the new access token does not live as long as asked"),
+            ));
         }
     }
     let loaded = desk.reloader.deck.store.load(&look.grant.id).await;
     match loaded.map_err(|e| Failure::new(Exit::Internal, e.to_string()))? {
         Some((grant, Some(tokens))) => Ok(Json(Token::new(&grant, &tokens))),
-        _ => Err(Failure::new(Exit::NoGrant, format!("{name} has no token set"))),
+        _ => Err(Failure::new(
+            Exit::NoGrant,
+            format!("{name} has no token set"),
+        )),
     }
 }
 
 async fn look(desk: &Desk, name: &str) -> Result<Look, Failure> {
-    let found = desk.engine.ask(|reply| Message::Look(name.to_owned(), reply)).await.map_err(stopping)?;
+    let found = desk
+        .engine
+        .ask(|reply| Message::Look(name.to_owned(), reply))
+        .await
+        .map_err(stopping)?;
     match found {
         Some(look) if !look.retired => Ok(look),
-        Some(_) => Err(Failure::new(Exit::NoGrant, format!("{name} is not in the configuration any more"))),
-        None if desk.reloader.config().grants.contains_key(name) => {
-            Err(Failure::new(Exit::NoPermission, format!("{name} has no token set yet; bring one with `refreshd import {name}`")))
-        }
+        Some(_) => Err(Failure::new(
+            Exit::NoGrant,
+            format!("{name} is not in the configuration any more"),
+        )),
+        None if desk.reloader.config().grants.contains_key(name) => Err(Failure::new(
+            Exit::NoPermission,
+            format!("{name} has no token set yet; bring one with `refreshd import {name}`"),
+        )),
         None => Err(no_such_grant(name)),
     }
 }
@@ -114,7 +141,10 @@ async fn look(desk: &Desk, name: &str) -> Result<Look, Failure> {
 #[must_use]
 pub fn no_such_grant(name: &str) -> Failure {
     let name = refreshd_core::text::printable(name);
-    Failure::new(Exit::NoGrant, format!("there is no grant {name}; `refreshd status` lists them"))
+    Failure::new(
+        Exit::NoGrant,
+        format!("there is no grant {name}; `refreshd status` lists them"),
+    )
 }
 
 /// Whether the token at hand is what was asked for.
@@ -126,18 +156,30 @@ fn serves(look: &Look, query: TokenQuery, now: WallTime) -> bool {
 /// A refused refresh is a person's matter; anything else may pass.
 fn not_good_enough(look: &Look, query: TokenQuery, now: WallTime, failure: Failure) -> Failure {
     let name = &look.grant.name;
-    let exit = if failure.exit == Exit::NoPermission { Exit::NoPermission } else { Exit::TempFail };
+    let exit = if failure.exit == Exit::NoPermission {
+        Exit::NoPermission
+    } else {
+        Exit::TempFail
+    };
     let message = if look.grant.state.is_alive(now) {
         let min_valid = refreshd_core::duration::human(query.min_valid());
-        format!("{name}: the access token lives, but less than {min_valid}: {}", failure.message)
+        format!(
+            "{name}: the access token lives, but less than {min_valid}: {}",
+            failure.message
+        )
     } else {
         format!("{name}: the access token is over: {}", failure.message)
     };
     Failure::new(exit, message)
 }
 
-async fn refresh(State(desk): State<Desk>, Json(wish): Json<Wish>) -> Result<Json<Refreshed>, Failure> {
-    refresh_within(&desk, wish, Duration::from_secs(60)).await.map(Json)
+async fn refresh(
+    State(desk): State<Desk>,
+    Json(wish): Json<Wish>,
+) -> Result<Json<Refreshed>, Failure> {
+    refresh_within(&desk, wish, Duration::from_secs(60))
+        .await
+        .map(Json)
 }
 
 async fn refresh_within(desk: &Desk, wish: Wish, timeout: Duration) -> Result<Refreshed, Failure> {
@@ -145,7 +187,12 @@ async fn refresh_within(desk: &Desk, wish: Wish, timeout: Duration) -> Result<Re
     let asked = desk.engine.ask(|reply| Message::Refresh(wish, reply));
     let answer = tokio::time::timeout(timeout.min(WAIT_CAP), asked)
         .await
-        .map_err(|_| Failure::new(Exit::TempFail, format!("{name}: the refresh has not ended yet; it goes on")))?
+        .map_err(|_| {
+            Failure::new(
+                Exit::TempFail,
+                format!("{name}: the refresh has not ended yet; it goes on"),
+            )
+        })?
         .map_err(stopping)?;
     answer.map_err(|why| match why {
         NotRefreshed::Unknown => no_such_grant(&name),
@@ -155,7 +202,11 @@ async fn refresh_within(desk: &Desk, wish: Wish, timeout: Duration) -> Result<Re
     })
 }
 
-async fn import(State(desk): State<Desk>, Query(query): Query<ImportQuery>, body: String) -> Json<Imported> {
+async fn import(
+    State(desk): State<Desk>,
+    Query(query): Query<ImportQuery>,
+    body: String,
+) -> Json<Imported> {
     let deck = &desk.reloader.deck;
     let importer = Importer {
         config: desk.reloader.config(),
@@ -173,10 +224,19 @@ async fn import(State(desk): State<Desk>, Query(query): Query<ImportQuery>, body
 }
 
 async fn reload(State(desk): State<Desk>) -> Result<Json<Done>, Failure> {
-    desk.reloader.reload(&desk.engine).await.map(|message| Json(Done { message }))
+    desk.reloader
+        .reload(&desk.engine)
+        .await
+        .map(|message| Json(Done { message }))
 }
 
 async fn accept(State(desk): State<Desk>, Json(what): Json<Accept>) -> Result<Json<Done>, Failure> {
-    let answer = desk.engine.ask(|reply| Message::Accept(what, reply)).await.map_err(stopping)?;
-    answer.map(|message| Json(Done { message })).map_err(|message| Failure::new(Exit::Data, message))
+    let answer = desk
+        .engine
+        .ask(|reply| Message::Accept(what, reply))
+        .await
+        .map_err(stopping)?;
+    answer
+        .map(|message| Json(Done { message }))
+        .map_err(|message| Failure::new(Exit::Data, message))
 }

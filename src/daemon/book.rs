@@ -11,7 +11,11 @@ pub(super) struct StoreBook(pub(super) Store);
 impl PublishedBook for StoreBook {
     fn record(&self, record: Record) -> BoxFuture<Result<(), String>> {
         let store = self.0.clone();
-        let output = PublishedOutput { path: record.path, grant: record.grant_id, name: record.grant };
+        let output = PublishedOutput {
+            path: record.path,
+            grant: record.grant_id,
+            name: record.grant,
+        };
         Box::pin(async move { store.published(output).await.map_err(|e| e.to_string()) })
     }
 
@@ -24,7 +28,11 @@ impl PublishedBook for StoreBook {
         let store = self.0.clone();
         Box::pin(async move {
             let outputs = store.outputs().await.map_err(|e| e.to_string())?;
-            let record = |o: PublishedOutput| Record { path: o.path, grant: o.name, grant_id: o.grant };
+            let record = |o: PublishedOutput| Record {
+                path: o.path,
+                grant: o.name,
+                grant_id: o.grant,
+            };
             Ok(outputs.into_iter().map(record).collect())
         })
     }

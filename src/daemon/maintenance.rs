@@ -16,9 +16,19 @@ pub(super) async fn start(deck: &Deck, config: &Config) -> Result<JobScheduler, 
     let scheduler = JobScheduler::new().await.map_err(super::internal)?;
     let history = config.daemon.history;
     let jobs = [
-        job(CHECKPOINT, deck, |deck| async move { checkpoint(&deck).await })?,
-        job(PRUNE, deck, move |deck| async move { prune(&deck, history).await })?,
-        job(INTEGRITY, deck, |deck| async move { integrity(&deck).await })?,
+        job(
+            CHECKPOINT,
+            deck,
+            |deck| async move { checkpoint(&deck).await },
+        )?,
+        job(PRUNE, deck, move |deck| async move {
+            prune(&deck, history).await
+        })?,
+        job(
+            INTEGRITY,
+            deck,
+            |deck| async move { integrity(&deck).await },
+        )?,
     ];
     for job in jobs {
         scheduler.add(job).await.map_err(super::internal)?;
@@ -27,7 +37,11 @@ pub(super) async fn start(deck: &Deck, config: &Config) -> Result<JobScheduler, 
     Ok(scheduler)
 }
 
-fn job<F>(schedule: &str, deck: &Deck, work: impl Fn(Deck) -> F + Send + Sync + 'static) -> Result<Job, Failure>
+fn job<F>(
+    schedule: &str,
+    deck: &Deck,
+    work: impl Fn(Deck) -> F + Send + Sync + 'static,
+) -> Result<Job, Failure>
 where
     F: Future<Output = ()> + Send + 'static,
 {

@@ -11,9 +11,9 @@ mod socket;
 use crate::clock::SharedClock;
 use crate::config::{Config, Sources};
 use crate::control::server::{Desk, serve};
+use crate::engine::message::Message;
 use crate::engine::perform::Deck;
 use crate::engine::{Engine, EngineHandle};
-use crate::engine::message::Message;
 use crate::exit::{Exit, Failure};
 use crate::http::Http;
 use crate::state::State;
@@ -40,7 +40,9 @@ pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     let mut state = crate::rest::open(&config)?;
     let listener = socket::bind(&config.daemon.runtime_dir)?;
     let deck = deck(&state);
-    reload::save_descriptions(&deck.store, &config).await.map_err(internal)?;
+    reload::save_descriptions(&deck.store, &config)
+        .await
+        .map_err(internal)?;
     recovery::finish(&deck, &config, std::mem::take(&mut state.recovered)).await?;
 
     let publisher = reload::reconciler(&deck).await.map_err(internal)?;
@@ -51,16 +53,29 @@ pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     engine.load(grants).await;
     let handle = engine.handle();
     let engine = tokio::spawn(engine.run());
-    let reloader = Arc::new(Reloader::new(sources, config.clone(), deck.clone(), publisher.clone()));
+    let reloader = Arc::new(Reloader::new(
+        sources,
+        config.clone(),
+        deck.clone(),
+        publisher.clone(),
+    ));
     reloader.retarget(&handle).await;
     publisher.first_pass(FIRST_PASS).await;
 
     let (stop, stopped) = oneshot::channel::<()>();
-    let desk = Desk { engine: handle.clone(), reloader: reloader.clone() };
+    let desk = Desk {
+        engine: handle.clone(),
+        reloader: reloader.clone(),
+    };
     let server = tokio::spawn(serve(listener, desk, async move { drop(stopped.await) }));
     let maintenance = maintenance::start(&deck, &config).await?;
     notify(&[NotifyState::Ready, NotifyState::Status("running")]);
-    tracing::info!(pid = std::process::id(), "refreshd is ready: {} clients, {} grants configured", config.clients.len(), config.grants.len());
+    tracing::info!(
+        pid = std::process::id(),
+        "refreshd is ready: {} clients, {} grants configured",
+        config.clients.len(),
+        config.grants.len()
+    );
 
     wait_for_stop(&mut signals, &reloader, &handle, engine).await?;
     notify(&[NotifyState::Stopping]);
@@ -88,11 +103,24 @@ fn deck(state: &State) -> Deck {
 
 /// Why nothing may be refreshed: the store is behind what it once was.
 fn fenced(state: &State, config: &Config, grants: &[refreshd_core::Grant]) -> Option<String> {
-    let why = state.store.fence().as_ref().map(ToString::to_string).or_else(|| {
-        let published = reload::published_generations(config, state.store.store_id(), grants.iter());
-        let ahead = grants.iter().find(|g| published.get(&g.id).is_some_and(|p| *p > g.state.generation))?;
-        Some(format!("a published file of {} is newer than the state", ahead.name))
-    })?;
+    let why = state
+        .store
+        .fence()
+        .as_ref()
+        .map(ToString::to_string)
+        .or_else(|| {
+            let published =
+                reload::published_generations(config, state.store.store_id(), grants.iter());
+            let ahead = grants.iter().find(|g| {
+                published
+                    .get(&g.id)
+                    .is_some_and(|p| *p > g.state.generation)
+            })?;
+            Some(format!(
+                "a published file of {} is newer than the state",
+                ahead.name
+            ))
+        })?;
     let text = format!(
         "the state is older than what was once saved ({why}); it looks like a restored backup, and refreshing from it \
          could revoke grants: nothing is refreshed until `refreshd doctor --accept-restore`"

@@ -16,9 +16,22 @@ use refreshd_core::provider::Description;
 ///
 /// # Errors
 /// When the store cannot be read.
-pub(crate) async fn finish(deck: &Deck, config: &Config, recovered: Vec<Recovered>) -> Result<(), Failure> {
-    for Recovered { slot, intent, answer } in recovered {
-        let loaded = deck.store.load(&intent.grant).await.map_err(super::internal)?;
+pub(crate) async fn finish(
+    deck: &Deck,
+    config: &Config,
+    recovered: Vec<Recovered>,
+) -> Result<(), Failure> {
+    for Recovered {
+        slot,
+        intent,
+        answer,
+    } in recovered
+    {
+        let loaded = deck
+            .store
+            .load(&intent.grant)
+            .await
+            .map_err(super::internal)?;
         let name = intent.name.clone();
         let Some((grant, Some(tokens))) = loaded else {
             tracing::warn!(grant = %name, "{name}: the journal holds a flight of a grant that is gone");
@@ -35,9 +48,14 @@ pub(crate) async fn finish(deck: &Deck, config: &Config, recovered: Vec<Recovere
             continue;
         };
         let policy = policy(config, &grant, &description);
-        let rules = Rules { description, policy, fingerprinter: deck.fingerprinter.clone() };
+        let rules = Rules {
+            description,
+            policy,
+            fingerprinter: deck.fingerprinter.clone(),
+        };
         let had_answer = answer.is_some();
-        let (flight, first) = Flight::recovered(intent, answer, grant, tokens, rules, deck.clock.wall());
+        let (flight, first) =
+            Flight::recovered(intent, answer, grant, tokens, rules, deck.clock.wall());
         match adopt(deck, flight, first, slot).await {
             Verdict::Landed { kind, grant, .. } if had_answer => {
                 tracing::info!(grant = %name, "{name}: an answer from before the last stop was adopted: {}, generation {}", kind.word(), grant.state.generation);
@@ -45,19 +63,33 @@ pub(crate) async fn finish(deck: &Deck, config: &Config, recovered: Vec<Recovere
             Verdict::Superseded { .. } => {
                 tracing::info!(grant = %name, "{name}: an answer from before the last stop came too late; it is kept");
             }
-            _ => tracing::warn!(grant = %name, "{name}: in doubt: refreshd stopped before the answer was written down"),
+            _ => {
+                tracing::warn!(grant = %name, "{name}: in doubt: refreshd stopped before the answer was written down")
+            }
         }
     }
     Ok(())
 }
 
 /// The description that the intent names, as it was then.
-async fn description(deck: &Deck, config: &Config, grant: &Grant, intent: &Intent) -> Result<Option<Description>, Failure> {
-    let stored = deck.store.description(&intent.description).await.map_err(super::internal)?;
+async fn description(
+    deck: &Deck,
+    config: &Config,
+    grant: &Grant,
+    intent: &Intent,
+) -> Result<Option<Description>, Failure> {
+    let stored = deck
+        .store
+        .description(&intent.description)
+        .await
+        .map_err(super::internal)?;
     let recorded = stored.and_then(|text| serde_json::from_str(&text).ok());
     Ok(recorded.or_else(|| seat_of(grant, config).map(|seat| (*seat.client.description).clone())))
 }
 
 fn policy(config: &Config, grant: &Grant, description: &Description) -> Policy {
-    seat_of(grant, config).map_or_else(|| Policy::new(description, description.schedule.clone()), |seat| seat.policy)
+    seat_of(grant, config).map_or_else(
+        || Policy::new(description, description.schedule.clone()),
+        |seat| seat.policy,
+    )
 }

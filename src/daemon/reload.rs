@@ -25,14 +25,27 @@ pub struct Reloader {
 }
 
 impl Reloader {
-    pub(super) fn new(sources: Sources, config: Arc<Config>, deck: Deck, publisher: Reconciler) -> Self {
-        Reloader { deck, sources, config: RwLock::new(config), publisher }
+    pub(super) fn new(
+        sources: Sources,
+        config: Arc<Config>,
+        deck: Deck,
+        publisher: Reconciler,
+    ) -> Self {
+        Reloader {
+            deck,
+            sources,
+            config: RwLock::new(config),
+            publisher,
+        }
     }
 
     /// The configuration in force.
     #[must_use]
     pub fn config(&self) -> Arc<Config> {
-        self.config.read().expect("nothing panics while it holds the configuration").clone()
+        self.config
+            .read()
+            .expect("nothing panics while it holds the configuration")
+            .clone()
     }
 
     /// What holds for all grants.
@@ -40,7 +53,10 @@ impl Reloader {
     pub fn notices(&self) -> Vec<String> {
         let mut notices = Vec::new();
         if !self.deck.clock.is_trusted() {
-            notices.push("the system's wall clock was set back and is not followed; see `refreshd doctor`".to_owned());
+            notices.push(
+                "the system's wall clock was set back and is not followed; see `refreshd doctor`"
+                    .to_owned(),
+            );
         }
         notices
     }
@@ -61,35 +77,61 @@ impl Reloader {
     async fn replace(&self, engine: &EngineHandle) -> Result<String, Failure> {
         let loaded = load(&self.sources);
         let Some(mut config) = loaded.config else {
-            return Err(Failure::new(Exit::Config, crate::config::render(&loaded.problems)));
+            return Err(Failure::new(
+                Exit::Config,
+                crate::config::render(&loaded.problems),
+            ));
         };
         let old = self.config();
         let needs_restart = config.daemon.state_dir != old.daemon.state_dir
             || config.daemon.runtime_dir != old.daemon.runtime_dir
             || config.daemon.key != old.daemon.key
             || config.daemon.max_flights != old.daemon.max_flights;
-        config.daemon = crate::config::Daemon { history: config.daemon.history, drain: config.daemon.drain, ..old.daemon.clone() };
+        config.daemon = crate::config::Daemon {
+            history: config.daemon.history,
+            drain: config.daemon.drain,
+            ..old.daemon.clone()
+        };
         let config = Arc::new(config);
         let internal = |e: StoreError| Failure::new(Exit::Internal, e.to_string());
-        save_descriptions(&self.deck.store, &config).await.map_err(internal)?;
-        *self.config.write().expect("nothing panics while it holds the configuration") = config.clone();
+        save_descriptions(&self.deck.store, &config)
+            .await
+            .map_err(internal)?;
+        *self
+            .config
+            .write()
+            .expect("nothing panics while it holds the configuration") = config.clone();
         let stopping = |_| Failure::new(Exit::TempFail, "refreshd is stopping");
-        engine.ask(|reply| Message::Reload(config.clone(), reply)).await.map_err(stopping)?;
+        engine
+            .ask(|reply| Message::Reload(config.clone(), reply))
+            .await
+            .map_err(stopping)?;
         self.retarget(engine).await;
-        let mut message = format!("configuration reloaded: {} clients, {} grants", config.clients.len(), config.grants.len());
+        let mut message = format!(
+            "configuration reloaded: {} clients, {} grants",
+            config.clients.len(),
+            config.grants.len()
+        );
         if needs_restart {
-            message.push_str("; changes of state_dir, runtime_dir, key and max_flights take a restart");
+            message.push_str(
+                "; changes of state_dir, runtime_dir, key and max_flights take a restart",
+            );
         }
         Ok(message)
     }
 
     /// Tells the outputs which grants there are.
     pub async fn retarget(&self, engine: &EngineHandle) {
-        let Ok(seated) = engine.ask(Message::Seated).await else { return };
+        let Ok(seated) = engine.ask(Message::Seated).await else {
+            return;
+        };
         let config = self.config();
         let targets = seated.iter().flat_map(|(grant, client)| {
             let outputs = config.outputs_of(grant, client);
-            outputs.into_iter().map(|output| Target { grant: grant.clone(), output })
+            outputs.into_iter().map(|output| Target {
+                grant: grant.clone(),
+                output,
+            })
         });
         self.publisher.set_targets(targets.collect());
     }
@@ -98,7 +140,8 @@ impl Reloader {
 /// Descriptions are durable before any intent refers to them.
 pub(super) async fn save_descriptions(store: &Store, config: &Config) -> Result<(), StoreError> {
     for client in config.clients.values() {
-        let text = serde_json::to_string(&*client.description).expect("a description is plain data");
+        let text =
+            serde_json::to_string(&*client.description).expect("a description is plain data");
         store.put_description(&client.hash, &text).await?;
     }
     Ok(())
@@ -112,7 +155,9 @@ pub(crate) fn published_generations<'a>(
 ) -> BTreeMap<GrantId, u64> {
     let mut published = BTreeMap::new();
     for grant in grants {
-        let Some(seat) = crate::engine::roster::seat_of(grant, config) else { continue };
+        let Some(seat) = crate::engine::roster::seat_of(grant, config) else {
+            continue;
+        };
         let highest = config
             .outputs_of(&grant.name, &seat.client)
             .iter()
@@ -135,7 +180,11 @@ pub(super) async fn reconciler(deck: &Deck) -> Result<Reconciler, BookError> {
         async move {
             let grant = store.grant_by_name(&name).await.ok().flatten()?;
             let (grant, tokens) = store.load(&grant.id).await.ok().flatten()?;
-            Some(View { store_id: store.store_id().to_owned(), grant, tokens: tokens? })
+            Some(View {
+                store_id: store.store_id().to_owned(),
+                grant,
+                tokens: tokens?,
+            })
         }
     };
     let clock = deck.clock.clone();

@@ -24,18 +24,20 @@ impl Signals {
     pub(super) fn start() -> std::io::Result<Self> {
         let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP])?;
         let (sender, receiver) = mpsc::unbounded_channel();
-        std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-            for signal in signals.forever() {
-                let signal = match signal {
-                    SIGTERM => Signal::Stop("SIGTERM"),
-                    SIGINT => Signal::Stop("SIGINT"),
-                    _ => Signal::Reload,
-                };
-                if sender.send(signal).is_err() {
-                    return;
+        std::thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                for signal in signals.forever() {
+                    let signal = match signal {
+                        SIGTERM => Signal::Stop("SIGTERM"),
+                        SIGINT => Signal::Stop("SIGINT"),
+                        _ => Signal::Reload,
+                    };
+                    if sender.send(signal).is_err() {
+                        return;
+                    }
                 }
-            }
-        })?;
+            })?;
         Ok(Signals(receiver))
     }
 

@@ -11,8 +11,18 @@ use tokio::net::UnixListener;
 /// Binds the socket. Whoever holds the state's lock may replace a stale one.
 pub(super) fn bind(runtime_dir: &Path) -> Result<UnixListener, Failure> {
     let failure = |what: &str, e: io::Error| {
-        let exit = if e.kind() == io::ErrorKind::PermissionDenied { Exit::NoPermission } else { Exit::CannotCreate };
-        Failure::new(exit, format!("{what} {}: {e}; set runtime_dir in [daemon]", runtime_dir.display()))
+        let exit = if e.kind() == io::ErrorKind::PermissionDenied {
+            Exit::NoPermission
+        } else {
+            Exit::CannotCreate
+        };
+        Failure::new(
+            exit,
+            format!(
+                "{what} {}: {e}; set runtime_dir in [daemon]",
+                runtime_dir.display()
+            ),
+        )
     };
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -20,7 +30,8 @@ pub(super) fn bind(runtime_dir: &Path) -> Result<UnixListener, Failure> {
         .create(runtime_dir)
         .map_err(|e| failure("cannot make the runtime directory", e))?;
     remove(runtime_dir);
-    UnixListener::bind(runtime_dir.join(SOCKET)).map_err(|e| failure("cannot bind the control socket in", e))
+    UnixListener::bind(runtime_dir.join(SOCKET))
+        .map_err(|e| failure("cannot bind the control socket in", e))
 }
 
 /// Removes the socket.

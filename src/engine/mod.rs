@@ -45,7 +45,10 @@ impl EngineHandle {
     ///
     /// # Errors
     /// When the engine has stopped.
-    pub async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, Stopped> {
+    pub async fn ask<T>(
+        &self,
+        message: impl FnOnce(oneshot::Sender<T>) -> Message,
+    ) -> Result<T, Stopped> {
         let (reply, answer) = oneshot::channel();
         self.tell(message(reply));
         answer.await.map_err(|_| Stopped)
@@ -75,7 +78,12 @@ pub struct Engine {
 impl Engine {
     /// An engine over the grants that the store knows.
     #[must_use]
-    pub fn new(deck: Deck, config: Arc<Config>, publisher: Reconciler, fenced: Option<String>) -> Self {
+    pub fn new(
+        deck: Deck,
+        config: Arc<Config>,
+        publisher: Reconciler,
+        fenced: Option<String>,
+    ) -> Self {
         let (sender, inbox) = mpsc::unbounded_channel();
         let limits = Limits::new(caps(&config));
         Engine {
@@ -124,7 +132,9 @@ impl Engine {
                 },
                 rang = alarm.sleep(wake) => rang?,
             }
-            if self.aloft == 0 && let Some(drained) = self.draining.take() {
+            if self.aloft == 0
+                && let Some(drained) = self.draining.take()
+            {
                 let _gone = drained.send(());
                 return Ok(());
             }
@@ -143,14 +153,16 @@ impl Engine {
         let mut blocked: Option<WallTime> = None;
         while self.deck.journal.free_slots() > 0 {
             let limits = &self.limits;
-            let next = self.queue.pop(now, |lane| match limits.lane_may_start(lane, now) {
-                Ok(()) => true,
-                Err(why) => {
-                    let until = why.until.unwrap_or(WallTime::NEVER);
-                    blocked = Some(blocked.map_or(until, |earlier| earlier.min(until)));
-                    false
-                }
-            });
+            let next = self
+                .queue
+                .pop(now, |lane| match limits.lane_may_start(lane, now) {
+                    Ok(()) => true,
+                    Err(why) => {
+                        let until = why.until.unwrap_or(WallTime::NEVER);
+                        blocked = Some(blocked.map_or(until, |earlier| earlier.min(until)));
+                        false
+                    }
+                });
             match next {
                 Some(index) => self.launch(index, now),
                 None => break,
@@ -188,24 +200,37 @@ impl Engine {
 
     fn launch(&mut self, index: u32, now: WallTime) {
         let entry = self.roster.entry_mut(index);
-        let Some(seat) = entry.seat.clone() else { return };
+        let Some(seat) = entry.seat.clone() else {
+            return;
+        };
         let wished = std::mem::take(&mut entry.wished);
         // What was due may have changed since it was queued.
-        let due = matches!(plan(&entry.grant.state, &seat.policy, now), Plan::At { at, .. } if at <= now);
+        let due =
+            matches!(plan(&entry.grant.state, &seat.policy, now), Plan::At { at, .. } if at <= now);
         if entry.in_flight || !(due || wished) {
             return self.schedule(index);
         }
-        if let Err(blocked) = self.limits.may_start(seat.lane, seat.client_number, index, now) {
+        if let Err(blocked) = self
+            .limits
+            .may_start(seat.lane, seat.client_number, index, now)
+        {
             entry.wished = wished;
-            return self.queue.arm(index, blocked.until.unwrap_or(now + MAX_WAIT));
+            return self
+                .queue
+                .arm(index, blocked.until.unwrap_or(now + MAX_WAIT));
         }
         entry.in_flight = true;
         let grant = entry.grant.id.clone();
         self.aloft += 1;
         self.limits.started(seat.lane, seat.client_number, index);
         let (deck, engine) = (self.deck.clone(), self.handle.clone());
-        let assignment =
-            Assignment { grant, client: seat.client, policy: seat.policy, vars: seat.vars, redirect_uri: seat.redirect_uri };
+        let assignment = Assignment {
+            grant,
+            client: seat.client,
+            policy: seat.policy,
+            vars: seat.vars,
+            redirect_uri: seat.redirect_uri,
+        };
         tokio::spawn(async move {
             let overdue = |grant| engine.tell(Message::Overdue(index, Box::new(grant)));
             let landing = fly(&deck, &assignment, overdue).await;
@@ -235,16 +260,28 @@ impl Engine {
         self.aloft -= 1;
         let counted = self.roster.entry(index).in_flight;
         let (kind, text, grant) = match landing {
-            Landing::Verdict(Verdict::Landed { kind, text, grant }) => (Some(kind), text, Some(*grant)),
-            Landing::Verdict(Verdict::Superseded { grant }) => (None, "another authorization came first".to_owned(), Some(*grant)),
-            Landing::Verdict(Verdict::NotStarted { text }) | Landing::Grounded { text } => (None, text, None),
+            Landing::Verdict(Verdict::Landed { kind, text, grant }) => {
+                (Some(kind), text, Some(*grant))
+            }
+            Landing::Verdict(Verdict::Superseded { grant }) => (
+                None,
+                "another authorization came first".to_owned(),
+                Some(*grant),
+            ),
+            Landing::Verdict(Verdict::NotStarted { text }) | Landing::Grounded { text } => {
+                (None, text, None)
+            }
         };
         let grounded = grant.is_none();
         if let Some(grant) = grant {
             self.roster.put(grant);
         }
         let name = self.roster.entry(index).grant.name.clone();
-        let effects = if counted { self.settle_limits(index, kind) } else { Vec::new() };
+        let effects = if counted {
+            self.settle_limits(index, kind)
+        } else {
+            Vec::new()
+        };
         if counted {
             self.roster.entry_mut(index).in_flight = false;
         }
@@ -277,18 +314,22 @@ impl Engine {
         let text = "no answer yet; still listening";
         self.report_outcome(index, Some(OutcomeKind::InDoubt), text);
         self.answer_waiters(index, Some(OutcomeKind::InDoubt), text);
-        self.publisher.notify(&self.roster.entry(index).grant.name.clone());
+        self.publisher
+            .notify(&self.roster.entry(index).grant.name.clone());
         self.schedule(index);
         self.apply(effects).await;
     }
 
     fn settle_limits(&mut self, index: u32, kind: Option<OutcomeKind>) -> Vec<Effect> {
         let entry = self.roster.entry(index);
-        let Some(seat) = &entry.seat else { return Vec::new() };
+        let Some(seat) = &entry.seat else {
+            return Vec::new();
+        };
         let now = self.deck.clock.wall();
         let roll = u64::from_le_bytes(perform::random());
         let kind = limits_kind(kind, entry.grant.state.not_before.map(|at| at.since(now)));
-        self.limits.ended(seat.lane, seat.client_number, index, kind, now, roll)
+        self.limits
+            .ended(seat.lane, seat.client_number, index, kind, now, roll)
     }
 
     /// Does what the limits ask for besides.
@@ -297,7 +338,11 @@ impl Engine {
             match effect {
                 Effect::LaneOpened { lane, probe_at } => {
                     let endpoint = self.roster.endpoint(lane);
-                    tracing::error!(endpoint, "{endpoint}: several grants in a row got no answer; one at a time tries it, from {}", probe_at.rfc3339());
+                    tracing::error!(
+                        endpoint,
+                        "{endpoint}: several grants in a row got no answer; one at a time tries it, from {}",
+                        probe_at.rfc3339()
+                    );
                 }
                 Effect::LaneClosed { lane } => {
                     let endpoint = self.roster.endpoint(lane);
@@ -305,7 +350,11 @@ impl Engine {
                 }
                 Effect::LanePaused { lane, until } => {
                     let endpoint = self.roster.endpoint(lane);
-                    tracing::warn!(endpoint, "{endpoint}: asked several grants to wait; nothing is sent there until {}", until.rfc3339());
+                    tracing::warn!(
+                        endpoint,
+                        "{endpoint}: asked several grants to wait; nothing is sent there until {}",
+                        until.rfc3339()
+                    );
                 }
                 Effect::ClientPaused { client, reason } => {
                     let client = self.roster.client_name(client);
@@ -324,7 +373,11 @@ impl Engine {
                 }
                 Effect::RefusalsStand { client, grants } => {
                     let client = self.roster.client_name(client);
-                    tracing::warn!(client, "client {client} works; {} grants that were refused need another authorization", grants.len());
+                    tracing::warn!(
+                        client,
+                        "client {client} works; {} grants that were refused need another authorization",
+                        grants.len()
+                    );
                 }
             }
         }
@@ -336,8 +389,17 @@ impl Engine {
         if grant.state.refusal.is_none() || self.roster.entry(index).in_flight {
             return;
         }
-        let state = refreshd_core::GrantState { refusal: None, ..grant.state.clone() };
-        self.commit_state(grant, state, "re-armed", "the provider refused many grants at once, and answers again").await;
+        let state = refreshd_core::GrantState {
+            refusal: None,
+            ..grant.state.clone()
+        };
+        self.commit_state(
+            grant,
+            state,
+            "re-armed",
+            "the provider refused many grants at once, and answers again",
+        )
+        .await;
         self.schedule(index);
     }
 
@@ -374,11 +436,15 @@ impl Engine {
         let text = format!("{name}: {text}");
         for waiter in entry.waiters.drain(..) {
             let answer = match kind {
-                Some(OutcomeKind::Success) => Ok(refreshed(&name, state.generation, state.expires_at)),
-                Some(OutcomeKind::InvalidGrant | OutcomeKind::InvalidClient | OutcomeKind::Refused) => {
-                    Err(NotRefreshed::NeedsPerson(text.clone()))
+                Some(OutcomeKind::Success) => {
+                    Ok(refreshed(&name, state.generation, state.expires_at))
                 }
-                Some(OutcomeKind::AskedToWait | OutcomeKind::TooEarly) | None => Err(NotRefreshed::Later(text.clone())),
+                Some(
+                    OutcomeKind::InvalidGrant | OutcomeKind::InvalidClient | OutcomeKind::Refused,
+                ) => Err(NotRefreshed::NeedsPerson(text.clone())),
+                Some(OutcomeKind::AskedToWait | OutcomeKind::TooEarly) | None => {
+                    Err(NotRefreshed::Later(text.clone()))
+                }
                 Some(OutcomeKind::NotSent | OutcomeKind::InDoubt | OutcomeKind::Unread) => {
                     Err(NotRefreshed::Unavailable(text.clone()))
                 }
@@ -404,7 +470,9 @@ impl Engine {
         }
         let config = self.config.clone();
         let grant = &self.roster.entry(index).grant;
-        if let Some((state, kind, text)) = seat_of(grant, &config).and_then(|seat| aligned(grant, &seat, &config)) {
+        if let Some((state, kind, text)) =
+            seat_of(grant, &config).and_then(|seat| aligned(grant, &seat, &config))
+        {
             self.commit_state(grant.clone(), state, kind, &text).await;
         }
         let seat = self.roster.find_seat(index, &config);
@@ -425,18 +493,35 @@ impl Engine {
             self.limits.enter(lane, client);
         }
         if let Some((lane, client)) = old {
-            let effects = self.limits.leave(lane, client, index, self.deck.clock.wall());
+            let effects = self
+                .limits
+                .leave(lane, client, index, self.deck.clock.wall());
             Box::pin(self.apply(effects)).await;
         }
     }
 
-    async fn commit_state(&mut self, grant: Grant, state: refreshd_core::GrantState, kind: &str, text: &str) {
+    async fn commit_state(
+        &mut self,
+        grant: Grant,
+        state: refreshd_core::GrantState,
+        kind: &str,
+        text: &str,
+    ) {
         let name = grant.name.clone();
         if kind == "paused" {
             tracing::error!(grant = %name, "{name}: paused: {text}; run `refreshd doctor --accept-binding {name}` if that is meant");
         }
-        let event = HistoryEvent { at: self.deck.clock.wall(), kind: kind.to_owned(), text: text.to_owned() };
-        match self.deck.store.update_state(&grant.id, grant.revision, state, event).await {
+        let event = HistoryEvent {
+            at: self.deck.clock.wall(),
+            kind: kind.to_owned(),
+            text: text.to_owned(),
+        };
+        match self
+            .deck
+            .store
+            .update_state(&grant.id, grant.revision, state, event)
+            .await
+        {
             Ok(Committed::Applied(grant) | Committed::Stale(grant)) => drop(self.roster.put(grant)),
             Err(e) => tracing::error!(grant = %name, "{name}: its state could not be saved: {e}"),
         }
@@ -445,9 +530,12 @@ impl Engine {
     /// Arms the grant for when it is due.
     fn schedule(&mut self, index: u32) {
         let entry = self.roster.entry(index);
-        let Some(seat) = &entry.seat else { return self.queue.remove(index) };
+        let Some(seat) = &entry.seat else {
+            return self.queue.remove(index);
+        };
         let now = self.deck.clock.wall();
-        self.queue.insert(index, seat.lane, entry.grant.state.expires_at);
+        self.queue
+            .insert(index, seat.lane, entry.grant.state.expires_at);
         match plan(&entry.grant.state, &seat.policy, now) {
             Plan::At { at, .. } if !entry.in_flight => self.queue.arm(index, at),
             _ => self.queue.arm(index, WallTime::NEVER),
@@ -470,25 +558,47 @@ impl Engine {
 
     /// The index of a grant whose flight the wish is to wait for; or the answer.
     fn grant_wish(&self, wished: &Wish) -> Result<u32, Result<Refreshed, NotRefreshed>> {
-        let index = self.roster.index(&wished.grant).ok_or(Err(NotRefreshed::Unknown))?;
+        let index = self
+            .roster
+            .index(&wished.grant)
+            .ok_or(Err(NotRefreshed::Unknown))?;
         let entry = self.roster.entry(index);
         let state = &entry.grant.state;
-        if wished.generation.is_some_and(|generation| generation < state.generation) {
-            return Err(Ok(refreshed(&wished.grant, state.generation, state.expires_at)));
+        if wished
+            .generation
+            .is_some_and(|generation| generation < state.generation)
+        {
+            return Err(Ok(refreshed(
+                &wished.grant,
+                state.generation,
+                state.expires_at,
+            )));
         }
         if entry.in_flight {
             return Ok(index);
         }
-        let needs_person = |why: &str| Err(Err(NotRefreshed::NeedsPerson(format!("{}: {why}", wished.grant))));
+        let needs_person = |why: &str| {
+            Err(Err(NotRefreshed::NeedsPerson(format!(
+                "{}: {why}",
+                wished.grant
+            ))))
+        };
         if let Some(why) = &self.fenced {
             return needs_person(why);
         }
-        let Some(seat) = &entry.seat else { return needs_person("it is not in the configuration any more") };
+        let Some(seat) = &entry.seat else {
+            return needs_person("it is not in the configuration any more");
+        };
         match wish(state, &seat.policy, wished.urgency, self.deck.clock.wall()) {
             Ok(()) => Ok(index),
             Err(Denied::Never(why)) => needs_person(why.explain()),
             Err(Denied::NotBefore { at, why }) => {
-                let text = format!("{}: not before {}: {}", wished.grant, at.rfc3339(), why.explain());
+                let text = format!(
+                    "{}: not before {}: {}",
+                    wished.grant,
+                    at.rfc3339(),
+                    why.explain()
+                );
                 Err(Err(NotRefreshed::Later(text)))
             }
         }
@@ -502,15 +612,23 @@ impl Engine {
             .map(|entry| {
                 let seat = entry.seat.as_ref();
                 let provider = seat.map(|s| s.client.description.name.as_str());
-                let mut report = GrantReport::new(&entry.grant, provider, seat.map(|s| &s.policy), now);
+                let mut report =
+                    GrantReport::new(&entry.grant, provider, seat.map(|s| &s.policy), now);
                 report.refreshing = entry.in_flight;
                 report
             })
             .collect();
-        reports.extend(crate::report::missing(&self.config, |name| self.roster.index(name).is_some()));
+        reports.extend(crate::report::missing(&self.config, |name| {
+            self.roster.index(name).is_some()
+        }));
         for failed in self.publisher.reports() {
-            if let (Some(error), Some(report)) = (failed.error, reports.iter_mut().find(|r| r.grant == failed.grant)) {
-                report.output_errors.push(format!("{}: {error}", failed.path.display()));
+            if let (Some(error), Some(report)) = (
+                failed.error,
+                reports.iter_mut().find(|r| r.grant == failed.grant),
+            ) {
+                report
+                    .output_errors
+                    .push(format!("{}: {error}", failed.path.display()));
             }
         }
         reports.sort_by(|a, b| a.grant.cmp(&b.grant));
@@ -518,13 +636,22 @@ impl Engine {
     }
 
     fn seated(&self) -> Vec<(String, Arc<crate::config::Client>)> {
-        let seated = |entry: &roster::Entry| Some((entry.grant.name.clone(), entry.seat.as_ref()?.client.clone()));
+        let seated = |entry: &roster::Entry| {
+            Some((
+                entry.grant.name.clone(),
+                entry.seat.as_ref()?.client.clone(),
+            ))
+        };
         self.roster.iter().filter_map(seated).collect()
     }
 
     fn look(&self, name: &str) -> Option<Look> {
         let entry = self.roster.entry(self.roster.index(name)?);
-        Some(Look { grant: entry.grant.clone(), in_flight: entry.in_flight, retired: entry.seat.is_none() })
+        Some(Look {
+            grant: entry.grant.clone(),
+            in_flight: entry.in_flight,
+            retired: entry.seat.is_none(),
+        })
     }
 
     async fn reload(&mut self, config: Arc<Config>) {
@@ -553,18 +680,28 @@ impl Engine {
     }
 
     async fn accept_binding(&mut self, name: &str) -> Result<String, String> {
-        let index = self.roster.index(name).ok_or_else(|| format!("there is no grant {name}"))?;
+        let index = self
+            .roster
+            .index(name)
+            .ok_or_else(|| format!("there is no grant {name}"))?;
         let entry = self.roster.entry(index);
-        let seat = entry.seat.as_ref().ok_or_else(|| format!("{name} is not in the configuration"))?;
+        let seat = entry
+            .seat
+            .as_ref()
+            .ok_or_else(|| format!("{name} is not in the configuration"))?;
         if entry.grant.state.status(self.deck.clock.wall()) != Status::Paused {
             return Err(format!("{name} is not paused"));
         }
         let mut state = entry.grant.state.clone();
         let binding = roster::binding_of(seat)?;
-        let text = format!("its refresh token may go to client {} at {}", binding.client_id, binding.origin);
+        let text = format!(
+            "its refresh token may go to client {} at {}",
+            binding.client_id, binding.origin
+        );
         state.binding = Some(binding);
         state.pause = None;
-        self.commit_state(entry.grant.clone(), state, "accepted", &text).await;
+        self.commit_state(entry.grant.clone(), state, "accepted", &text)
+            .await;
         self.schedule(index);
         Ok(format!("{name}: {text}"))
     }
@@ -578,7 +715,12 @@ impl Engine {
         let now = self.deck.clock.wall();
         // Whatever a description says, a token that may have been rotated since is in doubt.
         let rotates = |grant: &Grant| grant.state.presents.is_some();
-        let grants = self.deck.store.accept_restore(now, &published, rotates).await.map_err(|e| e.to_string())?;
+        let grants = self
+            .deck
+            .store
+            .accept_restore(now, &published, rotates)
+            .await
+            .map_err(|e| e.to_string())?;
         self.fenced = None;
         self.publisher.set_fenced(false);
         for grant in grants {
@@ -589,11 +731,18 @@ impl Engine {
 }
 
 fn refreshed(grant: &str, generation: u64, expires_at: WallTime) -> Refreshed {
-    Refreshed { grant: grant.to_owned(), generation, expires_at: expires_at.rfc3339() }
+    Refreshed {
+        grant: grant.to_owned(),
+        generation,
+        expires_at: expires_at.rfc3339(),
+    }
 }
 
 fn caps(config: &Config) -> Caps {
-    Caps { flights: u32::from(config.daemon.max_flights), lane: None }
+    Caps {
+        flights: u32::from(config.daemon.max_flights),
+        lane: None,
+    }
 }
 
 /// An outcome as the limits see it; a flight that never began says nothing.

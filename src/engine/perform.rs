@@ -4,8 +4,12 @@
 use crate::clock::SharedClock;
 use crate::config::Client;
 use crate::http::Http;
-use crate::state::{Commit as StoreCommit, Committed, Event as HistoryEvent, Journal, SlotRef, Store};
-use refreshd_core::flight::{Action, Answer, Commit, Event, Flight, FlightId, Intent, Step, Verdict};
+use crate::state::{
+    Commit as StoreCommit, Committed, Event as HistoryEvent, Journal, SlotRef, Store,
+};
+use refreshd_core::flight::{
+    Action, Answer, Commit, Event, Flight, FlightId, Intent, Step, Verdict,
+};
 use refreshd_core::grant::replay::EXCHANGE_LIMIT;
 use refreshd_core::grant::schedule::Policy;
 use refreshd_core::grant::settle::{Ending, Rules};
@@ -70,10 +74,18 @@ pub async fn fly(deck: &Deck, assignment: &Assignment, overdue: impl FnOnce(Gran
     let registration = Registration {
         client_id: &client.client_id,
         client_secret: client.client_secret.as_ref(),
-        redirect_uri: assignment.redirect_uri.as_deref().or(client.redirect_uri.as_deref()),
+        redirect_uri: assignment
+            .redirect_uri
+            .as_deref()
+            .or(client.redirect_uri.as_deref()),
         scopes: &client.scopes,
     };
-    let request = match request::refresh(&client.description, &registration, &assignment.vars, &tokens) {
+    let request = match request::refresh(
+        &client.description,
+        &registration,
+        &assignment.vars,
+        &tokens,
+    ) {
         Ok(request) => request,
         Err(e) => return grounded(e.to_string()),
     };
@@ -92,13 +104,21 @@ fn grounded(text: String) -> Landing {
 /// What settling goes by for a client.
 #[must_use]
 pub fn rules(deck: &Deck, client: &Client, policy: Policy) -> Rules {
-    Rules { description: (*client.description).clone(), policy, fingerprinter: deck.fingerprinter.clone() }
+    Rules {
+        description: (*client.description).clone(),
+        policy,
+        fingerprinter: deck.fingerprinter.clone(),
+    }
 }
 
 fn intent(deck: &Deck, assignment: &Assignment, grant: &Grant) -> Option<Intent> {
     let presents = grant.state.presents?;
     let sent = deck.clock.stamp();
-    let doubt = grant.state.doubt.as_ref().filter(|doubt| doubt.presents == presents);
+    let doubt = grant
+        .state
+        .doubt
+        .as_ref()
+        .filter(|doubt| doubt.presents == presents);
     Some(Intent {
         flight: FlightId(random()),
         grant: grant.id.clone(),
@@ -127,7 +147,11 @@ pub fn random<const N: usize>() -> [u8; N] {
 
 /// Commits a flight that was found in the journal.
 pub async fn adopt(deck: &Deck, mut flight: Flight, first: Step, slot: SlotRef) -> Verdict {
-    let mut performer = Performer { deck, slot: Some(slot), exchange: None };
+    let mut performer = Performer {
+        deck,
+        slot: Some(slot),
+        exchange: None,
+    };
     let mut step = first;
     loop {
         match step {
@@ -148,7 +172,11 @@ async fn perform(
     mut request: Option<TokenRequest>,
     overdue: impl FnOnce(Grant),
 ) -> Verdict {
-    let mut performer = Performer { deck, slot: None, exchange: None };
+    let mut performer = Performer {
+        deck,
+        slot: None,
+        exchange: None,
+    };
     let mut overdue = Some(overdue);
     let mut event = Event::Begin;
     loop {
@@ -159,8 +187,16 @@ async fn perform(
         }
         match flight.handle(event, deck.clock.wall()) {
             Step::Do(action) => {
-                let sending = matches!(*action, Action::Send).then(|| request.take()).flatten();
-                event = performer.act(*action, sending.map(|request| (client.clone(), request)), Some(flight.intent())).await;
+                let sending = matches!(*action, Action::Send)
+                    .then(|| request.take())
+                    .flatten();
+                event = performer
+                    .act(
+                        *action,
+                        sending.map(|request| (client.clone(), request)),
+                        Some(flight.intent()),
+                    )
+                    .await;
             }
             Step::GoOnReading => event = Event::Ended(performer.rest_of_exchange().await),
             Step::Done(verdict) => return verdict,
@@ -188,10 +224,14 @@ impl Performer<'_> {
                 self.send(client, request).await
             }
             Action::RecordAnswer(answer) => {
-                self.record_answer(intent.expect("a flight that sends has its intent"), &answer).await;
+                self.record_answer(intent.expect("a flight that sends has its intent"), &answer)
+                    .await;
                 Event::AnswerRecorded
             }
-            Action::Reload => self.reload(&intent.expect("a flight that sends has its intent").grant).await,
+            Action::Reload => {
+                self.reload(&intent.expect("a flight that sends has its intent").grant)
+                    .await
+            }
             Action::Commit(commit) => self.commit(*commit, intent).await,
         }
     }
@@ -202,7 +242,9 @@ impl Performer<'_> {
                 self.slot = Some(slot);
                 Event::IntentRecorded
             }
-            Err(e) => Event::IntentFailed { text: e.to_string() },
+            Err(e) => Event::IntentFailed {
+                text: e.to_string(),
+            },
         }
     }
 
@@ -210,8 +252,11 @@ impl Performer<'_> {
     /// request that has begun is read to its end.
     async fn send(&mut self, client: Arc<Client>, request: TokenRequest) -> Event {
         let deck = self.deck.clone();
-        let mut exchange =
-            tokio::spawn(async move { deck.http.exchange(&client, request, || deck.clock.wall()).await });
+        let mut exchange = tokio::spawn(async move {
+            deck.http
+                .exchange(&client, request, || deck.clock.wall())
+                .await
+        });
         match tokio::time::timeout(EXCHANGE_LIMIT, &mut exchange).await {
             Ok(ended) => Event::Ended(ended.unwrap_or_else(lost)),
             Err(_elapsed) => {
@@ -222,13 +267,21 @@ impl Performer<'_> {
     }
 
     async fn rest_of_exchange(&mut self) -> Ending {
-        let exchange = self.exchange.take().expect("an overdue exchange is still running");
+        let exchange = self
+            .exchange
+            .take()
+            .expect("an overdue exchange is still running");
         exchange.await.unwrap_or_else(lost)
     }
 
     /// An answer that the journal does not take is not lost: the commit follows at once.
     async fn record_answer(&mut self, intent: &Intent, answer: &Answer) {
-        match self.deck.journal.record_answer(self.slot, intent, answer).await {
+        match self
+            .deck
+            .journal
+            .record_answer(self.slot, intent, answer)
+            .await
+        {
             Ok(slot) => self.slot = Some(slot),
             Err(e) => {
                 tracing::error!(grant = %intent.name, "{}: the answer could not be written to the journal: {e}", intent.name);
@@ -244,7 +297,9 @@ impl Performer<'_> {
                     let tokens = tokens.unwrap_or_else(empty);
                     return Event::Reloaded(Box::new(grant), Box::new(tokens));
                 }
-                Ok(None) => tracing::error!(grant = %grant.0, "a grant is gone from the store while its answer is kept in the journal"),
+                Ok(None) => {
+                    tracing::error!(grant = %grant.0, "a grant is gone from the store while its answer is kept in the journal")
+                }
                 Err(e) => tracing::error!(grant = %grant.0, "the store cannot be read: {e}"),
             }
             patience.wait().await;
@@ -253,7 +308,10 @@ impl Performer<'_> {
 
     /// Tries until it is durable: what is in hand may be the only copy of a refresh token.
     async fn commit(&mut self, commit: Commit, intent: Option<&Intent>) -> Event {
-        let Commit { base_revision, settled } = commit;
+        let Commit {
+            base_revision,
+            settled,
+        } = commit;
         let intent = intent.cloned();
         let mut patience = Patience::default();
         loop {
@@ -266,7 +324,10 @@ impl Performer<'_> {
                     kind: settled.kind.word().to_owned(),
                     text: settled.text.clone(),
                 },
-                flight: intent.as_ref().zip(self.slot).map(|(intent, slot)| (intent.flight, slot)),
+                flight: intent
+                    .as_ref()
+                    .zip(self.slot)
+                    .map(|(intent, slot)| (intent.flight, slot)),
                 description: intent.as_ref().map(|intent| intent.description.clone()),
             };
             match self.deck.store.commit(request).await {
@@ -279,7 +340,9 @@ impl Performer<'_> {
                         Committed::Stale(grant) => Event::Superseded(Box::new(grant)),
                     };
                 }
-                Err(e) => tracing::error!("a token set could not be saved and is kept in memory; trying again: {e}"),
+                Err(e) => tracing::error!(
+                    "a token set could not be saved and is kept in memory; trying again: {e}"
+                ),
             }
             patience.wait().await;
         }
@@ -291,7 +354,9 @@ impl Performer<'_> {
 }
 
 fn lost(error: tokio::task::JoinError) -> Ending {
-    Ending::Lost { text: format!("the exchange ended without a result: {error}") }
+    Ending::Lost {
+        text: format!("the exchange ended without a result: {error}"),
+    }
 }
 
 fn empty() -> TokenSet {

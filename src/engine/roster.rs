@@ -66,7 +66,8 @@ impl Roster {
             }
             return (index, false);
         }
-        let index = u32::try_from(self.entries.len()).expect("fewer than four thousand million grants");
+        let index =
+            u32::try_from(self.entries.len()).expect("fewer than four thousand million grants");
         self.by_name.insert(grant.name.clone(), index);
         self.entries.push(Entry {
             grant,
@@ -125,13 +126,19 @@ impl Roster {
     /// The name of a client's number.
     #[must_use]
     pub fn client_name(&self, number: u32) -> &str {
-        self.clients.iter().find(|(_, n)| **n == number).map_or("?", |(name, _)| name)
+        self.clients
+            .iter()
+            .find(|(_, n)| **n == number)
+            .map_or("?", |(name, _)| name)
     }
 
     /// The endpoint of a lane.
     #[must_use]
     pub fn endpoint(&self, lane: u32) -> &str {
-        self.lanes.iter().find(|(_, n)| **n == lane).map_or("?", |(url, _)| url)
+        self.lanes
+            .iter()
+            .find(|(_, n)| **n == lane)
+            .map_or("?", |(url, _)| url)
     }
 }
 
@@ -153,14 +160,18 @@ pub fn seat_of(grant: &Grant, config: &Config) -> Option<Seat> {
     if configured.is_none() && grant.state.configured {
         return None;
     }
-    let client = config.clients.get(configured.map_or(&grant.client, |c| &c.client))?;
+    let client = config
+        .clients
+        .get(configured.map_or(&grant.client, |c| &c.client))?;
     let mut vars = grant.vars.clone();
     vars.extend(configured.map(|c| c.vars.clone()).unwrap_or_default());
     Some(Seat {
         client: client.clone(),
         policy: Policy::new(&client.description, config.schedule_of(&grant.name, client)),
         vars,
-        redirect_uri: configured.and_then(|c| c.redirect_uri.clone()).or_else(|| grant.redirect_uri.clone()),
+        redirect_uri: configured
+            .and_then(|c| c.redirect_uri.clone())
+            .or_else(|| grant.redirect_uri.clone()),
         lane: 0,
         client_number: 0,
     })
@@ -172,14 +183,21 @@ pub fn seat_of(grant: &Grant, config: &Config) -> Option<Seat> {
 /// When the token URL cannot be made from the grant's variables.
 pub fn binding_of(seat: &Seat) -> Result<Binding, String> {
     let origin = token_origin(&seat.client.description, &seat.vars).map_err(|e| e.to_string())?;
-    Ok(Binding { client_id: seat.client.client_id.clone(), origin })
+    Ok(Binding {
+        client_id: seat.client.client_id.clone(),
+        origin,
+    })
 }
 
 /// What has to be committed so that the grant's state agrees with the
 /// configuration: that it is configured, and that its refresh token is bound to
 /// where the configuration would send it. `None`: nothing.
 #[must_use]
-pub fn aligned(grant: &Grant, seat: &Seat, config: &Config) -> Option<(GrantState, &'static str, String)> {
+pub fn aligned(
+    grant: &Grant,
+    seat: &Seat,
+    config: &Config,
+) -> Option<(GrantState, &'static str, String)> {
     let mut state = grant.state.clone();
     state.configured |= config.grants.contains_key(&grant.name);
     let to = binding_of(seat).ok()?;
@@ -188,7 +206,10 @@ pub fn aligned(grant: &Grant, seat: &Seat, config: &Config) -> Option<(GrantStat
         None => state.binding = Some(to),
         Some(from) if *from == to => {
             if state.pause.take().is_some() {
-                event = ("resumed", "client and token endpoint are the old ones again".to_owned());
+                event = (
+                    "resumed",
+                    "client and token endpoint are the old ones again".to_owned(),
+                );
             }
         }
         Some(from) => {
@@ -196,7 +217,10 @@ pub fn aligned(grant: &Grant, seat: &Seat, config: &Config) -> Option<(GrantStat
                 "its refresh token belongs to client {} at {}, the configuration now says client {} at {}",
                 from.client_id, from.origin, to.client_id, to.origin
             );
-            state.pause = Some(Pause::BindingChanged { from: from.clone(), to });
+            state.pause = Some(Pause::BindingChanged {
+                from: from.clone(),
+                to,
+            });
             event = ("paused", text);
         }
     }
