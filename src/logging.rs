@@ -17,7 +17,8 @@ pub enum LogFormat {
 
 /// Starts logging, once for the process.
 pub fn start(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("REFRESHD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("REFRESHD_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("warn,refreshd=info"));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

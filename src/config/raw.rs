@@ -89,8 +89,8 @@ pub(super) struct RawOutput {
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum RawFormat {
-    Raw,
     #[default]
+    Raw,
     Json,
 }
 

@@ -1,0 +1,5 @@
+//! The real binary, in directories of its own, against real servers.
+
+mod support;
+
+mod smoke;

@@ -1,0 +1,224 @@
+//! A place of its own for each test: configuration, state, runtime directory,
+//! and the built binary run there. Tests wait for conditions, never for times.
+
+use serde_json::Value;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a condition may take before the test gives up.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A temporary installation.
+pub struct House {
+    root: tempfile::TempDir,
+}
+
+impl House {
+    /// An installation with a secret file and `[daemon]` set; `config` is the rest.
+    pub fn new(config: &str) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let house = House { root };
+        house.secret("secret", "s3cr3t");
+        house.configure(config);
+        house
+    }
+
+    /// A path below the root.
+    pub fn path(&self, relative: &str) -> PathBuf {
+        self.root.path().join(relative)
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.path("refreshd.toml")
+    }
+
+    /// Writes the configuration anew. `ROOT` in it stands for the root.
+    pub fn configure(&self, config: &str) {
+        let text = format!(
+            "[daemon]\nstate_dir = \"ROOT/state\"\nruntime_dir = \"ROOT/run\"\nkey = {{ file = \"ROOT/key/key\" }}\n\n{config}"
+        );
+        let text = text.replace("ROOT", self.root.path().to_str().unwrap());
+        fs::write(self.config(), text).unwrap();
+    }
+
+    /// Writes a file below the root, with `ROOT` filled in.
+    pub fn write(&self, relative: &str, text: &str) {
+        let path = self.path(relative);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(
+            path,
+            text.replace("ROOT", self.root.path().to_str().unwrap()),
+        )
+        .unwrap();
+    }
+
+    /// Writes a secret file that its owner alone may read.
+    pub fn secret(&self, relative: &str, secret: &str) {
+        self.write(relative, secret);
+        fs::set_permissions(self.path(relative), fs::Permissions::from_mode(0o400)).unwrap();
+    }
+
+    /// A command of the binary, with no environment that could leak in.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_refreshd"));
+        command
+            .env_clear()
+            .env("HOME", self.root.path())
+            .env("REFRESHD_LOG", "debug");
+        command
+            .arg("--config")
+            .arg(self.config())
+            .args(args)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Runs a command with standard input.
+    pub fn run_with(&self, args: &[&str], input: &str) -> Output {
+        let mut command = self.command(args);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(input.as_bytes())
+            .unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    /// Runs a command that must succeed, and reads its output as JSON.
+    pub fn json(&self, args: &[&str]) -> Value {
+        let output = self.run(args);
+        assert!(
+            output.status.success(),
+            "{args:?}: {}",
+            text(&output.stderr)
+        );
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Starts the daemon and waits until it is ready.
+    pub fn daemon(&self) -> Daemon {
+        let log = self.path("log");
+        let stderr = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .unwrap();
+        let earlier = readies(&log);
+        let mut child = self
+            .command(&["run"])
+            .stderr(stderr)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_for("the daemon to be ready", || {
+            if let Some(status) = child.try_wait().unwrap() {
+                panic!(
+                    "the daemon ended with {status}: {}",
+                    fs::read_to_string(&log).unwrap()
+                );
+            }
+            readies(&log) > earlier
+        });
+        Daemon { child, log }
+    }
+
+    /// The report of one grant.
+    pub fn status(&self, grant: &str) -> Value {
+        self.json(&["status", "--json", grant])["grants"][0].clone()
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!(
+                "--- the daemon's log\n{}",
+                fs::read_to_string(self.path("log")).unwrap_or_default()
+            );
+        }
+    }
+}
+
+fn readies(log: &Path) -> usize {
+    fs::read_to_string(log)
+        .unwrap_or_default()
+        .matches("refreshd is ready")
+        .count()
+}
+
+/// A running daemon; it is killed when the test ends.
+pub struct Daemon {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Daemon {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Sends a signal, as in `TERM`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.pid().to_string())
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    /// SIGTERM, and the exit code.
+    pub fn stop(mut self) -> Option<i32> {
+        self.signal("TERM");
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+/// Waits until a condition holds.
+pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Output as text.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
