@@ -74,6 +74,7 @@ newline = "yes"
 mode = "0999"
 [[grants.g.outputs]]
 path = "/run/y"
+format = "json"
 newline = true
 "#;
     expect_after_client(
@@ -87,7 +88,7 @@ newline = true
             "refreshd.toml:18:11: grants.g.outputs[0].newline must be true or false, not a string => -",
             "refreshd.toml:19:1: an output has no path => write path = \"/run/refreshd/tokens/…\"",
             "refreshd.toml:20:8: mode \"0999\" is not octal digits that let the owner read => write, for example, mode = \"0640\"",
-            "refreshd.toml:23:1: newline goes with format = \"raw\" only => write format = \"raw\", or take newline out",
+            "refreshd.toml:24:1: newline goes with format = \"raw\" only => write format = \"raw\", or take newline out",
         ],
     );
 }
