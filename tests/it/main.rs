@@ -1,5 +1,12 @@
 //! The real binary, in directories of its own, against real servers.
 
+#![expect(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on panics, and says why"
+)]
+
 mod support;
 
 mod smoke;
