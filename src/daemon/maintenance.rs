@@ -50,7 +50,9 @@ where
 }
 
 async fn checkpoint(deck: &Deck) {
-    if let Err(e) = deck.store.checkpoint().await {
+    // So that a clock that was set back while nothing ran is noticed at the next start.
+    let remembered = deck.store.remember_time(deck.clock.wall()).await;
+    if let Err(e) = remembered.and(deck.store.checkpoint().await) {
         tracing::warn!("the database could not be checkpointed: {e}");
     }
 }

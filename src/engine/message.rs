@@ -12,10 +12,10 @@ use tokio::sync::oneshot;
 /// One message to the engine.
 #[derive(Debug)]
 pub enum Message {
-    /// A flight has ended.
-    Landed(u32, Box<Landing>),
+    /// A flight of a grant has ended.
+    Landed(u32, u64, Box<Landing>),
     /// A flight's answer is overdue; its doubt is committed.
-    Overdue(u32, Box<Grant>),
+    Overdue(u32, u64, Box<Grant>),
     /// Somebody else committed a grant (an import).
     Changed(Box<Grant>),
     /// Reports of all grants.

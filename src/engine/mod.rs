@@ -1,6 +1,7 @@
 //! Takes what is due, launches flights, and keeps what is known of every grant
 //! in step with the store. One task owns all of it; others send it messages.
 
+mod candidates;
 pub mod message;
 pub mod perform;
 pub mod roster;
@@ -67,6 +68,8 @@ pub struct Engine {
     inbox: mpsc::UnboundedReceiver<Message>,
     /// Flights that have not landed, overdue ones included.
     aloft: usize,
+    /// How many have taken off; the number of the last one.
+    flights: u64,
     draining: Option<oneshot::Sender<()>>,
     /// Why nothing is refreshed at all.
     fenced: Option<String>,
@@ -96,6 +99,7 @@ impl Engine {
             handle: EngineHandle(sender),
             inbox,
             aloft: 0,
+            flights: 0,
             draining: None,
             fenced,
             clock_trusted: true,
@@ -207,7 +211,7 @@ impl Engine {
         // What was due may have changed since it was queued.
         let due =
             matches!(plan(&entry.grant.state, &seat.policy, now), Plan::At { at, .. } if at <= now);
-        if entry.in_flight || !(due || wished) {
+        if entry.in_flight.is_some() || !(due || wished) {
             return self.schedule(index);
         }
         if let Err(blocked) = self
@@ -219,7 +223,9 @@ impl Engine {
                 .queue
                 .arm(index, blocked.until.unwrap_or(now + MAX_WAIT));
         }
-        entry.in_flight = true;
+        self.flights += 1;
+        let flight = self.flights;
+        entry.in_flight = Some(flight);
         let grant = entry.grant.id.clone();
         self.aloft += 1;
         self.limits.started(seat.lane, seat.client_number, index);
@@ -232,16 +238,16 @@ impl Engine {
             redirect_uri: seat.redirect_uri,
         };
         tokio::spawn(async move {
-            let overdue = |grant| engine.tell(Message::Overdue(index, Box::new(grant)));
+            let overdue = |grant| engine.tell(Message::Overdue(index, flight, Box::new(grant)));
             let landing = fly(&deck, &assignment, overdue).await;
-            engine.tell(Message::Landed(index, Box::new(landing)));
+            engine.tell(Message::Landed(index, flight, Box::new(landing)));
         });
     }
 
     async fn handle_message(&mut self, message: Message) {
         match message {
-            Message::Landed(index, landing) => self.landed(index, *landing).await,
-            Message::Overdue(index, grant) => self.overdue(index, *grant).await,
+            Message::Landed(index, flight, landing) => self.landed(index, flight, *landing).await,
+            Message::Overdue(index, flight, grant) => self.overdue(index, flight, *grant).await,
             Message::Changed(grant) => self.changed(*grant).await,
             Message::Status(reply) => drop(reply.send(self.status())),
             Message::Seated(reply) => drop(reply.send(self.seated())),
@@ -256,9 +262,10 @@ impl Engine {
         }
     }
 
-    async fn landed(&mut self, index: u32, landing: Landing) {
+    async fn landed(&mut self, index: u32, flight: u64, landing: Landing) {
         self.aloft -= 1;
-        let counted = self.roster.entry(index).in_flight;
+        // An overdue flight has given back its place; another may be under way by now.
+        let counted = self.roster.entry(index).in_flight == Some(flight);
         let (kind, text, grant) = match landing {
             Landing::Verdict(Verdict::Landed { kind, text, grant }) => {
                 (Some(kind), text, Some(*grant))
@@ -283,12 +290,16 @@ impl Engine {
             Vec::new()
         };
         if counted {
-            self.roster.entry_mut(index).in_flight = false;
+            self.roster.entry_mut(index).in_flight = None;
         }
         if grounded {
             self.grounded(index, &text);
         } else {
             self.report_outcome(index, kind, &text);
+            if kind == Some(OutcomeKind::InvalidGrant) {
+                let grant = self.roster.entry(index).grant.clone();
+                self.try_candidate(&grant).await;
+            }
             self.schedule(index);
         }
         self.publisher.notify(&name);
@@ -307,10 +318,11 @@ impl Engine {
         self.queue.arm(index, self.deck.clock.wall() + wait);
     }
 
-    async fn overdue(&mut self, index: u32, grant: Grant) {
+    async fn overdue(&mut self, index: u32, flight: u64, grant: Grant) {
+        debug_assert_eq!(self.roster.entry(index).in_flight, Some(flight));
         self.roster.put(grant);
         let effects = self.settle_limits(index, Some(OutcomeKind::InDoubt));
-        self.roster.entry_mut(index).in_flight = false;
+        self.roster.entry_mut(index).in_flight = None;
         let text = "no answer yet; still listening";
         self.report_outcome(index, Some(OutcomeKind::InDoubt), text);
         self.answer_waiters(index, Some(OutcomeKind::InDoubt), text);
@@ -386,7 +398,7 @@ impl Engine {
     /// The provider was broken, not the grant: its refusal meant nothing.
     async fn forget_refusal(&mut self, index: u32) {
         let grant = self.roster.entry(index).grant.clone();
-        if grant.state.refusal.is_none() || self.roster.entry(index).in_flight {
+        if grant.state.refusal.is_none() || self.roster.entry(index).in_flight.is_some() {
             return;
         }
         let state = refreshd_core::GrantState {
@@ -463,7 +475,7 @@ impl Engine {
 
     /// Brings a grant in line with the configuration and puts it into the queue.
     async fn align(&mut self, index: u32) {
-        if self.roster.entry(index).in_flight {
+        if self.roster.entry(index).in_flight.is_some() {
             // A commit now would make the flight's own one stale.
             self.roster.entry_mut(index).recheck = true;
             return;
@@ -537,7 +549,7 @@ impl Engine {
         self.queue
             .insert(index, seat.lane, entry.grant.state.expires_at);
         match plan(&entry.grant.state, &seat.policy, now) {
-            Plan::At { at, .. } if !entry.in_flight => self.queue.arm(index, at),
+            Plan::At { at, .. } if entry.in_flight.is_none() => self.queue.arm(index, at),
             _ => self.queue.arm(index, WallTime::NEVER),
         }
     }
@@ -550,7 +562,7 @@ impl Engine {
         };
         let entry = self.roster.entry_mut(index);
         entry.waiters.push(reply);
-        if !entry.in_flight {
+        if entry.in_flight.is_none() {
             entry.wished = true;
             self.queue.arm(index, self.deck.clock.wall());
         }
@@ -574,7 +586,7 @@ impl Engine {
                 state.expires_at,
             )));
         }
-        if entry.in_flight {
+        if entry.in_flight.is_some() {
             return Ok(index);
         }
         let needs_person = |why: &str| {
@@ -614,7 +626,7 @@ impl Engine {
                 let provider = seat.map(|s| s.client.description.name.as_str());
                 let mut report =
                     GrantReport::new(&entry.grant, provider, seat.map(|s| &s.policy), now);
-                report.refreshing = entry.in_flight;
+                report.refreshing = entry.in_flight.is_some();
                 report
             })
             .collect();
@@ -649,7 +661,7 @@ impl Engine {
         let entry = self.roster.entry(self.roster.index(name)?);
         Some(Look {
             grant: entry.grant.clone(),
-            in_flight: entry.in_flight,
+            in_flight: entry.in_flight.is_some(),
             retired: entry.seat.is_none(),
         })
     }
@@ -672,6 +684,8 @@ impl Engine {
         match what {
             Accept::Clock => {
                 self.deck.clock.accept();
+                let accepted = self.deck.store.accept_time(self.deck.clock.wall()).await;
+                accepted.map_err(|e| e.to_string())?;
                 Ok("the system's wall clock is followed again".to_owned())
             }
             Accept::Binding(name) => self.accept_binding(&name).await,

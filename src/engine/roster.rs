@@ -34,8 +34,8 @@ pub struct Entry {
     pub grant: Grant,
     /// `None`: retired, or its client is not configured.
     pub seat: Option<Seat>,
-    /// An exchange is under way and not overdue.
-    pub in_flight: bool,
+    /// The flight that is under way and not overdue. Overdue ones may land besides.
+    pub in_flight: Option<u64>,
     /// The next flight was wished for: the schedule has no say.
     pub wished: bool,
     /// The configuration changed during a flight; look again when it lands.
@@ -72,7 +72,7 @@ impl Roster {
         self.entries.push(Entry {
             grant,
             seat: None,
-            in_flight: false,
+            in_flight: None,
             wished: false,
             recheck: false,
             waiters: Vec::new(),

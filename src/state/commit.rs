@@ -46,7 +46,8 @@ pub(super) fn commit(s: &Session<'_>, commit: Commit) -> Result<Committed, Store
     if let Some((flight, slot)) = commit.flight {
         settle_slot(s, flight, slot)?;
     }
-    if grant.revision == commit.base_revision {
+    let mut commit = commit;
+    if commit.settlement.continues(&grant, commit.base_revision) {
         apply(s, grant, commit).map(Committed::Applied)
     } else {
         stale(s, grant, commit).map(Committed::Stale)

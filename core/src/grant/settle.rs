@@ -443,6 +443,29 @@ fn settled(mut state: GrantState, kind: OutcomeKind, text: &str, now: WallTime) 
     }
 }
 
+/// Puts a candidate's refresh token in the place of a refused one. The access
+/// token stays: it may still live, and the next refresh replaces it.
+#[must_use]
+pub fn with_candidate(
+    fingerprinter: &Fingerprinter,
+    state: &GrantState,
+    tokens: &TokenSet,
+    candidate: &TokenSet,
+) -> (GrantState, TokenSet) {
+    let mut state = state.clone();
+    let mut tokens = tokens.clone();
+    tokens.refresh_token.clone_from(&candidate.refresh_token);
+    state.presents = tokens
+        .refresh_token
+        .as_ref()
+        .map(|token| fingerprinter.of(token));
+    state.generation += 1;
+    state.refusal = None;
+    state.doubt = None;
+    state.not_before = None;
+    (state, tokens)
+}
+
 /// What a token response that a person brings becomes (`refreshd import`).
 #[derive(Clone, Debug)]
 pub struct Import {
