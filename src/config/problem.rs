@@ -139,6 +139,15 @@ pub(super) fn suggestion<'a>(
     (!known.is_empty()).then(|| format!("known {what}: {}", known.join(", ")))
 }
 
+/// All problems, one after the other, for a person.
+#[must_use]
+pub fn render(problems: &[Problem]) -> String {
+    problems
+        .iter()
+        .map(|problem| format!("{problem}\n"))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,13 +176,4 @@ mod tests {
         assert_eq!(nearest("clent", ["client", "vars"]), Some("client"));
         assert_eq!(nearest("xyz", ["client", "vars"]), None);
     }
-}
-
-/// All problems, one after the other, for a person.
-#[must_use]
-pub fn render(problems: &[Problem]) -> String {
-    problems
-        .iter()
-        .map(|problem| format!("{problem}\n"))
-        .collect()
 }

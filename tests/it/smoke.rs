@@ -7,18 +7,18 @@ use sandbox::server::Server;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_grant_is_imported_refreshed_and_published() {
     let server = Server::start(Options::default()).await.unwrap();
-    let house = House::new(&format!(
+    let house = House::new(
         r#"
         [clients.pretend]
         provider = "pretend"
         client_id = "pretend"
-        client_secret = {{ file = "ROOT/secret" }}
+        client_secret = { file = "ROOT/secret" }
         [grants.one]
         client = "pretend"
         [[grants.one.outputs]]
         path = "ROOT/tokens/one"
-        "#
-    ));
+        "#,
+    );
     house.secret("pretend-secret", "pretend-secret");
     std::fs::remove_file(house.path("secret")).unwrap();
     std::fs::rename(house.path("pretend-secret"), house.path("secret")).unwrap();
