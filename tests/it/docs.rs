@@ -1,0 +1,83 @@
+//! The examples in the manual are what the program takes.
+
+use crate::support::{House, text};
+
+/// The TOML blocks of a page of the manual.
+fn toml_blocks(page: &str) -> Vec<String> {
+    let path = format!("{}/{page}", env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(path).unwrap();
+    let blocks = page.split("```toml\n").skip(1);
+    blocks
+        .map(|rest| rest.split("```").next().unwrap().to_owned())
+        .collect()
+}
+
+fn check(house: &House) {
+    let output = house.run(&["check"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stderr), "", "an example does not even warn");
+}
+
+#[test]
+fn the_configuration_in_the_readme_is_sound() {
+    let blocks = toml_blocks("README.md");
+    assert_eq!(blocks.len(), 1);
+    let house = House::new(&blocks[0].replace("/etc/refreshd/secrets/retently", "ROOT/secret"));
+    check(&house);
+}
+
+#[test]
+fn the_annotated_example_is_sound() {
+    let path = format!("{}/config/refreshd.toml", env!("CARGO_MANIFEST_DIR"));
+    let example = std::fs::read_to_string(path).unwrap();
+    let house = House::new("");
+    let root = house.path("");
+    let example = example
+        .replace(
+            "/etc/refreshd/secrets/retently",
+            house.path("secret").to_str().unwrap(),
+        )
+        .replace("/var/lib/refreshd", root.join("state").to_str().unwrap());
+    std::fs::write(house.config(), example).unwrap();
+    check(&house);
+}
+
+#[test]
+fn the_provider_file_in_the_manual_is_sound() {
+    let blocks = toml_blocks("docs/configuration.md");
+    let provider = blocks
+        .iter()
+        .find(|block| block.contains("[rotation]"))
+        .unwrap();
+    let house = House::new(
+        r#"
+        [clients.example]
+        provider = "example"
+        client_id = "id"
+        client_secret = { file = "ROOT/secret" }
+        redirect_uri = "https://www.example.com/"
+        "#,
+    );
+    house.write("providers.d/example.toml", provider);
+    check(&house);
+}
+
+#[test]
+fn every_command_in_the_readme_exists() {
+    let path = format!("{}/README.md", env!("CARGO_MANIFEST_DIR"));
+    let readme = std::fs::read_to_string(path).unwrap();
+    let house = House::new("");
+    let commands = readme.split("| `refreshd ").skip(1);
+    let commands: Vec<&str> = commands
+        .map(|rest| rest.split([' ', '`']).next().unwrap())
+        .collect();
+    assert!(commands.len() >= 8, "{commands:?}");
+    for command in commands {
+        let help = house.run(&[command, "--help"]);
+        assert!(help.status.success(), "{command}");
+        assert!(
+            text(&help.stdout).contains("Example"),
+            "{command} --help has no example"
+        );
+    }
+}
