@@ -97,21 +97,12 @@ pub struct Settlement {
 }
 
 impl Settlement {
-    /// Whether it may be applied to the grant as it is now. A settlement rests
-    /// on a revision; but a token set that follows on the current generation is
-    /// the newest there is, whatever else has changed meanwhile, and takes over
-    /// what is not the exchange's to change.
-    pub fn continues(&mut self, grant: &Grant, base_revision: u64) -> bool {
-        if grant.revision == base_revision {
-            return true;
-        }
-        let follows = self.tokens.is_some() && self.state.generation == grant.state.generation + 1;
-        if follows {
-            self.state.pause.clone_from(&grant.state.pause);
-            self.state.binding.clone_from(&grant.state.binding);
-            self.state.configured = grant.state.configured;
-        }
-        follows
+    /// The generation that it follows on.
+    #[must_use]
+    pub fn base_generation(&self) -> u64 {
+        self.state
+            .generation
+            .saturating_sub(u64::from(self.tokens.is_some()))
     }
 }
 

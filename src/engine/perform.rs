@@ -331,20 +331,31 @@ impl Performer<'_> {
                 description: intent.as_ref().map(|intent| intent.description.clone()),
             };
             match self.deck.store.commit(request).await {
-                Ok(done) => {
-                    if let Some(slot) = self.slot.take() {
-                        self.deck.journal.free(slot);
+                Ok(Committed::Applied(grant)) => {
+                    self.free_slot();
+                    return Event::Committed(Box::new(grant));
+                }
+                Ok(Committed::Stale(grant)) => {
+                    // Of the same generation it is settled again, and the record must last until then.
+                    if intent
+                        .as_ref()
+                        .is_none_or(|i| i.generation != grant.state.generation)
+                    {
+                        self.free_slot();
                     }
-                    return match done {
-                        Committed::Applied(grant) => Event::Committed(Box::new(grant)),
-                        Committed::Stale(grant) => Event::Superseded(Box::new(grant)),
-                    };
+                    return Event::Superseded(Box::new(grant));
                 }
                 Err(e) => tracing::error!(
                     "a token set could not be saved and is kept in memory; trying again: {e}"
                 ),
             }
             patience.wait().await;
+        }
+    }
+
+    fn free_slot(&mut self) {
+        if let Some(slot) = self.slot.take() {
+            self.deck.journal.free(slot);
         }
     }
 

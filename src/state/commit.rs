@@ -36,18 +36,25 @@ pub struct Commit {
 pub enum Committed {
     /// The grant as it is now.
     Applied(Grant),
-    /// The grant had moved on: it is unchanged, and what the flight brought is a candidate.
+    /// The grant had moved on, and is unchanged. Of another generation: what the
+    /// flight brought is a candidate. Of the same: nothing was written, and the
+    /// commit is to be made again on the grant's new revision.
     Stale(Grant),
 }
 
 pub(super) fn commit(s: &Session<'_>, commit: Commit) -> Result<Committed, StoreError> {
     s.saw(commit.event.at);
     let grant = s.grant(&commit.grant)?;
+    let is_current = grant.revision == commit.base_revision;
+    if !is_current && grant.state.generation == commit.settlement.base_generation() {
+        // Only the state has moved on. Nothing is written and the journal keeps
+        // its record: the flight settles again, on what the state is now.
+        return Ok(Committed::Stale(grant));
+    }
     if let Some((flight, slot)) = commit.flight {
         settle_slot(s, flight, slot)?;
     }
-    let mut commit = commit;
-    if commit.settlement.continues(&grant, commit.base_revision) {
+    if is_current {
         apply(s, grant, commit).map(Committed::Applied)
     } else {
         stale(s, grant, commit).map(Committed::Stale)
