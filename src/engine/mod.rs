@@ -476,15 +476,19 @@ impl Engine {
     /// Brings a grant in line with the configuration and puts it into the queue.
     async fn align(&mut self, index: u32) {
         if self.roster.entry(index).in_flight.is_some() {
-            // A commit now would make the flight's own one stale.
+            // The limits must see it land in the lane that it took off from.
             self.roster.entry_mut(index).recheck = true;
             return;
         }
         let config = self.config.clone();
-        let grant = &self.roster.entry(index).grant;
-        if let Some((state, kind, text)) =
-            seat_of(grant, &config).and_then(|seat| aligned(grant, &seat, &config))
-        {
+        // Once more where a late answer was committed in between.
+        for _ in 0..2 {
+            let grant = &self.roster.entry(index).grant;
+            let seat = seat_of(grant, &config);
+            let Some((state, kind, text)) = seat.and_then(|seat| aligned(grant, &seat, &config))
+            else {
+                break;
+            };
             self.commit_state(grant.clone(), state, kind, &text).await;
         }
         let seat = self.roster.find_seat(index, &config);
@@ -647,12 +651,11 @@ impl Engine {
         reports
     }
 
+    /// By the configuration: one in flight keeps its seat until it lands.
     fn seated(&self) -> Vec<(String, Arc<crate::config::Client>)> {
         let seated = |entry: &roster::Entry| {
-            Some((
-                entry.grant.name.clone(),
-                entry.seat.as_ref()?.client.clone(),
-            ))
+            let seat = seat_of(&entry.grant, &self.config)?;
+            Some((entry.grant.name.clone(), seat.client))
         };
         self.roster.iter().filter_map(seated).collect()
     }

@@ -125,6 +125,36 @@ async fn when_the_commit_fails_all_of_it_fails() {
 }
 
 #[tokio::test]
+async fn a_commit_of_the_same_generation_is_left_to_be_settled_again() {
+    let house = House::new();
+    let state = house.open();
+    let store = &state.store;
+    let grant = created(store, "shop-17", 1).await;
+    let intent = intent(store, &grant, 5);
+    let slot = state.journal.record_intent(&intent).await.unwrap();
+    let event = success(&grant, 2).event;
+    let noted = store
+        .update_state(&grant.id, grant.revision, grant.state.clone(), event)
+        .await
+        .unwrap();
+    let now = applied(noted);
+
+    let mut overtaken = success(&grant, 3);
+    overtaken.flight = Some((intent.flight, slot));
+    assert_eq!(
+        store.commit(overtaken).await.unwrap(),
+        Committed::Stale(now.clone())
+    );
+    assert_eq!(store.candidates(&grant.id).await.unwrap(), []);
+    drop(state);
+
+    let state = house.open();
+    assert_eq!(state.recovered.len(), 1, "the journal keeps the record");
+    let (found, set) = state.store.load(&grant.id).await.unwrap().unwrap();
+    assert_eq!((found, set), (now, Some(tokens(1))));
+}
+
+#[tokio::test]
 async fn a_stale_commit_changes_nothing_and_keeps_what_it_brought() {
     let house = House::new();
     let state = house.open();
