@@ -10,4 +10,5 @@
 mod support;
 
 mod docs;
+mod exchange;
 mod smoke;
