@@ -128,6 +128,8 @@ pub enum Event {
     /// The commit is durable and was applied to the grant.
     Committed(Box<Grant>),
     /// The grant had moved on; what the flight brought is kept as a candidate.
+    /// While it is still of the flight's generation, the commit is tried again
+    /// on its new revision, so the flight's journal record must last until then.
     Superseded(Box<Grant>),
     /// The grant and its token set as they are now, asked for by [`Action::Reload`].
     Reloaded(Box<Grant>, Box<TokenSet>),
@@ -203,7 +205,9 @@ enum Stage {
     RecordingAnswer {
         late: bool,
     },
-    Reloading,
+    Reloading {
+        then_read: bool,
+    },
     Committing {
         then_read: bool,
     },
@@ -216,6 +220,8 @@ enum Stage {
 pub struct Flight {
     intent: Intent,
     grant: Grant,
+    /// The revision that the settlement rests on.
+    base_revision: u64,
     tokens: TokenSet,
     rules: Rules,
     stage: Stage,
@@ -232,6 +238,7 @@ impl Flight {
             "one-flight-a-grant: an intent starts from the current revision"
         );
         Flight {
+            base_revision: grant.revision,
             intent,
             grant,
             tokens,
@@ -243,7 +250,8 @@ impl Flight {
     }
 
     /// A flight found in the journal after a crash: its answer is adopted;
-    /// without one it is in doubt. Returns the first step.
+    /// without one it is in doubt. Either counts only as long as the grant is of
+    /// the generation it started from. Returns the first step.
     #[must_use]
     pub fn recovered(
         intent: Intent,
@@ -259,9 +267,16 @@ impl Flight {
             },
             Ending::Answered,
         );
+        // Of an older generation it brings a candidate, never the grant's next token set.
+        let base_revision = if grant.state.generation == intent.generation {
+            grant.revision
+        } else {
+            intent.revision
+        };
         let mut flight = Flight {
             intent,
             grant,
+            base_revision,
             tokens,
             rules,
             stage: Stage::Sending,
@@ -310,28 +325,21 @@ impl Flight {
             (Stage::RecordingAnswer { late: false }, Event::AnswerRecorded) => {
                 self.commit(now, false)
             }
-            (Stage::RecordingAnswer { late: true }, Event::AnswerRecorded) => {
-                self.stage = Stage::Reloading;
-                Step::Do(Box::new(Action::Reload))
-            }
-            (Stage::Reloading, Event::Reloaded(grant, tokens)) => {
+            (Stage::RecordingAnswer { late: true }, Event::AnswerRecorded) => self.reload(false),
+            (Stage::Reloading { then_read }, Event::Reloaded(grant, tokens)) => {
                 // A grant that has moved on gets the answer as a candidate: the old base revision says so.
                 if grant.state.generation == self.intent.generation {
+                    self.base_revision = grant.revision;
                     self.grant = *grant;
                     self.tokens = *tokens;
                 }
-                self.commit(now, false)
+                self.commit(now, then_read)
             }
             (Stage::Committing { then_read }, Event::Committed(grant)) => {
                 self.committed(*grant, then_read)
             }
-            (Stage::Committing { then_read: true }, Event::Superseded(_)) => {
-                self.stage = Stage::Overdue;
-                Step::GoOnReading
-            }
-            (Stage::Committing { then_read: false }, Event::Superseded(grant)) => {
-                self.stage = Stage::Over;
-                Step::Done(Verdict::Superseded { grant })
+            (Stage::Committing { then_read }, Event::Superseded(grant)) => {
+                self.superseded(grant, then_read)
             }
             (stage, event) => unreachable!("event {event:?} in stage {stage:?}"),
         }
@@ -367,7 +375,7 @@ impl Flight {
     fn commit(&mut self, now: WallTime, then_read: bool) -> Step {
         let ending = self
             .ending
-            .take()
+            .clone()
             .expect("a flight is settled once it has ended");
         let settled = settle(
             &self.rules,
@@ -380,13 +388,34 @@ impl Flight {
         self.outcome = Some((settled.kind, settled.text.clone()));
         self.stage = Stage::Committing { then_read };
         let commit = Commit {
-            base_revision: self.grant.revision,
+            base_revision: self.base_revision,
             settled,
         };
         Step::Do(Box::new(Action::Commit(Box::new(commit))))
     }
 
+    fn reload(&mut self, then_read: bool) -> Step {
+        self.stage = Stage::Reloading { then_read };
+        Step::Do(Box::new(Action::Reload))
+    }
+
+    /// Where only the grant's state has changed (an overdue flight's gateway
+    /// gave up, say), what came is still its next token set, or its doubt: it is
+    /// settled once more, on what the state is now.
+    fn superseded(&mut self, grant: Box<Grant>, then_read: bool) -> Step {
+        if grant.state.generation == self.intent.generation {
+            self.reload(then_read)
+        } else if then_read {
+            self.stage = Stage::Overdue;
+            Step::GoOnReading
+        } else {
+            self.stage = Stage::Over;
+            Step::Done(Verdict::Superseded { grant })
+        }
+    }
+
     fn committed(&mut self, grant: Grant, then_read: bool) -> Step {
+        self.base_revision = grant.revision;
         self.grant = grant;
         if then_read {
             self.stage = Stage::Overdue;
