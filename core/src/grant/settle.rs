@@ -217,7 +217,7 @@ fn fail(
                 SLOW_RETRY.min(remaining / 4)
             };
             let wait = (wait / 2 + share(wait / 2, intent.roll)).max(RETRY_BASE);
-            state.not_before = Some(now + wait);
+            hold_back(&mut state, now + wait);
             settled(state, OutcomeKind::Refused, &text, now)
         }
     }
@@ -267,7 +267,13 @@ fn back_off(
         // Several presentations must fit into the window, so back-off does not outgrow the spacing.
         wait = wait.min(spacing(state, &rules.policy.rotation));
     }
-    state.not_before = Some(now + asked.unwrap_or(wait));
+    hold_back(state, now + asked.map_or(wait, |asked| asked.max(wait)));
+}
+
+/// Not before then, nor before what was asked for earlier: an overdue exchange
+/// may end after a later one was asked to wait.
+fn hold_back(state: &mut GrantState, until: WallTime) {
+    state.not_before = state.not_before.max(Some(until));
 }
 
 fn succeed(
