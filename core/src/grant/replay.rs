@@ -68,6 +68,11 @@ fn harmless(doubt: &Doubt, rotation: &Rotation, at: WallTime) -> bool {
     window(rotation).is_none_or(|window| at < doubt.first_sent + window / 2)
 }
 
+/// Whether the time in which the old refresh token is good runs, and will run out.
+pub(super) fn in_window(doubt: &Doubt, rotation: &Rotation, now: WallTime) -> bool {
+    window(rotation).is_some() && harmless(doubt, rotation, now)
+}
+
 /// How long a presented refresh token stays good; `None`: without end.
 fn window(rotation: &Rotation) -> Option<Duration> {
     match rotation.old_valid {

@@ -1,7 +1,7 @@
 //! What an exchange did to its grant: from how it ended to the state and token
 //! set to commit.
 
-use super::replay::spacing;
+use super::replay::{in_window, spacing};
 use super::schedule::{
     ASSUMED_LIFETIME, Policy, RETRY_BASE, SLOW_RETRY, clamp, gap, lead, retry_after, share,
 };
@@ -263,9 +263,11 @@ fn back_off(
         Duration::ZERO
     };
     let mut wait = retry_after(state.failures, remaining, intent.roll);
-    if state.doubt.is_some() {
+    let rotation = &rules.policy.rotation;
+    let doubt = state.doubt.as_ref();
+    if doubt.is_some_and(|doubt| in_window(doubt, rotation, now)) {
         // Several presentations must fit into the window, so back-off does not outgrow the spacing.
-        wait = wait.min(spacing(state, &rules.policy.rotation));
+        wait = wait.min(spacing(state, rotation));
     }
     hold_back(state, now + asked.map_or(wait, |asked| asked.max(wait)));
 }
