@@ -317,9 +317,16 @@ fn succeed(
         .refresh_token
         .as_ref()
         .map(|token| rules.fingerprinter.of(token));
+    // A success leaves failures behind only if it was dead on arrival too.
+    let dead_before = state
+        .last_outcome
+        .as_ref()
+        .filter(|last| last.kind == OutcomeKind::Success.word())
+        .map_or(0, |_| state.failures);
     recover(&mut state);
     if state.expires_at <= now {
-        // Dead on arrival: without this, a provider that answers so would be asked each second.
+        // Dead on arrival: without this, a provider that always answers so would be asked each second.
+        state.failures = dead_before;
         back_off(rules, &mut state, intent, None, now);
     }
     let mut settled = settled(state, OutcomeKind::Success, &notes, now);
