@@ -297,14 +297,7 @@ fn succeed(
     } else {
         intent.sent.wall
     };
-    date(
-        rules,
-        &mut state,
-        &success,
-        issued_at,
-        intent.sent.wall,
-        after_doubt,
-    );
+    date(rules, &mut state, &success, issued_at, after_doubt);
     state.generation = intent.generation + 1;
     state.roll = intent.roll;
     state.access = Some(again);
@@ -340,13 +333,12 @@ fn date(
     state: &mut GrantState,
     success: &Success,
     issued_at: WallTime,
-    sent: WallTime,
     after_doubt: bool,
 ) {
     state.issued_at = issued_at;
     state.expires_at = access_end(rules, success, issued_at, after_doubt);
     state.expiry_unknown = false;
-    state.refresh_expires_at = refresh_end(rules, state, success, sent);
+    state.refresh_expires_at = refresh_end(rules, state, success, issued_at);
 }
 
 /// When the access token ends. `expires_in` counts from the moment of sending;
@@ -389,18 +381,18 @@ fn refresh_end(
     rules: &Rules,
     state: &GrantState,
     success: &Success,
-    sent: WallTime,
+    issued_at: WallTime,
 ) -> Option<WallTime> {
-    let stated = success
-        .refresh_expires_at
-        .or(success.refresh_expires_in.map(|life| sent + clamp(life)));
+    let stated = success.refresh_expires_at.or(success
+        .refresh_expires_in
+        .map(|life| issued_at + clamp(life)));
     let described =
         rules
             .policy
             .lifetime
             .refresh
             .map(|life| match rules.policy.lifetime.refresh_from {
-                RefreshFrom::Issue => sent + life,
+                RefreshFrom::Issue => issued_at + life,
                 RefreshFrom::Login => state.login_at + life,
             });
     stated.or(described)
@@ -513,7 +505,6 @@ pub fn import(rules: &Rules, import: Import, now: WallTime) -> (GrantState, Toke
         rules,
         &mut state,
         &success,
-        issued_at,
         issued_at,
         obtained_at.is_none(),
     );
