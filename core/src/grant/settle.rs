@@ -127,6 +127,8 @@ pub fn settle(
 fn after_send(rules: &Rules, state: &GrantState, intent: &Intent) -> GrantState {
     let mut state = state.clone();
     let sent = intent.sent.wall;
+    // An overdue flight settles twice, and has sent once.
+    let counted = state.last_send.is_some_and(|last| sent <= last);
     state.last_send = Some(state.last_send.map_or(sent, |last| last.max(sent)));
     if let Some(doubt) = state
         .doubt
@@ -136,7 +138,7 @@ fn after_send(rules: &Rules, state: &GrantState, intent: &Intent) -> GrantState 
         doubt.last_sent = doubt.last_sent.max(sent);
         doubt.presentations = doubt.presentations.max(intent.attempt);
     }
-    if let Some(window) = rules.policy.schedule.max_per_window {
+    if let Some(window) = rules.policy.schedule.max_per_window.filter(|_| !counted) {
         let running = state
             .window_from
             .is_some_and(|from| sent < from + window.per);
