@@ -534,3 +534,6 @@ pub fn import(rules: &Rules, import: Import, now: WallTime) -> (GrantState, Toke
 pub fn least_gap(state: &GrantState) -> Duration {
     gap(state.lifetime())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,231 @@
+//! Failures: what they do to doubt, and how long they hold back.
+
+use super::*;
+use crate::grant::schedule::RETRY_CAP;
+
+fn wrong(from: &GrantState, sent: WallTime, ending: Ending) -> Settled {
+    let settled = exchange(&rules(), from, sent, ending);
+    assert_eq!(settled.settlement.state.generation, from.generation);
+    assert!(settled.settlement.tokens.is_none());
+    settled
+}
+
+fn lost() -> Ending {
+    let text = "connection reset".to_owned();
+    Ending::Lost { text }
+}
+
+#[test]
+fn nothing_sent_spends_nothing() {
+    for from in [state(), doubtful()] {
+        let text = "connection refused".to_owned();
+        let settled = wrong(&from, AGAIN, Ending::NotSent { text });
+        let after = settled.settlement.state;
+        assert_eq!(settled.kind, OutcomeKind::NotSent);
+        assert_eq!(after.last_send, from.last_send);
+        assert_eq!(after.doubt, from.doubt);
+        assert_eq!(after.failures, from.failures + 1);
+    }
+}
+
+#[test]
+fn doubt_begins_with_what_may_have_been_carried_out() {
+    let cut = Ending::Answered(Answer {
+        status: 200,
+        headers: Vec::new(),
+        body: br#"{"access_token":"at-2","refr"#.to_vec(),
+        complete: false,
+        received: FIRST,
+    });
+    for ending in [
+        lost(),
+        cut,
+        answered(502, &[], "<html>"),
+        answered(503, &[], "{}"),
+        answered(302, &[], ""),
+        answered(404, &[], "not found"),
+        answered(200, &[("content-type", "text/html")], "<html>"),
+    ] {
+        let settled = wrong(&state(), FIRST, ending);
+        let after = settled.settlement.state;
+        assert_eq!(settled.kind, OutcomeKind::InDoubt, "{}", settled.text);
+        assert_eq!(after.doubt, doubtful().doubt, "{}", settled.text);
+        assert_eq!(after.last_send, Some(FIRST));
+        assert!(after.not_before > Some(FIRST));
+    }
+}
+
+/// Only success, a definite refusal or another authorization ends doubt.
+#[test]
+fn doubt_lasts_and_keeps_its_first_send() {
+    let early = json!({ "errors": { "too_early": ["token_too_young"] } });
+    let again = Some(Doubt {
+        last_sent: AGAIN,
+        presentations: 2,
+        ..doubtful().doubt.expect("it is in doubt")
+    });
+    for (kind, ending) in [
+        (OutcomeKind::InDoubt, lost()),
+        (OutcomeKind::InDoubt, answered(502, &[], "<html>")),
+        (OutcomeKind::AskedToWait, answered(429, &[], "")),
+        (
+            OutcomeKind::InvalidClient,
+            answered(401, &[], r#"{"error":"invalid_client"}"#),
+        ),
+        (
+            OutcomeKind::InvalidClient,
+            answered(400, &[], r#"{"error":"unauthorized_client"}"#),
+        ),
+        (
+            OutcomeKind::Refused,
+            answered(400, &[], r#"{"error":"invalid_scope"}"#),
+        ),
+        (
+            OutcomeKind::TooEarly,
+            answered(400, &[], r#"{"error":"token_too_young"}"#),
+        ),
+    ] {
+        let settled = exchange(&rules_of(early.clone()), &doubtful(), AGAIN, ending);
+        assert_eq!(settled.kind, kind);
+        assert_eq!(settled.settlement.state.doubt, again, "{kind:?}");
+        assert!(settled.settlement.state.refusal.is_none(), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_definite_refusal_ends_doubt_and_keeps_the_token() {
+    let refusal = || answered(400, &[], r#"{"error":"invalid_grant"}"#);
+    let settled = wrong(&doubtful(), AGAIN, refusal());
+    let after = settled.settlement.state;
+    assert_eq!(settled.kind, OutcomeKind::InvalidGrant);
+    assert!(after.doubt.is_none());
+    assert_eq!(after.presents, Some(print_of("rt-1")));
+    let first = after.refusal.clone().expect("it is refused");
+    assert_eq!((first.at, first.times), (AGAIN + secs(1), 1));
+    assert!(first.text.contains("invalid_grant"));
+
+    let later = AGAIN + secs(3600);
+    let again = wrong(&after, later, refusal()).settlement.state.refusal;
+    let again = again.expect("it is refused");
+    assert_eq!((again.at, again.times), (first.at, 2));
+}
+
+#[test]
+fn an_unread_answer_is_kept_and_marks_the_doubt() {
+    let body = r#"{"token":"at-2","refresh":"rt-2"}"#;
+    let settled = wrong(&state(), FIRST, answered(200, &[], body));
+    assert_eq!(settled.kind, OutcomeKind::Unread);
+    let kept = settled.settlement.unread.expect("the bytes are kept");
+    assert_eq!(kept.body, body.as_bytes());
+    let doubt = settled.settlement.state.doubt.clone();
+    assert!(doubt.expect("it is in doubt").unread);
+    // And stays marked when the next answer is merely lost.
+    let next = wrong(&settled.settlement.state, AGAIN, lost());
+    assert!(next.settlement.state.doubt.expect("in doubt").unread);
+}
+
+#[test]
+fn an_older_tokens_doubt_is_not_this_ones() {
+    let mut other = doubtful();
+    other.doubt.as_mut().expect("it is in doubt").presents = print_of("rt-0");
+    let mut intent = intent(&other, AGAIN);
+    (intent.attempt, intent.first_sent) = (1, AGAIN);
+    let settled = settle(&rules(), &other, &tokens(), &intent, lost(), AGAIN);
+    let doubt = settled.settlement.state.doubt.expect("it is in doubt");
+    assert_eq!((doubt.first_sent, doubt.presentations), (AGAIN, 1));
+    assert_eq!(doubt.presents, print_of("rt-1"));
+}
+
+#[test]
+fn retry_after_is_a_least_wait_beside_back_off() {
+    let asked = |value| answered(429, &[("retry-after", value)], "");
+    let until = |from: &GrantState, ending| wrong(from, FIRST, ending).settlement.state.not_before;
+    let settled_at = FIRST + secs(1);
+    assert_eq!(until(&state(), asked("600")), Some(settled_at + secs(600)));
+    let unavailable = answered(503, &[("retry-after", "600")], "");
+    assert_eq!(until(&state(), unavailable), Some(settled_at + secs(600)));
+    // A provider that is down and says "at once" is not asked at once for ever.
+    let mut tired = state();
+    tired.failures = 4;
+    assert_eq!(until(&tired, asked("0")), Some(settled_at + secs(32)));
+    // A failure that comes after does not cut an earlier wish short.
+    tired.not_before = Some(FIRST + secs(900));
+    for ending in [lost(), answered(400, &[], r#"{"error":"invalid_scope"}"#)] {
+        assert_eq!(until(&tired, ending), Some(FIRST + secs(900)));
+    }
+}
+
+/// It used to be held to the spacing, whatever the provider.
+#[test]
+fn back_off_is_bounded_by_a_window_that_runs_out_and_by_nothing_else() {
+    let window = json!({ "rotation": { "old_valid": "10m" } });
+    let forever = json!({ "rotation": { "old_valid": "forever" } });
+    let sent = FIRST + secs(200);
+    for (why, description, sent, wait) in [
+        ("within the window", window.clone(), sent, secs(75)),
+        ("after it", window, FIRST + secs(500), RETRY_CAP),
+        ("without end", forever, FIRST + secs(500), RETRY_CAP),
+        ("none", json!({}), FIRST + secs(500), RETRY_CAP),
+    ] {
+        let mut tired = doubtful();
+        (tired.failures, tired.access_dead) = (12, true);
+        let after = exchange(&rules_of(description), &tired, sent, lost());
+        let until = after.settlement.state.not_before;
+        assert_eq!(until, Some(sent + secs(1) + wait), "{why}");
+    }
+}
+
+#[test]
+fn too_early_teaches_a_shorter_lead() {
+    let early = json!({ "errors": { "too_early": ["token_too_young"] } });
+    let ending = answered(400, &[], r#"{"error":"token_too_young"}"#);
+    let settled = exchange(&rules_of(early), &state(), FIRST, ending);
+    let after = settled.settlement.state;
+    assert_eq!(after.learned_lead, Some(secs(180)));
+    assert!(after.doubt.is_none() && after.refusal.is_none());
+    assert_eq!(after.failures, 0, "nothing is wrong");
+}
+
+#[test]
+fn another_error_is_tried_slowly() {
+    let ending = || answered(400, &[], r#"{"error":"invalid_scope"}"#);
+    let after = wrong(&state(), FIRST, ending()).settlement.state;
+    // A quarter of what is left: 299 s.
+    let left = after.expires_at.since(FIRST + secs(1));
+    assert_eq!(after.not_before, Some(FIRST + secs(1) + left / 4));
+    let dead = ISSUED + secs(4000);
+    let after = wrong(&state(), dead, ending()).settlement.state;
+    assert_eq!(after.not_before, Some(dead + secs(1) + SLOW_RETRY));
+}
+
+#[test]
+fn windows_count_sends() {
+    let rules = rules_of(json!({ "schedule": { "max_per_window": "3/10m" } }));
+    let sent = |state: &GrantState, at| exchange(&rules, state, at, lost()).settlement.state;
+    let counted = |state: &GrantState| (state.window_from, state.sends_in_window);
+    let one = sent(&state(), FIRST);
+    assert_eq!(counted(&one), (Some(FIRST), 1));
+    let two = sent(&one, FIRST + secs(100));
+    assert_eq!(counted(&two), (Some(FIRST), 2));
+    let text = String::new();
+    let unsent = exchange(&rules, &two, FIRST + secs(200), Ending::NotSent { text });
+    assert_eq!(counted(&unsent.settlement.state), (Some(FIRST), 2));
+    let next = sent(&two, FIRST + secs(600));
+    assert_eq!(counted(&next), (Some(FIRST + secs(600)), 1), "a new window");
+}
+
+/// It is settled when it is overdue and again when its answer comes.
+#[test]
+fn an_overdue_flight_counts_once() {
+    let rules = rules_of(json!({ "schedule": { "max_per_window": "3/10m" } }));
+    let intent = intent(&state(), FIRST);
+    let after = |state: &GrantState, ending| {
+        let now = FIRST + secs(40);
+        let settled = settle(&rules, state, &tokens(), &intent, ending, now);
+        settled.settlement.state
+    };
+    let overdue = after(&state(), lost());
+    let answered = after(&overdue, answered(502, &[], "<html>"));
+    assert_eq!(answered.sends_in_window, 1);
+    assert_eq!(answered.doubt, overdue.doubt);
+}
