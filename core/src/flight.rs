@@ -433,3 +433,6 @@ impl Flight {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! Regressions; every order of events is in `tests/simulation`.
+
+use super::*;
+use crate::grant::schedule::Policy;
+use crate::provider::Description;
+use crate::secret::{Fingerprinter, Secret};
+use std::collections::BTreeMap;
+
+const SENT: WallTime = WallTime(1_800_000_000_000);
+
+fn rules() -> Rules {
+    let text = r#"{"name": "test", "token": {"url": "https://as.example/token"}}"#;
+    let description: Description = serde_json::from_str(text).unwrap();
+    Rules {
+        policy: Policy::new(&description, description.schedule.clone()),
+        description,
+        fingerprinter: Fingerprinter::new([3; 32]),
+    }
+}
+
+fn tokens() -> TokenSet {
+    TokenSet {
+        access_token: Secret::new("at-1"),
+        refresh_token: Some(Secret::new("rt-1")),
+        token_type: None,
+        scope: None,
+        extra: BTreeMap::new(),
+        code: None,
+    }
+}
+
+fn grant(revision: u64, generation: u64) -> Grant {
+    Grant {
+        id: GrantId("g".to_owned()),
+        name: "g".to_owned(),
+        client: "c".to_owned(),
+        vars: BTreeMap::new(),
+        redirect_uri: None,
+        revision,
+        state: GrantState {
+            generation,
+            presents: Some(Fingerprint([1; 16])),
+            ..GrantState::default()
+        },
+    }
+}
+
+fn intent(grant: &Grant) -> Intent {
+    Intent {
+        flight: FlightId([9; 16]),
+        grant: grant.id.clone(),
+        name: grant.name.clone(),
+        revision: grant.revision,
+        generation: grant.state.generation,
+        attempt: 1,
+        first_sent: SENT,
+        sent: Stamp {
+            wall: SENT,
+            boot: BootTime(0),
+            boot_id: "boot".to_owned(),
+        },
+        presents: Fingerprint([1; 16]),
+        description: DescriptionHash("hash".to_owned()),
+        roll: 0,
+    }
+}
+
+fn answer() -> Answer {
+    Answer {
+        status: 200,
+        headers: Vec::new(),
+        body: br#"{"access_token":"at-2","refresh_token":"rt-2"}"#.to_vec(),
+        complete: true,
+        received: SENT,
+    }
+}
+
+fn action(step: Step) -> Action {
+    match step {
+        Step::Do(action) => *action,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn commit(step: Step) -> Commit {
+    match action(step) {
+        Action::Commit(commit) => *commit,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn reloaded(grant: &Grant) -> Event {
+    Event::Reloaded(Box::new(grant.clone()), Box::new(tokens()))
+}
+
+/// A flight in the air.
+fn sent(grant: &Grant) -> Flight {
+    let mut flight = Flight::new(intent(grant), grant.clone(), tokens(), rules());
+    let recorded = action(flight.handle(Event::Begin, SENT));
+    assert!(matches!(recorded, Action::RecordIntent(_)));
+    let sending = action(flight.handle(Event::IntentRecorded, SENT));
+    assert!(matches!(sending, Action::Send));
+    flight
+}
+
+/// An answer of an older generation used to overwrite the newer token set with
+/// the refresh token that this had replaced.
+#[test]
+fn an_old_answer_from_the_journal_is_a_candidate() {
+    let (then, now) = (grant(3, 1), grant(5, 2));
+    for answer in [Some(answer()), None] {
+        let (mut flight, step) =
+            Flight::recovered(intent(&then), answer, now.clone(), tokens(), rules(), SENT);
+        assert_eq!(
+            commit(step).base_revision,
+            3,
+            "stale, so the store keeps it aside"
+        );
+        let over = flight.handle(Event::Superseded(Box::new(now.clone())), SENT);
+        assert!(matches!(over, Step::Done(Verdict::Superseded { .. })));
+    }
+}
+
+#[test]
+fn an_answer_from_the_journal_is_adopted_on_a_newer_state() {
+    let (then, now) = (grant(3, 1), grant(5, 1));
+    let (_, step) = Flight::recovered(intent(&then), Some(answer()), now, tokens(), rules(), SENT);
+    let commit = commit(step);
+    assert_eq!(commit.base_revision, 5);
+    assert_eq!(commit.settled.settlement.state.generation, 2);
+}
+
+/// An overdue flight's 504 used to make the next one's success a candidate.
+#[test]
+fn a_success_lands_though_the_state_has_moved_on() {
+    let (then, now) = (grant(3, 1), grant(4, 1));
+    let mut flight = sent(&then);
+    let _ = flight.handle(Event::Ended(Ending::Answered(answer())), SENT);
+    let first = commit(flight.handle(Event::AnswerRecorded, SENT));
+    assert_eq!(first.base_revision, 3);
+    let again = action(flight.handle(Event::Superseded(Box::new(now.clone())), SENT));
+    assert!(matches!(again, Action::Reload));
+    let second = commit(flight.handle(reloaded(&now), SENT));
+    assert_eq!(
+        (second.base_revision, second.settled.kind),
+        (4, OutcomeKind::Success)
+    );
+    let landed = flight.handle(Event::Committed(Box::new(grant(5, 2))), SENT);
+    let Step::Done(Verdict::Landed { kind, grant, .. }) = landed else {
+        panic!("{landed:?}");
+    };
+    assert_eq!((kind, grant.revision), (OutcomeKind::Success, 5));
+}
+
+/// The doubt used to be dropped, and the token presented again at once.
+#[test]
+fn an_overdue_flights_doubt_lands_though_the_state_has_moved_on() {
+    let (then, now) = (grant(3, 1), grant(4, 1));
+    let mut flight = sent(&then);
+    let _ = flight.handle(Event::Overdue, SENT);
+    let _ = flight.handle(Event::Superseded(Box::new(now.clone())), SENT);
+    let second = commit(flight.handle(reloaded(&now), SENT));
+    assert_eq!(second.base_revision, 4);
+    assert!(second.settled.settlement.state.doubt.is_some());
+    let reading = flight.handle(Event::Committed(Box::new(grant(5, 1))), SENT);
+    assert!(matches!(reading, Step::GoOnReading));
+}
+
+/// One that came too late for its generation is committed on its old revision,
+/// which the store turns down and keeps aside.
+#[test]
+fn a_late_answer_of_an_older_generation_is_a_candidate() {
+    let mut flight = sent(&grant(3, 1));
+    let _ = flight.handle(Event::Overdue, SENT);
+    let _ = flight.handle(Event::Committed(Box::new(grant(4, 1))), SENT);
+    let _ = flight.handle(Event::Ended(Ending::Answered(answer())), SENT);
+    let _ = flight.handle(Event::AnswerRecorded, SENT);
+    let newer = grant(6, 2);
+    assert_eq!(
+        commit(flight.handle(reloaded(&newer), SENT)).base_revision,
+        4
+    );
+    let over = flight.handle(Event::Superseded(Box::new(newer)), SENT);
+    assert!(matches!(over, Step::Done(Verdict::Superseded { .. })));
+}
