@@ -220,8 +220,6 @@ enum Stage {
 pub struct Flight {
     intent: Intent,
     grant: Grant,
-    /// The revision that the settlement rests on.
-    base_revision: u64,
     tokens: TokenSet,
     rules: Rules,
     stage: Stage,
@@ -238,7 +236,6 @@ impl Flight {
             "one-flight-a-grant: an intent starts from the current revision"
         );
         Flight {
-            base_revision: grant.revision,
             intent,
             grant,
             tokens,
@@ -256,7 +253,7 @@ impl Flight {
     pub fn recovered(
         intent: Intent,
         answer: Option<Answer>,
-        grant: Grant,
+        mut grant: Grant,
         tokens: TokenSet,
         rules: Rules,
         now: WallTime,
@@ -267,16 +264,15 @@ impl Flight {
             },
             Ending::Answered,
         );
-        // Of an older generation it brings a candidate, never the grant's next token set.
-        let base_revision = if grant.state.generation == intent.generation {
-            grant.revision
-        } else {
-            intent.revision
-        };
+        // Of an older generation it brings a candidate, never the grant's next
+        // token set: it rests on what it started from.
+        if grant.state.generation != intent.generation {
+            grant.revision = intent.revision;
+            grant.state.generation = intent.generation;
+        }
         let mut flight = Flight {
             intent,
             grant,
-            base_revision,
             tokens,
             rules,
             stage: Stage::Sending,
@@ -329,7 +325,6 @@ impl Flight {
             (Stage::Reloading { then_read }, Event::Reloaded(grant, tokens)) => {
                 // A grant that has moved on gets the answer as a candidate: the old base revision says so.
                 if grant.state.generation == self.intent.generation {
-                    self.base_revision = grant.revision;
                     self.grant = *grant;
                     self.tokens = *tokens;
                 }
@@ -388,7 +383,7 @@ impl Flight {
         self.outcome = Some((settled.kind, settled.text.clone()));
         self.stage = Stage::Committing { then_read };
         let commit = Commit {
-            base_revision: self.base_revision,
+            base_revision: self.grant.revision,
             settled,
         };
         Step::Do(Box::new(Action::Commit(Box::new(commit))))
@@ -415,7 +410,6 @@ impl Flight {
     }
 
     fn committed(&mut self, grant: Grant, then_read: bool) -> Step {
-        self.base_revision = grant.revision;
         self.grant = grant;
         if then_read {
             self.stage = Stage::Overdue;

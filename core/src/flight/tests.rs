@@ -111,11 +111,10 @@ fn an_old_answer_from_the_journal_is_a_candidate() {
     for answer in [Some(answer()), None] {
         let (mut flight, step) =
             Flight::recovered(intent(&then), answer, now.clone(), tokens(), rules(), SENT);
-        assert_eq!(
-            commit(step).base_revision,
-            3,
-            "stale, so the store keeps it aside"
-        );
+        // Revision and generation both say to the store that it is stale.
+        let commit = commit(step);
+        assert_eq!(commit.base_revision, 3);
+        assert_eq!(commit.settled.settlement.base_generation(), 1);
         let over = flight.handle(Event::Superseded(Box::new(now.clone())), SENT);
         assert!(matches!(over, Step::Done(Verdict::Superseded { .. })));
     }

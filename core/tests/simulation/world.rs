@@ -275,6 +275,10 @@ impl World {
         self.report.overlaps += u64::from(!self.aloft.is_empty());
         let state = self.disk.grant.state.clone();
         self.check_pause(&state)?;
+        let open = self.disk.slots.len();
+        ensure(open == 0, "landed-is-free", || {
+            format!("{open} slots are held")
+        })?;
         self.report.replays += u64::from(state.doubt.is_some());
         self.presenting = self.disk.presents();
         let intent = self.intent(&state);

@@ -180,18 +180,15 @@ impl World {
         })?;
         let grant = &self.disk.grant;
         if grant.revision != base_revision && self.mischief != Mischief::CommitStale {
-            let moved_on = grant.state.generation != intent.generation;
             self.report.stale += 1;
-            if moved_on {
-                // The new generation starts afresh; the state cannot know of this send.
+            // Nothing is written while it may land yet: its record in the journal stays.
+            if grant.state.generation != settled.settlement.base_generation() {
+                // The new generation starts afresh; its state cannot know of this send.
                 self.last_sent = grant.state.last_send;
-            }
-            if let Some(tokens) = settled.settlement.tokens {
-                self.disk.note_tokens(&tokens);
-                self.disk.candidates.push(tokens);
-            }
-            // As long as it may be committed yet, its record stays.
-            if moved_on {
+                if let Some(tokens) = settled.settlement.tokens {
+                    self.disk.note_tokens(&tokens);
+                    self.disk.candidates.push(tokens);
+                }
                 self.disk.free(flight);
             }
             return Ok(Event::Superseded(Box::new(self.disk.grant.clone())));
