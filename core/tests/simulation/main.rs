@@ -6,6 +6,8 @@
 //! Invariants are asserted by name, and the seed with them. That they can fail
 //! is proved at the end: worlds that do wrong on purpose are found out.
 
+#![expect(clippy::print_stdout, reason = "figures")]
+
 mod disk;
 mod fate;
 mod provider;
@@ -16,13 +18,29 @@ use fate::{ALL, Fate};
 use std::collections::BTreeMap;
 use world::{Mischief, Report, Violation, World};
 
+/// How many seeds a mutation may take to be found out.
 const SEEDS: u64 = 3000;
+
+/// How many worlds there are; more of them by `REFRESHD_SIMULATION_SEEDS`.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the core is pure; its tests are told how long to run"
+)]
+fn seeds() -> u64 {
+    let asked = std::env::var("REFRESHD_SIMULATION_SEEDS").ok();
+    asked.map_or(SEEDS, |seeds| {
+        seeds
+            .parse()
+            .expect("REFRESHD_SIMULATION_SEEDS is a number")
+    })
+}
 
 #[test]
 fn invariants_hold_through_every_fault() {
     let mut total = Report::default();
     let mut violations: BTreeMap<&str, Vec<(u64, Violation)>> = BTreeMap::new();
-    for seed in 0..SEEDS {
+    let seeds = seeds();
+    for seed in 0..seeds {
         match World::new(seed, Mischief::None).run() {
             Ok(report) => total.add(&report),
             Err(violation) => {
@@ -35,18 +53,18 @@ fn invariants_hold_through_every_fault() {
         .values()
         .map(|found| {
             let (seed, violation) = &found[0];
-            let (seeds, history) = (found.len(), World::history(*seed));
-            format!("{seeds} seeds, first seed {seed}: {violation}\n{history}")
+            let (count, history) = (found.len(), World::history(*seed));
+            format!("{count} seeds, first seed {seed}: {violation}\n{history}")
         })
         .collect();
     assert!(told.is_empty(), "{}", told.join("\n\n"));
-    let mean = total.generations / SEEDS;
+    let mean = total.generations / seeds;
     assert!(mean >= 15, "the worlds got somewhere: {mean} generations");
     // Some are beyond help: a rotation whose answer nobody ever had.
     let refused = total.refused;
     assert!(
-        (SEEDS / 50..SEEDS * 2 / 3).contains(&refused),
-        "{refused} of {SEEDS} refused"
+        (seeds / 50..seeds * 2 / 3).contains(&refused),
+        "{refused} of {seeds} refused"
     );
     assert!(total.gambles > 0, "last chances were taken");
     assert!(total.overlaps > 0, "flights overlapped");
@@ -56,6 +74,9 @@ fn invariants_hold_through_every_fault() {
         let count = total.fates.get(&fate).copied().unwrap_or(0);
         assert!(count > 20, "{fate:?} happened {count} times only");
     }
+    println!("figure simulation_seeds {seeds}");
+    println!("figure simulation_generations {}", total.generations);
+    println!("figure simulation_lost_as_allowed {refused}");
 }
 
 /// Each way of doing wrong is found out by one of the invariants meant for it.
