@@ -1,6 +1,9 @@
 //! Sends one token request, safely: HTTP/1.1, no redirect, no proxy or
 //! certificate from the environment, no retry of its own, bounded in size. It
 //! tells "nothing was sent" from "the answer was lost".
+//!
+//! The system's certificate authorities are read from where distributions put
+//! them, since the usual loader obeys `SSL_CERT_FILE`.
 
 use crate::config::Client as ClientConfig;
 use refreshd_core::flight::Answer;
@@ -14,7 +17,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::collections::HashMap;
 use std::error::Error as _;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use url::{Host, Url};
@@ -23,6 +26,14 @@ use url::{Host, Url};
 pub const BODY_CAP: usize = 256 * 1024;
 /// A late answer is waited for this long in all.
 pub const READ_LIMIT: Duration = Duration::from_secs(600);
+
+/// Where distributions keep their bundle: Debian, Fedora, SUSE, Alpine.
+const BUNDLES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
 
 const READ_HEADERS: [&str; 3] = ["content-type", "retry-after", "date"];
 
@@ -38,6 +49,7 @@ struct Profile {
     proxy: Option<Url>,
     ca_file: Option<PathBuf>,
     fresh: bool,
+    https: bool,
 }
 
 /// A client's connection settings that cannot be used.
@@ -51,10 +63,13 @@ pub enum HttpError {
         /// What is wrong.
         problem: String,
     },
-    /// No connection can be set up at all.
+    /// There are no certificate authorities to check a server with.
     #[error(
-        "cannot set up HTTPS: {0}; a machine without CA certificates needs the package ca-certificates, or ca_file for each client"
+        "this machine has no CA certificates; install the package ca-certificates, or set ca_file for the client"
     )]
+    NoAuthorities,
+    /// No connection can be set up at all.
+    #[error("cannot set up HTTPS: {0}")]
     Setup(String),
 }
 
@@ -99,6 +114,7 @@ impl Http {
             proxy: client.proxy.clone(),
             ca_file: client.ca_file.clone(),
             fresh: a_lost_answer_hurts(client),
+            https: client.description.refresh_url().starts_with("https:"),
         };
         let mut clients = self
             .clients
@@ -145,16 +161,31 @@ fn build(profile: &Profile) -> Result<reqwest::Client, HttpError> {
         builder = builder.pool_max_idle_per_host(0);
     }
     if let Some(proxy) = &profile.proxy {
-        builder = builder
-            .proxy(reqwest::Proxy::all(proxy.as_str()).map_err(|e| HttpError::Setup(explain(&e)))?);
+        // Plain http is for loopback alone, and has no business elsewhere.
+        let proxy = reqwest::Proxy::https(proxy.as_str());
+        builder = builder.proxy(proxy.map_err(|e| HttpError::Setup(explain(&e)))?);
     }
+    let mut authorities = system_authorities();
     if let Some(path) = &profile.ca_file {
-        builder = builder.tls_certs_merge(certificates(path)?);
+        authorities.extend(certificates(path)?);
     }
-    builder.build().map_err(|e| HttpError::Setup(explain(&e)))
+    if authorities.is_empty() && profile.https {
+        return Err(HttpError::NoAuthorities);
+    }
+    builder
+        .tls_certs_only(authorities)
+        .build()
+        .map_err(|e| HttpError::Setup(explain(&e)))
 }
 
-fn certificates(path: &std::path::Path) -> Result<Vec<reqwest::Certificate>, HttpError> {
+/// The system's bundle; empty where there is none.
+fn system_authorities() -> Vec<reqwest::Certificate> {
+    let bundles = BUNDLES.iter().map(Path::new);
+    let found = bundles.map(certificates).find_map(Result::ok);
+    found.unwrap_or_default()
+}
+
+fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, HttpError> {
     let error = |problem: String| HttpError::CaFile {
         path: path.to_owned(),
         problem,

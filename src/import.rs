@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A line of `refreshd import --ndjson`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImportLine {
     /// The grant's name.
@@ -41,6 +41,13 @@ pub struct ImportLine {
     /// The redirect URI the grant was begun with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirect_uri: Option<String>,
+}
+
+impl std::fmt::Debug for ImportLine {
+    /// Without the response, which holds tokens.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ImportLine({:?})", self.name)
+    }
 }
 
 /// A moment as people write it.

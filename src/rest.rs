@@ -14,6 +14,7 @@ use crate::http::Http;
 use crate::import::Importer;
 use crate::report::{GrantReport, missing};
 use crate::state::{LockError, OpenError, OpenOptions, State};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// The state, opened by a command.
@@ -62,9 +63,8 @@ impl Rest {
                 GrantReport::new(grant, provider, seat.as_ref().map(|s| &s.policy), now)
             })
             .collect();
-        reports.extend(missing(&self.config, |name| {
-            grants.iter().any(|grant| grant.name == name)
-        }));
+        let known: HashSet<&str> = grants.iter().map(|grant| grant.name.as_str()).collect();
+        reports.extend(missing(&self.config, |name| known.contains(name)));
         reports.sort_by(|a, b| a.grant.cmp(&b.grant));
         let notice = "refreshd is not running: nothing is refreshed".to_owned();
         Ok(Status {

@@ -179,6 +179,17 @@ impl Limits {
         self.observed(lane, client, grant, kind, now, roll)
     }
 
+    /// It has ended before anything was sent, or its outcome says nothing any
+    /// more: it gives back its place and is no probe.
+    pub fn abandoned(&mut self, lane: u32, client: u32, grant: u32) {
+        debug_assert!(self.flights > 0, "an exchange ends that did not start");
+        self.flights = self.flights.saturating_sub(1);
+        let lane = self.lane_mut(lane);
+        lane.give_back();
+        lane.abandoned(grant);
+        self.client_mut(client).abandoned(grant);
+    }
+
     /// An answer came after its exchange had given back its place.
     #[must_use]
     pub fn observed(

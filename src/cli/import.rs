@@ -10,8 +10,9 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read};
 use std::sync::Arc;
 
-/// Lines that go to the daemon in one request.
+/// Lines that go to the daemon in one request, and their bytes.
 const BATCH: usize = 1000;
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
 /// `refreshd import`
 #[derive(Debug, clap::Args)]
@@ -155,24 +156,41 @@ impl Import {
     }
 }
 
-/// Sends the lines in batches, with progress on long work.
+/// Sends the lines in batches, with progress on long work. A batch that fails
+/// does not hide what became of those before it.
 async fn send(control: &Control, lines: &str, query: ImportQuery) -> Result<Imported, Failure> {
     let lines: Vec<&str> = lines.lines().collect();
     let mut all = Imported::default();
-    for (i, batch) in lines.chunks(BATCH).enumerate() {
-        let mut imported = control.import(batch.join("\n"), query).await?;
-        imported
-            .lines
-            .iter_mut()
-            .for_each(|line| line.line += i * BATCH);
+    let mut sent = 0;
+    while sent < lines.len() {
+        let batch = batch(&lines[sent..]);
+        let mut imported = match control.import(batch.join("\n"), query).await {
+            Ok(imported) => imported,
+            Err(failure) if sent == 0 => return Err(failure),
+            Err(failure) => {
+                output::note(&format!(
+                    "the first {sent} lines were imported; then: {failure}"
+                ));
+                return Err(failure);
+            }
+        };
+        imported.lines.iter_mut().for_each(|line| line.line += sent);
         all.lines.append(&mut imported.lines);
+        sent += batch.len();
         if lines.len() > BATCH && std::io::stderr().is_terminal() {
-            output::note(&format!(
-                "{} of {} lines",
-                ((i + 1) * BATCH).min(lines.len()),
-                lines.len()
-            ));
+            output::note(&format!("{sent} of {} lines", lines.len()));
         }
     }
     Ok(all)
+}
+
+/// The lines that go into one request: at least one.
+fn batch<'a>(lines: &'a [&'a str]) -> &'a [&'a str] {
+    let mut bytes = 0;
+    let fits = |line: &&&str| {
+        bytes += line.len() + 1;
+        bytes <= BATCH_BYTES
+    };
+    let count = lines.iter().take(BATCH).take_while(fits).count();
+    &lines[..count.max(1)]
 }

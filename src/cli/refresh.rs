@@ -13,6 +13,9 @@ pub(super) struct Refresh {
     /// The grant
     #[arg(value_name = "GRANT")]
     grant: String,
+    /// The access token was refused (a 401): it is dead, whatever its expiry says
+    #[arg(long, conflicts_with = "force")]
+    rejected: bool,
     /// Do not keep to gap, back-off and least age; try a refused refresh token once more
     #[arg(long)]
     force: bool,
@@ -32,6 +35,7 @@ impl Refresh {
         let urgency = match (self.force, self.accept_risk) {
             (_, true) => Urgency::AcceptRisk,
             (true, false) => Urgency::Force,
+            (false, false) if self.rejected => Urgency::Rejected,
             (false, false) => Urgency::Wish,
         };
         let wish = Wish {

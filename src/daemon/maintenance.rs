@@ -1,8 +1,9 @@
 //! Housekeeping by cron: checkpoints, pruning of history, integrity checks.
 
-use crate::config::Config;
+use super::reload::Reloader;
 use crate::engine::perform::Deck;
 use crate::exit::Failure;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_cron_scheduler::{Job, JobScheduler};
 
@@ -12,17 +13,19 @@ const PRUNE: &str = "0 17 3 * * *";
 const INTEGRITY: &str = "0 47 3 * * Sun";
 
 /// Starts the jobs; they end with the process.
-pub(super) async fn start(deck: &Deck, config: &Config) -> Result<JobScheduler, Failure> {
+pub(super) async fn start(reloader: &Arc<Reloader>) -> Result<JobScheduler, Failure> {
+    let deck = &reloader.deck;
     let scheduler = JobScheduler::new().await.map_err(super::internal)?;
-    let history = config.daemon.history;
+    let current = reloader.clone();
     let jobs = [
         job(
             CHECKPOINT,
             deck,
             |deck| async move { checkpoint(&deck).await },
         )?,
-        job(PRUNE, deck, move |deck| async move {
-            prune(&deck, history).await
+        job(PRUNE, deck, move |deck| {
+            let history = current.config().daemon.history;
+            async move { prune(&deck, history).await }
         })?,
         job(
             INTEGRITY,

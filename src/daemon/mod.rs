@@ -16,7 +16,7 @@ use crate::engine::perform::Deck;
 use crate::engine::{Engine, EngineHandle};
 use crate::exit::{Exit, Failure};
 use crate::http::Http;
-use crate::state::State;
+use crate::state::{Fenced, State};
 use reload::Reloader;
 use sd_notify::NotifyState;
 use signals::{Signal, Signals};
@@ -34,6 +34,7 @@ const FIRST_PASS: Duration = Duration::from_secs(10);
 pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     // Nothing that is made here is for others, unless its mode is set by name.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    forbid_core_dumps();
     crate::install_tls();
     let config = Arc::new(config);
     let mut signals = Signals::start().map_err(internal)?;
@@ -47,7 +48,7 @@ pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
 
     let publisher = reload::reconciler(&deck).await.map_err(internal)?;
     let grants = deck.store.grants().await.map_err(internal)?;
-    let fenced = fenced(&state, &config, &grants);
+    let fenced = fenced(&deck, &config, &grants).await?;
     publisher.set_fenced(fenced.is_some());
     let mut engine = Engine::new(deck.clone(), config.clone(), publisher.clone(), fenced);
     engine.load(grants).await;
@@ -68,7 +69,7 @@ pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
         reloader: reloader.clone(),
     };
     let server = tokio::spawn(serve(listener, desk, async move { drop(stopped.await) }));
-    let maintenance = maintenance::start(&deck, &config).await?;
+    let maintenance = maintenance::start(&reloader).await?;
     notify(&[NotifyState::Ready, NotifyState::Status("running")]);
     tracing::info!(
         pid = std::process::id(),
@@ -80,7 +81,7 @@ pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     wait_for_stop(&mut signals, &reloader, &handle, engine).await?;
     notify(&[NotifyState::Stopping]);
     drop(stop);
-    drain(&mut signals, &config, &handle).await;
+    drain(&mut signals, &reloader.config(), &handle).await;
     drop(maintenance);
     publisher.stop().await;
     server.abort();
@@ -88,6 +89,17 @@ pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     deck.store.close().await.map_err(internal)?;
     tracing::info!("refreshd has stopped");
     Ok(())
+}
+
+/// A core file would hold tokens.
+fn forbid_core_dumps() {
+    let none = rustix::process::Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    if let Err(e) = rustix::process::setrlimit(rustix::process::Resource::Core, none) {
+        tracing::warn!("core dumps cannot be forbidden: {e}");
+    }
 }
 
 fn deck(state: &State) -> Deck {
@@ -102,31 +114,38 @@ fn deck(state: &State) -> Deck {
 }
 
 /// Why nothing may be refreshed: the store is behind what it once was.
-fn fenced(state: &State, config: &Config, grants: &[refreshd_core::Grant]) -> Option<String> {
-    let why = state
-        .store
-        .fence()
-        .as_ref()
-        .map(ToString::to_string)
-        .or_else(|| {
-            let published =
-                reload::published_generations(config, state.store.store_id(), grants.iter());
-            let ahead = grants.iter().find(|g| {
-                published
-                    .get(&g.id)
-                    .is_some_and(|p| *p > g.state.generation)
-            })?;
-            Some(format!(
-                "a published file of {} is newer than the state",
-                ahead.name
-            ))
-        })?;
-    let text = format!(
-        "the state is older than what was once saved ({why}); it looks like a restored backup, and refreshing from it \
-         could revoke grants: nothing is refreshed until `refreshd doctor --accept-restore`"
-    );
-    tracing::error!("{text}");
-    Some(text)
+async fn fenced(
+    deck: &Deck,
+    config: &Arc<Config>,
+    grants: &[refreshd_core::Grant],
+) -> Result<Option<String>, Failure> {
+    if deck.store.fence().is_none() {
+        let store_id = deck.store.store_id().to_owned();
+        let published =
+            reload::published_generations(config.clone(), store_id, grants.to_vec()).await;
+        let ahead = grants.iter().find_map(|grant| {
+            let published = *published.get(&grant.id)?;
+            (published > grant.state.generation).then(|| Fenced::PublishedAhead {
+                grant: grant.name.clone(),
+                published,
+                store: grant.state.generation,
+            })
+        });
+        if let Some(ahead) = ahead {
+            deck.store.set_fenced(ahead).await.map_err(internal)?;
+        }
+    }
+    let text = deck.store.fence().map(|fenced| fence_text(&fenced));
+    if let Some(text) = &text {
+        tracing::error!("{text}");
+    }
+    Ok(text)
+}
+
+fn fence_text(fenced: &Fenced) -> String {
+    format!(
+        "{fenced}; refreshing from it could revoke grants, so nothing is refreshed until `refreshd doctor --accept-restore`"
+    )
 }
 
 async fn wait_for_stop(

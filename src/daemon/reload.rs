@@ -10,10 +10,11 @@ use crate::exit::{Exit, Failure};
 use crate::publish::reconcile::{BookError, Target, Wiring};
 use crate::publish::{Reconciler, View, read_meta};
 use crate::state::{Store, StoreError};
-use refreshd_core::{Grant, GrantId};
+use refreshd_core::{Grant, GrantId, TokenSet};
 use sd_notify::NotifyState;
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 /// Holds the configuration in force and replaces it.
 pub struct Reloader {
@@ -22,7 +23,12 @@ pub struct Reloader {
     sources: Sources,
     config: RwLock<Arc<Config>>,
     publisher: Reconciler,
+    /// One reload or new set of outputs at a time.
+    turn: tokio::sync::Mutex<()>,
 }
+
+/// How long the published files may take to be read at a start.
+const READ_LIMIT: Duration = Duration::from_secs(10);
 
 impl Reloader {
     pub(super) fn new(
@@ -35,6 +41,7 @@ impl Reloader {
             deck,
             sources,
             config: RwLock::new(config),
+            turn: tokio::sync::Mutex::new(()),
             publisher,
         }
     }
@@ -52,6 +59,9 @@ impl Reloader {
     #[must_use]
     pub fn notices(&self) -> Vec<String> {
         let mut notices = Vec::new();
+        if let Some(fenced) = self.deck.store.fence() {
+            notices.push(super::fence_text(&fenced));
+        }
         if !self.deck.clock.is_trusted() {
             notices.push(
                 "the system's wall clock was set back and is not followed; see `refreshd doctor`"
@@ -75,6 +85,7 @@ impl Reloader {
     }
 
     async fn replace(&self, engine: &EngineHandle) -> Result<String, Failure> {
+        let _turn = self.turn.lock().await;
         let loaded = load(&self.sources);
         let Some(mut config) = loaded.config else {
             return Err(Failure::new(
@@ -106,7 +117,7 @@ impl Reloader {
             .ask(|reply| Message::Reload(config.clone(), reply))
             .await
             .map_err(stopping)?;
-        self.retarget(engine).await;
+        self.set_targets(engine).await;
         let mut message = format!(
             "configuration reloaded: {} clients, {} grants",
             config.clients.len(),
@@ -122,6 +133,11 @@ impl Reloader {
 
     /// Tells the outputs which grants there are.
     pub async fn retarget(&self, engine: &EngineHandle) {
+        let _turn = self.turn.lock().await;
+        self.set_targets(engine).await;
+    }
+
+    async fn set_targets(&self, engine: &EngineHandle) {
         let Ok(seated) = engine.ask(Message::Seated).await else {
             return;
         };
@@ -147,29 +163,40 @@ pub(super) async fn save_descriptions(store: &Store, config: &Config) -> Result<
     Ok(())
 }
 
-/// The highest generation that stands in the published files of each grant.
-pub(crate) fn published_generations<'a>(
-    config: &Config,
-    store_id: &str,
-    grants: impl Iterator<Item = &'a Grant>,
+/// The highest generation that stands in the published files of each grant. What
+/// cannot be read in time (a file system that hangs) says nothing.
+pub(crate) async fn published_generations(
+    config: Arc<Config>,
+    store_id: String,
+    grants: Vec<Grant>,
 ) -> BTreeMap<GrantId, u64> {
-    let mut published = BTreeMap::new();
-    for grant in grants {
-        let Some(seat) = crate::engine::roster::seat_of(grant, config) else {
-            continue;
-        };
-        let highest = config
-            .outputs_of(&grant.name, &seat.client)
-            .iter()
-            .filter_map(|output| read_meta(&output.path))
-            .filter(|meta| meta.store_id == store_id && meta.grant_id == grant.id)
-            .map(|meta| meta.generation)
-            .max();
-        if let Some(highest) = highest {
-            published.insert(grant.id.clone(), highest);
+    let read = tokio::task::spawn_blocking(move || {
+        let published = grants.iter().filter_map(|grant| {
+            let highest = published_generation(&config, &store_id, grant)?;
+            Some((grant.id.clone(), highest))
+        });
+        published.collect()
+    });
+    match tokio::time::timeout(READ_LIMIT, read).await {
+        Ok(Ok(published)) => published,
+        Ok(Err(_)) | Err(_) => {
+            tracing::error!(
+                "the published files cannot be read: whether they are ahead of the state is not known"
+            );
+            BTreeMap::new()
         }
     }
-    published
+}
+
+fn published_generation(config: &Config, store_id: &str, grant: &Grant) -> Option<u64> {
+    let seat = crate::engine::roster::seat_of(grant, config)?;
+    config
+        .outputs_of(&grant.name, &seat.client)
+        .iter()
+        .filter_map(|output| read_meta(&output.path))
+        .filter(|meta| meta.store_id == store_id && meta.grant_id == grant.id)
+        .map(|meta| meta.generation)
+        .max()
 }
 
 /// The outputs' reconciler over the store.
@@ -178,19 +205,26 @@ pub(super) async fn reconciler(deck: &Deck) -> Result<Reconciler, BookError> {
     let source = move |name: String| {
         let store = store.clone();
         async move {
-            let grant = store.grant_by_name(&name).await.ok().flatten()?;
-            let (grant, tokens) = store.load(&grant.id).await.ok().flatten()?;
-            Some(View {
-                store_id: store.store_id().to_owned(),
-                grant,
-                tokens: tokens?,
-            })
+            let view = |(grant, tokens): (Grant, Option<TokenSet>)| {
+                Some(View {
+                    store_id: store.store_id().to_owned(),
+                    grant,
+                    tokens: tokens?,
+                })
+            };
+            let Some(grant) = store.grant_by_name(&name).await? else {
+                return Ok(None);
+            };
+            Ok::<_, StoreError>(store.load(&grant.id).await?.and_then(view))
         }
     };
     let clock = deck.clock.clone();
     Reconciler::start(Wiring {
         store_id: deck.store.store_id().to_owned(),
-        source: Arc::new(move |name| Box::pin(source(name))),
+        source: Arc::new(move |name| {
+            let view = source(name);
+            Box::pin(async move { view.await.map_err(|e| e.to_string()) })
+        }),
         book: Arc::new(StoreBook(deck.store.clone())),
         clock: Arc::new(move || clock.wall()),
     })

@@ -18,6 +18,8 @@ pub enum Message {
     Overdue(u32, u64, Box<Grant>),
     /// Somebody else committed a grant (an import).
     Changed(Box<Grant>),
+    /// The store takes commits again.
+    Writable,
     /// Reports of all grants.
     Status(oneshot::Sender<Vec<GrantReport>>),
     /// The active grants with their clients.

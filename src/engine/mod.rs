@@ -1,28 +1,26 @@
 //! Takes what is due, launches flights, and keeps what is known of every grant
 //! in step with the store. One task owns all of it; others send it messages.
 
-mod candidates;
+mod effects;
 pub mod message;
 pub mod perform;
+mod requests;
 pub mod roster;
+mod standing;
 
 use crate::clock::{Alarm, MAX_WAIT};
 use crate::config::Config;
-use crate::daemon::reload::published_generations;
 use crate::publish::Reconciler;
-use crate::report::GrantReport;
-use crate::state::{Committed, Event as HistoryEvent};
-use message::{Accept, Look, Message, NotRefreshed, RefreshReply, Refreshed, Wish};
+use message::{Message, NotRefreshed, Refreshed};
 use perform::{Assignment, Deck, Landing, fly};
+use refreshd_core::Grant;
 use refreshd_core::flight::Verdict;
-use refreshd_core::grant::Grant;
-use refreshd_core::grant::schedule::{Denied, Plan, RETRY_BASE, plan, wish};
+use refreshd_core::grant::schedule::{Plan, RETRY_BASE, RETRY_CAP, plan, wish};
 use refreshd_core::grant::settle::OutcomeKind;
-use refreshd_core::grant::state::Status;
-use refreshd_core::limits::{self, Caps, Effect, Limits};
+use refreshd_core::limits::{Caps, Limits};
 use refreshd_core::queue::Queue;
 use refreshd_core::time::{BootTime, WallTime};
-use roster::{Roster, aligned, seat_of};
+use roster::Roster;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -73,6 +71,8 @@ pub struct Engine {
     draining: Option<oneshot::Sender<()>>,
     /// Why nothing is refreshed at all.
     fenced: Option<String>,
+    /// The store takes no commits; a task waits until it does.
+    unwritable: bool,
     clock_trusted: bool,
     /// When the watchdog was last fed.
     fed: BootTime,
@@ -102,6 +102,7 @@ impl Engine {
             flights: 0,
             draining: None,
             fenced,
+            unwritable: false,
             clock_trusted: true,
             fed: BootTime(0),
         }
@@ -116,9 +117,10 @@ impl Engine {
     /// Takes in what the store knows, in line with the configuration.
     pub async fn load(&mut self, grants: Vec<Grant>) {
         for grant in grants {
-            let (index, _) = self.roster.put(grant);
-            self.align(index).await;
+            self.roster.put(grant);
         }
+        self.align_all().await;
+        self.recall_refusals().await;
     }
 
     /// Runs until it is drained.
@@ -150,7 +152,7 @@ impl Engine {
         let now = self.deck.clock.wall();
         self.feed_watchdog();
         self.watch_clock();
-        if self.draining.is_some() || self.fenced.is_some() {
+        if self.draining.is_some() || self.fenced.is_some() || !self.store_is_writable() {
             return MAX_WAIT;
         }
         self.queue.release(now);
@@ -174,6 +176,26 @@ impl Engine {
         }
         let due = [self.queue.next_due(), blocked].into_iter().flatten().min();
         due.map_or(MAX_WAIT, |due| due.since(now).min(MAX_WAIT))
+    }
+
+    /// Preflight: a refresh that could not be saved is not started.
+    fn store_is_writable(&mut self) -> bool {
+        if self.unwritable {
+            return false;
+        }
+        if self.deck.store.took_last_commit() {
+            return true;
+        }
+        self.unwritable = true;
+        tracing::error!("the database cannot be written: nothing is refreshed until it can");
+        let (store, engine) = (self.deck.store.clone(), self.handle.clone());
+        tokio::spawn(async move {
+            while !store.is_writable().await {
+                tokio::time::sleep(RETRY_BASE).await;
+            }
+            engine.tell(Message::Writable);
+        });
+        false
     }
 
     /// Fed here, by the loop that does the work: a loop that hangs starves it.
@@ -207,40 +229,55 @@ impl Engine {
         let Some(seat) = entry.seat.clone() else {
             return;
         };
-        let wished = std::mem::take(&mut entry.wished);
-        // What was due may have changed since it was queued.
-        let due =
-            matches!(plan(&entry.grant.state, &seat.policy, now), Plan::At { at, .. } if at <= now);
-        if entry.in_flight.is_some() || !(due || wished) {
+        // Both are asked anew: much may have happened since it was queued.
+        let state = &entry.grant.state;
+        let due = matches!(plan(state, &seat.policy, now), Plan::At { at, .. } if at <= now);
+        let wished = entry
+            .wished
+            .take()
+            .map(|urgency| (urgency, wish(state, &seat.policy, urgency, now)));
+        let granted = due || matches!(wished, Some((_, Ok(()))));
+        if entry.in_flight.is_some() || !granted {
+            if let Some((_, Err(denied))) = wished {
+                self.turn_down(index, denied);
+            }
             return self.schedule(index);
         }
         if let Err(blocked) = self
             .limits
             .may_start(seat.lane, seat.client_number, index, now)
         {
-            entry.wished = wished;
-            return self
-                .queue
-                .arm(index, blocked.until.unwrap_or(now + MAX_WAIT));
+            let until = blocked.until.unwrap_or(now + MAX_WAIT);
+            self.roster.entry_mut(index).wished = wished.map(|(urgency, _)| urgency);
+            return self.queue.arm(index, until);
         }
+        self.take_off(index, seat);
+    }
+
+    fn take_off(&mut self, index: u32, seat: roster::Seat) {
         self.flights += 1;
-        let flight = self.flights;
-        entry.in_flight = Some(flight);
-        let grant = entry.grant.id.clone();
         self.aloft += 1;
+        let flight = self.flights;
+        let entry = self.roster.entry_mut(index);
+        entry.in_flight = Some(flight);
         self.limits.started(seat.lane, seat.client_number, index);
-        let (deck, engine) = (self.deck.clone(), self.handle.clone());
         let assignment = Assignment {
-            grant,
-            client: seat.client,
-            policy: seat.policy,
-            vars: seat.vars,
-            redirect_uri: seat.redirect_uri,
+            grant: entry.grant.id.clone(),
+            seat,
+        };
+        let deck = self.deck.clone();
+        let mut ticket = Ticket {
+            engine: self.handle.clone(),
+            index,
+            flight,
+            landing: Some(Landing::Grounded {
+                text: "of an internal error".to_owned(),
+            }),
         };
         tokio::spawn(async move {
+            let engine = ticket.engine.clone();
             let overdue = |grant| engine.tell(Message::Overdue(index, flight, Box::new(grant)));
-            let landing = fly(&deck, &assignment, overdue).await;
-            engine.tell(Message::Landed(index, flight, Box::new(landing)));
+            ticket.land(fly(&deck, &assignment, overdue).await);
         });
     }
 
@@ -249,10 +286,11 @@ impl Engine {
             Message::Landed(index, flight, landing) => self.landed(index, flight, *landing).await,
             Message::Overdue(index, flight, grant) => self.overdue(index, flight, *grant).await,
             Message::Changed(grant) => self.changed(*grant).await,
+            Message::Writable => self.writable(),
             Message::Status(reply) => drop(reply.send(self.status())),
             Message::Seated(reply) => drop(reply.send(self.seated())),
             Message::Look(name, reply) => drop(reply.send(self.look(&name))),
-            Message::Refresh(wish, reply) => self.refresh(wish, reply),
+            Message::Refresh(wish, reply) => self.refresh(wish, reply).await,
             Message::Reload(config, reply) => {
                 self.reload(config).await;
                 let _gone = reply.send(());
@@ -260,6 +298,11 @@ impl Engine {
             Message::Accept(what, reply) => drop(reply.send(self.accept(what).await)),
             Message::Drain(reply) => self.draining = Some(reply),
         }
+    }
+
+    fn writable(&mut self) {
+        self.unwritable = false;
+        tracing::info!("the database can be written again");
     }
 
     async fn landed(&mut self, index: u32, flight: u64, landing: Landing) {
@@ -283,136 +326,58 @@ impl Engine {
         if let Some(grant) = grant {
             self.roster.put(grant);
         }
-        let name = self.roster.entry(index).grant.name.clone();
-        let effects = if counted {
-            self.settle_limits(index, kind)
-        } else {
-            Vec::new()
-        };
+        let effects = self.settle_limits(index, kind, counted);
         if counted {
             self.roster.entry_mut(index).in_flight = None;
         }
         if grounded {
             self.grounded(index, &text);
         } else {
+            self.roster.entry_mut(index).grounded = 0;
             self.report_outcome(index, kind, &text);
-            if kind == Some(OutcomeKind::InvalidGrant) {
-                let grant = self.roster.entry(index).grant.clone();
-                self.try_candidate(&grant).await;
-            }
             self.schedule(index);
         }
-        self.publisher.notify(&name);
-        self.answer_waiters(index, kind, &text);
-        if std::mem::take(&mut self.roster.entry_mut(index).recheck) {
-            self.align(index).await;
+        if counted {
+            self.answer_waiters(index, kind, &text);
         }
-        self.apply(effects).await;
-    }
-
-    /// A flight that could not begin is tried again a little later: nothing was spent.
-    fn grounded(&mut self, index: u32, text: &str) {
-        let name = &self.roster.entry(index).grant.name;
-        tracing::error!(grant = %name, "{name}: not refreshed, since {text}");
-        let wait = RETRY_BASE * 10;
-        self.queue.arm(index, self.deck.clock.wall() + wait);
+        self.touched(index, effects).await;
     }
 
     async fn overdue(&mut self, index: u32, flight: u64, grant: Grant) {
         debug_assert_eq!(self.roster.entry(index).in_flight, Some(flight));
         self.roster.put(grant);
-        let effects = self.settle_limits(index, Some(OutcomeKind::InDoubt));
+        let kind = Some(OutcomeKind::InDoubt);
+        let effects = self.settle_limits(index, kind, true);
         self.roster.entry_mut(index).in_flight = None;
         let text = "no answer yet; still listening";
-        self.report_outcome(index, Some(OutcomeKind::InDoubt), text);
-        self.answer_waiters(index, Some(OutcomeKind::InDoubt), text);
-        self.publisher
-            .notify(&self.roster.entry(index).grant.name.clone());
+        self.report_outcome(index, kind, text);
+        self.answer_waiters(index, kind, text);
         self.schedule(index);
+        self.touched(index, effects).await;
+    }
+
+    /// What follows when a flight has given back its place.
+    async fn touched(&mut self, index: u32, effects: Vec<refreshd_core::limits::Effect>) {
+        let entry = self.roster.entry_mut(index);
+        let recheck = std::mem::take(&mut entry.recheck);
+        self.publisher.notify(&entry.grant.name);
+        if recheck {
+            self.align(index).await;
+        }
         self.apply(effects).await;
     }
 
-    fn settle_limits(&mut self, index: u32, kind: Option<OutcomeKind>) -> Vec<Effect> {
-        let entry = self.roster.entry(index);
-        let Some(seat) = &entry.seat else {
-            return Vec::new();
-        };
+    /// A flight that could not begin is tried again later: nothing was spent.
+    fn grounded(&mut self, index: u32, text: &str) {
         let now = self.deck.clock.wall();
-        let roll = u64::from_le_bytes(perform::random());
-        let kind = limits_kind(kind, entry.grant.state.not_before.map(|at| at.since(now)));
-        self.limits
-            .ended(seat.lane, seat.client_number, index, kind, now, roll)
-    }
-
-    /// Does what the limits ask for besides.
-    async fn apply(&mut self, effects: Vec<Effect>) {
-        for effect in effects {
-            match effect {
-                Effect::LaneOpened { lane, probe_at } => {
-                    let endpoint = self.roster.endpoint(lane);
-                    tracing::error!(
-                        endpoint,
-                        "{endpoint}: several grants in a row got no answer; one at a time tries it, from {}",
-                        probe_at.rfc3339()
-                    );
-                }
-                Effect::LaneClosed { lane } => {
-                    let endpoint = self.roster.endpoint(lane);
-                    tracing::info!(endpoint, "{endpoint}: answers again");
-                }
-                Effect::LanePaused { lane, until } => {
-                    let endpoint = self.roster.endpoint(lane);
-                    tracing::warn!(
-                        endpoint,
-                        "{endpoint}: asked several grants to wait; nothing is sent there until {}",
-                        until.rfc3339()
-                    );
-                }
-                Effect::ClientPaused { client, reason } => {
-                    let client = self.roster.client_name(client);
-                    tracing::error!(client, "client {client} is paused: {reason}");
-                }
-                Effect::Probe { grant, at, .. } => {
-                    self.roster.entry_mut(grant).wished = true;
-                    self.queue.arm(grant, at);
-                }
-                Effect::ClientResumed { client, rearm } => {
-                    let client = self.roster.client_name(client);
-                    tracing::info!(client, "client {client} works again");
-                    for index in rearm {
-                        self.forget_refusal(index).await;
-                    }
-                }
-                Effect::RefusalsStand { client, grants } => {
-                    let client = self.roster.client_name(client);
-                    tracing::warn!(
-                        client,
-                        "client {client} works; {} grants that were refused need another authorization",
-                        grants.len()
-                    );
-                }
-            }
+        let entry = self.roster.entry_mut(index);
+        let name = &entry.grant.name;
+        if entry.grounded.is_power_of_two() || entry.grounded == 0 {
+            tracing::error!(grant = %name, "{name}: not refreshed, since {text}");
         }
-    }
-
-    /// The provider was broken, not the grant: its refusal meant nothing.
-    async fn forget_refusal(&mut self, index: u32) {
-        let grant = self.roster.entry(index).grant.clone();
-        if grant.state.refusal.is_none() || self.roster.entry(index).in_flight.is_some() {
-            return;
-        }
-        let state = refreshd_core::GrantState {
-            refusal: None,
-            ..grant.state.clone()
-        };
-        self.commit_state(
-            grant,
-            state,
-            "re-armed",
-            "the provider refused many grants at once, and answers again",
-        )
-        .await;
-        self.schedule(index);
+        let wait = (RETRY_BASE * 10).saturating_mul(1 << entry.grounded.min(8));
+        entry.grounded += 1;
+        self.queue.arm(index, now + wait.min(RETRY_CAP));
     }
 
     /// One line when trouble begins or changes, one when it is over; not one for each try.
@@ -465,84 +430,6 @@ impl Engine {
         }
     }
 
-    async fn changed(&mut self, grant: Grant) {
-        let name = grant.name.clone();
-        let (index, _) = self.roster.put(grant);
-        self.roster.entry_mut(index).incident = None;
-        self.align(index).await;
-        self.publisher.notify(&name);
-    }
-
-    /// Brings a grant in line with the configuration and puts it into the queue.
-    async fn align(&mut self, index: u32) {
-        if self.roster.entry(index).in_flight.is_some() {
-            // The limits must see it land in the lane that it took off from.
-            self.roster.entry_mut(index).recheck = true;
-            return;
-        }
-        let config = self.config.clone();
-        // Once more where a late answer was committed in between.
-        for _ in 0..2 {
-            let grant = &self.roster.entry(index).grant;
-            let seat = seat_of(grant, &config);
-            let Some((state, kind, text)) = seat.and_then(|seat| aligned(grant, &seat, &config))
-            else {
-                break;
-            };
-            self.commit_state(grant.clone(), state, kind, &text).await;
-        }
-        let seat = self.roster.find_seat(index, &config);
-        self.take_seat(index, seat).await;
-        self.schedule(index);
-    }
-
-    /// Moves a grant from one lane and client to another, as far as limits go.
-    async fn take_seat(&mut self, index: u32, seat: Option<roster::Seat>) {
-        let numbers = |seat: &roster::Seat| (seat.lane, seat.client_number);
-        let old = self.roster.entry(index).seat.as_ref().map(numbers);
-        let new = seat.as_ref().map(numbers);
-        self.roster.entry_mut(index).seat = seat;
-        if old == new {
-            return;
-        }
-        if let Some((lane, client)) = new {
-            self.limits.enter(lane, client);
-        }
-        if let Some((lane, client)) = old {
-            let effects = self
-                .limits
-                .leave(lane, client, index, self.deck.clock.wall());
-            Box::pin(self.apply(effects)).await;
-        }
-    }
-
-    async fn commit_state(
-        &mut self,
-        grant: Grant,
-        state: refreshd_core::GrantState,
-        kind: &str,
-        text: &str,
-    ) {
-        let name = grant.name.clone();
-        if kind == "paused" {
-            tracing::error!(grant = %name, "{name}: paused: {text}; run `refreshd doctor --accept-binding {name}` if that is meant");
-        }
-        let event = HistoryEvent {
-            at: self.deck.clock.wall(),
-            kind: kind.to_owned(),
-            text: text.to_owned(),
-        };
-        match self
-            .deck
-            .store
-            .update_state(&grant.id, grant.revision, state, event)
-            .await
-        {
-            Ok(Committed::Applied(grant) | Committed::Stale(grant)) => drop(self.roster.put(grant)),
-            Err(e) => tracing::error!(grant = %name, "{name}: its state could not be saved: {e}"),
-        }
-    }
-
     /// Arms the grant for when it is due.
     fn schedule(&mut self, index: u32) {
         let entry = self.roster.entry(index);
@@ -557,193 +444,28 @@ impl Engine {
             _ => self.queue.arm(index, WallTime::NEVER),
         }
     }
+}
 
-    /// Starts what was wished for, or answers why not.
-    fn refresh(&mut self, wished: Wish, reply: RefreshReply) {
-        let index = match self.grant_wish(&wished) {
-            Ok(index) => index,
-            Err(answer) => return drop(reply.send(answer)),
-        };
-        let entry = self.roster.entry_mut(index);
-        entry.waiters.push(reply);
-        if entry.in_flight.is_none() {
-            entry.wished = true;
-            self.queue.arm(index, self.deck.clock.wall());
-        }
+/// Reports the landing, whatever becomes of the flight's task.
+struct Ticket {
+    engine: EngineHandle,
+    index: u32,
+    flight: u64,
+    landing: Option<Landing>,
+}
+
+impl Ticket {
+    fn land(&mut self, landing: Landing) {
+        self.landing = Some(landing);
     }
+}
 
-    /// The index of a grant whose flight the wish is to wait for; or the answer.
-    fn grant_wish(&self, wished: &Wish) -> Result<u32, Result<Refreshed, NotRefreshed>> {
-        let index = self
-            .roster
-            .index(&wished.grant)
-            .ok_or(Err(NotRefreshed::Unknown))?;
-        let entry = self.roster.entry(index);
-        let state = &entry.grant.state;
-        if wished
-            .generation
-            .is_some_and(|generation| generation < state.generation)
-        {
-            return Err(Ok(refreshed(
-                &wished.grant,
-                state.generation,
-                state.expires_at,
-            )));
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(landing) = self.landing.take() {
+            self.engine
+                .tell(Message::Landed(self.index, self.flight, Box::new(landing)));
         }
-        if entry.in_flight.is_some() {
-            return Ok(index);
-        }
-        let needs_person = |why: &str| {
-            Err(Err(NotRefreshed::NeedsPerson(format!(
-                "{}: {why}",
-                wished.grant
-            ))))
-        };
-        if let Some(why) = &self.fenced {
-            return needs_person(why);
-        }
-        let Some(seat) = &entry.seat else {
-            return needs_person("it is not in the configuration any more");
-        };
-        match wish(state, &seat.policy, wished.urgency, self.deck.clock.wall()) {
-            Ok(()) => Ok(index),
-            Err(Denied::Never(why)) => needs_person(why.explain()),
-            Err(Denied::NotBefore { at, why }) => {
-                let text = format!(
-                    "{}: not before {}: {}",
-                    wished.grant,
-                    at.rfc3339(),
-                    why.explain()
-                );
-                Err(Err(NotRefreshed::Later(text)))
-            }
-        }
-    }
-
-    fn status(&self) -> Vec<GrantReport> {
-        let now = self.deck.clock.wall();
-        let mut reports: Vec<GrantReport> = self
-            .roster
-            .iter()
-            .map(|entry| {
-                let seat = entry.seat.as_ref();
-                let provider = seat.map(|s| s.client.description.name.as_str());
-                let mut report =
-                    GrantReport::new(&entry.grant, provider, seat.map(|s| &s.policy), now);
-                report.refreshing = entry.in_flight.is_some();
-                report
-            })
-            .collect();
-        reports.extend(crate::report::missing(&self.config, |name| {
-            self.roster.index(name).is_some()
-        }));
-        for failed in self.publisher.reports() {
-            if let (Some(error), Some(report)) = (
-                failed.error,
-                reports.iter_mut().find(|r| r.grant == failed.grant),
-            ) {
-                report
-                    .output_errors
-                    .push(format!("{}: {error}", failed.path.display()));
-            }
-        }
-        reports.sort_by(|a, b| a.grant.cmp(&b.grant));
-        reports
-    }
-
-    /// By the configuration: one in flight keeps its seat until it lands.
-    fn seated(&self) -> Vec<(String, Arc<crate::config::Client>)> {
-        let seated = |entry: &roster::Entry| {
-            let seat = seat_of(&entry.grant, &self.config)?;
-            Some((entry.grant.name.clone(), seat.client))
-        };
-        self.roster.iter().filter_map(seated).collect()
-    }
-
-    fn look(&self, name: &str) -> Option<Look> {
-        let entry = self.roster.entry(self.roster.index(name)?);
-        Some(Look {
-            grant: entry.grant.clone(),
-            in_flight: entry.in_flight.is_some(),
-            retired: entry.seat.is_none(),
-        })
-    }
-
-    async fn reload(&mut self, config: Arc<Config>) {
-        self.config = config;
-        self.deck.http.forget();
-        // A changed secret may have mended what paused a client.
-        for client in self.config.clients.keys().cloned().collect::<Vec<_>>() {
-            let number = self.roster.client_number(&client);
-            let effects = self.limits.resume(number);
-            self.apply(effects).await;
-        }
-        for index in self.roster.indices() {
-            self.align(index).await;
-        }
-    }
-
-    async fn accept(&mut self, what: Accept) -> Result<String, String> {
-        match what {
-            Accept::Clock => {
-                self.deck.clock.accept();
-                let accepted = self.deck.store.accept_time(self.deck.clock.wall()).await;
-                accepted.map_err(|e| e.to_string())?;
-                Ok("the system's wall clock is followed again".to_owned())
-            }
-            Accept::Binding(name) => self.accept_binding(&name).await,
-            Accept::Restore => self.accept_restore().await,
-        }
-    }
-
-    async fn accept_binding(&mut self, name: &str) -> Result<String, String> {
-        let index = self
-            .roster
-            .index(name)
-            .ok_or_else(|| format!("there is no grant {name}"))?;
-        let entry = self.roster.entry(index);
-        let seat = entry
-            .seat
-            .as_ref()
-            .ok_or_else(|| format!("{name} is not in the configuration"))?;
-        if entry.grant.state.status(self.deck.clock.wall()) != Status::Paused {
-            return Err(format!("{name} is not paused"));
-        }
-        let mut state = entry.grant.state.clone();
-        let binding = roster::binding_of(seat)?;
-        let text = format!(
-            "its refresh token may go to client {} at {}",
-            binding.client_id, binding.origin
-        );
-        state.binding = Some(binding);
-        state.pause = None;
-        self.commit_state(entry.grant.clone(), state, "accepted", &text)
-            .await;
-        self.schedule(index);
-        Ok(format!("{name}: {text}"))
-    }
-
-    async fn accept_restore(&mut self) -> Result<String, String> {
-        if self.fenced.is_none() {
-            return Err("the state is not fenced".to_owned());
-        }
-        let grants = self.roster.iter().map(|entry| &entry.grant);
-        let published = published_generations(&self.config, self.deck.store.store_id(), grants);
-        let now = self.deck.clock.wall();
-        // Whatever a description says, a token that may have been rotated since is in doubt.
-        let rotates = |grant: &Grant| grant.state.presents.is_some();
-        let grants = self
-            .deck
-            .store
-            .accept_restore(now, &published, rotates)
-            .await
-            .map_err(|e| e.to_string())?;
-        self.fenced = None;
-        self.publisher.set_fenced(false);
-        for grant in grants {
-            self.changed(grant).await;
-        }
-        Ok("the restored state is accepted: generations go on above every published one, and refresh tokens that may have been rotated since are in doubt".to_owned())
     }
 }
 
@@ -759,20 +481,5 @@ fn caps(config: &Config) -> Caps {
     Caps {
         flights: u32::from(config.daemon.max_flights),
         lane: None,
-    }
-}
-
-/// An outcome as the limits see it; a flight that never began says nothing.
-fn limits_kind(kind: Option<OutcomeKind>, wait: Option<Duration>) -> limits::OutcomeKind {
-    match kind {
-        Some(OutcomeKind::Success) => limits::OutcomeKind::Success,
-        Some(OutcomeKind::NotSent) => limits::OutcomeKind::NotSent,
-        Some(OutcomeKind::AskedToWait) => limits::OutcomeKind::AskedToWait { retry_after: wait },
-        Some(OutcomeKind::InDoubt) => limits::OutcomeKind::Lost,
-        Some(OutcomeKind::Unread) => limits::OutcomeKind::Unread,
-        Some(OutcomeKind::InvalidGrant) => limits::OutcomeKind::InvalidGrant,
-        Some(OutcomeKind::InvalidClient) => limits::OutcomeKind::InvalidClient,
-        Some(OutcomeKind::TooEarly) | None => limits::OutcomeKind::TooEarly,
-        Some(OutcomeKind::Refused) => limits::OutcomeKind::Refused,
     }
 }

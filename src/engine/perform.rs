@@ -3,6 +3,7 @@
 
 use crate::clock::SharedClock;
 use crate::config::Client;
+use crate::engine::roster::{Seat, binding_of};
 use crate::http::Http;
 use crate::state::{
     Commit as StoreCommit, Committed, Event as HistoryEvent, Journal, SlotRef, Store,
@@ -40,14 +41,8 @@ pub struct Deck {
 pub struct Assignment {
     /// The grant.
     pub grant: GrantId,
-    /// Its client.
-    pub client: Arc<Client>,
-    /// Its schedule.
-    pub policy: Policy,
-    /// Values of the provider's variables, the configured ones over the stored.
-    pub vars: std::collections::BTreeMap<String, String>,
-    /// The redirect URI, where the grant has one of its own.
-    pub redirect_uri: Option<String>,
+    /// Its client, schedule and variables as the configuration has them.
+    pub seat: Seat,
 }
 
 /// How a flight ended, for the engine.
@@ -70,31 +65,46 @@ pub async fn fly(deck: &Deck, assignment: &Assignment, overdue: impl FnOnce(Gran
         Ok(_) => return grounded("the grant has no token set".to_owned()),
         Err(e) => return grounded(e.to_string()),
     };
-    let client = &assignment.client;
+    let seat = &assignment.seat;
+    if let Err(text) = may_leave(&grant, seat) {
+        return grounded(text);
+    }
+    let client = &seat.client;
     let registration = Registration {
         client_id: &client.client_id,
         client_secret: client.client_secret.as_ref(),
-        redirect_uri: assignment
+        redirect_uri: seat
             .redirect_uri
             .as_deref()
             .or(client.redirect_uri.as_deref()),
         scopes: &client.scopes,
     };
-    let request = match request::refresh(
-        &client.description,
-        &registration,
-        &assignment.vars,
-        &tokens,
-    ) {
+    let request = match request::refresh(&client.description, &registration, &seat.vars, &tokens) {
         Ok(request) => request,
         Err(e) => return grounded(e.to_string()),
     };
     let Some(intent) = intent(deck, assignment, &grant) else {
         return grounded("there is nothing to present".to_owned());
     };
-    let rules = rules(deck, client, assignment.policy.clone());
+    let rules = rules(deck, client, seat.policy.clone());
     let flight = Flight::new(intent, grant, tokens, rules);
     Landing::Verdict(perform(deck, client, flight, Some(request), overdue).await)
+}
+
+/// The last look before a refresh token leaves: it goes to nobody but the client
+/// and origin that it is bound to, whatever was reloaded or imported meanwhile.
+fn may_leave(grant: &Grant, seat: &Seat) -> Result<(), String> {
+    if grant.state.pause.is_some() {
+        return Err("it is paused".to_owned());
+    }
+    let to = binding_of(seat)?;
+    match &grant.state.binding {
+        Some(bound) if *bound != to => Err(format!(
+            "its refresh token belongs to client {} at {}",
+            bound.client_id, bound.origin
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn grounded(text: String) -> Landing {
@@ -129,7 +139,7 @@ fn intent(deck: &Deck, assignment: &Assignment, grant: &Grant) -> Option<Intent>
         first_sent: doubt.map_or(sent.wall, |doubt| doubt.first_sent),
         sent,
         presents,
-        description: assignment.client.hash.clone(),
+        description: assignment.seat.client.hash.clone(),
         roll: u64::from_le_bytes(random()),
     })
 }
@@ -180,7 +190,8 @@ async fn perform(
     let mut overdue = Some(overdue);
     let mut event = Event::Begin;
     loop {
-        if let (Event::Committed(grant), Some(_)) = (&event, &performer.exchange)
+        if let (Event::Committed(grant) | Event::Superseded(grant), Some(_)) =
+            (&event, &performer.exchange)
             && let Some(tell) = overdue.take()
         {
             tell((**grant).clone());
@@ -346,7 +357,7 @@ impl Performer<'_> {
                     return Event::Superseded(Box::new(grant));
                 }
                 Err(e) => tracing::error!(
-                    "a token set could not be saved and is kept in memory; trying again: {e}"
+                    "what an exchange came to could not be saved; it is kept in memory and tried again: {e}"
                 ),
             }
             patience.wait().await;

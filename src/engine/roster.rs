@@ -4,7 +4,7 @@
 use crate::config::{Client, Config};
 use crate::engine::message::RefreshReply;
 use refreshd_core::grant::Grant;
-use refreshd_core::grant::schedule::Policy;
+use refreshd_core::grant::schedule::{Policy, Urgency};
 use refreshd_core::grant::state::{Binding, GrantState, Pause};
 use refreshd_core::provider::request::token_origin;
 use std::collections::{BTreeMap, HashMap};
@@ -36,8 +36,10 @@ pub struct Entry {
     pub seat: Option<Seat>,
     /// The flight that is under way and not overdue. Overdue ones may land besides.
     pub in_flight: Option<u64>,
-    /// The next flight was wished for: the schedule has no say.
-    pub wished: bool,
+    /// Somebody wishes the next flight, so urgently.
+    pub wished: Option<Urgency>,
+    /// How many flights in a row could not begin.
+    pub grounded: u32,
     /// The configuration changed during a flight; look again when it lands.
     pub recheck: bool,
     /// Who waits for the flight to end.
@@ -73,7 +75,8 @@ impl Roster {
             grant,
             seat: None,
             in_flight: None,
-            wished: false,
+            wished: None,
+            grounded: 0,
             recheck: false,
             waiters: Vec::new(),
             incident: None,

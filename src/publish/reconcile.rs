@@ -29,7 +29,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
 /// Looks a grant up by name; `None` while there is nothing to publish of it
 /// (what is published then stays).
-pub type Source = Arc<dyn Fn(String) -> BoxFuture<Option<View>> + Send + Sync>;
+pub type Source = Arc<dyn Fn(String) -> BoxFuture<Result<Option<View>, String>> + Send + Sync>;
 /// The trusted wall time.
 pub type WallClock = Arc<dyn Fn() -> WallTime + Send + Sync>;
 

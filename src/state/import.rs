@@ -4,6 +4,7 @@ use super::commit::{owner, remember};
 use super::disk;
 use super::error::StoreError;
 use super::history::{self, Event};
+use super::kept;
 use super::records::{json, signed};
 use super::writer::Session;
 use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
@@ -85,6 +86,14 @@ pub enum ImportRefusal {
         /// When the current one was issued.
         issued: WallTime,
     },
+    /// It would leave the grant with nothing to refresh.
+    #[error(
+        "this response has no refresh_token, and {name} has one, which would be given up; if that is meant, pass --replace"
+    )]
+    NothingToRefresh {
+        /// The grant.
+        name: String,
+    },
     /// The store could not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -114,6 +123,10 @@ pub(super) fn import(s: &Session<'_>, request: ImportRequest) -> Result<Imported
     }
     if !request.replace {
         check_age(&grant, &request)?;
+        let has_one = s.tokens(&grant)?.is_some_and(|t| t.refresh_token.is_some());
+        if has_one && request.tokens.refresh_token.is_none() {
+            return Err(ImportRefusal::NothingToRefresh { name: grant.name });
+        }
     }
     Ok(Imported::Reauthorized(reauthorize(s, grant, request)?))
 }
@@ -179,6 +192,10 @@ fn reauthorize(
     mut grant: Grant,
     request: ImportRequest,
 ) -> Result<Grant, StoreError> {
+    // A slip in the name must not cost a refresh token.
+    if let Some(replaced) = s.tokens(&grant)? {
+        kept::keep_replaced(s, &grant, &replaced, request.now)?;
+    }
     grant.client = request.client;
     grant.vars = request.vars;
     grant.redirect_uri = request.redirect_uri;

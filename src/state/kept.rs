@@ -1,12 +1,12 @@
 //! What is kept because it may still be worth something: candidates, and
 //! answers that could not be read.
 
-use super::disk::hex;
+use super::disk::{self, hex};
 use super::error::StoreError;
 use super::records::{flight_id, signed};
 use super::writer::Session;
 use refreshd_core::flight::{Answer, FlightId, Settlement};
-use refreshd_core::grant::{GrantId, TokenSet};
+use refreshd_core::grant::{Grant, GrantId, TokenSet};
 use refreshd_core::provider::description::DescriptionHash;
 use refreshd_core::time::WallTime;
 
@@ -81,6 +81,22 @@ pub(super) fn keep_candidate(
             at.0,
         ))?;
     Ok(true)
+}
+
+/// Keeps the token set that an import takes the place of.
+pub(super) fn keep_replaced(
+    s: &Session<'_>,
+    grant: &Grant,
+    tokens: &TokenSet,
+    at: WallTime,
+) -> Result<(), StoreError> {
+    let settlement = Settlement {
+        state: grant.state.clone(),
+        tokens: Some(tokens.clone()),
+        unread: None,
+    };
+    let flight = FlightId(disk::random());
+    keep_candidate(s, &grant.id, flight, &settlement, None, at).map(drop)
 }
 
 pub(super) fn candidates(s: &Session<'_>, grant: &GrantId) -> Result<Vec<Candidate>, StoreError> {

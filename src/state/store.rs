@@ -383,6 +383,12 @@ impl Store {
         self.0.shared.commit_seq.load(Ordering::Acquire)
     }
 
+    /// Whether the last commit became durable. Cheap; [`Store::is_writable`] probes.
+    #[must_use]
+    pub fn took_last_commit(&self) -> bool {
+        self.0.shared.writable.load(Ordering::Acquire)
+    }
+
     /// Whether a commit can be expected to work. After a failed one it tries a
     /// small write each time it is asked.
     pub async fn is_writable(&self) -> bool {

@@ -242,6 +242,9 @@ pub enum Urgency {
     /// A consumer's: within every rule.
     #[default]
     Wish,
+    /// A consumer's whose access token was refused: where the old one dies at a
+    /// refresh, that tells what became of an exchange in doubt.
+    Rejected,
     /// An operator's `--force`: gap, back-off, least age and an earlier refusal do not count.
     Force,
     /// An operator's `--force --accept-risk`: a token in doubt is presented even
@@ -273,18 +276,21 @@ pub fn wish(
     urgency: Urgency,
     now: WallTime,
 ) -> Result<(), Denied> {
-    let forced = urgency != Urgency::Wish;
+    let forced = matches!(urgency, Urgency::Force | Urgency::AcceptRisk);
     let mut wished = state.clone();
     if forced {
         wished.refusal = None;
     }
-    // Where the old access token dies at a refresh, a consumer's wish tells that it has.
-    wished.access_dead |= wished.doubt.is_none() || policy.rotation.revokes_old_access;
+    wished.access_dead |= wished.doubt.is_none()
+        || (urgency == Urgency::Rejected && policy.rotation.revokes_old_access);
+    // Asked first: a later bound must not hide the hold.
+    if urgency != Urgency::AcceptRisk
+        && let Some(at) = replay::held_until(&wished, &policy.rotation, now)
+    {
+        return Err(Denied::NotBefore { at, why: Why::Hold });
+    }
     match plan(&wished, policy, now) {
         Plan::Never(why) => Err(Denied::Never(why)),
-        Plan::At { at, why: Why::Hold } if at > now && urgency != Urgency::AcceptRisk => {
-            Err(Denied::NotBefore { at, why: Why::Hold })
-        }
         Plan::At { at, why } if at > now && !forced => Err(Denied::NotBefore { at, why }),
         Plan::At { .. } => Ok(()),
     }

@@ -3,7 +3,7 @@
 
 use super::replay::{in_window, spacing};
 use super::schedule::{
-    ASSUMED_LIFETIME, Policy, RETRY_BASE, SLOW_RETRY, clamp, gap, lead, retry_after, share,
+    ASSUMED_LIFETIME, Policy, RETRY_BASE, SLOW_RETRY, clamp, lead, retry_after, share,
 };
 use super::state::{Binding, Doubt, GrantState, LastOutcome, Refusal};
 use super::token_set::TokenSet;
@@ -300,6 +300,12 @@ fn succeed(
         intent.sent.wall
     };
     date(rules, &mut state, &success, issued_at, after_doubt);
+    if after_doubt && state.expires_at <= now {
+        // Counted from the first send it is over; but most likely it is new. It is
+        // delivered, and replaced as soon as may be, by one whose age is known.
+        date(rules, &mut state, &success, intent.sent.wall, false);
+        state.expiry_unknown = true;
+    }
     state.generation = intent.generation + 1;
     state.roll = intent.roll;
     state.access = Some(again);
@@ -452,29 +458,6 @@ fn settled(mut state: GrantState, kind: OutcomeKind, text: &str, now: WallTime) 
     }
 }
 
-/// Puts a candidate's refresh token in the place of a refused one. The access
-/// token stays: it may still live, and the next refresh replaces it.
-#[must_use]
-pub fn with_candidate(
-    fingerprinter: &Fingerprinter,
-    state: &GrantState,
-    tokens: &TokenSet,
-    candidate: &TokenSet,
-) -> (GrantState, TokenSet) {
-    let mut state = state.clone();
-    let mut tokens = tokens.clone();
-    tokens.refresh_token.clone_from(&candidate.refresh_token);
-    state.presents = tokens
-        .refresh_token
-        .as_ref()
-        .map(|token| fingerprinter.of(token));
-    state.generation += 1;
-    state.refusal = None;
-    state.doubt = None;
-    state.not_before = None;
-    (state, tokens)
-}
-
 /// What a token response that a person brings becomes (`refreshd import`).
 #[derive(Clone, Debug)]
 pub struct Import {
@@ -527,12 +510,6 @@ pub fn import(rules: &Rules, import: Import, now: WallTime) -> (GrantState, Toke
         .map(|token| rules.fingerprinter.of(token));
     state.expiry_unknown = !dated && state.presents.is_some();
     (state, tokens)
-}
-
-/// The least wait before a grant may be sent for again; for messages.
-#[must_use]
-pub fn least_gap(state: &GrantState) -> Duration {
-    gap(state.lifetime())
 }
 
 #[cfg(test)]

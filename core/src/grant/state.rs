@@ -193,6 +193,31 @@ impl GrantState {
         self.generation > 0 && now < self.expires_at && !self.access_dead
     }
 
+    /// The state with no time ahead of `now`, for when a clock that ran ahead has
+    /// been set right; `None` where nothing lies ahead. When the access token was
+    /// issued is not known then, so it is delivered, and replaced soon.
+    #[must_use]
+    pub fn brought_back(&self, now: WallTime) -> Option<GrantState> {
+        let ahead = |at: Option<WallTime>| at.is_some_and(|at| at > now);
+        if self.issued_at <= now && !ahead(self.last_send) && !ahead(self.window_from) {
+            return None;
+        }
+        let mut state = self.clone();
+        if self.issued_at > now {
+            state.issued_at = now;
+            state.expires_at = now + self.lifetime();
+            state.expiry_unknown = true;
+        }
+        state.last_send = self.last_send.map(|at| at.min(now));
+        state.window_from = self.window_from.map(|at| at.min(now));
+        state.not_before = None;
+        if let Some(doubt) = &mut state.doubt {
+            doubt.last_sent = doubt.last_sent.min(now);
+            doubt.first_sent = doubt.first_sent.min(now);
+        }
+        Some(state)
+    }
+
     /// In one word, how the grant is.
     #[must_use]
     pub fn status(&self, now: WallTime) -> Status {

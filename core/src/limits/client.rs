@@ -84,6 +84,17 @@ impl Client {
         }
     }
 
+    pub(super) fn abandoned(&mut self, grant: u32) {
+        let was = |probing: &mut u32| *probing == grant;
+        if let Some(pause) = &mut self.pause {
+            pause.probing.take_if(was);
+        }
+        if let Some(refused) = &mut self.refused {
+            refused.probing.take_if(was);
+            refused.other_probing.take_if(was);
+        }
+    }
+
     pub(super) fn leave(
         &mut self,
         client: u32,

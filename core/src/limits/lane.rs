@@ -88,6 +88,12 @@ impl Lane {
         self.flights = self.flights.saturating_sub(1);
     }
 
+    pub(super) fn abandoned(&mut self, grant: u32) {
+        if let Some(open) = &mut self.open {
+            open.probing.take_if(|probing| *probing == grant);
+        }
+    }
+
     pub(super) fn leave(&mut self, grant: u32) {
         self.grants = self.grants.saturating_sub(1);
         self.failing.retain(|failing| *failing != grant);

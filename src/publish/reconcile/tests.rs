@@ -79,7 +79,7 @@ impl World {
             store_id: "store-1".to_owned(),
             source: Arc::new(move |grant| {
                 let view = views.lock().unwrap().get(&grant).cloned();
-                Box::pin(async move { view })
+                Box::pin(async move { Ok(view) })
             }),
             book: self.book.clone(),
             clock: Arc::new(move || WallTime(clock.load(Ordering::Relaxed))),

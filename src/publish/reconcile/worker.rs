@@ -112,7 +112,7 @@ async fn publish(
     task: &Task,
     output: &Arc<Output>,
 ) -> Result<Done, String> {
-    let Some(view) = (shared.wiring.source)(task.grant.to_string()).await else {
+    let Some(view) = (shared.wiring.source)(task.grant.to_string()).await? else {
         return Ok(Done::default());
     };
     let generation = view.grant.state.generation;

@@ -14,6 +14,7 @@ fn verdict(result: Result<Imported, ImportRefusal>) -> &'static str {
         }
         Err(ImportRefusal::OtherClient { .. }) => "other client",
         Err(ImportRefusal::Older { .. }) => "older",
+        Err(ImportRefusal::NothingToRefresh { .. }) => "nothing to refresh",
         Err(ImportRefusal::Store(error)) => panic!("{error}"),
     }
 }
@@ -114,4 +115,26 @@ async fn another_authorization_ends_doubt_and_refusal() {
     let kinds: Vec<_> = store.events(&grant.id, 9).await.unwrap();
     let kinds: Vec<_> = kinds.iter().rev().map(|e| e.kind.as_str()).collect();
     assert_eq!(kinds, ["imported", "refused", "reauthorized", "success"]);
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_not_given_up_for_none_and_what_is_replaced_is_kept() {
+    let house = House::new();
+    let store = house.open().store;
+    let grant = created(&store, "shop-17", 1).await;
+    let without = |replace| {
+        let mut request = request("shop-17", 7);
+        request.tokens.refresh_token = None;
+        request.replace = replace;
+        request
+    };
+    assert_eq!(
+        verdict(store.import(without(false)).await),
+        "nothing to refresh"
+    );
+    assert_eq!(store.candidates(&grant.id).await.unwrap(), []);
+    assert_eq!(verdict(store.import(without(true)).await), "reauthorized");
+    let kept = store.candidates(&grant.id).await.unwrap();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0].tokens, Some(tokens(1)));
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::grant::replay;
+use crate::grant::schedule::gap;
 use crate::grant::schedule::{Plan, plan};
 use proptest::prelude::*;
 

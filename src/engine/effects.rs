@@ -1,0 +1,152 @@
+//! What the limits ask for besides: incidents, probes, second chances.
+
+use super::standing::Change;
+use super::{Engine, perform};
+use refreshd_core::grant::settle::OutcomeKind;
+use refreshd_core::limits::{self, Effect};
+use refreshd_core::time::WallTime;
+use std::time::Duration;
+
+/// Refusals older than this say nothing about the provider's health today.
+const REFUSALS_RECALLED: Duration = Duration::from_secs(86_400);
+
+impl Engine {
+    /// Tells the limits what a flight came to. `counted`: it still has its place.
+    pub(super) fn settle_limits(
+        &mut self,
+        index: u32,
+        kind: Option<OutcomeKind>,
+        counted: bool,
+    ) -> Vec<Effect> {
+        let entry = self.roster.entry(index);
+        let Some(seat) = &entry.seat else {
+            return Vec::new();
+        };
+        let (lane, client) = (seat.lane, seat.client_number);
+        let now = self.deck.clock.wall();
+        let wait = entry.grant.state.not_before.map(|at| at.since(now));
+        let roll = u64::from_le_bytes(perform::random());
+        match (kind.map(|kind| limits_kind(kind, wait)), counted) {
+            (Some(kind), true) => self.limits.ended(lane, client, index, kind, now, roll),
+            // The doubt was told when it became overdue.
+            (Some(limits::OutcomeKind::Lost), false) | (None, false) => Vec::new(),
+            (Some(kind), false) => self.limits.observed(lane, client, index, kind, now, roll),
+            (None, true) => {
+                self.limits.abandoned(lane, client, index);
+                Vec::new()
+            }
+        }
+    }
+
+    /// Does what the limits ask for.
+    pub(super) async fn apply(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::LaneOpened { lane, probe_at } => {
+                    let endpoint = self.roster.endpoint(lane);
+                    tracing::error!(
+                        endpoint,
+                        "{endpoint}: several grants in a row got no answer; one at a time tries it, from {}",
+                        probe_at.rfc3339()
+                    );
+                }
+                Effect::LaneClosed { lane } => {
+                    let endpoint = self.roster.endpoint(lane);
+                    tracing::info!(endpoint, "{endpoint}: answers again");
+                }
+                Effect::LanePaused { lane, until } => {
+                    let endpoint = self.roster.endpoint(lane);
+                    tracing::warn!(
+                        endpoint,
+                        "{endpoint}: asked several grants to wait; nothing is sent there until {}",
+                        until.rfc3339()
+                    );
+                }
+                Effect::ClientPaused { client, reason } => {
+                    let client = self.roster.client_name(client);
+                    tracing::error!(client, "client {client} is paused: {reason}");
+                }
+                Effect::Probe { grant, at, .. } => self.probe(grant, at),
+                Effect::ClientResumed { client, rearm } => {
+                    let client = self.roster.client_name(client);
+                    tracing::info!(client, "client {client} works again");
+                    self.forget_refusals(rearm).await;
+                }
+                Effect::RefusalsStand { client, grants } => {
+                    let client = self.roster.client_name(client);
+                    tracing::warn!(
+                        client,
+                        "client {client} works; {} grants that were refused need another authorization",
+                        grants.len()
+                    );
+                }
+            }
+        }
+    }
+
+    /// Presents a refused refresh token once more; a hold in doubt still holds.
+    fn probe(&mut self, index: u32, at: WallTime) {
+        let entry = self.roster.entry_mut(index);
+        entry.wished = Some(refreshd_core::grant::schedule::Urgency::Force);
+        self.queue.arm(index, at);
+    }
+
+    /// The provider was broken, not the grants: their refusals meant nothing.
+    async fn forget_refusals(&mut self, indices: Vec<u32>) {
+        let refused = indices.into_iter().filter_map(|index| {
+            let state = &self.roster.entry(index).grant.state;
+            state.refusal.as_ref()?;
+            let state = refreshd_core::GrantState {
+                refusal: None,
+                ..state.clone()
+            };
+            let text = "the provider refused many grants at once, and answers again";
+            Some(Change::new(index, state, "re-armed", text))
+        });
+        let changes: Vec<Change> = refused.collect();
+        let indices: Vec<u32> = changes.iter().map(|change| change.index).collect();
+        self.commit_states(changes).await;
+        for index in indices {
+            self.schedule(index);
+        }
+    }
+
+    /// The limits remember nothing over a restart: they are told of the refusals
+    /// of the last day, so that a provider that is still broken is seen as such.
+    pub(super) async fn recall_refusals(&mut self) {
+        let now = self.deck.clock.wall();
+        let mut refused: Vec<(WallTime, u32)> = self
+            .roster
+            .indices()
+            .filter_map(|index| {
+                let refusal = self.roster.entry(index).grant.state.refusal.as_ref()?;
+                (refusal.at + REFUSALS_RECALLED > now).then_some((refusal.at, index))
+            })
+            .collect();
+        refused.sort_unstable();
+        for (at, index) in refused {
+            let Some(seat) = &self.roster.entry(index).seat else {
+                continue;
+            };
+            let (lane, client) = (seat.lane, seat.client_number);
+            let kind = limits::OutcomeKind::InvalidGrant;
+            let effects = self.limits.observed(lane, client, index, kind, at, 0);
+            self.apply(effects).await;
+        }
+    }
+}
+
+/// An outcome as the limits see it.
+fn limits_kind(kind: OutcomeKind, wait: Option<Duration>) -> limits::OutcomeKind {
+    match kind {
+        OutcomeKind::Success => limits::OutcomeKind::Success,
+        OutcomeKind::NotSent => limits::OutcomeKind::NotSent,
+        OutcomeKind::AskedToWait => limits::OutcomeKind::AskedToWait { retry_after: wait },
+        OutcomeKind::InDoubt => limits::OutcomeKind::Lost,
+        OutcomeKind::Unread => limits::OutcomeKind::Unread,
+        OutcomeKind::InvalidGrant => limits::OutcomeKind::InvalidGrant,
+        OutcomeKind::InvalidClient => limits::OutcomeKind::InvalidClient,
+        OutcomeKind::TooEarly => limits::OutcomeKind::TooEarly,
+        OutcomeKind::Refused => limits::OutcomeKind::Refused,
+    }
+}

@@ -1,0 +1,258 @@
+//! Keeps grants in line with the configuration: seats, bindings, what an
+//! operator confirms.
+
+use super::message::Accept;
+use super::roster::{self, Seat, aligned, seat_of};
+use super::{Engine, caps};
+use crate::config::Config;
+use crate::daemon::reload::published_generations;
+use crate::state::{Committed, Event as HistoryEvent, StoreError};
+use refreshd_core::grant::state::Status;
+use refreshd_core::{Grant, GrantState};
+use std::sync::Arc;
+use tokio::task::JoinSet;
+
+/// A state to be committed outside a flight.
+pub(super) struct Change {
+    /// Whose.
+    pub(super) index: u32,
+    state: GrantState,
+    kind: &'static str,
+    text: String,
+}
+
+impl Change {
+    pub(super) fn new(
+        index: u32,
+        state: GrantState,
+        kind: &'static str,
+        text: impl Into<String>,
+    ) -> Self {
+        Change {
+            index,
+            state,
+            kind,
+            text: text.into(),
+        }
+    }
+}
+
+impl Engine {
+    /// Somebody else committed a grant: an import.
+    pub(super) async fn changed(&mut self, grant: Grant) {
+        let name = grant.name.clone();
+        let (index, _) = self.roster.put(grant);
+        let entry = self.roster.entry_mut(index);
+        entry.incident = None;
+        entry.wished = None;
+        // What the limits held against its old authorization is over.
+        if entry.in_flight.is_none() {
+            self.take_seat(index, None).await;
+        }
+        self.align(index).await;
+        self.publisher.notify(&name);
+    }
+
+    /// A new configuration.
+    pub(super) async fn reload(&mut self, config: Arc<Config>) {
+        self.config = config;
+        self.deck.http.forget();
+        self.limits.set_caps(caps(&self.config));
+        // A changed secret may have mended what paused a client.
+        for client in self.config.clients.keys().cloned().collect::<Vec<_>>() {
+            let number = self.roster.client_number(&client);
+            let effects = self.limits.resume(number);
+            self.apply(effects).await;
+        }
+        self.align_all().await;
+    }
+
+    /// Brings every grant in line; their commits share transactions.
+    pub(super) async fn align_all(&mut self) {
+        let grounded =
+            |engine: &Engine, index: &u32| engine.roster.entry(*index).in_flight.is_none();
+        let indices: Vec<u32> = self.roster.indices().collect();
+        let changes = indices
+            .iter()
+            .filter(|index| grounded(self, index))
+            .filter_map(|index| self.wanted_change(*index));
+        let changes: Vec<Change> = changes.collect();
+        self.commit_states(changes).await;
+        for index in indices {
+            self.align(index).await;
+        }
+    }
+
+    /// Brings a grant in line with the configuration and puts it into the queue.
+    pub(super) async fn align(&mut self, index: u32) {
+        if self.roster.entry(index).in_flight.is_some() {
+            // The limits must see it land in the lane that it took off from.
+            self.roster.entry_mut(index).recheck = true;
+            return;
+        }
+        // Once more where a late answer was committed in between.
+        for _ in 0..2 {
+            match self.wanted_change(index) {
+                Some(change) => self.commit_states(vec![change]).await,
+                None => break,
+            };
+        }
+        let config = self.config.clone();
+        let seat = self.roster.find_seat(index, &config);
+        self.take_seat(index, seat).await;
+        self.turn_down_if_idle(index);
+        self.schedule(index);
+    }
+
+    fn wanted_change(&self, index: u32) -> Option<Change> {
+        let grant = &self.roster.entry(index).grant;
+        let seat = seat_of(grant, &self.config)?;
+        let (state, kind, text) = aligned(grant, &seat, &self.config)?;
+        Some(Change::new(index, state, kind, text))
+    }
+
+    /// Moves a grant from one lane and client to another, as far as limits go.
+    pub(super) async fn take_seat(&mut self, index: u32, seat: Option<Seat>) {
+        let numbers = |seat: &Seat| (seat.lane, seat.client_number);
+        let old = self.roster.entry(index).seat.as_ref().map(numbers);
+        let new = seat.as_ref().map(numbers);
+        self.roster.entry_mut(index).seat = seat;
+        if old == new {
+            return;
+        }
+        if let Some((lane, client)) = new {
+            self.limits.enter(lane, client);
+        }
+        if let Some((lane, client)) = old {
+            let now = self.deck.clock.wall();
+            let effects = self.limits.leave(lane, client, index, now);
+            Box::pin(self.apply(effects)).await;
+        }
+    }
+
+    /// Commits states outside a flight, all at once so that they share
+    /// transactions. Returns the first error.
+    pub(super) async fn commit_states(&mut self, changes: Vec<Change>) -> Option<StoreError> {
+        let mut commits = JoinSet::new();
+        for change in changes {
+            let grant = &self.roster.entry(change.index).grant;
+            let (name, id, revision) = (grant.name.clone(), grant.id.clone(), grant.revision);
+            let Change {
+                kind, text, state, ..
+            } = change;
+            if kind == "paused" {
+                tracing::error!(grant = %name, "{name}: paused: {text}; run `refreshd doctor --accept-binding {name}` if that is meant");
+            }
+            let event = HistoryEvent {
+                at: self.deck.clock.wall(),
+                kind: kind.to_owned(),
+                text,
+            };
+            let store = self.deck.store.clone();
+            commits.spawn(
+                async move { (name, store.update_state(&id, revision, state, event).await) },
+            );
+        }
+        let mut failed = None;
+        while let Some(joined) = commits.join_next().await {
+            match joined.expect("a commit does not panic") {
+                (_, Ok(Committed::Applied(grant) | Committed::Stale(grant))) => {
+                    self.roster.put(grant);
+                }
+                (name, Err(e)) => {
+                    tracing::error!(grant = %name, "{name}: its state could not be saved: {e}");
+                    failed = failed.or(Some(e));
+                }
+            }
+        }
+        failed
+    }
+
+    /// An operator confirms something.
+    pub(super) async fn accept(&mut self, what: Accept) -> Result<String, String> {
+        match what {
+            Accept::Clock => self.accept_clock().await,
+            Accept::Binding(name) => self.accept_binding(&name).await,
+            Accept::Restore => self.accept_restore().await,
+        }
+    }
+
+    async fn accept_clock(&mut self) -> Result<String, String> {
+        self.deck.clock.accept();
+        let now = self.deck.clock.wall();
+        let accepted = self.deck.store.accept_time(now).await;
+        accepted.map_err(|e| e.to_string())?;
+        let ahead = self.roster.indices().filter_map(|index| {
+            let state = self.roster.entry(index).grant.state.brought_back(now)?;
+            Some(Change::new(
+                index,
+                state,
+                "clock",
+                "its times lay ahead of the clock that was accepted",
+            ))
+        });
+        let changes: Vec<Change> = ahead.collect();
+        if let Some(e) = self.commit_states(changes).await {
+            return Err(e.to_string());
+        }
+        for index in self.roster.indices() {
+            self.schedule(index);
+        }
+        Ok("the system's wall clock is followed again".to_owned())
+    }
+
+    async fn accept_binding(&mut self, name: &str) -> Result<String, String> {
+        let missing = || format!("there is no grant {name}");
+        let index = self.roster.index(name).ok_or_else(missing)?;
+        let entry = self.roster.entry(index);
+        let seat = entry
+            .seat
+            .as_ref()
+            .ok_or_else(|| format!("{name} is not in the configuration"))?;
+        if entry.grant.state.status(self.deck.clock.wall()) != Status::Paused {
+            return Err(format!("{name} is not paused"));
+        }
+        let mut state = entry.grant.state.clone();
+        let binding = roster::binding_of(seat)?;
+        let text = format!(
+            "its refresh token may go to client {} at {}",
+            binding.client_id, binding.origin
+        );
+        state.binding = Some(binding);
+        state.pause = None;
+        let change = Change::new(index, state, "accepted", text.clone());
+        if let Some(e) = self.commit_states(vec![change]).await {
+            return Err(e.to_string());
+        }
+        self.schedule(index);
+        Ok(format!("{name}: {text}"))
+    }
+
+    async fn accept_restore(&mut self) -> Result<String, String> {
+        if self.fenced.is_none() {
+            return Err("the state is not fenced".to_owned());
+        }
+        let grants: Vec<Grant> = self
+            .roster
+            .iter()
+            .map(|entry| entry.grant.clone())
+            .collect();
+        let store_id = self.deck.store.store_id().to_owned();
+        let published = published_generations(self.config.clone(), store_id, grants).await;
+        let now = self.deck.clock.wall();
+        // Whatever a description says, a token that may have been rotated since is in doubt.
+        let rotates = |grant: &Grant| grant.state.presents.is_some();
+        let accepted = self
+            .deck
+            .store
+            .accept_restore(now, &published, rotates)
+            .await;
+        let grants = accepted.map_err(|e| e.to_string())?;
+        self.fenced = None;
+        self.publisher.set_fenced(false);
+        for grant in grants {
+            self.changed(grant).await;
+        }
+        Ok("the restored state is accepted: generations go on above every published one, and refresh tokens that may have been rotated since are in doubt".to_owned())
+    }
+}
