@@ -41,12 +41,14 @@ pub fn next(
     }
 }
 
-/// Until when a refresh token in doubt is held back because presenting it could
-/// cost something that is still alive; `None`: it is not, or the time has come.
+/// Whether a refresh token in doubt is held back because presenting it could
+/// cost something that is still alive.
 #[must_use]
-pub fn held_until(state: &GrantState, rotation: &Rotation, now: WallTime) -> Option<WallTime> {
-    let (at, why) = next(state.doubt.as_ref()?, state, rotation, now);
-    (why == Why::Hold && now < at).then_some(at)
+pub fn is_held(state: &GrantState, rotation: &Rotation, now: WallTime) -> bool {
+    state.doubt.as_ref().is_some_and(|doubt| {
+        let (at, why) = next(doubt, state, rotation, now);
+        why == Why::Hold && now < at
+    })
 }
 
 /// The least time between two presentations of a token in doubt: an eighth of

@@ -283,14 +283,11 @@ pub fn wish(
     }
     wished.access_dead |= wished.doubt.is_none()
         || (urgency == Urgency::Rejected && policy.rotation.revokes_old_access);
-    // Asked first: a later bound must not hide the hold.
-    if urgency != Urgency::AcceptRisk
-        && let Some(at) = replay::held_until(&wished, &policy.rotation, now)
-    {
-        return Err(Denied::NotBefore { at, why: Why::Hold });
-    }
+    // Asked apart from the plan's reason: a later bound stands in front of the hold there.
+    let held = urgency != Urgency::AcceptRisk && replay::is_held(&wished, &policy.rotation, now);
     match plan(&wished, policy, now) {
         Plan::Never(why) => Err(Denied::Never(why)),
+        Plan::At { at, .. } if held => Err(Denied::NotBefore { at, why: Why::Hold }),
         Plan::At { at, why } if at > now && !forced => Err(Denied::NotBefore { at, why }),
         Plan::At { .. } => Ok(()),
     }
@@ -468,6 +465,41 @@ mod tests {
             at(plan(&state, &policy, WallTime(2000))),
             (WallTime(3_601_000), Why::RefusedRetry)
         );
+    }
+
+    fn in_doubt(mut state: GrantState, sent: WallTime) -> GrantState {
+        state.doubt = Some(crate::grant::state::Doubt {
+            first_sent: sent,
+            last_sent: sent,
+            presents: Fingerprint([1; 16]),
+            presentations: 1,
+            unread: false,
+        });
+        state
+    }
+
+    #[test]
+    fn force_does_not_pass_a_hold_that_a_longer_wait_hides() {
+        let now = WallTime(10_000);
+        let mut state = in_doubt(state(0, 3600), WallTime(9000));
+        // The gateway that lost the answer asked to wait until long after expiry.
+        let at = WallTime::from_secs(7200);
+        state.not_before = Some(at);
+        let held = Err(Denied::NotBefore { at, why: Why::Hold });
+        assert_eq!(wish(&state, &policy(), Urgency::Force, now), held);
+        assert_eq!(wish(&state, &policy(), Urgency::AcceptRisk, now), Ok(()));
+    }
+
+    #[test]
+    fn only_a_refused_access_token_ends_a_hold_where_the_old_one_dies_at_a_refresh() {
+        let mut policy = policy();
+        policy.rotation.revokes_old_access = true;
+        let state = in_doubt(state(0, 3600), WallTime(1000));
+        let now = WallTime::from_secs(600);
+        assert!(wish(&state, &policy, Urgency::Wish, now).is_err());
+        assert_eq!(wish(&state, &policy, Urgency::Rejected, now), Ok(()));
+        policy.rotation.revokes_old_access = false;
+        assert!(wish(&state, &policy, Urgency::Rejected, now).is_err());
     }
 
     proptest! {

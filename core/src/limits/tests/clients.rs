@@ -222,3 +222,19 @@ fn an_operator_pauses_and_resumes() {
     assert_eq!(limits.resume(0), []);
     assert_eq!(limits.why(9, NOW), None);
 }
+
+#[test]
+fn a_flight_that_never_began_does_not_resume_a_client() {
+    let mut limits = limits(8, 3);
+    let _paused = limits.pause(0, "the provider does not accept the client", NOW);
+    let probe_at = NOW + CLIENT_PROBE_EVERY;
+    assert_eq!(limits.may_start(0, 0, 0, probe_at), Ok(()));
+    limits.started(0, 0, 0);
+    limits.abandoned(0, 0, 0);
+    assert!(limits.may_start(0, 0, 0, NOW).is_err(), "still paused");
+    assert_eq!(
+        limits.may_start(0, 0, 1, probe_at),
+        Ok(()),
+        "another may probe"
+    );
+}

@@ -204,3 +204,21 @@ fn a_late_answer_counts_but_frees_no_place() {
         (vec![Effect::LaneClosed { lane: 0 }], 1)
     );
 }
+
+#[test]
+fn a_flight_that_never_began_neither_closes_a_breaker_nor_keeps_its_probe() {
+    let mut limits = limits(8, 3);
+    for grant in 0..3 {
+        let _opened = limits.run(grant, OutcomeKind::Lost, NOW);
+    }
+    let probe_at = after(600);
+    limits.started(0, 0, 1);
+    limits.abandoned(0, 0, 1);
+    assert!(limits.probe_preference(0), "still open");
+    assert_eq!(
+        limits.may_start(0, 0, 2, probe_at),
+        Ok(()),
+        "another may probe"
+    );
+    assert_eq!(limits.flights(), 0);
+}
