@@ -4,11 +4,14 @@
     unreachable_pub,
     clippy::unwrap_used,
     clippy::print_stderr,
-    reason = "a test that cannot go on panics, and says why"
+    clippy::print_stdout,
+    reason = "a test that cannot go on panics, and says why; figures go to standard output"
 )]
 
+mod resource;
 mod support;
 
 mod docs;
 mod exchange;
+mod real_servers;
 mod smoke;
