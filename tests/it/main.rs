@@ -13,5 +13,6 @@ mod support;
 
 mod docs;
 mod exchange;
+mod kill;
 mod real_servers;
 mod smoke;

@@ -100,6 +100,22 @@ impl House {
         child.wait_with_output().unwrap()
     }
 
+    /// Runs a command with standard input and kills it after a while; its exit
+    /// code, if it was quicker.
+    pub fn run_with_and_kill(&self, args: &[&str], input: &str, after: Duration) -> Option<i32> {
+        let mut command = self.command(args);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        // It may be gone already, or its input not be wanted.
+        let _closed = child.stdin.take().unwrap().write_all(input.as_bytes());
+        std::thread::sleep(after);
+        child.kill().unwrap();
+        child.wait().unwrap().code()
+    }
+
     /// Runs a command that must succeed, and reads its output as JSON.
     pub fn json(&self, args: &[&str]) -> Value {
         let output = self.run(args);
@@ -113,28 +129,31 @@ impl House {
 
     /// Starts the daemon and waits until it is ready.
     pub fn daemon(&self) -> Daemon {
+        let earlier = readies(&self.path("log"));
+        let mut daemon = self.launch();
+        wait_for("the daemon to be ready", || {
+            if let Some(status) = daemon.child.try_wait().unwrap() {
+                panic!("the daemon ended with {status}: {}", daemon.log());
+            }
+            readies(&daemon.log) > earlier
+        });
+        daemon
+    }
+
+    /// Starts the daemon and does not wait.
+    pub fn launch(&self) -> Daemon {
         let log = self.path("log");
         let stderr = fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(&log)
             .unwrap();
-        let earlier = readies(&log);
-        let mut child = self
+        let child = self
             .command(&["run"])
             .stderr(stderr)
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        wait_for("the daemon to be ready", || {
-            if let Some(status) = child.try_wait().unwrap() {
-                panic!(
-                    "the daemon ended with {status}: {}",
-                    fs::read_to_string(&log).unwrap()
-                );
-            }
-            readies(&log) > earlier
-        });
         Daemon { child, log }
     }
 
