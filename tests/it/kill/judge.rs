@@ -54,20 +54,22 @@ fn judge_repeats(kind: &Kind, entries: &[Presentation]) {
 /// A family is lost only where the server had rotated and a kill came before
 /// the answer was on disk.
 pub fn judge_loss(kind: &Kind, family: &str, kills: &[Instant]) {
+    let entries = kind.server.presentations();
+    let of_family: Vec<&Presentation> = entries
+        .iter()
+        .filter(|entry| entry.grant.as_deref() == Some(family))
+        .collect();
     assert!(
         !kind.forgives(),
-        "{family} was lost though nothing can be lost there"
+        "{family} was lost though nothing can be lost there: {:?}",
+        &of_family[of_family.len().saturating_sub(4)..]
     );
-    let entries = kind.server.presentations();
-    let of_family = || {
-        entries
-            .iter()
-            .filter(|e| e.grant.as_deref() == Some(family))
-    };
-    let refused = of_family()
+    let refused = of_family
+        .iter()
         .find(|e| matches!(e.verdict, Verdict::Void | Verdict::Reused))
         .unwrap_or_else(|| panic!("{family} is given up, and the server never refused it"));
-    let rotated = of_family()
+    let rotated = of_family
+        .iter()
         .find(|e| e.refresh == refused.refresh && e.verdict == Verdict::Issued)
         .expect("a void token was exchanged once");
     let until = rotated.at_ms + u64::try_from(LONGEST_DELAY.as_millis()).unwrap() + TO_DISK_MS;
