@@ -4,7 +4,7 @@
 use crate::clock::SharedClock;
 use crate::config::{Client, Config};
 use crate::engine::perform::random;
-use crate::engine::roster::{binding_of, seat_of};
+use crate::engine::roster::{Seat, binding_of, seat_of};
 use crate::state::{ImportRequest, Imported, Store};
 use refreshd_core::grant::schedule::Policy;
 use refreshd_core::grant::settle::{self, Rules};
@@ -181,6 +181,7 @@ impl Importer {
         let configured = self.config.grants.contains_key(&line.name);
         let draft = draft(&line, &client, configured);
         let seat = seat_of(&draft, &self.config).ok_or("its client is not configured")?;
+        check_vars(&line.vars, &seat)?;
         let binding = binding_of(&seat)?;
         let rules = Rules {
             description: (*client.description).clone(),
@@ -266,6 +267,24 @@ fn draft(line: &ImportLine, client: &Client, configured: bool) -> Grant {
             ..GrantState::default()
         },
     }
+}
+
+/// A misspelt variable would come to light at the first refresh only.
+fn check_vars(given: &BTreeMap<String, String>, seat: &Seat) -> Result<(), String> {
+    let description = &seat.client.description;
+    let declared = &description.vars;
+    let of = format!("of provider {:?}", description.name);
+    if let Some(unknown) = given.keys().find(|name| !declared.contains_key(*name)) {
+        return Err(format!("unknown variable {:?} {of}", printable(unknown)));
+    }
+    let lacking = declared
+        .iter()
+        .find(|(name, var)| var.default.is_none() && !seat.vars.contains_key(*name));
+    lacking.map_or(Ok(()), |(name, _)| {
+        Err(format!(
+            "it lacks the variable {name:?} {of}: add it to vars"
+        ))
+    })
 }
 
 fn read_time(at: &ObtainedAt) -> Result<WallTime, String> {

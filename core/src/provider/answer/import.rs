@@ -13,6 +13,11 @@ pub enum ImportError {
     /// The answer to a request that failed.
     #[error("this is the answer to a failed request: {0}; import the answer to one that succeeded")]
     ErrorResponse(String),
+    /// A slip of copying: the provider would refuse the refresh token for it.
+    #[error(
+        "its refresh_token holds a line break or another control character; copy it again, in one line"
+    )]
+    RefreshTokenControl,
     /// No tokens in it, or none that are fit to be used.
     #[error("{0}")]
     Unreadable(#[from] Unreadable),
@@ -31,7 +36,12 @@ pub fn read_import(description: &Description, response: &Value) -> Result<Succes
     if let Some(said) = error::find(&members, &description.errors, None) {
         return Err(ImportError::ErrorResponse(said.text));
     }
-    Ok(members::read(members, None)?)
+    let success = members::read(members, None)?;
+    let refresh_token = success.refresh_token.as_ref();
+    if refresh_token.is_some_and(|token| token.expose().chars().any(char::is_control)) {
+        return Err(ImportError::RefreshTokenControl);
+    }
+    Ok(success)
 }
 
 fn kind(value: &Value) -> &'static str {
