@@ -76,6 +76,8 @@ pub struct Engine {
     clock_trusted: bool,
     /// When the watchdog was last fed.
     fed: BootTime,
+    /// [`MAX_WAIT`], or a third of what the watchdog bears.
+    longest_wait: Duration,
 }
 
 impl Engine {
@@ -105,6 +107,8 @@ impl Engine {
             unwritable: false,
             clock_trusted: true,
             fed: BootTime(0),
+            longest_wait: sd_notify::watchdog_enabled()
+                .map_or(MAX_WAIT, |limit| MAX_WAIT.min(limit / 3)),
         }
     }
 
@@ -153,7 +157,7 @@ impl Engine {
         self.feed_watchdog();
         self.watch_clock();
         if self.draining.is_some() || self.fenced.is_some() || !self.store_is_writable() {
-            return MAX_WAIT;
+            return self.longest_wait;
         }
         self.queue.release(now);
         let mut blocked: Option<WallTime> = None;
@@ -175,7 +179,9 @@ impl Engine {
             }
         }
         let due = [self.queue.next_due(), blocked].into_iter().flatten().min();
-        due.map_or(MAX_WAIT, |due| due.since(now).min(MAX_WAIT))
+        due.map_or(self.longest_wait, |due| {
+            due.since(now).min(self.longest_wait)
+        })
     }
 
     /// Preflight: a refresh that could not be saved is not started.
