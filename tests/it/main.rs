@@ -9,10 +9,16 @@
 )]
 
 mod resource;
+mod setting;
 mod support;
+mod tiny;
 
+mod bad_input;
+mod commands;
 mod docs;
 mod exchange;
 mod kill;
+mod manners;
+mod outputs;
 mod real_servers;
 mod smoke;

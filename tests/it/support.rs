@@ -214,6 +214,11 @@ impl Daemon {
         assert!(status.success());
     }
 
+    /// Waits for its end by itself; the exit code.
+    pub fn wait(mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
     /// SIGTERM, and the exit code.
     pub fn stop(mut self) -> Option<i32> {
         self.signal("TERM");

@@ -1,0 +1,85 @@
+//! `refreshd refresh`: a wish, which keeps to the rules unless forced.
+
+use crate::setting::Setting;
+use sandbox::faults::Fault;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wish_soon_after_the_last_is_told_when() {
+    let setting = Setting::one().await;
+    let (daemon, _) = setting.daemon_with_one();
+    setting.run(&["refresh", "one", "--force"]).succeeds();
+    let year = "not before 20";
+    setting
+        .run(&["refresh", "one"])
+        .fails(75, &["one: ", year, "only a moment ago"]);
+    assert_eq!(setting.server.presentations().len(), 1);
+    let ran = setting.run(&["refresh", "one", "--force"]).succeeds();
+    assert!(
+        ran.out.starts_with("one: generation 3 until 20"),
+        "{}",
+        ran.out
+    );
+    assert_eq!(setting.server.presentations().len(), 2);
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stale_wish_does_nothing() {
+    let setting = Setting::one().await;
+    let (daemon, _) = setting.daemon_with_one();
+    let force = ["refresh", "one", "--force", "--generation"];
+    let wish = |generation| setting.run(&[&force[..], &[generation]].concat());
+    wish("1").succeeds();
+    // Two consumers saw a 401 with generation 1: the second finds it replaced.
+    let ran = wish("1").succeeds();
+    assert!(
+        ran.out.starts_with("one: generation 2 until"),
+        "{}",
+        ran.out
+    );
+    assert_eq!(setting.server.presentations().len(), 1);
+    wish("2").succeeds();
+    assert_eq!(setting.server.presentations().len(), 2);
+    let json = setting
+        .house
+        .json(&["refresh", "one", "--generation", "1", "--json"]);
+    assert_eq!(json["grant"], "one");
+    assert_eq!(json["generation"], 3);
+    chrono::DateTime::parse_from_rfc3339(json["expires_at"].as_str().unwrap()).unwrap();
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_way_to_fail_has_its_code() {
+    let setting = Setting::one().await;
+    let (daemon, _) = setting.daemon_with_one();
+    let force = ["refresh", "one", "--force"];
+    setting
+        .run(&["refresh", "nobody"])
+        .fails(66, &["no grant nobody"]);
+    setting
+        .server
+        .queue_fault(None, Fault::TooMany { retry_after: 60 });
+    setting.run(&force).fails(75, &["one: ", "429"]);
+    setting
+        .run(&["refresh", "one"])
+        .fails(75, &["not before 20"]);
+    setting.server.queue_fault(None, Fault::InvalidClient);
+    setting.run(&force).fails(77, &["one: ", "invalid_client"]);
+    // That pauses the client; whoever asks is told, and a reload resumes it.
+    setting
+        .run(&force)
+        .fails(75, &["one: not before 20", "refreshd status"]);
+    setting.run(&["reload"]).succeeds();
+    setting.server.queue_fault(None, Fault::ResetAfter);
+    setting.run(&force).fails(69, &["one: "]);
+    // In doubt now, and a second presentation could revoke: not even by force.
+    setting
+        .run(&force)
+        .fails(75, &["one: ", "could revoke the whole grant"]);
+    assert_eq!(setting.server.presentations().len(), 3);
+    assert_eq!(setting.server.stats().grants["one"].reuses, 0);
+    // Its access token is none the worse.
+    setting.token("one");
+    assert_eq!(daemon.stop(), Some(0));
+}

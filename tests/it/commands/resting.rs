@@ -1,0 +1,69 @@
+//! Commands while no daemon runs: they take the lock, settle the journal, and
+//! send nothing.
+
+use crate::setting::{Setting, epoch};
+use crate::support::wait_for;
+use sandbox::faults::Fault;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn import_get_and_status_work_without_a_daemon() {
+    let setting = Setting::one().await;
+    let response = setting.response("one");
+    let at = epoch().to_string();
+    let import = ["import", "one", "--obtained-at", &at];
+    let ran = setting.run_with(&import, &response.to_string()).succeeds();
+    assert_eq!(ran.out, "one: created, generation 1\n");
+    let old = response["access_token"].as_str().unwrap();
+    assert_eq!(setting.token("one"), old);
+    let ran = setting.run(&["status"]).succeeds();
+    assert!(ran.err.contains("refreshd is not running"), "{}", ran.err);
+    let status = setting.house.json(&["status", "--json"]);
+    assert_eq!(status["running"], false);
+    assert_eq!(status["grants"][0]["state"], "fresh");
+    setting
+        .run(&["get", "one", "--min-valid", "2h"])
+        .fails(75, &["refreshd is not running", "refreshd run"]);
+    assert!(setting.server.presentations().is_empty());
+    // Nothing is published by commands; the daemon does it first of all.
+    assert!(!setting.house.path("tokens/one").exists());
+    let daemon = setting.house.daemon();
+    let file = std::fs::read_to_string(setting.house.path("tokens/one")).unwrap();
+    assert_eq!(file, old);
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_journal_is_settled_and_nothing_is_sent() {
+    let setting = Setting::one().await;
+    let (daemon, _) = setting.daemon_with_one();
+    let token = setting.token("one");
+    setting.server.queue_fault(None, Fault::Late { ms: 3000 });
+    let args = ["refresh", "one", "--force"];
+    let refresh = setting.begin(&args);
+    wait_for("the exchange", || setting.server.presentations().len() == 1);
+    daemon.kill();
+    // Whoever waited for the daemon is told that it is gone.
+    setting
+        .end(&args, refresh)
+        .fails(69, &["refreshd did not answer"]);
+
+    let status = setting.house.status("one");
+    assert_eq!(status["state"], "in-doubt", "{status:#}");
+    assert_eq!(setting.token("one"), token);
+    let ran = setting.run(&["status"]).succeeds();
+    assert!(ran.out.contains("could revoke"), "{}", ran.out);
+    assert_eq!(setting.server.presentations().len(), 1);
+
+    // Once is enough: the next start finds a clean journal and goes on holding.
+    let daemon = setting.house.daemon();
+    assert_eq!(setting.house.status("one")["state"], "in-doubt");
+    assert_eq!(setting.server.presentations().len(), 1);
+    // Authorizing again ends the doubt.
+    let response = setting.response("again").to_string();
+    let at = (epoch() + 1).to_string();
+    setting
+        .run_with(&["import", "one", "--obtained-at", &at], &response)
+        .succeeds();
+    assert_eq!(setting.house.status("one")["state"], "fresh");
+    assert_eq!(daemon.stop(), Some(0));
+}

@@ -1,0 +1,7 @@
+//! How the daemon behaves towards the system: signals, logs, systemd, modes.
+
+mod logs;
+mod modes;
+mod notify;
+mod signals;
+mod unit;

@@ -1,0 +1,205 @@
+//! Published files, seen from outside.
+
+use crate::setting::{ONE, Setting, epoch};
+use crate::support::wait_for;
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+/// Two grants, and outputs of all kinds.
+fn several() -> String {
+    format!(
+        r#"{ONE}
+        [[grants.one.outputs]]
+        path = "ROOT/tokens/one.json"
+        format = "json"
+        [[clients.pretend.outputs]]
+        path = "ROOT/all/{{grant}}"
+        newline = true
+        [grants.two]
+        client = "pretend"
+        "#
+    )
+}
+
+const FILES: [&str; 4] = ["tokens/one", "tokens/one.json", "all/one", "all/two"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_are_there_again_before_ready_when_their_place_was_wiped() {
+    let setting = Setting::new(sandbox::Options::default(), &several()).await;
+    let (daemon, _) = setting.daemon_with_one();
+    setting.import("two");
+    setting.run(&["refresh", "one", "--force"]).succeeds();
+    let token = setting.token("one");
+    let read = |path| fs::read_to_string(setting.house.path(path)).unwrap_or_default();
+    wait_for("the files", || {
+        FILES.iter().all(|path| !read(path).is_empty()) && read("tokens/one") == token
+    });
+    let two = read("all/two");
+    assert_eq!(daemon.stop(), Some(0));
+
+    for dir in ["tokens", "all", "run"] {
+        fs::remove_dir_all(setting.house.path(dir)).unwrap();
+    }
+    let daemon = setting.house.daemon();
+    // Ready, so nothing is waited for from here on.
+    assert_eq!(read("tokens/one"), token);
+    assert_eq!(read("all/one"), format!("{token}\n"));
+    assert_eq!(read("all/two"), two);
+    let json: Value = serde_json::from_str(&read("tokens/one.json")).unwrap();
+    assert_eq!(json["access_token"], token);
+    for path in FILES {
+        assert!(setting.house.path(&format!("{path}.meta.json")).exists());
+    }
+    assert_eq!(setting.server.presentations().len(), 1);
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_right_already_is_not_written_and_what_is_not_is() {
+    let setting = Setting::new(sandbox::Options::default(), &several()).await;
+    let (daemon, _) = setting.daemon_with_one();
+    setting.import("two");
+    let path = |name| setting.house.path(name);
+    wait_for("the files", || FILES.iter().all(|name| path(name).exists()));
+    let inode = |name| fs::metadata(path(name)).unwrap().ino();
+    let before = FILES.map(inode);
+    assert_eq!(daemon.stop(), Some(0));
+    let daemon = setting.house.daemon();
+    assert_eq!(FILES.map(inode), before);
+    assert_eq!(daemon.stop(), Some(0));
+
+    fs::write(path("tokens/one"), "somebody else's").unwrap();
+    let daemon = setting.house.daemon();
+    let file = fs::read_to_string(path("tokens/one")).unwrap();
+    assert_eq!(file, setting.token("one"));
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_output_hurts_no_other_is_named_and_heals() {
+    let setting = Setting::new(sandbox::Options::default(), &several()).await;
+    let broken = setting.house.path("tokens/one");
+    fs::create_dir_all(&broken).unwrap();
+    let (daemon, _) = setting.daemon_with_one();
+    setting.import("two");
+    setting.run(&["refresh", "one", "--force"]).succeeds();
+    let token = setting.token("one");
+    let read = |path| fs::read_to_string(setting.house.path(path)).unwrap_or_default();
+    wait_for("its siblings", || {
+        read("all/one") == format!("{token}\n") && read("tokens/one.json").contains(&token)
+    });
+    wait_for("the other grant", || !read("all/two").is_empty());
+
+    let path = broken.display().to_string();
+    let errors = || setting.house.status("one")["output_errors"].clone();
+    wait_for("the error", || errors().as_array().unwrap().len() == 1);
+    let error = errors()[0].as_str().unwrap().to_owned();
+    assert!(error.starts_with(&format!("{path}: ")), "{error}");
+    assert!(error.contains("directory"), "{error}");
+    assert_eq!(setting.house.status("one")["state"], "fresh");
+    assert_eq!(
+        setting.house.status("two")["output_errors"],
+        Value::Array(vec![])
+    );
+    for command in ["status", "doctor"] {
+        let shown = setting.run(&[command]).succeeds().out;
+        assert!(shown.contains(&error), "{shown}");
+    }
+    // Not even a restart waits for it, nor is lost by it.
+    assert_eq!(daemon.stop(), Some(0));
+    let daemon = setting.house.daemon();
+    assert_eq!(errors().as_array().unwrap().len(), 1);
+
+    fs::remove_dir(&broken).unwrap();
+    wait_for("the file", || read("tokens/one") == token);
+    wait_for("a clean report", || errors().as_array().unwrap().is_empty());
+    assert!(daemon.log().contains("output of one works again"));
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_and_metadata_hold_what_is_documented_and_no_secret() {
+    let setting = Setting::new(sandbox::Options::default(), &several()).await;
+    let (daemon, response) = setting.daemon_with_one();
+    let read = |path| fs::read_to_string(setting.house.path(path)).unwrap_or_default();
+    wait_for("the files", || {
+        !read("tokens/one.json.meta.json").is_empty()
+    });
+    let line = read("tokens/one.json");
+    assert_eq!(line.matches('\n').count(), 1);
+    let json: Value = serde_json::from_str(&line).unwrap();
+    let keys: Vec<&String> = json.as_object().unwrap().keys().collect();
+    let mut known = vec![
+        "access_token",
+        "expires_at",
+        "expires_in",
+        "expiry",
+        "generation",
+        "name",
+        "obtained_at",
+        "token_type",
+    ];
+    if response.get("scope").is_some() {
+        known.push("scope");
+        known.sort_unstable();
+    }
+    assert_eq!(keys, known);
+    assert_eq!(json["access_token"], response["access_token"]);
+    assert_eq!(json["token_type"], "Bearer");
+    assert_eq!(json["name"], "one");
+    assert_eq!(json["generation"], 1);
+    let expires_at = json["expires_at"].as_u64().unwrap();
+    assert!((3500..=3600).contains(&(expires_at - epoch())));
+    assert_eq!(expires_at - json["obtained_at"].as_u64().unwrap(), 3600);
+    let expiry = chrono::DateTime::parse_from_rfc3339(json["expiry"].as_str().unwrap()).unwrap();
+    assert_eq!(u64::try_from(expiry.timestamp()).unwrap(), expires_at);
+
+    let meta = read("tokens/one.meta.json");
+    for secret in ["access_token", "refresh_token"] {
+        assert!(!meta.contains(response[secret].as_str().unwrap()));
+    }
+    setting.keep("the metadata", &meta);
+    let meta: Value = serde_json::from_str(&meta).unwrap();
+    let keys: Vec<&String> = meta.as_object().unwrap().keys().collect();
+    let known = [
+        "expires_at",
+        "generation",
+        "grant",
+        "grant_id",
+        "issued_at",
+        "state",
+        "store_id",
+    ];
+    assert_eq!(keys, known);
+    assert_eq!(meta["state"], "fresh");
+    assert_eq!(meta["expires_at"], json["expiry"]);
+    // No refresh token in any output, ever.
+    let refresh_token = response["refresh_token"].as_str().unwrap();
+    for path in FILES {
+        assert!(!read(path).contains(refresh_token));
+    }
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setgid_directory_gives_its_group_the_file() {
+    let setting = Setting::one().await;
+    let dir = setting.house.path("tokens");
+    fs::create_dir(&dir).unwrap();
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o2750)).unwrap();
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&dir, None, Some(65533)).unwrap();
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o2750)).unwrap();
+    }
+    let group = fs::metadata(&dir).unwrap().gid();
+    let (daemon, _) = setting.daemon_with_one();
+    for name in ["tokens/one", "tokens/one.meta.json"] {
+        let path = setting.house.path(name);
+        wait_for("the file", || path.exists());
+        let metadata = fs::metadata(&path).unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o640, "{name}");
+        assert_eq!(metadata.gid(), group, "{name}");
+    }
+    assert_eq!(daemon.stop(), Some(0));
+}
