@@ -8,7 +8,7 @@ mod kinds;
 mod reader;
 
 use crate::resource::{Asker, published};
-use crate::support::{Daemon, House, text, wait_for};
+use crate::support::{Daemon, House, PATIENCE, text, wait_for};
 use judge::{judge_loss, judge_presentations};
 use kinds::Kind;
 use sandbox::{OldValid, Reuse};
@@ -244,9 +244,15 @@ impl<'a> Campaign<'a> {
     fn settles(&mut self, kind: &Kind, grant: &str, asker: &Asker) {
         let from = self.house.status(grant)["generation"].as_u64().unwrap();
         let mut report = Value::Null;
+        let begun = Instant::now();
         wait_for("each grant to settle", || {
             report = self.house.status(grant);
-            report["state"] == "refused" || report["generation"].as_u64() > Some(from)
+            assert!(
+                begun.elapsed() < PATIENCE / 2,
+                "{grant} does not settle: {report:#}"
+            );
+            report["state"] == "refused"
+                || (report["state"] == "fresh" && report["generation"].as_u64() > Some(from))
         });
         if report["state"] == "refused" {
             return self.mourn_one(&report);

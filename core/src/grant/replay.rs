@@ -42,12 +42,15 @@ pub fn next(
 }
 
 /// Whether a refresh token in doubt is held back because presenting it could
-/// cost something that is still alive.
+/// cost something that is still alive. That includes the time in which the last
+/// presentation may still be on its way: overtaken by another, and by the use of
+/// what that brings, it would arrive as a void token.
 #[must_use]
 pub fn is_held(state: &GrantState, rotation: &Rotation, now: WallTime) -> bool {
     state.doubt.as_ref().is_some_and(|doubt| {
         let (at, why) = next(doubt, state, rotation, now);
-        why == Why::Hold && now < at
+        let under_way = now < doubt.last_sent + spacing(state, rotation);
+        now < at && (why == Why::Hold || (under_way && rotation.reuse == Reuse::Revokes))
     })
 }
 

@@ -491,6 +491,17 @@ mod tests {
     }
 
     #[test]
+    fn force_does_not_overtake_a_presentation_that_may_be_under_way() {
+        let mut policy = policy();
+        policy.rotation.old_valid = OldValid::UntilUsed;
+        let state = in_doubt(state(0, 4), WallTime(1000));
+        let at = |millis, urgency| wish(&state, &policy, urgency, WallTime(millis));
+        assert!(at(1200, Urgency::Force).is_err());
+        assert_eq!(at(1200, Urgency::AcceptRisk), Ok(()));
+        assert_eq!(at(2000, Urgency::Force), Ok(()));
+    }
+
+    #[test]
     fn only_a_refused_access_token_ends_a_hold_where_the_old_one_dies_at_a_refresh() {
         let mut policy = policy();
         policy.rotation.revokes_old_access = true;

@@ -300,7 +300,7 @@ fn succeed(
         intent.sent.wall
     };
     date(rules, &mut state, &success, issued_at, after_doubt);
-    if after_doubt && state.expires_at <= now {
+    if after_doubt && state.expires_at <= now && success.expires_in != Some(0) {
         // Counted from the first send it is over; but most likely it is new. It is
         // delivered, and replaced as soon as may be, by one whose age is known.
         date(rules, &mut state, &success, intent.sent.wall, false);
@@ -360,7 +360,8 @@ fn access_end(
     let absolute = success.expires_at;
     let stated = success
         .expires_in
-        .filter(|secs| *secs != 0)
+        // A replay that says zero means it: nothing is left of the token.
+        .filter(|secs| *secs != 0 || after_doubt)
         .map(|secs| stated_end(rules, success, issued_at, secs));
     let described = rules.policy.lifetime.access.map(|life| issued_at + life);
     let best = if after_doubt {

@@ -292,3 +292,12 @@ fn a_replay_that_would_be_dead_is_delivered_and_followed_up() {
     assert!(state.expiry_unknown && state.is_alive(sent + secs(1)));
     assert_eq!((state.failures, state.not_before), (0, None));
 }
+
+/// A replayed token with nothing left of it must not be taken for one of unknown life.
+#[test]
+fn a_replay_with_nothing_left_is_followed_up() {
+    let sent = FIRST + secs(5);
+    let state = success(&rules(), &doubtful(), sent, json!({ "expires_in": 0 }));
+    assert!(!state.is_alive(sent + secs(1)));
+    assert_eq!(state.not_before, Some(sent + secs(1) + secs(2)));
+}
