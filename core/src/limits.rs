@@ -71,6 +71,14 @@ impl From<&Outcome> for OutcomeKind {
     }
 }
 
+impl Why {
+    /// Whether it is a matter of places alone, which nobody's force makes more of.
+    #[must_use]
+    pub fn is_full(self) -> bool {
+        matches!(self, Why::Full | Why::LaneFull)
+    }
+}
+
 /// All limits of one daemon.
 #[derive(Debug)]
 pub struct Limits {

@@ -89,13 +89,15 @@ async fn token(
     Query(query): Query<TokenQuery>,
 ) -> Result<Json<Token>, Failure> {
     let clock = &desk.reloader.deck.clock;
-    let look = look(&desk, &name).await?;
+    let mut look = look(&desk, &name).await?;
+    if look.suspect {
+        // What comes of the exchange is told by the grant's state afterwards.
+        let joined = wish_for(&look);
+        let _settled = refresh_within(&desk, joined, query.timeout()).await;
+        look = self::look(&desk, &name).await?;
+    }
     if !serves(&look, query, clock.wall()) {
-        let wish = Wish {
-            grant: name.clone(),
-            urgency: Urgency::Wish,
-            generation: Some(look.grant.state.generation),
-        };
+        let wish = wish_for(&look);
         refresh_within(&desk, wish, query.timeout())
             .await
             .map_err(|e| not_good_enough(&look, query, clock.wall(), e))?;
@@ -145,6 +147,14 @@ pub fn no_such_grant(name: &str) -> Failure {
         Exit::NoGrant,
         format!("there is no grant {name}; `refreshd status` lists them"),
     )
+}
+
+fn wish_for(look: &Look) -> Wish {
+    Wish {
+        grant: look.grant.name.clone(),
+        urgency: Urgency::Wish,
+        generation: Some(look.grant.state.generation),
+    }
 }
 
 /// Whether the token at hand is what was asked for.

@@ -41,8 +41,8 @@ pub enum Message {
 pub struct Look {
     /// As last committed.
     pub grant: Grant,
-    /// An exchange is under way.
-    pub in_flight: bool,
+    /// An exchange is under way at which the old access token dies.
+    pub suspect: bool,
     /// The configuration does not have it any more.
     pub retired: bool,
 }

@@ -15,7 +15,7 @@ use message::{Message, NotRefreshed, Refreshed};
 use perform::{Assignment, Deck, Landing, fly};
 use refreshd_core::Grant;
 use refreshd_core::flight::Verdict;
-use refreshd_core::grant::schedule::{Plan, RETRY_BASE, RETRY_CAP, plan, wish};
+use refreshd_core::grant::schedule::{Plan, RETRY_BASE, RETRY_CAP, Urgency, plan, wish};
 use refreshd_core::grant::settle::OutcomeKind;
 use refreshd_core::limits::{Caps, Limits};
 use refreshd_core::queue::Queue;
@@ -249,13 +249,18 @@ impl Engine {
             }
             return self.schedule(index);
         }
-        if let Err(blocked) = self
+        let urgency = wished.map(|(urgency, _)| urgency);
+        let forced = urgency.is_some_and(Urgency::is_forced);
+        match self
             .limits
             .may_start(seat.lane, seat.client_number, index, now)
         {
-            let until = blocked.until.unwrap_or(now + MAX_WAIT);
-            self.roster.entry_mut(index).wished = wished.map(|(urgency, _)| urgency);
-            return self.queue.arm(index, until);
+            Err(blocked) if blocked.why.is_full() || !forced => {
+                self.roster.entry_mut(index).wished = urgency;
+                let until = blocked.until.unwrap_or(now + MAX_WAIT);
+                return self.queue.arm(index, until);
+            }
+            _ => {}
         }
         self.take_off(index, seat);
     }

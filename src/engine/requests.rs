@@ -56,7 +56,11 @@ impl Engine {
         let entry = self.roster.entry(self.roster.index(name)?);
         Some(Look {
             grant: entry.grant.clone(),
-            in_flight: entry.in_flight.is_some(),
+            suspect: entry.in_flight.is_some()
+                && entry
+                    .seat
+                    .as_ref()
+                    .is_some_and(|seat| seat.policy.rotation.revokes_old_access),
             retired: seat_of(&entry.grant, &self.config).is_none(),
         })
     }
@@ -84,7 +88,13 @@ impl Engine {
             self.commit_states(vec![Change::new(index, state, "suspect", text)])
                 .await;
         }
-        self.queue.arm(index, self.deck.clock.wall());
+        let now = self.deck.clock.wall();
+        if wished.urgency.is_forced() && self.deck.journal.free_slots() > 0 {
+            // The queue would hold it back with its endpoint.
+            self.launch(index, now);
+        } else {
+            self.queue.arm(index, now);
+        }
     }
 
     /// The index of a grant whose flight the wish is to wait for; or the answer.
@@ -126,7 +136,10 @@ impl Engine {
             .limits
             .may_start(seat.lane, seat.client_number, index, now)
         {
-            Err(blocked) if blocked.until.is_some_and(|until| until > now) => {
+            Err(blocked)
+                if !wished.urgency.is_forced()
+                    && blocked.until.is_some_and(|until| until > now) =>
+            {
                 let until = blocked.until.unwrap_or(now).rfc3339();
                 let text = format!(
                     "{}: not before {until}: its provider fails or asked to wait; `refreshd status` tells more",

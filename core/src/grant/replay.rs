@@ -49,8 +49,10 @@ pub fn next(
 pub fn is_held(state: &GrantState, rotation: &Rotation, now: WallTime) -> bool {
     state.doubt.as_ref().is_some_and(|doubt| {
         let (at, why) = next(doubt, state, rotation, now);
+        let could_cost =
+            rotation.reuse == Reuse::Revokes && rotation.old_valid != OldValid::Forever;
         let under_way = now < doubt.last_sent + spacing(state, rotation);
-        now < at && (why == Why::Hold || (under_way && rotation.reuse == Reuse::Revokes))
+        now < at && (why == Why::Hold || (under_way && could_cost))
     })
 }
 

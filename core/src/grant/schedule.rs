@@ -252,6 +252,14 @@ pub enum Urgency {
     AcceptRisk,
 }
 
+impl Urgency {
+    /// Whether it is an operator's, who knows what they do.
+    #[must_use]
+    pub fn is_forced(self) -> bool {
+        matches!(self, Urgency::Force | Urgency::AcceptRisk)
+    }
+}
+
 /// Why a wish was turned down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denied {
@@ -276,7 +284,7 @@ pub fn wish(
     urgency: Urgency,
     now: WallTime,
 ) -> Result<(), Denied> {
-    let forced = matches!(urgency, Urgency::Force | Urgency::AcceptRisk);
+    let forced = urgency.is_forced();
     let mut wished = state.clone();
     if forced {
         wished.refusal = None;
