@@ -1,0 +1,178 @@
+//! Refreshes a second, end to end, against a bare loop of requests that keeps
+//! nothing: `cargo bench --bench refresh`, with `-- --quick` for a short run of
+//! the TLS part alone and `-- --idle` for what an idle daemon costs instead.
+//!
+//! The real program runs with a backlog: every grant's token lives for a second,
+//! and there are more grants than it can serve. Daemon and bare loop talk to the
+//! same endpoint with as many requests at once, and take turns: one stands still
+//! while the other is measured. Each line `figure NAME VALUE` is one result;
+//! those without `plain` in their name are over TLS, as providers are.
+#![expect(clippy::print_stdout, reason = "a bench prints its figures")]
+
+mod bare;
+mod child;
+mod endpoint;
+mod idle;
+mod place;
+mod watch;
+
+use child::{Child, wait_for};
+use endpoint::Endpoint;
+use place::Place;
+use std::time::{Duration, Instant};
+use watch::Watch;
+
+/// Requests at once, on both sides.
+pub(crate) const FLIGHTS: u16 = 64;
+
+/// A refresh token is lost for good once it was presented: a connection each.
+const FRESH: (&str, &str, &str) = ("fresh", "old_valid = \"0s\"", "reuse = \"revokes\"");
+/// It stays good until its successor is used: connections are kept alive.
+const KEPT: (&str, &str, &str) = ("kept", "old_valid = \"until-used\"", "reuse = \"error\"");
+
+/// How thorough a run is.
+struct Plan {
+    grants: usize,
+    with_files: usize,
+    turn: Duration,
+    pairs: usize,
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if args.first().is_some_and(|arg| arg == "--bare") {
+        return bare::run(&args[1..]);
+    }
+    let has = |wanted: &str| args.iter().any(|arg| arg == wanted);
+    if has("--idle") {
+        idle::binary();
+        [1_000, 100_000].into_iter().for_each(idle::measure);
+    } else if !has("--bench") {
+        // As `cargo test` runs it: whether it works at all.
+        let plan = Plan {
+            grants: 100,
+            with_files: 10,
+            turn: Duration::from_millis(500),
+            pairs: 1,
+        };
+        compare(&plan, true);
+    } else if has("--quick") {
+        let plan = Plan {
+            grants: 15_000,
+            with_files: 2_000,
+            turn: Duration::from_millis(1000),
+            pairs: 1,
+        };
+        compare(&plan, true);
+    } else {
+        let plan = Plan {
+            grants: 30_000,
+            with_files: 4_000,
+            turn: Duration::from_secs(3),
+            pairs: 3,
+        };
+        compare(&plan, false);
+        compare(&plan, true);
+    }
+}
+
+/// One result.
+pub(crate) fn figure(name: &str, value: f64) {
+    let digits = match value {
+        v if v < 10.0 => 2,
+        v if v < 100.0 => 1,
+        _ => 0,
+    };
+    println!("figure {name} {value:.digits$}");
+}
+
+/// Both classes of rotation, then with outputs.
+fn compare(plan: &Plan, tls: bool) {
+    let endpoint = Endpoint::start(tls);
+    let place = Place::new();
+    let mut trust = String::new();
+    if let Some(authority) = &endpoint.authority {
+        std::fs::write(place.path("ca.pem"), authority).expect("a file");
+        trust = "ca_file = \"ROOT/ca.pem\"".to_owned();
+    }
+    place.describe(&endpoint.url, "");
+    for (client, grants) in [("bare", plan.grants), ("files", plan.with_files)] {
+        place.configure(client, FLIGHTS, &trust);
+        place.import(client, grants, 1);
+    }
+    for class in [FRESH, KEPT] {
+        place.configure("bare", FLIGHTS, &trust);
+        classes(plan, &endpoint, &place, class);
+    }
+    let outputs = "[[clients.files.outputs]]\npath = \"ROOT/tokens/{grant}\"";
+    place.configure("files", FLIGHTS, &format!("{trust}\n{outputs}"));
+    with_files(plan, &endpoint, &place);
+}
+
+/// Daemon and bare loop, in turns; the medians and their ratio.
+fn classes(plan: &Plan, endpoint: &Endpoint, place: &Place, class: (&str, &str, &str)) {
+    let (word, old_valid, reuse) = class;
+    place.describe(&endpoint.url, &format!("{old_valid}\n{reuse}"));
+    let bare = bare::start(endpoint, word == "kept", &place.path("ca.pem"), FLIGHTS);
+    wait_for("the bare loop", || endpoint.served() > 0);
+    bare.pause();
+    let daemon = place.daemon();
+    let (mut daemons, mut bares) = (Vec::new(), Vec::new());
+    for _ in 0..plan.pairs {
+        daemons.push(turn(plan, endpoint, &daemon));
+        bares.push(turn(plan, endpoint, &bare));
+    }
+    let suffix = suffix(endpoint, word);
+    let (refreshes, posts) = (median(daemons), median(bares));
+    figure(&format!("refresh_per_s_{suffix}"), refreshes);
+    figure(&format!("bare_per_s_{suffix}"), posts);
+    figure(&format!("refresh_ratio_{suffix}"), refreshes / posts);
+    figure(&format!("resident_mib_{suffix}"), daemon.resident_mib());
+    assert!(daemon.stop());
+}
+
+/// Refreshes a second while each is published in a file, and files a second.
+/// A file may leave out generations that were replaced before their turn came.
+fn with_files(plan: &Plan, endpoint: &Endpoint, place: &Place) {
+    place.describe(&endpoint.url, "");
+    let watch = Watch::start(&place.path("tokens"));
+    let daemon = place.daemon();
+    wait_for("all files", || watch.count() >= plan.with_files as u64);
+    let begun = (Instant::now(), endpoint.served(), watch.count());
+    std::thread::sleep(2 * plan.turn);
+    let secs = begun.0.elapsed().as_secs_f64();
+    let per_second = |from: u64, to: u64| (to - from) as f64 / secs;
+    let (served, files) = (endpoint.served(), watch.count());
+    let suffix = suffix(endpoint, "outputs");
+    let rate = per_second(begun.1, served);
+    figure(&format!("refresh_per_s_{suffix}"), rate);
+    figure(&format!("files_per_s_{suffix}"), per_second(begun.2, files));
+    if endpoint.authority.is_some() {
+        figure("resident_mib", daemon.resident_mib());
+    }
+    assert!(daemon.stop());
+}
+
+/// Requests a second while this child alone goes on.
+fn turn(plan: &Plan, endpoint: &Endpoint, child: &Child) -> f64 {
+    child.resume();
+    std::thread::sleep(plan.turn / 3);
+    let (begun, before) = (Instant::now(), endpoint.served());
+    std::thread::sleep(plan.turn);
+    let served = endpoint.served() - before;
+    let rate = served as f64 / begun.elapsed().as_secs_f64();
+    child.pause();
+    rate
+}
+
+fn suffix(endpoint: &Endpoint, word: &str) -> String {
+    match endpoint.authority {
+        Some(_) => word.to_owned(),
+        None => format!("{word}_plain"),
+    }
+}
+
+fn median(mut rates: Vec<f64>) -> f64 {
+    rates.sort_by(f64::total_cmp);
+    rates[rates.len() / 2]
+}
