@@ -35,6 +35,15 @@ impl Child {
         self.0.try_wait().expect("our own child").is_some()
     }
 
+    /// Processor time it has used, in seconds. The kernel counts in hundredths.
+    pub(crate) fn cpu_secs(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id()));
+        let stat = stat.unwrap_or_default();
+        let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
+        let ticks = fields.skip(11).take(2).filter_map(|f| f.parse::<f64>().ok());
+        ticks.sum::<f64>() / 100.0
+    }
+
     /// Its resident memory in MiB.
     pub(crate) fn resident_mib(&self) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()));

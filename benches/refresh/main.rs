@@ -118,15 +118,18 @@ fn classes(plan: &Plan, endpoint: &Endpoint, place: &Place, class: (&str, &str, 
     bare.pause();
     let daemon = place.daemon();
     let (mut daemons, mut bares) = (Vec::new(), Vec::new());
+    let mut used = Used::default();
     for _ in 0..plan.pairs {
-        daemons.push(turn(plan, endpoint, &daemon));
-        bares.push(turn(plan, endpoint, &bare));
+        daemons.push(turn(plan, endpoint, &daemon, &mut used));
+        bares.push(turn(plan, endpoint, &bare, &mut Used::default()));
     }
     let suffix = suffix(endpoint, word);
     let (refreshes, posts) = (median(daemons), median(bares));
     figure(&format!("refresh_per_s_{suffix}"), refreshes);
     figure(&format!("bare_per_s_{suffix}"), posts);
     figure(&format!("refresh_ratio_{suffix}"), refreshes / posts);
+    let per_refresh = used.cpu_secs * 1e6 / used.requests;
+    figure(&format!("cpu_us_per_refresh_{suffix}"), per_refresh);
     figure(&format!("resident_mib_{suffix}"), daemon.resident_mib());
     assert!(daemon.stop());
 }
@@ -153,14 +156,23 @@ fn with_files(plan: &Plan, endpoint: &Endpoint, place: &Place) {
     assert!(daemon.stop());
 }
 
+/// Processor time, which other load on the machine changes less than the rate.
+#[derive(Default)]
+struct Used {
+    cpu_secs: f64,
+    requests: f64,
+}
+
 /// Requests a second while this child alone goes on.
-fn turn(plan: &Plan, endpoint: &Endpoint, child: &Child) -> f64 {
+fn turn(plan: &Plan, endpoint: &Endpoint, child: &Child, used: &mut Used) -> f64 {
     child.resume();
     std::thread::sleep(plan.turn / 3);
-    let (begun, before) = (Instant::now(), endpoint.served());
+    let (begun, before, cpu) = (Instant::now(), endpoint.served(), child.cpu_secs());
     std::thread::sleep(plan.turn);
-    let served = endpoint.served() - before;
-    let rate = served as f64 / begun.elapsed().as_secs_f64();
+    let served = (endpoint.served() - before) as f64;
+    let rate = served / begun.elapsed().as_secs_f64();
+    used.cpu_secs += child.cpu_secs() - cpu;
+    used.requests += served;
     child.pause();
     rate
 }
