@@ -40,7 +40,10 @@ impl Child {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id()));
         let stat = stat.unwrap_or_default();
         let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
-        let ticks = fields.skip(11).take(2).filter_map(|f| f.parse::<f64>().ok());
+        let ticks = fields
+            .skip(11)
+            .take(2)
+            .filter_map(|f| f.parse::<f64>().ok());
         ticks.sum::<f64>() / 100.0
     }
 
