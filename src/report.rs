@@ -1,7 +1,8 @@
 //! What `status` shows, the same from the running daemon and from the state at rest.
 
 use refreshd_core::duration::human;
-use refreshd_core::grant::schedule::{Plan, Policy, plan, reauthorize_before};
+use refreshd_core::grant::notice::notice;
+use refreshd_core::grant::schedule::{Plan, Policy, plan, reauthorize_before, refresh_token_over};
 use refreshd_core::grant::state::Status;
 use refreshd_core::grant::{Grant, GrantState};
 use refreshd_core::time::WallTime;
@@ -34,6 +35,8 @@ pub struct GrantReport {
     pub refresh_token_expires_at: Option<String>,
     /// A person must authorize again before this.
     pub reauthorize_before: Option<String>,
+    /// What its owner has to do, if anything.
+    pub needs: Option<String>,
     /// What the last exchange came to.
     pub last_outcome: Option<Outcome>,
     /// An exchange is under way.
@@ -86,6 +89,7 @@ impl GrantReport {
             reauthorize_before: policy
                 .and_then(|p| reauthorize_before(state, p))
                 .map(WallTime::rfc3339),
+            needs: policy.and_then(|policy| needs(state, policy, now)),
             last_outcome: outcome(state),
             refreshing: false,
             output_errors: Vec::new(),
@@ -110,10 +114,33 @@ impl GrantReport {
                 .to_owned(),
             refresh_token_expires_at: None,
             reauthorize_before: None,
+            needs: None,
             last_outcome: None,
             refreshing: false,
             output_errors: Vec::new(),
         }
+    }
+}
+
+/// What its owner has to do: authorize again, now or soon.
+fn needs(state: &GrantState, policy: &Policy, now: WallTime) -> Option<String> {
+    if let Some(died) = refresh_token_over(state, policy, now) {
+        let (at, issued) = (died.rfc3339(), state.issued_at.rfc3339());
+        return Some(format!(
+            "its refresh token, issued at {issued}, died at {at}: authorize again"
+        ));
+    }
+    let end = reauthorize_before(state, policy)?;
+    match notice(end, now).days? {
+        0 => Some(format!(
+            "it ended at {} and cannot be refreshed: authorize again",
+            end.rfc3339()
+        )),
+        _ => Some(format!(
+            "authorize again before {}, in {}",
+            end.rfc3339(),
+            human(end.since(now))
+        )),
     }
 }
 
@@ -180,8 +207,8 @@ fn problems(report: &GrantReport) -> Vec<String> {
             report.grant, last.kind, last.at, last.text
         ));
     }
-    if let Some(before) = &report.reauthorize_before {
-        lines.push(format!("{}: authorize again before {before}", report.grant));
+    if let Some(needs) = &report.needs {
+        lines.push(format!("{}: {needs}", report.grant));
     }
     lines.extend(
         report

@@ -2,9 +2,8 @@
 
 use crate::grant::replay::EXCHANGE_LIMIT;
 use crate::grant::settle::{Ending, OutcomeKind, Rules, Settled, settle};
-use crate::grant::{Grant, GrantId, GrantState, TokenSet};
+use crate::grant::{Grant, GrantId, GrantState, Presents, TokenSet};
 use crate::provider::description::DescriptionHash;
-use crate::secret::Fingerprint;
 use crate::time::{BootTime, WallTime};
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +43,7 @@ pub struct Intent {
     /// This presentation.
     pub sent: Stamp,
     /// What is presented.
-    pub presents: Fingerprint,
+    pub presents: Presents,
     /// The description by which the answer will be read.
     pub description: DescriptionHash,
     /// A random number for the next generation's jitter and for back-off.

@@ -171,7 +171,9 @@ fn not_good_enough(look: &Look, query: TokenQuery, now: WallTime, failure: Failu
     } else {
         Exit::TempFail
     };
-    let message = if look.grant.state.is_alive(now) {
+    let message = if look.grant.state.generation == 0 {
+        format!("{name} has no token set yet: {}", failure.message)
+    } else if look.grant.state.is_alive(now) {
         let min_valid = refreshd_core::duration::human(query.min_valid());
         format!(
             "{name}: the access token lives, but less than {min_valid}: {}",

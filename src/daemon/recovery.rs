@@ -10,6 +10,7 @@ use refreshd_core::Grant;
 use refreshd_core::flight::{Flight, Intent, Verdict};
 use refreshd_core::grant::schedule::Policy;
 use refreshd_core::grant::settle::Rules;
+use refreshd_core::grant::{Presents, TokenSet};
 use refreshd_core::provider::Description;
 
 /// Settles each recovered flight.
@@ -33,7 +34,7 @@ pub(crate) async fn finish(
             .await
             .map_err(super::internal)?;
         let name = intent.name.clone();
-        let Some((grant, Some(tokens))) = loaded else {
+        let Some((grant, tokens)) = loaded else {
             tracing::warn!(grant = %name, "{name}: the journal holds a flight of a grant that is gone");
             deck.journal.free(slot);
             continue;
@@ -54,6 +55,8 @@ pub(crate) async fn finish(
             fingerprinter: deck.fingerprinter.clone(),
         };
         let had_answer = answer.is_some();
+        let tokens = tokens.unwrap_or_else(TokenSet::none);
+        let at_stake = intent.presents != Presents::ClientCredentials;
         let (flight, first) =
             Flight::recovered(intent, answer, grant, tokens, rules, deck.clock.wall());
         match adopt(deck, flight, first, slot).await {
@@ -62,6 +65,9 @@ pub(crate) async fn finish(
             }
             Verdict::Superseded { .. } => {
                 tracing::info!(grant = %name, "{name}: an answer from before the last stop came too late; it is kept");
+            }
+            _ if !at_stake => {
+                tracing::info!(grant = %name, "{name}: refreshd stopped before the answer was written down; the client asks anew");
             }
             _ => {
                 tracing::warn!(grant = %name, "{name}: in doubt: refreshd stopped before the answer was written down")

@@ -2,6 +2,7 @@
 
 use super::standing::Change;
 use super::{Engine, perform};
+use refreshd_core::grant::schedule::{Policy, refresh_token_over};
 use refreshd_core::grant::settle::OutcomeKind;
 use refreshd_core::limits::{self, Effect};
 use refreshd_core::time::WallTime;
@@ -26,6 +27,12 @@ impl Engine {
         let now = self.deck.clock.wall();
         let wait = entry.grant.state.not_before.map(|at| at.since(now));
         let roll = u64::from_le_bytes(perform::random());
+        let kind = kind.map(|kind| match kind {
+            OutcomeKind::InvalidGrant if is_expected(&entry.grant.state, &seat.policy) => {
+                OutcomeKind::Refused
+            }
+            kind => kind,
+        });
         match (kind.map(|kind| limits_kind(kind, wait)), counted) {
             (Some(kind), true) => self.limits.ended(lane, client, index, kind, now, roll),
             // The doubt was told when it became overdue.
@@ -119,8 +126,11 @@ impl Engine {
             .roster
             .indices()
             .filter_map(|index| {
-                let refusal = self.roster.entry(index).grant.state.refusal.as_ref()?;
-                (refusal.at + REFUSALS_RECALLED > now).then_some((refusal.at, index))
+                let entry = self.roster.entry(index);
+                let (state, seat) = (&entry.grant.state, entry.seat.as_ref()?);
+                let refusal = state.refusal.as_ref()?;
+                let counts = refusal.at + REFUSALS_RECALLED > now;
+                (counts && !is_expected(state, &seat.policy)).then_some((refusal.at, index))
             })
             .collect();
         refused.sort_unstable();
@@ -136,13 +146,20 @@ impl Engine {
     }
 }
 
+/// Whether a refusal says nothing about the provider's health: the client asks
+/// anew, or the refresh token had outlived its life.
+fn is_expected(state: &refreshd_core::GrantState, policy: &Policy) -> bool {
+    let sent = state.last_send.unwrap_or(WallTime(0));
+    policy.asks_anew() || refresh_token_over(state, policy, sent).is_some()
+}
+
 /// An outcome as the limits see it.
 fn limits_kind(kind: OutcomeKind, wait: Option<Duration>) -> limits::OutcomeKind {
     match kind {
         OutcomeKind::Success => limits::OutcomeKind::Success,
         OutcomeKind::NotSent => limits::OutcomeKind::NotSent,
         OutcomeKind::AskedToWait => limits::OutcomeKind::AskedToWait { retry_after: wait },
-        OutcomeKind::InDoubt => limits::OutcomeKind::Lost,
+        OutcomeKind::InDoubt | OutcomeKind::Unanswered => limits::OutcomeKind::Lost,
         OutcomeKind::Unread => limits::OutcomeKind::Unread,
         OutcomeKind::InvalidGrant => limits::OutcomeKind::InvalidGrant,
         OutcomeKind::InvalidClient => limits::OutcomeKind::InvalidClient,

@@ -1,6 +1,7 @@
 //! Takes what is due, launches flights, and keeps what is known of every grant
 //! in step with the store. One task owns all of it; others send it messages.
 
+mod announce;
 mod effects;
 pub mod message;
 pub mod perform;
@@ -433,9 +434,12 @@ impl Engine {
                 Some(OutcomeKind::AskedToWait | OutcomeKind::TooEarly) | None => {
                     Err(NotRefreshed::Later(text.clone()))
                 }
-                Some(OutcomeKind::NotSent | OutcomeKind::InDoubt | OutcomeKind::Unread) => {
-                    Err(NotRefreshed::Unavailable(text.clone()))
-                }
+                Some(
+                    OutcomeKind::NotSent
+                    | OutcomeKind::InDoubt
+                    | OutcomeKind::Unread
+                    | OutcomeKind::Unanswered,
+                ) => Err(NotRefreshed::Unavailable(text.clone())),
             };
             let _gone = waiter.send(answer);
         }
@@ -450,10 +454,13 @@ impl Engine {
         let now = self.deck.clock.wall();
         self.queue
             .insert(index, seat.lane, entry.grant.state.expires_at);
-        match plan(&entry.grant.state, &seat.policy, now) {
-            Plan::At { at, .. } if entry.in_flight.is_none() => self.queue.arm(index, at),
-            _ => self.queue.arm(index, WallTime::NEVER),
-        }
+        let due = match plan(&entry.grant.state, &seat.policy, now) {
+            Plan::At { at, .. } if entry.in_flight.is_none() => at,
+            _ => WallTime::NEVER,
+        };
+        // A flight's landing schedules anew, so nothing is missed meanwhile.
+        let look_again = self.announce(index, now).unwrap_or(WallTime::NEVER);
+        self.queue.arm(index, due.min(look_again));
     }
 }
 

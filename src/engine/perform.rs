@@ -14,8 +14,8 @@ use refreshd_core::flight::{
 use refreshd_core::grant::replay::EXCHANGE_LIMIT;
 use refreshd_core::grant::schedule::Policy;
 use refreshd_core::grant::settle::{Ending, Rules};
-use refreshd_core::grant::{Grant, GrantId, TokenSet};
-use refreshd_core::provider::request::{self, Registration, TokenRequest};
+use refreshd_core::grant::{Grant, GrantId, Presents, TokenSet, presentation};
+use refreshd_core::provider::request::{self, Registration, RequestError, TokenRequest};
 use refreshd_core::secret::Fingerprinter;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,14 +61,32 @@ pub enum Landing {
 /// and the answer is still being waited for.
 pub async fn fly(deck: &Deck, assignment: &Assignment, overdue: impl FnOnce(Grant)) -> Landing {
     let (grant, tokens) = match deck.store.load(&assignment.grant).await {
-        Ok(Some((grant, Some(tokens)))) => (grant, tokens),
-        Ok(_) => return grounded("the grant has no token set".to_owned()),
+        Ok(Some((grant, tokens))) => (grant, tokens.unwrap_or_else(TokenSet::none)),
+        Ok(None) => return grounded("the grant is gone from the store".to_owned()),
         Err(e) => return grounded(e.to_string()),
     };
     let seat = &assignment.seat;
     if let Err(text) = may_leave(&grant, seat) {
         return grounded(text);
     }
+    let Some(presents) = presentation::next(&grant.state, &seat.policy, deck.clock.wall()) else {
+        return grounded("there is nothing to present".to_owned());
+    };
+    let request = match request(seat, presents, &tokens) {
+        Ok(request) => request,
+        Err(e) => return grounded(e.to_string()),
+    };
+    let intent = intent(deck, assignment, &grant, presents);
+    let rules = rules(deck, &seat.client, seat.policy.clone());
+    let flight = Flight::new(intent, grant, tokens, rules);
+    Landing::Verdict(perform(deck, &seat.client, flight, Some(request), overdue).await)
+}
+
+fn request(
+    seat: &Seat,
+    presents: Presents,
+    tokens: &TokenSet,
+) -> Result<TokenRequest, RequestError> {
     let client = &seat.client;
     let registration = Registration {
         client_id: &client.client_id,
@@ -79,16 +97,13 @@ pub async fn fly(deck: &Deck, assignment: &Assignment, overdue: impl FnOnce(Gran
             .or(client.redirect_uri.as_deref()),
         scopes: &client.scopes,
     };
-    let request = match request::refresh(&client.description, &registration, &seat.vars, &tokens) {
-        Ok(request) => request,
-        Err(e) => return grounded(e.to_string()),
-    };
-    let Some(intent) = intent(deck, assignment, &grant) else {
-        return grounded("there is nothing to present".to_owned());
-    };
-    let rules = rules(deck, client, seat.policy.clone());
-    let flight = Flight::new(intent, grant, tokens, rules);
-    Landing::Verdict(perform(deck, client, flight, Some(request), overdue).await)
+    let (description, vars) = (&client.description, &seat.vars);
+    match presents {
+        Presents::RefreshToken(_) => request::refresh(description, &registration, vars, tokens),
+        Presents::ClientCredentials => {
+            request::client_credentials(description, &registration, vars)
+        }
+    }
 }
 
 /// The last look before a refresh token leaves: it goes to nobody but the client
@@ -121,15 +136,14 @@ pub fn rules(deck: &Deck, client: &Client, policy: Policy) -> Rules {
     }
 }
 
-fn intent(deck: &Deck, assignment: &Assignment, grant: &Grant) -> Option<Intent> {
-    let presents = grant.state.presents?;
+fn intent(deck: &Deck, assignment: &Assignment, grant: &Grant, presents: Presents) -> Intent {
     let sent = deck.clock.stamp();
     let doubt = grant
         .state
         .doubt
         .as_ref()
-        .filter(|doubt| doubt.presents == presents);
-    Some(Intent {
+        .filter(|doubt| presents.is_token(doubt.presents));
+    Intent {
         flight: FlightId(random()),
         grant: grant.id.clone(),
         name: grant.name.clone(),
@@ -141,7 +155,7 @@ fn intent(deck: &Deck, assignment: &Assignment, grant: &Grant) -> Option<Intent>
         presents,
         description: assignment.seat.client.hash.clone(),
         roll: u64::from_le_bytes(random()),
-    })
+    }
 }
 
 /// Random bytes from the system.
@@ -305,7 +319,7 @@ impl Performer<'_> {
         loop {
             match self.deck.store.load(grant).await {
                 Ok(Some((grant, tokens))) => {
-                    let tokens = tokens.unwrap_or_else(empty);
+                    let tokens = tokens.unwrap_or_else(TokenSet::none);
                     return Event::Reloaded(Box::new(grant), Box::new(tokens));
                 }
                 Ok(None) => {
@@ -378,17 +392,6 @@ impl Performer<'_> {
 fn lost(error: tokio::task::JoinError) -> Ending {
     Ending::Lost {
         text: format!("the exchange ended without a result: {error}"),
-    }
-}
-
-fn empty() -> TokenSet {
-    TokenSet {
-        access_token: refreshd_core::secret::Secret::new(""),
-        refresh_token: None,
-        token_type: None,
-        scope: None,
-        extra: std::collections::BTreeMap::new(),
-        code: None,
     }
 }
 

@@ -7,6 +7,7 @@ use refreshd_core::grant::Grant;
 use refreshd_core::grant::schedule::{Policy, Urgency};
 use refreshd_core::grant::state::{Binding, GrantState, Pause};
 use refreshd_core::provider::request::token_origin;
+use refreshd_core::time::WallTime;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -46,6 +47,8 @@ pub struct Entry {
     pub waiters: Vec<RefreshReply>,
     /// The kind of trouble that was last reported, until it is over.
     pub incident: Option<String>,
+    /// The end that its owner was last told of, and how many days ahead.
+    pub announced: Option<(WallTime, u64)>,
 }
 
 /// All grants, by index and by name.
@@ -80,6 +83,7 @@ impl Roster {
             recheck: false,
             waiters: Vec::new(),
             incident: None,
+            announced: None,
         });
         (index, true)
     }
@@ -203,6 +207,7 @@ pub fn aligned(
 ) -> Option<(GrantState, &'static str, String)> {
     let mut state = grant.state.clone();
     state.configured |= config.grants.contains_key(&grant.name);
+    state.asks_anew = seat.policy.asks_anew();
     let to = binding_of(seat).ok()?;
     let mut event = ("configured", String::new());
     match &state.binding {
@@ -214,6 +219,18 @@ pub fn aligned(
                     "client and token endpoint are the old ones again".to_owned(),
                 );
             }
+        }
+        // No refresh token goes astray where the client asks for a new token set.
+        Some(_) if state.asks_anew => {
+            state.pause = None;
+            state.presents = None;
+            state.expiry_unknown = true;
+            let text = format!(
+                "the client is {} at {} now; it asks for a new token set",
+                to.client_id, to.origin
+            );
+            state.binding = Some(to);
+            event = ("rebound", text);
         }
         Some(from) => {
             let text = format!(

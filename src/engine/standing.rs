@@ -69,6 +69,7 @@ impl Engine {
 
     /// Brings every grant in line; their commits share transactions.
     pub(super) async fn align_all(&mut self) {
+        self.begin_grants().await;
         let grounded =
             |engine: &Engine, index: &u32| engine.roster.entry(*index).in_flight.is_none();
         let indices: Vec<u32> = self.roster.indices().collect();
@@ -80,6 +81,37 @@ impl Engine {
         self.commit_states(changes).await;
         for index in indices {
             self.align(index).await;
+        }
+    }
+
+    /// Adds the configured grants that the store does not know and whose client
+    /// can ask for their first token set.
+    async fn begin_grants(&mut self) {
+        let at = self.deck.clock.wall();
+        let new = |name: &str| self.roster.index(name).is_none();
+        let begin = self.config.grants.values().filter_map(|grant| {
+            let client = self.config.clients.get(&grant.client)?;
+            (client.description.refresh.asks_anew() && new(&grant.name)).then(|| {
+                let (store, grant) = (self.deck.store.clone(), grant.clone());
+                let state = GrantState {
+                    configured: true,
+                    asks_anew: true,
+                    ..GrantState::default()
+                };
+                async move {
+                    let begun = store.begin(&grant.name, &grant.client, state, at).await;
+                    (grant.name, begun)
+                }
+            })
+        });
+        let mut begun: JoinSet<_> = begin.collect();
+        while let Some(joined) = begun.join_next().await {
+            match joined.expect("a commit does not panic") {
+                (_, Ok(grant)) => drop(self.roster.put(grant)),
+                (name, Err(e)) => {
+                    tracing::error!(grant = %name, "{name}: it could not be begun: {e}");
+                }
+            }
         }
     }
 

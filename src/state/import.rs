@@ -5,7 +5,6 @@ use super::disk;
 use super::error::StoreError;
 use super::history::{self, Event};
 use super::kept;
-use super::records::{json, signed};
 use super::writer::Session;
 use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
 use refreshd_core::name;
@@ -168,21 +167,7 @@ fn create(s: &Session<'_>, request: ImportRequest) -> Result<Grant, StoreError> 
             ..request.state
         },
     };
-    s.conn
-        .prepare_cached(
-            "INSERT INTO grants (id, name, client, vars, revision, generation, state, imported_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )?
-        .execute((
-            &grant.id.0,
-            &grant.name,
-            &grant.client,
-            json(&grant.vars),
-            signed(grant.revision),
-            signed(grant.state.generation),
-            json(&grant.state),
-            request.now.0,
-        ))?;
+    s.insert_grant(&grant, request.now)?;
     take_in(s, &grant, &request.tokens, request.now, "imported")?;
     Ok(grant)
 }

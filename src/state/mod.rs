@@ -11,6 +11,7 @@
 //! - [`fence`]: notices a store that was put back to an earlier state
 //! - [`lock`]: one process at a time
 
+mod begin;
 mod commit;
 mod db;
 mod disk;

@@ -5,6 +5,7 @@ use super::seal::Context;
 use super::writer::Session;
 use refreshd_core::flight::{Answer, FlightId};
 use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
+use refreshd_core::time::WallTime;
 use rusqlite::types::Type;
 use rusqlite::{OptionalExtension, Row};
 use serde::Serialize;
@@ -99,6 +100,28 @@ impl Session<'_> {
         sealed
             .map(|sealed| self.open_tokens("grants", &grant.id.0, grant.state.generation, &sealed))
             .transpose()
+    }
+
+    /// Adds a grant, without tokens.
+    pub(super) fn insert_grant(&self, grant: &Grant, at: WallTime) -> Result<(), StoreError> {
+        self.conn
+            .prepare_cached(
+                "INSERT INTO grants
+                 (id, name, client, vars, redirect_uri, revision, generation, state, imported_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?
+            .execute((
+                &grant.id.0,
+                &grant.name,
+                &grant.client,
+                json(&grant.vars),
+                &grant.redirect_uri,
+                signed(grant.revision),
+                signed(grant.state.generation),
+                json(&grant.state),
+                at.0,
+            ))?;
+        Ok(())
     }
 
     /// Writes revision, state and, where there are new ones, tokens.

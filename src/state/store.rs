@@ -1,5 +1,6 @@
 //! The store's handle: asks the writer's thread, waits for the commit.
 
+use super::begin;
 use super::commit::{self, Commit, Committed};
 use super::db;
 use super::error::StoreError;
@@ -204,6 +205,23 @@ impl Store {
             description: None,
         })
         .await
+    }
+
+    /// Adds a grant that has no token set yet, since its client can ask for one.
+    /// One of that name that is there already is returned as it is.
+    ///
+    /// # Errors
+    /// When it did not become durable.
+    pub async fn begin(
+        &self,
+        name: &str,
+        client: &str,
+        state: GrantState,
+        at: WallTime,
+    ) -> Result<Grant, StoreError> {
+        let (name, client) = (name.to_owned(), client.to_owned());
+        self.write(move |s| begin::begin(s, name, client, state, at))
+            .await
     }
 
     /// Takes in a token set from outside: a new grant, or another authorization

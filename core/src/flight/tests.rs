@@ -3,7 +3,7 @@
 use super::*;
 use crate::grant::schedule::Policy;
 use crate::provider::Description;
-use crate::secret::{Fingerprinter, Secret};
+use crate::secret::{Fingerprint, Fingerprinter, Secret};
 use std::collections::BTreeMap;
 
 const SENT: WallTime = WallTime(1_800_000_000_000);
@@ -59,7 +59,7 @@ fn intent(grant: &Grant) -> Intent {
             boot: BootTime(0),
             boot_id: "boot".to_owned(),
         },
-        presents: Fingerprint([1; 16]),
+        presents: Presents::RefreshToken(Fingerprint([1; 16])),
         description: DescriptionHash("hash".to_owned()),
         roll: 0,
     }

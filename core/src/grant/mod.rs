@@ -1,11 +1,14 @@
 //! What is kept alive: its token set, its state, when it is due, and when a
 //! refresh token may be presented again.
 
+pub mod notice;
+pub mod presentation;
 pub mod replay;
 pub mod schedule;
 pub mod settle;
 pub mod state;
 pub mod token_set;
 
+pub use presentation::Presents;
 pub use state::{Grant, GrantId, GrantState};
 pub use token_set::TokenSet;

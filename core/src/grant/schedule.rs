@@ -1,11 +1,14 @@
 //! When a grant is due. Every rule is a bound on one moment; the latest lower
 //! bound wins, so no order of events can make a hot loop.
 
+use super::presentation::{self, Presents};
 use super::replay;
 use super::state::GrantState;
 use crate::duration::CENTURY;
 use crate::provider::Description;
-use crate::provider::description::{Lifetime, RefreshFrom, Rotates, Rotation, Schedule, With};
+use crate::provider::description::{
+    Fallback, Lifetime, RefreshFrom, Rotates, Rotation, Schedule, With,
+};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -22,7 +25,7 @@ pub const RETRY_BASE: Duration = Duration::from_secs(1);
 pub const SLOW_RETRY: Duration = Duration::from_secs(900);
 
 /// What the schedule goes by, from the description and the configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     /// Lead, least age, window; the most special configuration wins.
     pub schedule: Schedule,
@@ -32,6 +35,8 @@ pub struct Policy {
     pub lifetime: Lifetime,
     /// What is presented.
     pub with: With,
+    /// What is presented when that cannot be.
+    pub fallback: Option<Fallback>,
 }
 
 impl Policy {
@@ -43,7 +48,15 @@ impl Policy {
             rotation: description.rotation.clone(),
             lifetime: description.lifetime.clone(),
             with: description.refresh.with,
+            fallback: description.refresh.fallback,
         }
+    }
+
+    /// Whether the client can ask for a token set itself: such a grant begins by
+    /// itself and never holds.
+    #[must_use]
+    pub fn asks_anew(&self) -> bool {
+        self.with == With::ClientCredentials || self.fallback == Some(Fallback::ClientCredentials)
     }
 }
 
@@ -64,6 +77,8 @@ pub enum Plan {
 /// The rule that set the moment, for `status` and tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
+    /// There is no token set yet, and the client can ask for one itself.
+    First,
     /// Ahead of the access token's expiry.
     Lead,
     /// Ahead of the refresh token's own end.
@@ -84,6 +99,8 @@ pub enum Why {
     Hold,
     /// A refused refresh token that does not rotate is tried again now and then.
     RefusedRetry,
+    /// The refresh token's life is over, and it has been tried since.
+    RefreshOver,
 }
 
 /// Why a grant is not refreshed by itself.
@@ -143,25 +160,26 @@ pub fn retry_after(failures: u32, remaining: Duration, roll: u64) -> Duration {
 /// When a grant is refreshed next, and by which rule.
 #[must_use]
 pub fn plan(state: &GrantState, policy: &Policy, now: WallTime) -> Plan {
-    if state.generation == 0 {
+    if state.generation == 0 && !policy.asks_anew() {
         return Plan::Never(Never::Pending);
     }
     if state.pause.is_some() {
         return Plan::Never(Never::Paused);
     }
-    if state.presents.is_none() || policy.with == With::None {
-        return Plan::Never(Never::NothingToRefresh);
-    }
-    let (at, why) = match (&state.refusal, &state.doubt) {
-        (Some(_), _) if policy.rotation.rotates != Rotates::Never => {
-            return Plan::Never(Never::Refused);
+    let (at, why) = match (presentation::next(state, policy, now), &state.refusal) {
+        (None, _) => return Plan::Never(Never::NothingToRefresh),
+        (Some(Presents::ClientCredentials), _) => wanted(state, policy),
+        (Some(Presents::RefreshToken(_)), Some(refusal)) => {
+            if policy.rotation.rotates != Rotates::Never {
+                return Plan::Never(Never::Refused);
+            }
+            let last = state.last_send.unwrap_or(refusal.at);
+            (last + seldom(refusal.times), Why::RefusedRetry)
         }
-        (Some(refusal), _) => (
-            state.last_send.unwrap_or(refusal.at) + refused_wait(refusal.times),
-            Why::RefusedRetry,
-        ),
-        (None, Some(doubt)) => replay::next(doubt, state, &policy.rotation, now),
-        (None, None) => wanted(state, policy),
+        (Some(Presents::RefreshToken(_)), None) => match &state.doubt {
+            Some(doubt) => replay::next(doubt, state, &policy.rotation, now),
+            None => wanted(state, policy),
+        },
     };
     let (at, why) = bounds(state, policy)
         .into_iter()
@@ -175,7 +193,12 @@ pub fn plan(state: &GrantState, policy: &Policy, now: WallTime) -> Plan {
 
 /// The moment the token should be replaced, with nothing in the way.
 fn wanted(state: &GrantState, policy: &Policy) -> (WallTime, Why) {
-    if state.expiry_unknown || state.access_dead {
+    if state.generation == 0 {
+        return (WallTime(0), Why::First);
+    }
+    // In doubt only where the client can ask anew: the exchange may have ended the old one.
+    let may_be_dead = state.doubt.is_some() && policy.rotation.revokes_old_access;
+    if state.expiry_unknown || state.access_dead || may_be_dead {
         return (WallTime(0), Why::Overdue);
     }
     let access_lead = lead(state.lifetime(), &policy.schedule, state.learned_lead);
@@ -198,10 +221,28 @@ fn bounds(state: &GrantState, policy: &Policy) -> Vec<(WallTime, Why)> {
         .last_send
         .map(|last| (last + gap(state.lifetime()), Why::Gap));
     let not_before = state.not_before.map(|at| (at, Why::NotBefore));
-    [aged, gap, not_before, window_end(state, policy)]
+    let window = window_end(state, policy);
+    [aged, gap, not_before, window, refresh_over(state, policy)]
         .into_iter()
         .flatten()
         .collect()
+}
+
+/// A refresh token that is over by the provider's own rule is tried once, since
+/// clocks err; where that brought no definite answer, now and then.
+fn refresh_over(state: &GrantState, policy: &Policy) -> Option<(WallTime, Why)> {
+    let end = refresh_token_over(state, policy, WallTime::NEVER)?;
+    let tried = state.last_send.filter(|sent| *sent >= end)?;
+    Some((tried + seldom(state.failures), Why::RefreshOver))
+}
+
+/// When the refresh token died, if it did and nothing but it renews the grant.
+#[must_use]
+pub fn refresh_token_over(state: &GrantState, policy: &Policy, now: WallTime) -> Option<WallTime> {
+    let needed = state.presents.is_some() && policy.with == With::RefreshToken;
+    state
+        .refresh_expires_at
+        .filter(|end| needed && !policy.asks_anew() && *end <= now)
 }
 
 fn window_end(state: &GrantState, policy: &Policy) -> Option<(WallTime, Why)> {
@@ -210,8 +251,8 @@ fn window_end(state: &GrantState, policy: &Policy) -> Option<(WallTime, Why)> {
     (state.sends_in_window >= window.count).then(|| (from + window.per, Why::Window))
 }
 
-/// A refused refresh token that never rotates: after an hour, six, then daily.
-fn refused_wait(times: u32) -> Duration {
+/// For what is not likely to work: after an hour, six, then daily.
+fn seldom(times: u32) -> Duration {
     Duration::from_secs(match times {
         0 | 1 => 3600,
         2 => 6 * 3600,
@@ -224,7 +265,7 @@ fn refused_wait(times: u32) -> Duration {
 /// refresh it. A person must authorize again before.
 #[must_use]
 pub fn reauthorize_before(state: &GrantState, policy: &Policy) -> Option<WallTime> {
-    if state.generation == 0 {
+    if state.generation == 0 || policy.asks_anew() {
         None
     } else if state.presents.is_none() || policy.with == With::None {
         Some(state.expires_at)
@@ -292,7 +333,8 @@ pub fn wish(
     wished.access_dead |= wished.doubt.is_none()
         || (urgency == Urgency::Rejected && policy.rotation.revokes_old_access);
     // Asked apart from the plan's reason: a later bound stands in front of the hold there.
-    let held = urgency != Urgency::AcceptRisk && replay::is_held(&wished, &policy.rotation, now);
+    let could_hold = urgency != Urgency::AcceptRisk && !policy.asks_anew();
+    let held = could_hold && replay::is_held(&wished, &policy.rotation, now);
     match plan(&wished, policy, now) {
         Plan::Never(why) => Err(Denied::Never(why)),
         Plan::At { at, .. } if held => Err(Denied::NotBefore { at, why: Why::Hold }),
@@ -306,6 +348,7 @@ impl Why {
     #[must_use]
     pub fn explain(self) -> &'static str {
         match self {
+            Why::First => "the client asks for its first token set by itself",
             Why::Lead => "that is early enough before the access token expires",
             Why::RefreshLife => "the refresh token's own life ends soon after",
             Why::Overdue => "the access token has to be replaced",
@@ -321,6 +364,9 @@ impl Why {
                  so the living access token is used up first"
             }
             Why::RefusedRetry => "the provider refused the refresh token; it is tried again then",
+            Why::RefreshOver => {
+                "the refresh token has outlived the life that its provider gives it, and has been tried since; authorize again"
+            }
         }
     }
 }
@@ -360,7 +406,7 @@ mod tests {
             schedule: Schedule::default(),
             rotation: Rotation::default(),
             lifetime: Lifetime::default(),
-            with: With::RefreshToken,
+            ..Policy::default()
         }
     }
 
@@ -473,6 +519,64 @@ mod tests {
             at(plan(&state, &policy, WallTime(2000))),
             (WallTime(3_601_000), Why::RefusedRetry)
         );
+    }
+
+    fn anew() -> Policy {
+        Policy {
+            fallback: Some(crate::provider::description::Fallback::ClientCredentials),
+            ..policy()
+        }
+    }
+
+    #[test]
+    fn a_client_that_can_ask_begins_by_itself() {
+        let none = GrantState::default();
+        assert_eq!(at(plan(&none, &anew(), WallTime(0))).1, Why::MinAge);
+        let now = WallTime::from_secs(1_800_000_000);
+        assert_eq!(at(plan(&none, &anew(), now)), (WallTime(2000), Why::MinAge));
+        assert_eq!(
+            plan(&none, &policy(), now),
+            Plan::Never(Never::Pending),
+            "others wait for a person"
+        );
+    }
+
+    #[test]
+    fn a_client_that_can_ask_never_holds() {
+        let sent = WallTime::from_secs(3000);
+        let mut state = in_doubt(state(0, 3600), sent);
+        state.last_send = Some(sent);
+        let (held, _) = at(plan(&state, &policy(), sent));
+        assert!(held >= WallTime::from_secs(3555), "used up first: {held:?}");
+        let gap = sent + Duration::from_secs(30);
+        assert_eq!(
+            at(plan(&state, &anew(), sent)),
+            (WallTime::from_secs(3240), Why::Lead)
+        );
+        state.last_send = Some(WallTime::from_secs(3300));
+        let after = WallTime::from_secs(3330);
+        assert_eq!(at(plan(&state, &anew(), gap)), (after, Why::Gap));
+        assert_eq!(wish(&state, &anew(), Urgency::Wish, after), Ok(()));
+        assert_eq!(reauthorize_before(&state, &anew()), None);
+    }
+
+    #[test]
+    fn a_refresh_token_that_is_over_is_tried_once_and_then_seldom() {
+        let end = WallTime::from_secs(30 * 86_400);
+        let mut state = state(0, 172_800);
+        state.refresh_expires_at = Some(end);
+        let now = end + Duration::from_secs(86_400);
+        assert_eq!(refresh_token_over(&state, &policy(), now), Some(end));
+        let (first, _) = at(plan(&state, &policy(), now));
+        assert!(first <= now, "one try is made, since clocks err");
+        state.last_send = Some(now);
+        for (failures, hours) in [(1, 1), (2, 6), (3, 24), (9, 24)] {
+            state.failures = failures;
+            let again = now + Duration::from_secs(hours * 3600);
+            assert_eq!(at(plan(&state, &policy(), now)), (again, Why::RefreshOver));
+        }
+        // Where the client can ask for itself, nobody is bothered.
+        assert_eq!(refresh_token_over(&state, &anew(), now), None);
     }
 
     fn in_doubt(mut state: GrantState, sent: WallTime) -> GrantState {

@@ -1,6 +1,7 @@
 //! What an exchange did to its grant: from how it ended to the state and token
 //! set to commit.
 
+use super::presentation::Presents;
 use super::replay::{in_window, spacing};
 use super::schedule::{
     ASSUMED_LIFETIME, Policy, RETRY_BASE, SLOW_RETRY, clamp, lead, retry_after, share,
@@ -11,7 +12,7 @@ use crate::flight::{Answer, Intent, Settlement};
 use crate::provider::Description;
 use crate::provider::answer::{self, Outcome, Success};
 use crate::provider::description::RefreshFrom;
-use crate::secret::{Fingerprinter, Secret};
+use crate::secret::{Fingerprint, Fingerprinter, Secret};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -48,6 +49,8 @@ pub enum OutcomeKind {
     InDoubt,
     /// In doubt, and an answer is kept that could not be read.
     Unread,
+    /// No answer that could be read, and nothing was at stake: client credentials.
+    Unanswered,
     /// The refresh token is void.
     InvalidGrant,
     /// The client is not accepted.
@@ -68,6 +71,7 @@ impl OutcomeKind {
             OutcomeKind::AskedToWait => "asked-to-wait",
             OutcomeKind::InDoubt => "in-doubt",
             OutcomeKind::Unread => "unread",
+            OutcomeKind::Unanswered => "unanswered",
             OutcomeKind::InvalidGrant => "invalid-grant",
             OutcomeKind::InvalidClient => "invalid-client",
             OutcomeKind::TooEarly => "too-early",
@@ -117,10 +121,21 @@ pub fn settle(
         Ending::Answered(answer) => answer::read(&rules.description, answer),
     };
     let sent = after_send(rules, state, intent);
-    match outcome {
-        Outcome::Success(success) => succeed(rules, sent, tokens, intent, *success, now),
-        other => fail(rules, sent, intent, other, ending, now),
+    match (outcome, intent.presents) {
+        (Outcome::Success(success), _) => succeed(rules, sent, tokens, intent, *success, now),
+        (other, Presents::RefreshToken(token)) => {
+            let presented = Presented { token, intent };
+            fail(rules, sent, presented, other, ending, now)
+        }
+        (other, Presents::ClientCredentials) => fail_anew(rules, sent, intent, other, now),
     }
+}
+
+/// A refresh token and the exchange that presented it.
+#[derive(Clone, Copy)]
+struct Presented<'a> {
+    token: Fingerprint,
+    intent: &'a Intent,
 }
 
 /// The state with the send accounted for.
@@ -133,7 +148,7 @@ fn after_send(rules: &Rules, state: &GrantState, intent: &Intent) -> GrantState 
     if let Some(doubt) = state
         .doubt
         .as_mut()
-        .filter(|doubt| doubt.presents == intent.presents)
+        .filter(|doubt| intent.presents.is_token(doubt.presents))
     {
         doubt.last_sent = doubt.last_sent.max(sent);
         doubt.presentations = doubt.presentations.max(intent.attempt);
@@ -163,27 +178,24 @@ fn not_sent(
     settled(state, OutcomeKind::NotSent, text, now)
 }
 
+/// A failed exchange that presented a refresh token.
 fn fail(
     rules: &Rules,
     mut state: GrantState,
-    intent: &Intent,
+    presented: Presented<'_>,
     outcome: Outcome,
     ending: Ending,
     now: WallTime,
 ) -> Settled {
+    let intent = presented.intent;
     match outcome {
-        Outcome::Success(_) => unreachable!("a success is settled by succeed"),
-        Outcome::AskedToWait { retry_after, text } => {
-            back_off(rules, &mut state, intent, retry_after, now);
-            settled(state, OutcomeKind::AskedToWait, &text, now)
-        }
         Outcome::Lost { text, retry_after } => {
-            enter_doubt(&mut state, intent, false);
+            enter_doubt(&mut state, presented, false);
             back_off(rules, &mut state, intent, retry_after, now);
             settled(state, OutcomeKind::InDoubt, &text, now)
         }
         Outcome::Unread { text } => {
-            enter_doubt(&mut state, intent, true);
+            enter_doubt(&mut state, presented, true);
             back_off(rules, &mut state, intent, None, now);
             let mut settled = settled(state, OutcomeKind::Unread, &text, now);
             if let Ending::Answered(answer) = ending {
@@ -201,6 +213,46 @@ fn fail(
                 text: text.clone(),
             });
             settled(state, OutcomeKind::InvalidGrant, &text, now)
+        }
+        other => fail_harmlessly(rules, state, intent, other, now),
+    }
+}
+
+/// A failed exchange that presented nothing but the client: whatever became of
+/// it, asking again costs nothing.
+fn fail_anew(
+    rules: &Rules,
+    mut state: GrantState,
+    intent: &Intent,
+    outcome: Outcome,
+    now: WallTime,
+) -> Settled {
+    let (text, retry_after) = match outcome {
+        Outcome::Lost { text, retry_after } => (text, retry_after),
+        Outcome::Unread { text } => (text, None),
+        // No grant was presented that could be invalid: the client may not do this.
+        Outcome::InvalidGrant { text } => {
+            let refused = Outcome::Refused { text };
+            return fail_harmlessly(rules, state, intent, refused, now);
+        }
+        other => return fail_harmlessly(rules, state, intent, other, now),
+    };
+    back_off(rules, &mut state, intent, retry_after, now);
+    settled(state, OutcomeKind::Unanswered, &text, now)
+}
+
+/// What tells nothing about the fate of what was presented.
+fn fail_harmlessly(
+    rules: &Rules,
+    mut state: GrantState,
+    intent: &Intent,
+    outcome: Outcome,
+    now: WallTime,
+) -> Settled {
+    match outcome {
+        Outcome::AskedToWait { retry_after, text } => {
+            back_off(rules, &mut state, intent, retry_after, now);
+            settled(state, OutcomeKind::AskedToWait, &text, now)
         }
         Outcome::InvalidClient { text } => {
             state.failures += 1;
@@ -222,16 +274,18 @@ fn fail(
             hold_back(&mut state, now + wait);
             settled(state, OutcomeKind::Refused, &text, now)
         }
+        Outcome::Success(_)
+        | Outcome::Lost { .. }
+        | Outcome::Unread { .. }
+        | Outcome::InvalidGrant { .. } => unreachable!("settled by the caller"),
     }
 }
 
 /// Notes that this refresh token's fate is not known. An older doubt about the
 /// same token keeps its first send: its windows count from there.
-fn enter_doubt(state: &mut GrantState, intent: &Intent, unread: bool) {
-    let earlier = state
-        .doubt
-        .take()
-        .filter(|doubt| doubt.presents == intent.presents);
+fn enter_doubt(state: &mut GrantState, presented: Presented<'_>, unread: bool) {
+    let Presented { token, intent } = presented;
+    let earlier = state.doubt.take().filter(|doubt| doubt.presents == token);
     let sent = intent.sent.wall;
     state.doubt = Some(match earlier {
         Some(doubt) => Doubt {
@@ -244,7 +298,7 @@ fn enter_doubt(state: &mut GrantState, intent: &Intent, unread: bool) {
         None => Doubt {
             first_sent: intent.first_sent,
             last_sent: sent,
-            presents: intent.presents,
+            presents: token,
             presentations: intent.attempt,
             unread,
         },
@@ -313,7 +367,13 @@ fn succeed(
         state.issued_at = previous_issue.min(state.issued_at);
         state.learned_lead = Some(shorter_lead(&state, &rules.policy));
     }
-    let tokens = renew(tokens, success);
+    let tokens = match intent.presents {
+        Presents::RefreshToken(_) => renew(tokens, success),
+        Presents::ClientCredentials => {
+            state.login_at = state.issued_at;
+            renew(&TokenSet::none(), success)
+        }
+    };
     state.presents = tokens
         .refresh_token
         .as_ref()
@@ -404,7 +464,10 @@ fn refresh_end(
                 RefreshFrom::Issue => issued_at + life,
                 RefreshFrom::Login => state.login_at + life,
             });
-    stated.or(described)
+    let with_access = rules.policy.lifetime.refresh_with_access;
+    stated
+        .or(described)
+        .or(with_access.then_some(state.expires_at))
 }
 
 /// The new token set: what the answer omits stays as it was.
@@ -497,12 +560,8 @@ pub fn import(rules: &Rules, import: Import, now: WallTime) -> (GrantState, Toke
     // Neither when it was obtained nor when it ends: it may be about to die.
     let dated = obtained_at.is_some() || success.expires_at.is_some() || success.jwt_exp.is_some();
     let empty = TokenSet {
-        access_token: Secret::new(""),
-        refresh_token: None,
-        token_type: None,
-        scope: None,
-        extra: std::collections::BTreeMap::new(),
         code: import.code,
+        ..TokenSet::none()
     };
     let tokens = renew(&empty, success);
     state.presents = tokens

@@ -80,6 +80,9 @@ pub struct GrantState {
     /// The grant stood in the configuration: taken out of it, it retires. One
     /// that was only imported stays active as long as its client is configured.
     pub configured: bool,
+    /// The client can ask for a token set itself (as the configuration says): no
+    /// refusal and no doubt needs a person.
+    pub asks_anew: bool,
 }
 
 /// An exchange whose answer is not known. It lasts until a success, a definite
@@ -225,11 +228,13 @@ impl GrantState {
             Status::Pending
         } else if self.pause.is_some() {
             Status::Paused
-        } else if self.refusal.is_some() || (self.presents.is_none() && !self.is_alive(now)) {
+        } else if !self.asks_anew
+            && (self.refusal.is_some() || (self.presents.is_none() && !self.is_alive(now)))
+        {
             Status::Refused
         } else if self.access_dead {
             Status::Suspect
-        } else if self.doubt.is_some() {
+        } else if self.doubt.is_some() && !self.asks_anew {
             Status::InDoubt
         } else if !self.is_alive(now) {
             Status::Expired

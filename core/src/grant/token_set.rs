@@ -28,6 +28,19 @@ pub struct TokenSet {
 }
 
 impl TokenSet {
+    /// What a grant has before its first token set.
+    #[must_use]
+    pub fn none() -> TokenSet {
+        TokenSet {
+            access_token: Secret::new(""),
+            refresh_token: None,
+            token_type: None,
+            scope: None,
+            extra: BTreeMap::new(),
+            code: None,
+        }
+    }
+
     /// The token type as HTTP wants it: `Bearer` unless the provider says otherwise.
     #[must_use]
     pub fn scheme(&self) -> &str {

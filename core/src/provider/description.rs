@@ -142,6 +142,9 @@ pub struct Refresh {
     /// What is presented to renew.
     #[serde(default)]
     pub with: With,
+    /// What is presented when there is no refresh token that may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Fallback>,
     /// Another URL than `[token]`'s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
@@ -167,8 +170,29 @@ pub enum With {
     /// The refresh token (RFC 6749 §6).
     #[default]
     RefreshToken,
+    /// The client's own credentials (RFC 6749 §4.4): the grant begins and renews
+    /// by itself, and a refresh token that comes along is not used.
+    ClientCredentials,
     /// Nothing: a person authorizes again before the access token ends.
     None,
+}
+
+/// What is presented when there is no refresh token, or the one there is was
+/// refused, is in doubt or is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fallback {
+    /// The client's own credentials (RFC 6749 §4.4): the grant also begins by itself.
+    ClientCredentials,
+}
+
+impl Refresh {
+    /// Whether the client can ask for a token set itself, without a person and
+    /// without a refresh token.
+    #[must_use]
+    pub fn asks_anew(&self) -> bool {
+        self.with == With::ClientCredentials || self.fallback == Some(Fallback::ClientCredentials)
+    }
 }
 
 /// Lifetimes, for when the answer does not state them.
@@ -194,6 +218,9 @@ pub struct Lifetime {
     /// From when a refresh token's life counts.
     #[serde(default)]
     pub refresh_from: RefreshFrom,
+    /// A refresh token ends with the access token that came with it.
+    #[serde(default)]
+    pub refresh_with_access: bool,
     /// `expires_in` is the total life from the answer's `created_at`, not what is left.
     #[serde(default)]
     pub from_created_at: bool,
@@ -455,6 +482,17 @@ impl Description {
         self.refresh.url.as_deref().unwrap_or(&self.token.url)
     }
 
+    /// Whether a refresh presents the authorization code that began the grant, so
+    /// that it must be kept with it.
+    #[must_use]
+    pub fn refresh_wants_code(&self) -> bool {
+        let refresh = &self.refresh;
+        let params = refresh.params.values().chain(self.token.params.values());
+        let headers = refresh.headers.values().chain(self.token.headers.values());
+        refresh.with == With::RefreshToken
+            && params.chain(headers).any(|value| value.contains("{code}"))
+    }
+
     /// Everything that is wrong with the description by itself.
     #[must_use]
     pub fn problems(&self) -> Vec<DescriptionError> {
@@ -480,6 +518,25 @@ impl Description {
             problem(
                 "rotation.old_valid_max",
                 "it goes with old_valid = \"until-used\" only".to_owned(),
+            );
+        }
+        if self.refresh.fallback.is_some() && self.refresh.with != With::RefreshToken {
+            problem(
+                "refresh.fallback",
+                "it goes with with = \"refresh_token\" only".to_owned(),
+            );
+        }
+        if self.lifetime.refresh_with_access && self.lifetime.refresh.is_some() {
+            problem(
+                "lifetime.refresh_with_access",
+                "lifetime.refresh says otherwise; keep one of the two".to_owned(),
+            );
+        }
+        if self.refresh.asks_anew() && self.token.client.auth == Auth::None {
+            problem(
+                "token.client.auth",
+                "client credentials need a secret (RFC 6749 §4.4); use basic, body or query"
+                    .to_owned(),
             );
         }
         problems

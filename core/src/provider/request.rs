@@ -109,6 +109,21 @@ pub fn refresh(
     draft.finish()
 }
 
+/// The request that presents nothing but the client (RFC 6749 §4.4.2), by `[token]` alone.
+///
+/// # Errors
+/// When the description cannot be filled for this grant.
+pub fn client_credentials(
+    description: &Description,
+    registration: &Registration<'_>,
+    vars: &BTreeMap<String, String>,
+) -> Result<TokenRequest, RequestError> {
+    let mut draft = Draft::token(description, registration, vars)?;
+    draft.param("grant_type", Secret::new("client_credentials"));
+    draft.scope_if_any();
+    draft.finish()
+}
+
 /// `scheme://host:port` of the URL that refresh tokens go to, the port always
 /// written out: what a refresh token is bound to.
 ///

@@ -69,6 +69,7 @@ fn invariants_hold_through_every_fault() {
     assert!(total.gambles > 0, "last chances were taken");
     assert!(total.overlaps > 0, "flights overlapped");
     assert!(total.stale > 0, "commits were stale");
+    assert!(total.anew > 0, "clients asked anew");
     assert!(total.replays > 0, "in doubt, it was presented again");
     for fate in ALL {
         let count = total.fates.get(&fate).copied().unwrap_or(0);
@@ -94,6 +95,7 @@ fn invariants_can_fail() {
             &["generations-rise", "newest-kept", "no-loss"],
         ),
         (Mischief::CountFromReplay, &["expiry-honest"]),
+        (Mischief::PresentAllTheSame, &["no-replay-where-anew"]),
     ];
     for (mischief, invariants) in cases {
         let mut fired: BTreeMap<&str, u64> = BTreeMap::new();
@@ -128,6 +130,7 @@ impl Report {
         self.gambles += other.gambles;
         self.overlaps += other.overlaps;
         self.stale += other.stale;
+        self.anew += other.anew;
         self.replays += other.replays;
         for (fate, count) in &other.fates {
             *self.fates.entry(*fate).or_default() += count;

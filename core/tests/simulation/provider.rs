@@ -5,7 +5,7 @@ use crate::rng::Rng;
 use refreshd_core::provider::Description;
 use refreshd_core::time::WallTime;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub(crate) struct Provider {
@@ -24,6 +24,11 @@ pub(crate) struct Provider {
     /// When each superseded refresh token was first presented.
     superseded: BTreeMap<u64, WallTime>,
     pub(crate) family_dead: bool,
+    /// Whether the client can ask for a new token set itself.
+    pub(crate) anew: bool,
+    /// Refresh tokens of families that began before the client asked anew: each
+    /// family lives by itself.
+    others: BTreeSet<u64>,
     /// When each access token ends, by its number.
     ends: Vec<WallTime>,
 }
@@ -51,6 +56,8 @@ impl Provider {
             current: 0,
             superseded: BTreeMap::new(),
             family_dead: false,
+            anew: rng.percent(15),
+            others: BTreeSet::new(),
             ends: vec![now + life],
         }
     }
@@ -71,6 +78,7 @@ impl Provider {
             "token": { "url": "https://as.example/token" },
             "lifetime": { "access": format!("{}s", self.life.as_secs()) },
             "rotation": if self.described { rotation } else { json!({}) },
+            "refresh": if self.anew { json!({ "fallback": "client_credentials" }) } else { json!({}) },
         }))
         .expect("a description")
     }
@@ -88,7 +96,7 @@ impl Provider {
         if !self.rotates {
             return self.grant(now, None);
         }
-        if number == self.current {
+        if number == self.current || self.others.remove(&number) {
             self.superseded.insert(number, now);
             self.current += 1;
             return self.grant(now, Some(self.current));
@@ -103,15 +111,24 @@ impl Provider {
         refused()
     }
 
+    /// The client asks for itself: another family begins.
+    pub(crate) fn ask_anew(&mut self, now: WallTime) -> (u16, Value) {
+        self.family_dead = false;
+        self.others.insert(self.current);
+        self.current += 1;
+        self.grant(now, Some(self.current))
+    }
+
     /// Whether a refresh token would be taken at that moment.
     pub(crate) fn is_good(&self, number: u64, now: WallTime) -> bool {
         let in_grace = || {
             number + 1 == self.current
                 && self
-                    .grace
-                    .is_none_or(|grace| now < self.superseded[&number] + grace)
+                    .superseded
+                    .get(&number)
+                    .is_some_and(|first| self.grace.is_none_or(|grace| now < *first + grace))
         };
-        !self.rotates || number == self.current || in_grace()
+        !self.rotates || number == self.current || self.others.contains(&number) || in_grace()
     }
 
     /// Whether a lost answer can always be had again.

@@ -13,7 +13,7 @@ use refreshd_core::grant::replay::spacing;
 use refreshd_core::grant::schedule::{Never, Plan, Policy, gap, plan};
 use refreshd_core::grant::settle::{Ending, Import, Rules, import};
 use refreshd_core::grant::state::Binding;
-use refreshd_core::grant::{Grant, GrantId, GrantState};
+use refreshd_core::grant::{Grant, GrantId, GrantState, Presents, presentation};
 use refreshd_core::provider::answer::read_import;
 use refreshd_core::provider::description::{DescriptionHash, Schedule};
 use refreshd_core::secret::Fingerprinter;
@@ -43,6 +43,8 @@ pub(crate) enum Mischief {
     CommitStale,
     /// A replay's lifetime counts from the replay.
     CountFromReplay,
+    /// A token in doubt is presented though the client could ask anew.
+    PresentAllTheSame,
 }
 
 /// An invariant that did not hold.
@@ -68,6 +70,8 @@ pub(crate) struct Report {
     /// Flights that took off while an overdue one was still being read.
     pub(crate) overlaps: u64,
     pub(crate) stale: u64,
+    /// Exchanges in which the client asked for itself.
+    pub(crate) anew: u64,
     /// Presentations of a token in doubt.
     pub(crate) replays: u64,
     pub(crate) fates: BTreeMap<Fate, u64>,
@@ -113,7 +117,7 @@ pub(crate) struct World {
     late: Option<(WallTime, Ending)>,
     /// The state the flight in hand started from, and the refresh token it presents.
     base: GrantState,
-    presenting: u64,
+    presenting: Option<u64>,
     last_sent: Option<WallTime>,
     /// How often each refresh token was presented where it could cost the family.
     gambled: BTreeMap<u64, u32>,
@@ -178,7 +182,7 @@ impl World {
             aloft: Vec::new(),
             late: None,
             base: state,
-            presenting: 0,
+            presenting: None,
             last_sent: None,
             gambled: BTreeMap::new(),
             asked_until: None,
@@ -280,8 +284,10 @@ impl World {
             format!("{open} slots are held")
         })?;
         self.report.replays += u64::from(state.doubt.is_some());
-        self.presenting = self.disk.presents();
         let intent = self.intent(&state);
+        let token = intent.presents != Presents::ClientCredentials;
+        self.presenting = token.then(|| self.disk.presents());
+        self.report.anew += u64::from(!token);
         self.base = state;
         let grant = self.disk.grant.clone();
         let mut flight = Flight::new(intent, grant, self.disk.tokens.clone(), self.rules.clone());
@@ -291,7 +297,7 @@ impl World {
 
     /// The least time since the last send, and until the provider's own word.
     fn check_pause(&self, state: &GrantState) -> Result<(), Stop> {
-        let least = if state.doubt.is_some() {
+        let least = if state.doubt.is_some() && !self.provider.anew {
             spacing(state, &self.rules.policy.rotation)
         } else {
             gap(state.lifetime())
@@ -310,8 +316,15 @@ impl World {
     }
 
     fn intent(&mut self, state: &GrantState) -> Intent {
-        let presents = state.presents.expect("there is a refresh token");
-        let doubt = state.doubt.as_ref().filter(|d| d.presents == presents);
+        let presents = presentation::next(state, &self.rules.policy, self.now);
+        let presents = match (presents, state.presents) {
+            (_, Some(token)) if self.mischief == Mischief::PresentAllTheSame => {
+                Presents::RefreshToken(token)
+            }
+            (presents, _) => presents.expect("there is something to present"),
+        };
+        let doubt = state.doubt.as_ref();
+        let doubt = doubt.filter(|d| presents.is_token(d.presents));
         let doubt = doubt.filter(|_| self.mischief != Mischief::CountFromReplay);
         let mut id = [0; 16];
         id[..4].copy_from_slice(&self.flights.to_be_bytes());
@@ -372,6 +385,9 @@ impl World {
     /// What must hold at the end of the day.
     fn close(&mut self) -> Result<(), Stop> {
         let refused = self.plan() == Plan::Never(Never::Refused);
+        ensure(!refused || !self.provider.anew, "anew-never-lost", || {
+            format!("{:?}", self.disk.grant.state)
+        })?;
         self.report.refused = u64::from(refused);
         let current = self.provider.current;
         let had = self.disk.durable.contains(&current);
@@ -386,7 +402,7 @@ impl World {
             "forgiven-never-lost",
             || format!("{:?}", self.disk.grant.state),
         )?;
-        let keeps = self.provider.rotates || self.disk.presents() == 0;
+        let keeps = self.provider.rotates || self.provider.anew || self.disk.presents() == 0;
         ensure(keeps, "never-rotating-never-lost", || {
             format!("{:?}", self.disk.grant.state)
         })

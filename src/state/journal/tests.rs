@@ -25,7 +25,7 @@ fn intent(flight: u8) -> Intent {
             boot: BootTime(5),
             boot_id: "f0e1".to_owned(),
         },
-        presents: Fingerprint([7; 16]),
+        presents: refreshd_core::grant::Presents::RefreshToken(Fingerprint([7; 16])),
         description: DescriptionHash("d1".to_owned()),
         roll: 42,
     }

@@ -127,7 +127,9 @@ fn intent(store: &Store, grant: &Grant, flight: u8) -> Intent {
             boot: BootTime(1),
             boot_id: String::new(),
         },
-        presents: store.fingerprinter().of(&Secret::new("refresh-token-1")),
+        presents: refreshd_core::grant::Presents::RefreshToken(
+            store.fingerprinter().of(&Secret::new("refresh-token-1")),
+        ),
         description: DescriptionHash("d1".to_owned()),
         roll: 0,
     }

@@ -1,5 +1,6 @@
 //! What each answer does to a grant, case by case.
 
+mod anew;
 mod failures;
 mod imports;
 mod random;
@@ -8,7 +9,7 @@ mod successes;
 use super::*;
 use crate::flight::{FlightId, Stamp};
 use crate::grant::GrantId;
-use crate::provider::description::DescriptionHash;
+use crate::provider::description::{DescriptionHash, Fallback};
 use crate::time::BootTime;
 use serde_json::{Value, json};
 
@@ -99,7 +100,7 @@ fn intent(state: &GrantState, sent: WallTime) -> Intent {
             boot: BootTime(sent.0),
             boot_id: "boot".to_owned(),
         },
-        presents: print_of("rt-1"),
+        presents: Presents::RefreshToken(print_of("rt-1")),
         description: DescriptionHash("hash".to_owned()),
         roll: u64::MAX,
     }
@@ -120,6 +121,24 @@ fn answered(status: u16, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> 
 fn exchange(rules: &Rules, state: &GrantState, sent: WallTime, ending: Ending) -> Settled {
     let intent = intent(state, sent);
     settle(rules, state, &tokens(), &intent, ending, sent + secs(1))
+}
+
+/// The rules of a provider whose client can ask for itself.
+fn anew_rules() -> Rules {
+    let mut rules = rules();
+    rules.policy.fallback = Some(Fallback::ClientCredentials);
+    rules
+}
+
+/// An exchange that presented nothing but the client.
+fn asked_anew(rules: &Rules, state: &GrantState, ending: Ending) -> Settled {
+    let intent = Intent {
+        presents: Presents::ClientCredentials,
+        attempt: 1,
+        first_sent: AGAIN,
+        ..intent(state, AGAIN)
+    };
+    settle(rules, state, &tokens(), &intent, ending, AGAIN + secs(1))
 }
 
 /// The state after a success with these members besides a new pair.

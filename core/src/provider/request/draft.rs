@@ -28,6 +28,28 @@ pub(super) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
+    /// By `[token]`.
+    pub(super) fn token(
+        description: &'a Description,
+        registration: &'a Registration<'a>,
+        vars: &'a BTreeMap<String, String>,
+    ) -> Result<Self, RequestError> {
+        let token = &description.token;
+        Ok(Draft {
+            description,
+            registration,
+            vars,
+            code: None,
+            url: endpoint(description, &token.url, vars)?,
+            body: token.body,
+            auth: token.client.auth,
+            params: Vec::new(),
+            headers: Vec::new(),
+            more_params: vec![("token.params", &token.params)],
+            more_headers: vec![("token.headers", &token.headers)],
+        })
+    }
+
     /// By `[token]`, overlaid with `[refresh]`.
     pub(super) fn refresh(
         description: &'a Description,
@@ -35,26 +57,25 @@ impl<'a> Draft<'a> {
         vars: &'a BTreeMap<String, String>,
         code: Option<&'a Secret>,
     ) -> Result<Self, RequestError> {
-        let (token, refresh) = (&description.token, &description.refresh);
-        Ok(Draft {
-            description,
-            registration,
-            vars,
-            code,
-            url: endpoint(description, description.refresh_url(), vars)?,
-            body: refresh.body.unwrap_or(token.body),
-            auth: refresh.client.as_ref().unwrap_or(&token.client).auth,
-            params: Vec::new(),
-            headers: Vec::new(),
-            more_params: vec![
-                ("token.params", &token.params),
-                ("refresh.params", &refresh.params),
-            ],
-            more_headers: vec![
-                ("token.headers", &token.headers),
-                ("refresh.headers", &refresh.headers),
-            ],
-        })
+        let refresh = &description.refresh;
+        let mut draft = Draft::token(description, registration, vars)?;
+        draft.code = code;
+        draft.url = endpoint(description, description.refresh_url(), vars)?;
+        draft.body = refresh.body.unwrap_or(draft.body);
+        draft.auth = refresh.client.as_ref().map_or(draft.auth, |c| c.auth);
+        draft.more_params.push(("refresh.params", &refresh.params));
+        draft
+            .more_headers
+            .push(("refresh.headers", &refresh.headers));
+        Ok(draft)
+    }
+
+    /// The client's scopes (RFC 6749 §3.3), where it has any.
+    pub(super) fn scope_if_any(&mut self) {
+        if !self.registration.scopes.is_empty() {
+            let scope = Secret::new(self.scope());
+            self.param("scope", scope);
+        }
     }
 
     /// Sets a parameter. None is ever sent twice (RFC 6749 §3.2).

@@ -106,21 +106,24 @@ impl World {
         self.note(|w| {
             let (token, current) = (w.presenting, w.provider.current);
             let attempt = intent.attempt;
-            format!("rt-{token} of rt-{current} is sent, attempt {attempt}: {fate:?}")
+            format!("{token:?} of rt-{current} is sent, attempt {attempt}: {fate:?}")
         });
         if fate == Fate::NotSent {
             let text = "connection refused".to_owned();
             return Ok(Event::Ended(Ending::NotSent { text }));
         }
         self.last_sent = Some(intent.sent.wall);
-        let raced = self.presenting != self.disk.presents();
+        let raced = self
+            .presenting
+            .is_some_and(|token| token != self.disk.presents());
         let lived = !self.provider.family_dead;
         let lasts = fate.duration(&mut self.rng);
         self.now = self.now + (lasts / 2).min(Duration::from_millis(200));
         self.check_gamble()?;
-        let reply = fate
-            .is_processed()
-            .then(|| self.provider.present(self.presenting, self.now));
+        let reply = fate.is_processed().then(|| match self.presenting {
+            Some(token) => self.provider.present(token, self.now),
+            None => self.provider.ask_anew(self.now),
+        });
         let had = self.disk.durable.contains(&self.provider.current);
         self.beyond_help |= lived && self.provider.family_dead && (raced || !had);
         if fate.is_late() {
@@ -136,8 +139,14 @@ impl World {
     /// While the access token lives, a superseded refresh token is presented
     /// outside its real window once at most, and only in the last chance.
     fn check_gamble(&mut self) -> Result<(), Stop> {
-        let (now, token) = (self.now, self.presenting);
-        let base = &self.base;
+        let (now, base) = (self.now, &self.base);
+        let Some(token) = self.presenting else {
+            return Ok(());
+        };
+        let anew = self.provider.anew && base.doubt.is_some();
+        ensure(!anew, "no-replay-where-anew", || {
+            format!("rt-{token}, {base:?}")
+        })?;
         if !self.provider.revokes || self.provider.is_good(token, now) || !base.is_alive(now) {
             return Ok(());
         }

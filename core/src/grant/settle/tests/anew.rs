@@ -1,0 +1,84 @@
+//! Client credentials: nothing is at stake, so nothing is in doubt.
+
+use super::*;
+use crate::grant::state::Status;
+
+fn lost() -> Ending {
+    Ending::Lost {
+        text: "connection reset".to_owned(),
+    }
+}
+
+#[test]
+fn a_lost_answer_leaves_no_doubt_and_waits_like_any_failure() {
+    let settled = asked_anew(&anew_rules(), &state(), lost());
+    assert_eq!(settled.kind, OutcomeKind::Unanswered);
+    let after = &settled.settlement.state;
+    assert!(after.doubt.is_none() && after.refusal.is_none());
+    assert_eq!((after.failures, after.generation), (1, 4));
+    assert!(after.not_before.is_some_and(|at| at > AGAIN));
+    assert_eq!(after.presents, Some(print_of("rt-1")), "it is still good");
+}
+
+#[test]
+fn what_cannot_be_read_is_asked_for_again() {
+    let page = answered(200, &[("content-type", "text/html")], "<html>");
+    let unread = answered(200, &[], json!({ "token": "x" }).to_string());
+    for ending in [page, unread] {
+        let settled = asked_anew(&anew_rules(), &state(), ending);
+        assert_eq!(settled.kind, OutcomeKind::Unanswered);
+        assert!(settled.settlement.unread.is_none());
+        assert!(settled.settlement.state.doubt.is_none());
+    }
+}
+
+#[test]
+fn invalid_grant_without_a_grant_is_a_plain_refusal() {
+    let body = json!({ "error": "invalid_grant" }).to_string();
+    let settled = asked_anew(&anew_rules(), &state(), answered(400, &[], body));
+    assert_eq!(settled.kind, OutcomeKind::Refused);
+    assert!(settled.settlement.state.refusal.is_none());
+}
+
+#[test]
+fn a_new_token_set_ends_doubt_and_the_old_refresh_token() {
+    let body = json!({ "access_token": "at-2", "expires_in": 300 }).to_string();
+    let settled = asked_anew(&anew_rules(), &doubtful(), answered(200, &[], body));
+    let after = &settled.settlement.state;
+    assert_eq!((after.generation, &after.doubt), (5, &None));
+    assert_eq!(
+        after.presents, None,
+        "the one in doubt is not presented again"
+    );
+    assert_eq!(after.login_at, AGAIN);
+    assert_eq!(after.expires_at, AGAIN + secs(300));
+    let tokens = settled.settlement.tokens.expect("a token set");
+    assert_eq!(tokens.refresh_token, None);
+}
+
+#[test]
+fn a_refresh_token_may_end_with_its_access_token() {
+    let mut rules = anew_rules();
+    rules.policy.lifetime.refresh_with_access = true;
+    let body = json!({ "access_token": "at-2", "refresh_token": "rt-2", "expires_in": 300 });
+    let settled = asked_anew(&rules, &state(), answered(200, &[], body.to_string()));
+    let after = &settled.settlement.state;
+    assert_eq!(after.refresh_expires_at, Some(AGAIN + secs(300)));
+}
+
+#[test]
+fn a_refused_or_doubtful_refresh_token_is_no_person_s_matter() {
+    let refused = answered(400, &[], json!({ "error": "invalid_grant" }).to_string());
+    for ending in [refused, lost()] {
+        let before = GrantState {
+            asks_anew: true,
+            ..state()
+        };
+        let after = exchange(&anew_rules(), &before, AGAIN, ending)
+            .settlement
+            .state;
+        assert!(after.refusal.is_some() || after.doubt.is_some());
+        assert_eq!(after.status(AGAIN), Status::Retrying);
+        assert_eq!(after.status(after.expires_at), Status::Expired);
+    }
+}
