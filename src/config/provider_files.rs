@@ -12,12 +12,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+macro_rules! embed {
+    ($file:literal) => {
+        (
+            $file,
+            include_str!(concat!("../../config/providers/", $file)),
+        )
+    };
+}
+
 /// The provider files that come with the program. This table is the only place
 /// in the code where their names stand.
-const EMBEDDED: &[(&str, &str)] = &[(
-    "retently.toml",
-    include_str!("../../config/providers/retently.toml"),
-)];
+const EMBEDDED: &[(&str, &str)] = &[
+    embed!("blynk.toml"),
+    embed!("reteno.toml"),
+    embed!("retently.toml"),
+    embed!("retm.toml"),
+    embed!("retm-staging.toml"),
+    embed!("vcita.toml"),
+];
 
 /// All providers that a client may name.
 #[derive(Debug, Default)]

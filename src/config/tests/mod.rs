@@ -1,6 +1,7 @@
 //! Cases as data: files, environment and command line in, all problems out.
 
 mod checks;
+mod five;
 mod layers;
 mod providers;
 mod secrets;
