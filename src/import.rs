@@ -182,6 +182,7 @@ impl Importer {
         let draft = draft(&line, &client, configured);
         let seat = seat_of(&draft, &self.config).ok_or("its client is not configured")?;
         check_vars(&line.vars, &seat)?;
+        check_code(&line, &client)?;
         let binding = binding_of(&seat)?;
         let rules = Rules {
             description: (*client.description).clone(),
@@ -285,6 +286,18 @@ fn check_vars(given: &BTreeMap<String, String>, seat: &Seat) -> Result<(), Strin
             "it lacks the variable {name:?} {of}: add it to vars"
         ))
     })
+}
+
+/// Without the code no refresh would ever work, and nothing would show it before the first.
+fn check_code(line: &ImportLine, client: &Client) -> Result<(), String> {
+    let missing = line.code.as_ref().is_none_or(Secret::is_empty);
+    if !missing || !client.description.refresh_wants_code() {
+        return Ok(());
+    }
+    Err(format!(
+        "provider {:?} wants the original authorization code with every refresh: pass --code-file FILE, or \"code\" in a line of --ndjson",
+        client.description.name
+    ))
 }
 
 fn read_time(at: &ObtainedAt) -> Result<WallTime, String> {

@@ -6,13 +6,37 @@ use crate::control::client::Control;
 use crate::exit::{Exit, Failure};
 use crate::import::{ImportLine, LineReport, ObtainedAt};
 use crate::rest::Rest;
-use std::collections::BTreeMap;
+use refreshd_core::secret::Secret;
 use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Lines that go to the daemon in one request, and their bytes.
 const BATCH: usize = 1000;
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
+
+/// One `NAME=VALUE`.
+fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or("write NAME=VALUE, as in business_id=shop-17")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// The authorization code in a file; never in an argument, which all processes may read.
+fn read_code(file: &Path) -> Result<Secret, Failure> {
+    let text = std::fs::read_to_string(file).map_err(|e| {
+        let message = format!("cannot read the code from {}: {e}", file.display());
+        Failure::new(Exit::Data, message)
+    })?;
+    match text.trim() {
+        "" => Err(Failure::new(
+            Exit::Data,
+            format!("{} holds no code", file.display()),
+        )),
+        code => Ok(Secret::new(code)),
+    }
+}
 
 /// `refreshd import`
 #[derive(Debug, clap::Args)]
@@ -36,6 +60,16 @@ pub(super) struct Import {
     /// When the response was obtained: seconds since 1970, or RFC 3339
     #[arg(long, value_name = "TIME", conflicts_with = "ndjson")]
     obtained_at: Option<String>,
+    /// File that holds the authorization code that began the grant, for a provider
+    /// that wants it with every refresh (Reteno)
+    #[arg(long, value_name = "FILE", conflicts_with = "ndjson")]
+    code_file: Option<PathBuf>,
+    /// The redirect URI the grant was begun with, where it is not the client's
+    #[arg(long, value_name = "URI", conflicts_with = "ndjson")]
+    redirect_uri: Option<String>,
+    /// A variable of the provider, as in business_id=shop-17; may be repeated
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = variable, conflicts_with = "ndjson")]
+    vars: Vec<(String, String)>,
     /// Many grants, a JSON object a line
     #[arg(long)]
     ndjson: bool,
@@ -109,9 +143,9 @@ impl Import {
             client: self.client.clone(),
             response,
             obtained_at,
-            vars: BTreeMap::new(),
-            code: None,
-            redirect_uri: None,
+            vars: self.vars.iter().cloned().collect(),
+            code: self.code_file.as_deref().map(read_code).transpose()?,
+            redirect_uri: self.redirect_uri.clone(),
         };
         Ok(serde_json::to_string(&line).expect("a line is plain data"))
     }
