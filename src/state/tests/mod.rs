@@ -1,5 +1,6 @@
 //! The state as a whole, through its public face.
 
+mod begin;
 mod commits;
 mod files;
 mod imports;
