@@ -543,8 +543,13 @@ impl Description {
     }
 
     fn check_url(&self, url: &str) -> Result<(), String> {
+        // A host is judged once it is known: at a grant's check and before each request.
+        let sample = |var: &Var| match var.format {
+            VarFormat::Host => "localhost",
+            VarFormat::DnsLabel | VarFormat::Token => "x",
+        };
         let filled = crate::provider::template::fill(url, |name| {
-            self.vars.contains_key(name).then(|| "x".to_owned())
+            self.vars.get(name).map(|var| sample(var).to_owned())
         })
         .map_err(|e| format!("{e}; declare it as [vars.{}]", e.0))?;
         check_endpoint(&Url::parse(&filled).map_err(|e| format!("{url:?} is not a URL: {e}"))?)

@@ -186,6 +186,22 @@ fn a_filled_url_is_checked_again() {
 }
 
 #[test]
+fn a_host_from_a_variable_is_judged_when_it_is_known() {
+    let provider = "name = \"p\"\n[token]\nurl = \"http://{host}/\"\nclient = { auth = \"none\" }\n[vars.host]\nformat = \"host\"\n";
+    let main = "[clients.p]\nprovider = \"p\"\nclient_id = \"id\"\n[grants.near]\nclient = \"p\"\nvars = { host = \"127.0.0.1:80\" }\n[grants.far]\nclient = \"p\"\nvars = { host = \"a\" }\n";
+    let files = [("refreshd.toml", main), ("providers.d/p.toml", provider)];
+    expect(
+        &Case {
+            files: &files,
+            ..Case::default()
+        },
+        &[
+            "refreshd.toml:9:8: token.url with the variables of grant \"far\" is http://a/: plain http is accepted for loopback addresses and *.localhost only; use https => -",
+        ],
+    );
+}
+
+#[test]
 fn embedded_providers_are_in_order() {
     let mut problems = Vec::new();
     let registry = provider_files::Registry::new(&[], &mut problems);
