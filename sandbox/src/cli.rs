@@ -18,7 +18,20 @@ struct Cli {
 enum Command {
     /// Serve until interrupted.
     ///
-    /// Example: sandbox serve --port 8080 --lifetime 10s --old-valid until-used
+    /// One of the documented providers refuses what its document would not have:
+    /// another content type, the secret elsewhere, a parameter missing, an old
+    /// refresh token. Printed are the lines that lead the provider's real file here.
+    ///
+    /// Over HTTP: POST /admin/grants {"name":"shop-17"} makes a grant and answers
+    /// its first token response, POST /admin/codes a code to exchange;
+    /// POST /admin/faults {"queue":[{"fault":{"kind":"late","ms":45000}}]} lets the
+    /// next token request meet a fault; PUT /admin/outage {"kind":"reset"} lets
+    /// nothing work until DELETE /admin/outage; GET /admin/stats and
+    /// GET /admin/presentations tell what came. The crate's documentation has them all.
+    ///
+    /// Examples:
+    /// sandbox serve --port 8080 --lifetime 10s --old-valid until-used;
+    /// sandbox serve --provider vcita --scale 5000000
     Serve(serve::Args),
     /// Run the real daemon against a pretend server and watch tokens being kept fresh.
     ///

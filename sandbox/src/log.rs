@@ -1,6 +1,7 @@
 //! The log of presentations: what was presented to the token endpoint, when,
 //! and what came of it. It names tokens by ordinal, never by their text.
 
+use crate::Flow;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
 
@@ -8,29 +9,36 @@ use std::collections::{HashMap, VecDeque};
 const MOST_ENTRIES: usize = 200_000;
 
 /// One token request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Presentation {
     /// When it arrived, in milliseconds since the server began.
     pub at_ms: u64,
     /// Milliseconds since the same grant's last one.
     pub gap_ms: Option<u64>,
-    /// Whose refresh token was presented; `None` when it is nobody's.
+    /// What was to be exchanged, where the request says so.
+    pub flow: Option<Flow>,
+    /// Whose refresh token or code was presented, or the client's own grant;
+    /// `None` when it is nobody's.
     pub grant: Option<String>,
-    /// The ordinal of the refresh token within its grant, from 0.
+    /// Which of the grant's token sets the refresh token is of, from 0.
+    pub token_set: Option<usize>,
+    /// The ordinal of the refresh token within its token set, from 0.
     pub refresh: Option<usize>,
-    /// The ordinal of the grant's newest refresh token before the request.
+    /// The ordinal of the token set's newest refresh token before the request.
     pub newest: Option<usize>,
     /// How much longer the access token that came with the presented refresh
     /// token would be taken, in milliseconds; 0 or less when it is dead.
     pub access_left_ms: Option<i64>,
     /// What came of it.
     pub verdict: Verdict,
+    /// Why it was refused: the answer's `error_description`.
+    pub why: Option<String>,
     /// The fault that it met.
     pub fault: Option<String>,
 }
 
 /// What came of a token request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// A new access token.
@@ -41,17 +49,27 @@ pub enum Verdict {
     Void,
     /// The refresh token is superseded: the family was revoked.
     Reused,
-    /// The refresh token has expired.
+    /// The refresh token or the code has expired.
     Expired,
     /// The family had ended before.
     Dead,
-    /// No such refresh token.
+    /// No such refresh token or code.
     Unknown,
+    /// The code was exchanged before.
+    CodeUsed,
+    /// The code or the `redirect_uri` is not the one that the grant began with.
+    Mismatch,
+    /// The host is that of another business.
+    OtherBusiness,
     /// The client is not accepted.
     Unauthorized,
-    /// The request is not one that RFC 6749 knows.
+    /// The request is not one that the provider knows: the wrong content type,
+    /// a parameter missing, a grant type that it does not have.
     Malformed,
+    /// A POST to where no token endpoint is.
+    NotFound,
     /// A fault kept it from the exchange.
+    #[default]
     Unseen,
 }
 

@@ -1,15 +1,26 @@
-//! `GET /resource`: 200 with a living access token, else 401 (RFC 6750 §3).
+//! `GET /resource` and its like: 200 with a living access token, else 401 (RFC
+//! 6750 §3); and the paths where nothing is.
 
+use crate::log::{Presentation, Verdict};
 use crate::server::Shared;
+use crate::token_endpoint::{disturb, not_found};
+use crate::wire::Fate;
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use std::sync::Arc;
 
-pub(crate) async fn resource(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+pub(crate) async fn resource(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(fate): ConnectInfo<Fate>,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(out) = outage(&shared, &fate).await {
+        return out;
+    }
     let Some(token) = bearer(&headers) else {
         shared.world().resource.count(false);
         return unauthorized("Bearer realm=\"pretend\"");
@@ -25,6 +36,35 @@ pub(crate) async fn resource(State(shared): State<Arc<Shared>>, headers: HeaderM
         }
         None => unauthorized("Bearer realm=\"pretend\", error=\"invalid_token\""),
     }
+}
+
+/// Answers on a path that the provider does not have. A POST is a token request gone astray.
+pub(crate) async fn nothing_there(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(fate): ConnectInfo<Fate>,
+    method: Method,
+    uri: Uri,
+) -> Response {
+    if let Some(out) = outage(&shared, &fate).await {
+        return out;
+    }
+    if method == Method::POST {
+        let at_ms = shared.now_ms();
+        shared.world().log.add(Presentation {
+            at_ms,
+            verdict: Verdict::NotFound,
+            why: Some(format!("no token endpoint at {}", uri.path())),
+            ..Presentation::default()
+        });
+    }
+    not_found()
+}
+
+/// The answer while an outage lasts.
+async fn outage(shared: &Shared, fate: &Fate) -> Option<Response> {
+    let outage = shared.world().faults.outage()?;
+    let answer = StatusCode::NO_CONTENT.into_response();
+    Some(disturb(outage.into(), answer, fate, &shared.options).await)
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -2,40 +2,58 @@
 
 use crate::signals::Stop;
 use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use refreshd_core::duration;
 use sandbox::server::Server;
-use sandbox::{Auth, Expiry, OldValid, Options, RefreshFrom, Reuse, Rotates, Rotation};
+use sandbox::{Auth, Brings, Expiry, Kind, OldValid, Options, Reading, RefreshFrom, Reuse};
+use sandbox::{Rotates, Rotation};
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// What kind of server to pretend to be.
+/// What kind of server to pretend to be. What is not said is as the provider's
+/// document has it; what is said is taken as it is, whatever the scale.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Whom to pretend to be: its paths, parameters, answers, lifetimes.
+    #[arg(long, default_value = "generic", value_parser = kind_parser())]
+    provider: String,
+    /// Divide the provider's lifetimes by this factor.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = factor)]
+    scale: f64,
     /// Port on 127.0.0.1; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     port: u16,
     /// How long an access token lives.
-    #[arg(long, default_value = "1h", value_parser = duration::parse)]
-    lifetime: Duration,
-    /// How long a refresh token lives; for ever unless said.
+    #[arg(long, value_parser = duration::parse)]
+    lifetime: Option<Duration>,
+    /// How old an access token already is when it is issued.
+    #[arg(long, value_parser = duration::parse)]
+    answer_age: Option<Duration>,
+    /// How long a refresh token lives.
     #[arg(long, value_parser = duration::parse)]
     refresh_lifetime: Option<Duration>,
     /// A refresh token's life counts from the login, not from its issue.
     #[arg(long)]
     refresh_from_login: bool,
+    /// How long an authorization code is good.
+    #[arg(long, value_parser = duration::parse)]
+    code_lifetime: Option<Duration>,
+    /// Answers say "refresh_token": null.
+    #[arg(long)]
+    null_refresh_token: bool,
     /// Whether a refresh brings a new refresh token.
-    #[arg(long, value_enum, default_value = "always")]
-    rotates: RotatesArg,
+    #[arg(long, value_enum)]
+    rotates: Option<RotatesArg>,
     /// How long a presented refresh token stays good: a duration, until-used or forever.
-    #[arg(long, default_value = "0s", value_parser = old_valid)]
-    old_valid: OldValid,
+    #[arg(long, value_parser = old_valid)]
+    old_valid: Option<OldValid>,
     /// The longest that until-used lasts.
     #[arg(long, value_parser = duration::parse)]
     old_valid_max: Option<Duration>,
     /// What presenting it after that does.
-    #[arg(long, value_enum, default_value = "revokes")]
-    reuse: ReuseArg,
+    #[arg(long, value_enum)]
+    reuse: Option<ReuseArg>,
     /// A refresh ends the life of the old access token.
     #[arg(long)]
     revokes_old_access: bool,
@@ -46,8 +64,11 @@ pub(crate) struct Args {
     #[arg(long, default_value = "pretend-secret")]
     client_secret: String,
     /// How the client may authenticate.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "basic,body")]
+    #[arg(long, value_enum, value_delimiter = ',')]
     client_auth: Vec<AuthArg>,
+    /// Which reading of Reteno's document holds.
+    #[arg(long, value_enum, default_value = "form-basic")]
+    reading: ReadingArg,
     /// How answers tell the expiry.
     #[arg(long, value_enum, default_value = "number")]
     expiry: ExpiryArg,
@@ -70,6 +91,14 @@ enum ReuseArg {
 enum AuthArg {
     Basic,
     Body,
+    Query,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ReadingArg {
+    FormBasic,
+    Query,
+    Both,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -85,13 +114,34 @@ pub(crate) fn run(args: &Args) -> io::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
         let server = Server::start(options(args)).await?;
-        let mut out = io::stdout();
-        writeln!(out, "listening on {}", server.url(""))?;
-        out.flush()?;
+        tell(&server)?;
         stop.waited().await;
         drop(server);
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Says where it is and what a client's configuration needs.
+fn tell(server: &Server) -> io::Result<()> {
+    let mut out = io::stdout();
+    writeln!(out, "listening on {}", server.url(""))?;
+    let kind = server.options().kind;
+    if kind != Kind::Generic {
+        let name = kind.name();
+        writeln!(out, "\n[clients.{name}.override]  # provider = \"{name}\"")?;
+        write!(out, "{}", server.override_toml())?;
+    }
+    out.flush()
+}
+
+fn kind_parser() -> impl TypedValueParser<Value = String> {
+    PossibleValuesParser::new(Kind::ALL.map(Kind::name))
+}
+
+fn factor(text: &str) -> Result<f64, String> {
+    let factor = text.parse::<f64>().ok();
+    let factor = factor.filter(|f| f.is_finite() && *f >= 0.001);
+    factor.ok_or_else(|| "not a number of 0.001 or more".to_owned())
 }
 
 fn old_valid(text: &str) -> Result<OldValid, String> {
@@ -99,45 +149,66 @@ fn old_valid(text: &str) -> Result<OldValid, String> {
 }
 
 fn options(args: &Args) -> Options {
+    let kind = Kind::named(&args.provider).expect("one of the values that clap accepts");
+    let described = Options::of(kind).scaled(args.scale);
     let auth = |auth: &AuthArg| match auth {
         AuthArg::Basic => Auth::Basic,
         AuthArg::Body => Auth::Body,
+        AuthArg::Query => Auth::Query,
+    };
+    let client_auth = match args.client_auth.as_slice() {
+        [] => described.client_auth.clone(),
+        said => said.iter().map(auth).collect(),
     };
     Options {
         port: args.port,
         client_id: args.client_id.clone(),
         client_secret: Some(args.client_secret.clone()),
-        client_auth: args.client_auth.iter().map(auth).collect(),
-        access_lifetime: args.lifetime,
-        refresh_lifetime: args.refresh_lifetime,
+        client_auth,
+        reading: match args.reading {
+            ReadingArg::FormBasic => Reading::FormBasic,
+            ReadingArg::Query => Reading::Query,
+            ReadingArg::Both => Reading::Both,
+        },
+        access_lifetime: args.lifetime.unwrap_or(described.access_lifetime),
+        answer_age: args.answer_age.unwrap_or(described.answer_age),
+        refresh_lifetime: args.refresh_lifetime.or(described.refresh_lifetime),
+        code_lifetime: args.code_lifetime.unwrap_or(described.code_lifetime),
         refresh_from: if args.refresh_from_login {
             RefreshFrom::Login
         } else {
-            RefreshFrom::Issue
+            described.refresh_from
         },
-        rotation: rotation(args),
+        brings_refresh_token: if args.null_refresh_token {
+            Brings::Null
+        } else {
+            described.brings_refresh_token
+        },
+        rotation: rotation(args, &described.rotation),
         expiry: match args.expiry {
             ExpiryArg::Number => Expiry::Number,
             ExpiryArg::Text => Expiry::Text,
             ExpiryArg::Absent => Expiry::Absent,
         },
-        ..Options::default()
+        ..described
     }
 }
 
-fn rotation(args: &Args) -> Rotation {
+fn rotation(args: &Args, described: &Rotation) -> Rotation {
+    let rotates = args.rotates.map(|rotates| match rotates {
+        RotatesArg::Always => Rotates::Always,
+        RotatesArg::Sometimes => Rotates::Sometimes,
+        RotatesArg::Never => Rotates::Never,
+    });
+    let reuse = args.reuse.map(|reuse| match reuse {
+        ReuseArg::Error => Reuse::Error,
+        ReuseArg::Revokes => Reuse::Revokes,
+    });
     Rotation {
-        rotates: match args.rotates {
-            RotatesArg::Always => Rotates::Always,
-            RotatesArg::Sometimes => Rotates::Sometimes,
-            RotatesArg::Never => Rotates::Never,
-        },
-        old_valid: args.old_valid,
+        rotates: rotates.unwrap_or(described.rotates),
+        old_valid: args.old_valid.unwrap_or(described.old_valid),
         old_valid_max: args.old_valid_max,
-        reuse: match args.reuse {
-            ReuseArg::Error => Reuse::Error,
-            ReuseArg::Revokes => Reuse::Revokes,
-        },
+        reuse: reuse.unwrap_or(described.reuse),
         revokes_old_access: args.revokes_old_access,
     }
 }

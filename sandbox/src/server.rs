@@ -1,10 +1,10 @@
 //! The server: state, routes, start and stop.
 
-use crate::faults::{Fault, NowAndThen, Plan, Queued};
+use crate::codes::Codes;
+use crate::faults::{Fault, NowAndThen, Outage, Plan, Queued};
 use crate::log::{Log, Presentation};
-use crate::rotation::{Ended, Rules};
+use crate::rotation::Rules;
 use crate::stats::{ResourceStats, Stats};
-use crate::token_endpoint::answer_body;
 use crate::tokens::Registry;
 use crate::wire::{Fate, Wires};
 use crate::{Options, admin, resource, token_endpoint};
@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 /// A running server. Dropping it closes its port and lets open requests end.
 #[derive(Debug)]
 pub struct Server {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
@@ -39,6 +39,7 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 pub(crate) struct World {
     pub(crate) registry: Registry,
+    pub(crate) codes: Codes,
     pub(crate) faults: Plan,
     pub(crate) log: Log,
     pub(crate) resource: ResourceStats,
@@ -92,10 +93,28 @@ impl Server {
         format!("http://{}{path}", self.address)
     }
 
-    /// The token endpoint.
+    /// How it behaves.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.shared.options
+    }
+
+    /// The token endpoint. Where each business has a host of its own, the
+    /// business stands there as `{business_id}`, as in a provider's file.
     #[must_use]
     pub fn token_url(&self) -> String {
-        self.url("/token")
+        let kind = self.shared.options.kind;
+        if kind.has_business_hosts() {
+            return self.token_url_of("{business_id}");
+        }
+        self.url(kind.token_path())
+    }
+
+    /// The token endpoint on the host of a business.
+    #[must_use]
+    pub fn token_url_of(&self, business_id: &str) -> String {
+        let (port, path) = (self.address.port(), self.shared.options.kind.token_path());
+        format!("http://{business_id}.localhost:{port}{path}")
     }
 
     /// The resource that wants a living access token.
@@ -104,16 +123,10 @@ impl Server {
         self.url("/resource")
     }
 
-    /// Makes a grant and returns its first answer (RFC 6749 §5.1). A grant of
-    /// the same name is replaced.
+    /// The same, where the provider's document has it.
     #[must_use]
-    pub fn make_grant(&self, name: &str) -> serde_json::Value {
-        self.shared.make_grant(name)
-    }
-
-    /// Withdraws a grant, as its person can: all its tokens die. False: no such grant.
-    pub fn withdraw_grant(&self, name: &str) -> bool {
-        self.shared.world().registry.end(name, Ended::Withdrawn)
+    pub fn verify_url(&self) -> String {
+        self.url(self.shared.options.kind.verify_path())
     }
 
     /// Lets the next token request (of that grant) meet a fault.
@@ -127,7 +140,12 @@ impl Server {
         self.shared.world().faults.now_and_then(now_and_then);
     }
 
-    /// Forgets all faults that are to come.
+    /// Begins an outage of all but `/admin`, or ends it.
+    pub fn set_outage(&self, outage: Option<Outage>) {
+        self.shared.world().faults.set_outage(outage);
+    }
+
+    /// Forgets all faults that are to come; an outage ends.
     pub fn clear_faults(&self) {
         self.shared.world().faults.clear();
     }
@@ -156,19 +174,21 @@ impl Shared {
         millis(self.began.elapsed())
     }
 
-    /// Makes a grant and returns its first answer.
-    pub(crate) fn make_grant(&self, name: &str) -> serde_json::Value {
+    /// The rules of a new token set.
+    pub(crate) fn rules(&self) -> Rules {
         let options = &self.options;
-        let rules = Rules {
+        Rules {
             rotation: options.rotation.clone(),
             rotates_every: options.rotates_every,
-            access_ms: millis(options.access_lifetime),
+            access_ms: millis(options.access_left()),
             refresh_ms: options.refresh_lifetime.map(millis),
             refresh_from: options.refresh_from,
-        };
-        let mut world = self.world();
-        let issue = world.registry.begin(name, rules, self.now_ms());
-        answer_body(options, &issue, false)
+        }
+    }
+
+    /// How long a code is good.
+    pub(crate) fn code_ms(&self) -> u64 {
+        millis(self.options.code_lifetime)
     }
 
     /// What was counted.
@@ -180,6 +200,7 @@ impl Shared {
             grants: world.registry.stats(),
             faults: faults.map(|(k, n)| ((*k).to_owned(), *n)).collect(),
             faults_waiting: world.faults.waiting(),
+            outage: world.faults.outage(),
             token_requests: world.token_requests,
             resource: world.resource,
         }
@@ -187,10 +208,16 @@ impl Shared {
 }
 
 fn router(shared: Arc<Shared>) -> Router {
-    Router::new()
-        .route("/token", post(token_endpoint::token))
-        .route("/resource", get(resource::resource))
+    let kind = shared.options.kind;
+    let mut router = Router::new()
+        .route(kind.token_path(), post(token_endpoint::token))
+        .route("/resource", get(resource::resource));
+    if kind.verify_path() != "/resource" {
+        router = router.route(kind.verify_path(), get(resource::resource));
+    }
+    router
         .nest("/admin", admin::router())
+        .fallback(resource::nothing_there)
         .with_state(shared)
 }
 

@@ -1,5 +1,6 @@
 //! What the server counted.
 
+use crate::faults::Outage;
 use crate::rotation::Ended;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -15,6 +16,8 @@ pub struct Stats {
     pub faults: BTreeMap<String, u64>,
     /// Faults that wait for a request.
     pub faults_waiting: usize,
+    /// The outage that lasts.
+    pub outage: Option<Outage>,
     /// Requests to the token endpoint.
     pub token_requests: u64,
     /// Requests to the resource, of all grants and of nobody.
@@ -24,9 +27,15 @@ pub struct Stats {
 /// What happened to one grant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GrantStats {
+    /// How often the grant was begun: token sets, each with refresh tokens of its own.
+    pub token_sets: u64,
+    /// Codes exchanged.
+    pub code_exchanges: u64,
+    /// Token sets asked for with client credentials.
+    pub client_credentials: u64,
     /// Access tokens issued, the first one included.
     pub issued: u64,
-    /// The ordinal of the newest refresh token, from 0: how often it rotated.
+    /// How often the refresh token rotated: for each token set, the ordinal of the newest, from 0.
     pub rotations: u64,
     /// Refresh tokens presented, those that met a fault included.
     pub presentations: u64,
@@ -36,7 +45,7 @@ pub struct GrantStats {
     pub reuses: u64,
     /// Presentations refused for any reason, reuse included.
     pub refusals: u64,
-    /// Why the family ended.
+    /// Why the family ended, that of the newest token set.
     pub ended: Option<Ended>,
     /// Requests to the resource with this grant's access tokens.
     pub resource: ResourceStats,

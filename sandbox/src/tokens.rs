@@ -1,6 +1,7 @@
 //! Token texts and whose they are. Random, opaque, kept for as long as the
 //! server runs: a token from long ago is known as what it was.
 
+use crate::codes::Origin;
 use crate::rotation::{Ended, Family, Presented, Rules};
 use crate::stats::GrantStats;
 use base64::Engine as _;
@@ -15,18 +16,26 @@ pub(crate) struct Registry {
     refresh: HashMap<String, Owned>,
 }
 
-#[derive(Debug)]
+/// A grant has a token set for each time that it was begun.
+#[derive(Debug, Default)]
 struct Grant {
+    sets: Vec<TokenSet>,
+    stats: GrantStats,
+}
+
+#[derive(Debug)]
+struct TokenSet {
     family: Family,
+    origin: Option<Origin>,
     access: Vec<String>,
     refresh: Vec<String>,
-    stats: GrantStats,
 }
 
 /// Whose a token is, and which of the grant's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Owned {
     pub(crate) grant: String,
+    pub(crate) set: usize,
     pub(crate) ordinal: usize,
 }
 
@@ -47,19 +56,31 @@ pub(crate) struct Standing {
 }
 
 impl Registry {
-    /// Makes a grant; one of the same name is replaced, and its tokens become nobody's.
-    pub(crate) fn begin(&mut self, name: &str, rules: Rules, now_ms: u64) -> Issue {
+    /// Forgets a grant: its tokens become nobody's.
+    pub(crate) fn forget(&mut self, name: &str) {
         let of_others = |_: &String, owned: &mut Owned| owned.grant != name;
         self.access.retain(of_others);
         self.refresh.retain(of_others);
-        let grant = Grant {
+        self.grants.remove(name);
+    }
+
+    /// Begins a grant, or begins one again: the token sets that it has live on.
+    pub(crate) fn begin(
+        &mut self,
+        name: &str,
+        rules: Rules,
+        origin: Option<Origin>,
+        now_ms: u64,
+    ) -> Issue {
+        let grant = self.grants.entry(name.to_owned()).or_default();
+        grant.sets.push(TokenSet {
             family: Family::begin(rules, now_ms),
+            origin,
             access: Vec::new(),
             refresh: Vec::new(),
-            stats: GrantStats::default(),
-        };
-        self.grants.insert(name.to_owned(), grant);
-        self.issue(name, 0, true, now_ms)
+        });
+        let set = grant.sets.len() - 1;
+        self.issue(name, set, 0, true, now_ms)
     }
 
     /// A name that no grant has.
@@ -74,9 +95,19 @@ impl Registry {
         self.refresh.get(text).cloned()
     }
 
+    /// What a token set began with.
+    pub(crate) fn origin(&self, owned: &Owned) -> Option<&Origin> {
+        self.set(owned).origin.as_ref()
+    }
+
+    /// What a grant began with the last time.
+    pub(crate) fn newest_origin(&self, name: &str) -> Option<Origin> {
+        self.grants.get(name)?.sets.last()?.origin.clone()
+    }
+
     /// How things stand before a presentation.
     pub(crate) fn standing(&self, owned: &Owned, now_ms: u64) -> Standing {
-        let family = &self.grants[&owned.grant].family;
+        let family = &self.set(owned).family;
         let held = family.newest_pair_of(owned.ordinal);
         Standing {
             newest: family.newest_refresh(),
@@ -87,15 +118,16 @@ impl Registry {
     /// Presents a refresh token; the answer's tokens, where it was good.
     pub(crate) fn present(&mut self, owned: &Owned, now_ms: u64) -> (Presented, Option<Issue>) {
         let grant = self.grant_mut(&owned.grant);
-        let presented = grant.family.present(owned.ordinal, now_ms);
+        let family = &mut grant.sets[owned.set].family;
+        let presented = family.present(owned.ordinal, now_ms);
         let issue = match presented {
             Presented::Issued { pair, rotated } => {
-                Some(self.issue(&owned.grant, pair, rotated, now_ms))
+                Some(self.issue(&owned.grant, owned.set, pair, rotated, now_ms))
             }
             // A replay is the earlier answer again, and that one rotated.
             Presented::Replayed { pair } => {
                 grant.stats.replays += 1;
-                Some(self.issue(&owned.grant, pair, true, now_ms))
+                Some(self.issue(&owned.grant, owned.set, pair, true, now_ms))
             }
             Presented::Void | Presented::Reused => {
                 grant.stats.reuses += 1;
@@ -110,32 +142,37 @@ impl Registry {
         (presented, issue)
     }
 
-    /// Counts a presentation, whatever comes of it.
-    pub(crate) fn count_presentation(&mut self, grant: &str) {
-        self.grant_mut(grant).stats.presentations += 1;
+    /// The counts of a grant that exists.
+    pub(crate) fn stats_of(&mut self, grant: &str) -> Option<&mut GrantStats> {
+        self.grants.get_mut(grant).map(|grant| &mut grant.stats)
     }
 
     /// Presents an access token at the resource: whose it is, and whether it is taken.
     pub(crate) fn use_access(&mut self, text: &str, now_ms: u64) -> Option<(Owned, bool)> {
         let owned = self.access.get(text)?.clone();
         let grant = self.grant_mut(&owned.grant);
-        let taken = grant.family.use_access(owned.ordinal, now_ms);
+        let family = &mut grant.sets[owned.set].family;
+        let taken = family.use_access(owned.ordinal, now_ms);
         grant.stats.resource.count(taken);
         Some((owned, taken))
     }
 
-    /// Ends a grant; false when there is none of that name.
+    /// Ends a grant with all its token sets; false when there is none of that name.
     pub(crate) fn end(&mut self, name: &str, why: Ended) -> bool {
-        let grant = self.grants.get_mut(name);
-        grant.map(|grant| grant.family.end(why)).is_some()
+        let Some(grant) = self.grants.get_mut(name) else {
+            return false;
+        };
+        grant.sets.iter_mut().for_each(|set| set.family.end(why));
+        true
     }
 
     /// What was counted, by grant.
     pub(crate) fn stats(&self) -> BTreeMap<String, GrantStats> {
         let stats = |grant: &Grant| GrantStats {
-            issued: grant.access.len() as u64,
-            rotations: grant.family.newest_refresh() as u64,
-            ended: grant.family.ended(),
+            token_sets: grant.sets.len() as u64,
+            issued: grant.sets.iter().map(|s| s.access.len() as u64).sum(),
+            rotations: grant.sets.iter().map(TokenSet::rotations).sum(),
+            ended: grant.sets.last().and_then(|set| set.family.ended()),
             ..grant.stats.clone()
         };
         let grants = self.grants.iter();
@@ -143,18 +180,27 @@ impl Registry {
     }
 
     /// The texts of a pair, made now if it is new.
-    fn issue(&mut self, name: &str, pair: usize, refresh_is_new: bool, now_ms: u64) -> Issue {
+    fn issue(
+        &mut self,
+        name: &str,
+        set_ordinal: usize,
+        pair: usize,
+        refresh_is_new: bool,
+        now_ms: u64,
+    ) -> Issue {
         let grant = self.grants.get_mut(name).expect("the caller has the grant");
-        let refresh = grant.family.refresh_of(pair);
+        let set = &mut grant.sets[set_ordinal];
+        let refresh = set.family.refresh_of(pair);
         let texts = [
-            (&mut grant.access, &mut self.access, pair, "at"),
-            (&mut grant.refresh, &mut self.refresh, refresh, "rt"),
+            (&mut set.access, &mut self.access, pair, "at"),
+            (&mut set.refresh, &mut self.refresh, refresh, "rt"),
         ];
         for (texts, owners, ordinal, prefix) in texts {
             while texts.len() <= ordinal {
                 let text = random_text(prefix);
                 let owned = Owned {
                     grant: name.to_owned(),
+                    set: set_ordinal,
                     ordinal: texts.len(),
                 };
                 owners.insert(text.clone(), owned);
@@ -162,17 +208,27 @@ impl Registry {
             }
         }
         Issue {
-            access: grant.access[pair].clone(),
-            refresh: grant.refresh[refresh].clone(),
+            access: set.access[pair].clone(),
+            refresh: set.refresh[refresh].clone(),
             refresh_is_new,
-            left_ms: grant.family.access_left_ms(pair, now_ms),
+            left_ms: set.family.access_left_ms(pair, now_ms),
         }
+    }
+
+    fn set(&self, owned: &Owned) -> &TokenSet {
+        &self.grants[&owned.grant].sets[owned.set]
     }
 
     fn grant_mut(&mut self, name: &str) -> &mut Grant {
         self.grants
             .get_mut(name)
             .expect("an owned token's grant exists")
+    }
+}
+
+impl TokenSet {
+    fn rotations(&self) -> u64 {
+        self.family.newest_refresh() as u64
     }
 }
 

@@ -1,48 +1,67 @@
 //! How a client proves who it is (RFC 6749 §2.3.1).
 
-use super::form::Form;
-use crate::{Auth, Options};
+use super::answers::Refusal;
+use super::params::Params;
+use crate::{Auth, Body, Options};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// Why a client is not accepted.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Refused {
-    /// The request contradicts itself.
-    Malformed(&'static str),
-    /// Another client, another secret, or a method that is not accepted.
-    Wrong,
-}
-
-/// Whether the request comes from the one client that the server knows.
-pub(super) fn check(options: &Options, headers: &HeaderMap, form: &Form) -> Result<(), Refused> {
+/// Whether the request comes from the one client that the server knows, and
+/// says so in a way that is accepted.
+pub(super) fn check(
+    options: &Options,
+    headers: &HeaderMap,
+    params: &Params,
+) -> Result<(), Refusal> {
     let basic = headers
         .get(AUTHORIZATION)
         .map(|v| v.to_str().ok().and_then(basic));
-    let in_body = form.value("client_secret").is_some();
+    let in_params = params.value("client_secret").is_some();
+    let in_url = params.beside("client_secret").is_some();
+    if [basic.is_some(), in_params, in_url]
+        .map(usize::from)
+        .iter()
+        .sum::<usize>()
+        > 1
+    {
+        let problem = "the client authenticates in two ways at once";
+        return Err(Refusal::malformed("invalid_request", problem));
+    }
+    let place = params
+        .place()
+        .expect("params without a problem have a place");
+    let owned = |text: Option<&str>| text.map(str::to_owned);
     let (method, id, secret) = match basic {
-        Some(_) if in_body => {
-            return Err(Refused::Malformed(
-                "the client authenticates in two ways at once",
+        Some(None) => {
+            return Err(Refusal::invalid_client(
+                "the Authorization header cannot be read",
             ));
         }
-        Some(None) => return Err(Refused::Wrong),
         Some(Some((id, secret))) => (Auth::Basic, Some(id), Some(secret)),
+        None if in_url => {
+            let secret = owned(params.beside("client_secret"));
+            (Auth::Query, owned(params.beside("client_id")), secret)
+        }
         None => {
-            let method = if in_body { Auth::Body } else { Auth::None };
-            let owned = |name| form.value(name).map(str::to_owned);
-            (method, owned("client_id"), owned("client_secret"))
+            let method = match (in_params, place) {
+                (false, _) => Auth::None,
+                (true, Body::Query) => Auth::Query,
+                (true, Body::Form | Body::Json) => Auth::Body,
+            };
+            let secret = owned(params.value("client_secret"));
+            (method, owned(params.value("client_id")), secret)
         }
     };
-    let accepted = options.client_auth.contains(&method)
-        && id.as_deref() == Some(&options.client_id)
-        && secret == options.client_secret;
-    if accepted {
+    if !options.takes(place, method) {
+        let problem = "the client does not authenticate in a way that is accepted";
+        return Err(Refusal::invalid_client(problem));
+    }
+    if id.as_deref() == Some(&options.client_id) && secret == options.client_secret {
         Ok(())
     } else {
-        Err(Refused::Wrong)
+        Err(Refusal::invalid_client("unknown client or wrong secret"))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Faults as the client sees them.
 
-use super::{invalid_client, invalid_grant, json_answer};
+use super::answers::{error_body, invalid_client, json_answer};
+use crate::Options;
 use crate::faults::Fault;
 use crate::wire::Fate;
 use axum::http::StatusCode;
@@ -12,7 +13,12 @@ const PAGE: &str = "<!DOCTYPE html>\n<html><head><title>Pretend gateway</title><
     <body><h1>Something is in the way</h1></body></html>\n";
 
 /// Puts a fault in place of the exchange's response.
-pub(super) async fn disturb(fault: Fault, answer: Response, fate: &Fate) -> Response {
+pub(crate) async fn disturb(
+    fault: Fault,
+    answer: Response,
+    fate: &Fate,
+    options: &Options,
+) -> Response {
     let page = [(CONTENT_TYPE, "text/html; charset=utf-8")];
     match fault {
         Fault::Slow { .. } => answer,
@@ -39,12 +45,20 @@ pub(super) async fn disturb(fault: Fault, answer: Response, fate: &Fate) -> Resp
         Fault::LoginRedirect { .. } => {
             (StatusCode::FOUND, [(LOCATION, "/login")], page, PAGE).into_response()
         }
-        Fault::InvalidClient => invalid_client(),
-        Fault::InvalidGrant | Fault::DeadRefreshToken => json_answer(
+        Fault::InvalidClient => invalid_client(options, "unknown client"),
+        Fault::InvalidGrant | Fault::DeadRefreshToken | Fault::FamilyRevoked => json_answer(
             StatusCode::BAD_REQUEST,
-            &invalid_grant("refresh token is invalid"),
+            &error_body("invalid_grant", "grant is invalid"),
         ),
     }
+}
+
+/// What a web server says of a path that it does not have.
+pub(crate) fn not_found() -> Response {
+    let page = [(CONTENT_TYPE, "text/html; charset=utf-8")];
+    let text = "<!DOCTYPE html>\n<html><head><title>404 Not Found</title></head>\
+        <body><h1>Not Found</h1></body></html>\n";
+    (StatusCode::NOT_FOUND, page, text).into_response()
 }
 
 fn wait(status: StatusCode, retry_after: u64) -> Response {
