@@ -8,7 +8,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// The least that scaling leaves of a code's validity: the way of a code from
 /// browser to daemon to token endpoint does not get faster.
-const LEAST_CODE_LIFETIME: Duration = Duration::from_secs(1);
+const LEAST_CODE_LIFETIME: Duration = Duration::from_secs(10);
 
 /// How a server behaves. The default is the hardest kind that is common: it
 /// rotates always, voids at once, and revokes the family when a void token comes back.
@@ -32,7 +32,8 @@ pub struct Options {
     pub access_lifetime: Duration,
     /// How old an access token already is when it is issued: it counts from its creation.
     pub answer_age: Duration,
-    /// How long a refresh token lives; `None`: for ever.
+    /// How long a refresh token lives; `None`: for ever. At the Organization API
+    /// it dies with its access token at the latest.
     pub refresh_lifetime: Option<Duration>,
     /// From when a refresh token's life counts.
     pub refresh_from: RefreshFrom,
@@ -134,7 +135,6 @@ impl Options {
             },
             Kind::Blynk => Options {
                 access_lifetime: DAY,
-                refresh_lifetime: Some(DAY),
                 ..options
             },
             Kind::Vcita => Options {
@@ -147,7 +147,7 @@ impl Options {
     }
 
     /// The same with every duration divided by a factor, so that days pass in
-    /// seconds. A code stays good for a second at least.
+    /// seconds. A code stays good for ten seconds at least, or as long as it was.
     ///
     /// # Panics
     /// When the factor is not a positive number, or so small that no clock can tell.
@@ -178,6 +178,15 @@ impl Options {
         self.access_lifetime.saturating_sub(self.answer_age)
     }
 
+    /// How long a refresh token lives when it is issued.
+    pub(crate) fn refresh_left(&self) -> Option<Duration> {
+        let with_access = (self.kind == Kind::Blynk).then(|| self.access_left());
+        match (self.refresh_lifetime, with_access) {
+            (Some(own), Some(access)) => Some(own.min(access)),
+            (own, access) => own.or(access),
+        }
+    }
+
     /// Whether parameters may stand there while the client authenticates like this.
     pub(crate) fn takes(&self, body: Body, auth: Auth) -> bool {
         self.bodies.contains(&body)
@@ -194,7 +203,7 @@ mod tests {
     fn twenty_years_become_two_minutes() {
         let options = Options::of(Kind::Vcita).scaled(5_000_000.0);
         assert_eq!(options.access_lifetime.as_secs(), 126);
-        assert_eq!(options.code_lifetime, Duration::from_secs(1));
+        assert_eq!(options.code_lifetime, Duration::from_secs(10));
         let options = Options::of(Kind::Reteno).scaled(8640.0);
         assert_eq!(options.access_lifetime, Duration::from_secs(20));
         assert_eq!(options.refresh_lifetime, Some(Duration::from_secs(300)));

@@ -20,7 +20,7 @@ impl Server {
             format!("verify.url = {}", quoted(&self.verify_url())),
             duration_line("lifetime.access", options.access_lifetime),
         ];
-        if let Some(refresh) = options.refresh_lifetime {
+        if let Some(refresh) = options.refresh_left() {
             lines.push(duration_line("lifetime.refresh", refresh));
         }
         if options.kind == Kind::Reteno && options.reading == Reading::Query {

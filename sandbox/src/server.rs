@@ -181,7 +181,7 @@ impl Shared {
             rotation: options.rotation.clone(),
             rotates_every: options.rotates_every,
             access_ms: millis(options.access_left()),
-            refresh_ms: options.refresh_lifetime.map(millis),
+            refresh_ms: options.refresh_left().map(millis),
             refresh_from: options.refresh_from,
         }
     }
