@@ -1,6 +1,7 @@
 //! Takes what is due, launches flights, and keeps what is known of every grant
 //! in step with the store. One task owns all of it; others send it messages.
 
+mod advice;
 mod announce;
 mod effects;
 pub mod message;
@@ -346,13 +347,30 @@ impl Engine {
             self.grounded(index, &text);
         } else {
             self.roster.entry_mut(index).grounded = 0;
+            let text = self.with_advice(index, kind, text);
             self.report_outcome(index, kind, &text);
             self.schedule(index);
+            if counted {
+                self.answer_waiters(index, kind, &text);
+            }
+            return self.touched(index, effects).await;
         }
         if counted {
             self.answer_waiters(index, kind, &text);
         }
         self.touched(index, effects).await;
+    }
+
+    /// What an exchange came to, with what follows from it where it failed.
+    fn with_advice(&self, index: u32, kind: Option<OutcomeKind>, text: String) -> String {
+        let entry = self.roster.entry(index);
+        match (kind, &entry.seat) {
+            (None | Some(OutcomeKind::Success), _) | (_, None) => text,
+            (Some(kind), Some(seat)) => {
+                let now = self.deck.clock.wall();
+                text + &advice::advice(&entry.grant.state, seat, kind, now)
+            }
+        }
     }
 
     async fn overdue(&mut self, index: u32, flight: u64, grant: Grant) {
@@ -361,9 +379,9 @@ impl Engine {
         let kind = Some(OutcomeKind::InDoubt);
         let effects = self.settle_limits(index, kind, true);
         self.roster.entry_mut(index).in_flight = None;
-        let text = "no answer yet; still listening";
-        self.report_outcome(index, kind, text);
-        self.answer_waiters(index, kind, text);
+        let text = self.with_advice(index, kind, "no answer yet; still listening".to_owned());
+        self.report_outcome(index, kind, &text);
+        self.answer_waiters(index, kind, &text);
         self.schedule(index);
         self.touched(index, effects).await;
     }
