@@ -20,9 +20,10 @@ impl Server {
             format!("verify.url = {}", quoted(&self.verify_url())),
             duration_line("lifetime.access", options.access_lifetime),
         ];
-        if let Some(refresh) = options.refresh_left() {
-            lines.push(duration_line("lifetime.refresh", refresh));
-        }
+        // The Organization API's file says that it ends with the access token.
+        let refresh = options.refresh_left();
+        let refresh = refresh.filter(|_| options.kind != Kind::Blynk);
+        lines.extend(refresh.map(|life| duration_line("lifetime.refresh", life)));
         if options.kind == Kind::Reteno && options.reading == Reading::Query {
             lines.push("token.body = \"query\"".to_owned());
             lines.push("token.client.auth = \"query\"".to_owned());
