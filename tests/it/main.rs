@@ -20,5 +20,6 @@ mod exchange;
 mod kill;
 mod manners;
 mod outputs;
+mod providers;
 mod real_servers;
 mod smoke;
