@@ -16,6 +16,14 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
+/// Whether a text can name a header or an authentication scheme: a token of
+/// RFC 9110 §5.6.2.
+#[must_use]
+pub fn is_http_token(text: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    !text.is_empty() && text.bytes().all(fits)
+}
+
 fn escape(c: char) -> impl Iterator<Item = char> {
     let hidden = c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
@@ -33,5 +41,13 @@ mod tests {
         assert_eq!(printable("a\u{1b}[31m\n"), "a\\u{1b}[31m\\n");
         assert_eq!(printable("naïve"), "naïve");
         assert_eq!(printable(&"x".repeat(300)).chars().count(), SHOWN + 1);
+    }
+
+    #[test]
+    fn http_tokens() {
+        assert!(["X-Api-Key", "DPoP", "a~b"].into_iter().all(is_http_token));
+        for bad in ["", "a b", "a:", "Bearer ", "(a)", "a\n", "é"] {
+            assert!(!is_http_token(bad), "{bad:?}");
+        }
     }
 }

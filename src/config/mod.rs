@@ -25,6 +25,7 @@ pub use sources::Sources;
 
 use refreshd_core::provider::description::{Description, DescriptionHash, Schedule};
 use refreshd_core::secret::Secret;
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -137,6 +138,42 @@ pub enum Format {
     },
     /// A JSON object that begins as RFC 6749 §5.1 has it.
     Json,
+    /// `NAME='value'`, for shells and whatever reads files of variables.
+    Env {
+        /// NAME.
+        variable: String,
+        /// What stands around the value.
+        quote: Quote,
+    },
+    /// An HTTP header, for `curl -H @FILE`.
+    Header {
+        /// The header's name.
+        name: String,
+        /// What stands before the token.
+        scheme: Scheme,
+    },
+}
+
+/// What stands around a value in an `env` file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Quote {
+    /// Single quotes.
+    #[default]
+    Single,
+    /// Nothing, for `docker --env-file`, which takes quotes for a part of the value.
+    None,
+}
+
+/// What stands before the token in a `header` file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// The type that the provider gave the token: `Bearer` as a rule.
+    OfToken,
+    /// Always this.
+    Fixed(String),
+    /// Nothing.
+    Absent,
 }
 
 /// What becomes of a file whose token is dead.

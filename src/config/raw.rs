@@ -1,6 +1,7 @@
 //! What may stand in `refreshd.toml`, before anything is checked. Nothing is
 //! required here: what is missing is noticed where it is needed.
 
+use super::Quote;
 use refreshd_core::duration;
 use refreshd_core::provider::description::Schedule;
 use serde::Deserialize;
@@ -82,16 +83,22 @@ pub(super) struct RawOutput {
     pub(super) path: Option<String>,
     pub(super) format: RawFormat,
     pub(super) newline: Option<bool>,
+    pub(super) variable: Option<String>,
+    pub(super) quote: Option<Quote>,
+    pub(super) header: Option<String>,
+    pub(super) scheme: Option<String>,
     pub(super) mode: Option<String>,
     pub(super) when_dead: RawWhenDead,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum RawFormat {
     #[default]
     Raw,
     Json,
+    Env,
+    Header,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]

@@ -2,6 +2,7 @@
 
 mod clients;
 mod daemon;
+mod formats;
 mod grants;
 mod outputs;
 

@@ -1,7 +1,7 @@
 //! Outputs: each by itself, and that no two write one file.
 
-use super::super::raw::{RawFormat, RawOutput, RawWhenDead};
-use super::super::{Config, Format, META_SUFFIX, Output, WhenDead, filled_path};
+use super::super::raw::{RawOutput, RawWhenDead};
+use super::super::{Config, META_SUFFIX, Output, WhenDead, filled_path};
 use super::{Check, settled};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,11 +24,7 @@ impl Check<'_> {
 
     fn output(&mut self, at: &[&str; 4], raw: &RawOutput, grant: Option<&str>) -> Output {
         let [a, b, c, i] = *at;
-        if matches!(raw.format, RawFormat::Json) && raw.newline.is_some() {
-            let remedy = "write format = \"raw\", or take newline out".to_owned();
-            let message = "newline goes with format = \"raw\" only";
-            self.wrong_key(&[a, b, c, i, "newline"], message, Some(remedy));
-        }
+        let format = self.format(at, raw);
         let mode = raw.mode.as_ref();
         let mode = mode.and_then(|mode| self.mode(&[a, b, c, i, "mode"], mode));
         let path_at = [a, b, c, i, "path"];
@@ -42,12 +38,7 @@ impl Check<'_> {
         let path = Path::new(path.unwrap_or_default());
         Output {
             path: grant.map_or_else(|| path.into(), |grant| filled_path(path, grant)),
-            format: match raw.format {
-                RawFormat::Raw => Format::Raw {
-                    newline: raw.newline.unwrap_or(false),
-                },
-                RawFormat::Json => Format::Json,
-            },
+            format,
             mode,
             when_dead: match raw.when_dead {
                 RawWhenDead::Leave => WhenDead::Leave,

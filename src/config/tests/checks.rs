@@ -165,3 +165,51 @@ fn the_annotated_example_is_in_order() {
         Some(21_600)
     );
 }
+
+#[test]
+fn formats_and_their_defaults() {
+    let outputs = [
+        "",
+        "format = \"env\"",
+        "format = \"env\"\nvariable = \"GH_TOKEN\"\nquote = \"none\"",
+        "format = \"header\"",
+        "format = \"header\"\nscheme = \"token\"",
+        "format = \"header\"\nheader = \"proxy-authorization\"",
+        "format = \"header\"\nheader = \"X-Api-Key\"",
+        "format = \"header\"\nscheme = \"\"",
+    ];
+    let mut text = format!("{CLIENT}[grants.g]\nclient = \"c\"\n");
+    for (i, keys) in outputs.iter().enumerate() {
+        text += &format!("[[grants.g.outputs]]\npath = \"/run/{i}\"\n{keys}\n");
+    }
+    let files = [("refreshd.toml", text.as_str())];
+    let config = Case {
+        files: &files,
+        ..Case::default()
+    }
+    .config();
+    let env = |variable: &str, quote| Format::Env {
+        variable: variable.to_owned(),
+        quote,
+    };
+    let header = |name: &str, scheme| Format::Header {
+        name: name.to_owned(),
+        scheme,
+    };
+    let formats: Vec<Format> = config.grants["g"]
+        .outputs
+        .iter()
+        .map(|output| output.format.clone())
+        .collect();
+    let expected = [
+        Format::Raw { newline: false },
+        env("ACCESS_TOKEN", Quote::Single),
+        env("GH_TOKEN", Quote::None),
+        header("Authorization", Scheme::OfToken),
+        header("Authorization", Scheme::Fixed("token".to_owned())),
+        header("proxy-authorization", Scheme::OfToken),
+        header("X-Api-Key", Scheme::Absent),
+        header("Authorization", Scheme::Absent),
+    ];
+    assert_eq!(formats, expected);
+}

@@ -92,3 +92,66 @@ newline = true
         ],
     );
 }
+
+#[test]
+fn keys_of_another_format() {
+    let text = r#"
+[grants.g]
+client = "c"
+[[grants.g.outputs]]
+path = "/run/a"
+variable = "TOKEN"
+quote = "single"
+[[grants.g.outputs]]
+path = "/run/b"
+format = "env"
+header = "X-Api-Key"
+scheme = ""
+quote = "double"
+[[grants.g.outputs]]
+path = "/run/c"
+format = "header"
+newline = false
+"#;
+    expect_after_client(
+        text,
+        &[
+            "refreshd.toml:12:1: variable goes with format = \"env\" only => write format = \"env\", or take variable out",
+            "refreshd.toml:13:1: quote goes with format = \"env\" only => write format = \"env\", or take quote out",
+            "refreshd.toml:17:1: header goes with format = \"header\" only => write format = \"header\", or take header out",
+            "refreshd.toml:18:1: scheme goes with format = \"header\" only => write format = \"header\", or take scheme out",
+            "refreshd.toml:19:9: grants.g.outputs[1].quote = \"double\" is not known => known values: single, none",
+            "refreshd.toml:23:1: newline goes with format = \"raw\" only => write format = \"raw\", or take newline out",
+        ],
+    );
+}
+
+#[test]
+fn names_that_a_format_cannot_use() {
+    let text = r#"
+[grants.g]
+client = "c"
+[[grants.g.outputs]]
+path = "/run/a"
+format = "env"
+variable = "MY-TOKEN"
+[[grants.g.outputs]]
+path = "/run/b"
+format = "env"
+variable = "LD_PRELOAD"
+[[grants.g.outputs]]
+path = "/run/c"
+format = "header"
+header = "X-Api-Key: "
+scheme = "Bearer "
+"#;
+    expect_after_client(
+        text,
+        &[
+            "refreshd.toml:13:12: \"MY-TOKEN\" is not a variable's name: letters, digits and _, not beginning with a digit => write, for example, variable = \"ACCESS_TOKEN\"",
+            "refreshd.toml:17:12: \"LD_PRELOAD\" has a meaning of its own to shells, loaders or interpreters; whoever reads the file would break => write, for example, variable = \"ACCESS_TOKEN\"",
+            "refreshd.toml:21:10: \"X-Api-Key: \" is not a header's name, which has no spaces, colons or other separators => write, for example, header = \"X-Api-Key\"; the colon is added",
+            "refreshd.toml:22:10: \"Bearer \" is not an authentication scheme, a single word => write, for example, scheme = \"Bearer\", or scheme = \"\" for none; the space is added",
+        ],
+    );
+}

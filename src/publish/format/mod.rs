@@ -1,6 +1,8 @@
 //! What an output's bytes are. A format is one file here; none of them ever
 //! shows a refresh token.
 
+mod env;
+mod header;
 mod json;
 mod raw;
 
@@ -12,14 +14,37 @@ use zeroize::Zeroizing;
 /// Why a token set has no form in an output's format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
-    /// Readers of a plain file end a token at a line break, or refuse it.
+    /// What the format's readers would end the token at, or replace.
     #[error(
-        "the access token holds a control character, which readers of the raw format would misread; publish it as json"
+        "the access token holds {what}, which readers of the {format} format would misread; {remedy}"
     )]
-    ControlCharacter,
+    Unfit {
+        /// The format.
+        format: &'static str,
+        /// The kind of character; never the token.
+        what: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The token type is not made for a header.
+    #[error(
+        "the provider's token type {token_type:?} cannot stand in a header; write scheme = \"Bearer\", or whichever scheme it means"
+    )]
+    Scheme {
+        /// As the provider wrote it, fit to be shown.
+        token_type: String,
+    },
     /// An empty file reads as a broken one.
     #[error("the access token is empty; nothing is published in its place")]
     Empty,
+}
+
+fn unfit(format: &'static str, what: &'static str, remedy: &'static str) -> FormatError {
+    FormatError::Unfit {
+        format,
+        what,
+        remedy,
+    }
 }
 
 /// The bytes to publish; they are wiped when dropped.
@@ -37,6 +62,8 @@ pub fn render(
     match format {
         Format::Raw { newline } => raw::render(view, *newline),
         Format::Json => Ok(json::render(view, now)),
+        Format::Env { variable, quote } => env::render(view, variable, *quote),
+        Format::Header { name, scheme } => header::render(view, name, scheme),
     }
 }
 
@@ -45,21 +72,42 @@ pub fn render(
 #[must_use]
 pub fn same(format: &Format, existing: &[u8], view: &View) -> bool {
     match format {
-        Format::Raw { newline } => {
-            raw::render(view, *newline).is_ok_and(|wanted| *wanted == existing)
-        }
         Format::Json => json::same(existing, view),
+        // No other format tells the time, so any will do.
+        _ => {
+            render(format, view, view.grant.state.issued_at).is_ok_and(|wanted| *wanted == existing)
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Quote, Scheme};
     use crate::publish::testing::{NOW, view};
+    use std::time::Duration;
+
+    fn all() -> [Format; 5] {
+        let variable = "ACCESS_TOKEN".to_owned();
+        let name = "Authorization".to_owned();
+        [
+            Format::Raw { newline: true },
+            Format::Raw { newline: false },
+            Format::Json,
+            Format::Env {
+                variable,
+                quote: Quote::Single,
+            },
+            Format::Header {
+                name,
+                scheme: Scheme::OfToken,
+            },
+        ]
+    }
 
     #[test]
     fn no_format_shows_more_than_the_access_token() {
-        for format in [Format::Raw { newline: true }, Format::Json] {
+        for format in all() {
             let bytes = render(&format, &view(1, "at-1"), NOW).unwrap();
             let text = std::str::from_utf8(&bytes).unwrap();
             assert!(text.contains("at-1"));
@@ -69,11 +117,28 @@ mod tests {
 
     #[test]
     fn an_empty_token_is_not_published() {
-        for format in [Format::Raw { newline: false }, Format::Json] {
+        for format in all() {
             assert_eq!(
                 render(&format, &view(1, ""), NOW).err(),
                 Some(FormatError::Empty)
             );
+        }
+    }
+
+    #[test]
+    fn time_alone_is_no_difference() {
+        let later = NOW + Duration::from_secs(60);
+        for format in all() {
+            let bytes = render(&format, &view(1, "at-1"), NOW).unwrap();
+            let mut newer = view(1, "at-1");
+            assert!(same(&format, &bytes, &newer), "{format:?}");
+            assert!(same(
+                &format,
+                &render(&format, &newer, later).unwrap(),
+                &newer
+            ));
+            newer.tokens.access_token = refreshd_core::secret::Secret::new("at-2");
+            assert!(!same(&format, &bytes, &newer), "{format:?}");
         }
     }
 }
