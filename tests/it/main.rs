@@ -17,6 +17,7 @@ mod bad_input;
 mod commands;
 mod docs;
 mod exchange;
+mod formats;
 mod kill;
 mod manners;
 mod outputs;

@@ -1,7 +1,7 @@
 //! Against authorization servers that were written elsewhere:
 //! django-oauth-toolkit and Authlib (`tests/servers`).
 
-mod python;
+pub(crate) mod python;
 
 use crate::resource::{Asker, published};
 use crate::support::{Daemon, House, PATIENCE, text, wait_for};

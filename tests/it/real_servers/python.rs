@@ -77,7 +77,7 @@ impl Drop for RealServer {
 }
 
 /// The Python that has the packages; they are installed once.
-fn python() -> &'static Path {
+pub(crate) fn python() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON.get_or_init(|| {
         let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/pyenv");
