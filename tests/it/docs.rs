@@ -63,6 +63,28 @@ fn the_provider_file_in_the_manual_is_sound() {
 }
 
 #[test]
+fn the_output_in_the_manual_is_sound() {
+    let blocks = toml_blocks("docs/configuration.md");
+    let output = blocks
+        .iter()
+        .find(|block| block.contains("[[grants.surveys.outputs]]"))
+        .unwrap();
+    let house = House::new(&format!(
+        r#"
+        [clients.retently]
+        provider = "retently"
+        client_id = "id"
+        client_secret = {{ file = "ROOT/secret" }}
+        redirect_uri = "https://www.example.com/"
+        [grants.surveys]
+        client = "retently"
+        {output}
+        "#
+    ));
+    check(&house);
+}
+
+#[test]
 fn every_command_in_the_readme_exists() {
     let path = format!("{}/README.md", env!("CARGO_MANIFEST_DIR"));
     let readme = std::fs::read_to_string(path).unwrap();

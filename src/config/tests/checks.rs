@@ -129,7 +129,7 @@ fn the_annotated_example_is_in_order() {
         config
             .outputs_of("surveys", &config.clients["retently"])
             .len(),
-        2
+        4
     );
     assert!(!format!("{config:?}").contains("hunter2"));
     // Every line that is commented out is in order too.
