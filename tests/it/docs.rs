@@ -63,6 +63,44 @@ fn the_provider_file_in_the_manual_is_sound() {
 }
 
 #[test]
+fn the_providers_page_is_sound() {
+    let blocks = toml_blocks("docs/providers.md");
+    let [known_better, configuration] = blocks.as_slice() else {
+        panic!("{} blocks", blocks.len());
+    };
+    let secrets = |text: &str| {
+        let mut text = text.to_owned();
+        for provider in ["reteno", "retm", "blynk"] {
+            let path = format!("/etc/refreshd/secrets/{provider}");
+            text = text.replace(&path, "ROOT/secret");
+        }
+        text
+    };
+    check(&House::new(&secrets(configuration)));
+    check(&House::new(&format!(
+        "[clients.retently]\nprovider = \"retently\"\nclient_id = \"id\"\nredirect_uri = \"https://a/\"\n\
+         client_secret = {{ file = \"ROOT/secret\" }}\n{known_better}"
+    )));
+}
+
+/// Where a page says that something is tested, there is a test.
+#[test]
+fn the_tests_that_the_providers_page_names_exist() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let page = std::fs::read_to_string(format!("{root}/docs/providers.md")).unwrap();
+    let words = page.split('`').filter(|word| word.ends_with(".rs"));
+    let words: Vec<&str> = words.collect();
+    assert!(words.len() >= 10, "{words:?}");
+    for word in words {
+        let places = [root.to_owned(), format!("{root}/tests/it/providers")];
+        let there = places
+            .iter()
+            .any(|place| std::path::Path::new(place).join(word).exists());
+        assert!(there, "{word}");
+    }
+}
+
+#[test]
 fn the_output_in_the_manual_is_sound() {
     let blocks = toml_blocks("docs/configuration.md");
     let output = blocks
