@@ -5,6 +5,7 @@
 //! [`http`], [`publish`] → core; every other command → `control::client`, or
 //! [`rest`] while no daemon runs; [`config`] feeds them all.
 
+pub mod authorities;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -15,6 +16,7 @@ pub mod exit;
 pub mod http;
 pub mod import;
 pub mod logging;
+pub mod net;
 pub mod publish;
 pub mod report;
 pub mod rest;
