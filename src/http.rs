@@ -1,39 +1,32 @@
 //! Sends one token request, safely: HTTP/1.1, no redirect, no proxy or
 //! certificate from the environment, no retry of its own, bounded in size. It
 //! tells "nothing was sent" from "the answer was lost".
-//!
-//! The system's certificate authorities are read from where distributions put
-//! them, since the usual loader obeys `SSL_CERT_FILE`.
 
-use crate::config::Client as ClientConfig;
+mod explain;
+mod resolver;
+
+use crate::authorities::{self, CaFileError};
+use crate::config::{Client as ClientConfig, Proxy};
+use crate::net::{self, Network};
+use base64::Engine as _;
+use explain::{Route, explain};
 use refreshd_core::flight::Answer;
 use refreshd_core::grant::replay::CONNECT_LIMIT;
 use refreshd_core::grant::settle::Ending;
-use refreshd_core::provider::description::{OldValid, Reuse, is_loopback};
+use refreshd_core::provider::description::{OldValid, Reuse};
 use refreshd_core::provider::request::TokenRequest;
-use refreshd_core::text::printable;
+use refreshd_core::secret::Secret;
 use refreshd_core::time::WallTime;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use resolver::Resolver;
 use std::collections::HashMap;
-use std::error::Error as _;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use url::{Host, Url};
 
 /// The largest body that is read.
 pub const BODY_CAP: usize = 256 * 1024;
 /// A late answer is waited for this long in all.
 pub const READ_LIMIT: Duration = Duration::from_secs(600);
-
-/// Where distributions keep their bundle: Debian, Fedora, SUSE, Alpine.
-const BUNDLES: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
 
 const READ_HEADERS: [&str; 3] = ["content-type", "retry-after", "date"];
 
@@ -46,8 +39,9 @@ pub struct Http {
 /// What tells one set of connections from another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Profile {
-    proxy: Option<Url>,
+    proxy: Option<Proxy>,
     ca_file: Option<PathBuf>,
+    allowed: Vec<Network>,
     fresh: bool,
     https: bool,
 }
@@ -55,14 +49,9 @@ struct Profile {
 /// A client's connection settings that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// The CA file is missing or holds no certificate.
-    #[error("ca_file {path}: {problem}; it must hold PEM certificates")]
-    CaFile {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        problem: String,
-    },
+    /// The CA file is missing or holds something else than certificates.
+    #[error("{0}{hint}", hint = .0.remedy().map_or_else(String::new, |remedy| format!("; {remedy}")))]
+    CaFile(#[from] CaFileError),
     /// There are no certificate authorities to check a server with.
     #[error(
         "this machine has no CA certificates; install the package ca-certificates, or set ca_file for the client"
@@ -82,7 +71,11 @@ impl Http {
         request: TokenRequest,
         now: impl Fn() -> WallTime,
     ) -> Ending {
-        let http = match self.client(client) {
+        let route = Route::new(client, &request.url);
+        if let Some(text) = barred_literal(&route) {
+            return Ending::NotSent { text };
+        }
+        let http = match self.client(&route) {
             Ok(http) => http,
             Err(e) => {
                 return Ending::NotSent {
@@ -91,7 +84,7 @@ impl Http {
             }
         };
         let mut post = http
-            .post(request.url)
+            .post(request.url.clone())
             .body(request.body.expose().to_owned());
         for (name, value) in &request.headers {
             let Ok(mut value) = reqwest::header::HeaderValue::from_str(value.expose()) else {
@@ -104,17 +97,24 @@ impl Http {
         }
         match post.send().await {
             Ok(response) => read(response, now).await,
-            Err(e) if e.is_connect() || e.is_builder() => Ending::NotSent { text: explain(&e) },
-            Err(e) => Ending::Lost { text: explain(&e) },
+            Err(e) if e.is_connect() || e.is_builder() => Ending::NotSent {
+                text: explain(&e, &route),
+            },
+            Err(e) => Ending::Lost {
+                text: explain(&e, &route),
+            },
         }
     }
 
-    fn client(&self, client: &ClientConfig) -> Result<reqwest::Client, HttpError> {
+    fn client(&self, route: &Route<'_>) -> Result<reqwest::Client, HttpError> {
+        let client = route.client;
+        let https = route.target.scheme() == "https";
         let profile = Profile {
-            proxy: client.proxy.clone(),
-            ca_file: client.ca_file.clone(),
+            proxy: route.proxy().cloned(),
+            ca_file: client.ca_file.clone().filter(|_| https),
+            allowed: client.allow_networks.clone(),
             fresh: a_lost_answer_hurts(client),
-            https: client.description.refresh_url().starts_with("https:"),
+            https,
         };
         let mut clients = self
             .clients
@@ -144,6 +144,17 @@ fn a_lost_answer_hurts(client: &ClientConfig) -> bool {
     rotation.reuse == Reuse::Revokes && matches!(rotation.old_valid, OldValid::For(_))
 }
 
+/// The resolver is not asked about an address, so it is looked at here.
+fn barred_literal(route: &Route<'_>) -> Option<String> {
+    let client = route.client;
+    let address = net::literal(route.target).filter(|_| route.is_ours_to_resolve())?;
+    let kind = net::barred(address, &client.allow_networks)?;
+    let remedy = net::remedy(&client.name, &client.allow_networks, address, kind);
+    Some(format!(
+        "the token URL's address {address} is {kind}, and no token is sent there unasked; {remedy}"
+    ))
+}
+
 fn build(profile: &Profile) -> Result<reqwest::Client, HttpError> {
     let mut builder = reqwest::Client::builder()
         .http1_only()
@@ -155,49 +166,53 @@ fn build(profile: &Profile) -> Result<reqwest::Client, HttpError> {
         .connect_timeout(CONNECT_LIMIT)
         .timeout(READ_LIMIT)
         .tcp_nodelay(true)
-        .dns_resolver(Arc::new(Resolver))
+        .dns_resolver(Arc::new(Resolver::new(profile)))
         .no_proxy();
     if profile.fresh {
         builder = builder.pool_max_idle_per_host(0);
     }
     if let Some(proxy) = &profile.proxy {
-        // Plain http is for loopback alone, and has no business elsewhere.
-        let proxy = reqwest::Proxy::https(proxy.as_str());
-        builder = builder.proxy(proxy.map_err(|e| HttpError::Setup(explain(&e)))?);
+        builder = builder.proxy(through(proxy)?);
     }
-    let mut authorities = system_authorities();
-    if let Some(path) = &profile.ca_file {
-        authorities.extend(certificates(path)?);
+    let mut authorities = Vec::new();
+    if profile.https {
+        authorities = authorities::of_system();
+        if let Some(path) = &profile.ca_file {
+            authorities.extend(authorities::read(path)?);
+        }
+        if authorities.is_empty() {
+            return Err(HttpError::NoAuthorities);
+        }
     }
-    if authorities.is_empty() && profile.https {
-        return Err(HttpError::NoAuthorities);
-    }
-    builder
-        .tls_certs_only(authorities)
-        .build()
-        .map_err(|e| HttpError::Setup(explain(&e)))
+    let authorities: Result<Vec<_>, _> = (authorities.iter())
+        .map(|der| reqwest::Certificate::from_der(der))
+        .collect();
+    authorities
+        .and_then(|authorities| builder.tls_certs_only(authorities).build())
+        .map_err(|e| HttpError::Setup(explain::innermost(&e)))
 }
 
-/// The system's bundle; empty where there is none.
-fn system_authorities() -> Vec<reqwest::Certificate> {
-    let bundles = BUNDLES.iter().map(Path::new);
-    let found = bundles.map(certificates).find_map(Result::ok);
-    found.unwrap_or_default()
-}
-
-fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, HttpError> {
-    let error = |problem: String| HttpError::CaFile {
-        path: path.to_owned(),
-        problem,
+fn through(proxy: &Proxy) -> Result<reqwest::Proxy, HttpError> {
+    let setup = |e: reqwest::Error| HttpError::Setup(explain::innermost(&e));
+    let mut url = proxy.url.clone();
+    let Some((user, password)) = &proxy.login else {
+        return reqwest::Proxy::https(url).map_err(setup);
     };
-    let pem = std::fs::read(path).map_err(|e| error(e.to_string()))?;
-    let certificates =
-        reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| error(explain(&e)))?;
-    if certificates.is_empty() {
-        Err(error("no certificate in it".to_owned()))
-    } else {
-        Ok(certificates)
+    if url.scheme().starts_with("socks") {
+        // It takes them from the URL alone, and decodes them there.
+        let encode = |text: &str| text.replace('%', "%25");
+        url.set_username(&encode(user))
+            .and_then(|()| url.set_password(Some(&encode(password.expose()))))
+            .expect("a proxy has a host");
+        return reqwest::Proxy::https(url).map_err(setup);
     }
+    let pair = Secret::new(format!("{user}:{}", password.expose()));
+    let coded = base64::engine::general_purpose::STANDARD.encode(pair.expose());
+    let mut header = reqwest::header::HeaderValue::from_str(&format!("Basic {coded}"))
+        .expect("base64 is fit for a header");
+    header.set_sensitive(true);
+    let plain = reqwest::Proxy::https(url).map_err(setup)?;
+    Ok(plain.custom_http_auth(header))
 }
 
 async fn read(mut response: reqwest::Response, now: impl Fn() -> WallTime) -> Ending {
@@ -226,49 +241,4 @@ async fn read(mut response: reqwest::Response, now: impl Fn() -> WallTime) -> En
     }
     answer.received = now();
     Ending::Answered(answer)
-}
-
-/// What went wrong, innermost cause last, without the URL: its query may hold a secret.
-fn explain(error: &reqwest::Error) -> String {
-    let mut text = match error {
-        e if e.is_timeout() && e.is_connect() => {
-            format!("no connection within {} s", CONNECT_LIMIT.as_secs())
-        }
-        e if e.is_timeout() => format!("no answer within {} s", READ_LIMIT.as_secs()),
-        e if e.is_connect() => "could not connect".to_owned(),
-        _ => "the exchange failed".to_owned(),
-    };
-    let mut cause = error.source();
-    let mut innermost = None;
-    while let Some(source) = cause {
-        innermost = Some(source.to_string());
-        cause = source.source();
-    }
-    if let Some(innermost) = innermost {
-        text.push_str(": ");
-        text.push_str(&printable(&innermost));
-    }
-    text
-}
-
-/// The system's resolver, but for `*.localhost`, which is this machine by
-/// RFC 6761 and which plain systems do not resolve.
-#[derive(Debug)]
-struct Resolver;
-
-impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let host = name.as_str().to_owned();
-        Box::pin(async move {
-            if is_loopback(&Host::Domain(&host)) {
-                let both = [
-                    SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-                    SocketAddr::from((Ipv6Addr::LOCALHOST, 0)),
-                ];
-                return Ok(Box::new(both.into_iter()) as Addrs);
-            }
-            let found: Vec<_> = tokio::net::lookup_host((host, 0)).await?.collect();
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
-    }
 }

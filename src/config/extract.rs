@@ -3,7 +3,7 @@
 
 use super::layer::{Stack, child_mut, dotted};
 use super::problem::{Problem, Severity, suggestion};
-use super::source_text::{Aim, Path, sounds_secret};
+use super::source_text::{Aim, Path, in_proxy, sounds_secret};
 use figment::error::{Actual, Kind};
 use figment::value::Value;
 use serde::de::DeserializeOwned;
@@ -133,7 +133,7 @@ fn describe(stack: &Stack, error: &figment::Error, path: &Path) -> Problem {
             (Aim::Key, message, None)
         }
         // Two levels down: the names of clients and grants say nothing.
-        _ if sounds_secret(path.get(2..).unwrap_or_default()) => {
+        _ if holds_secret(path.get(2..).unwrap_or_default()) => {
             let message = format!("{at}: a secret does not stand in the configuration itself");
             (Aim::Value, message, Some(SECRET_REMEDY.to_owned()))
         }
@@ -160,6 +160,11 @@ fn describe(stack: &Stack, error: &figment::Error, path: &Path) -> Problem {
 /// What to write in place of a bare secret.
 pub(super) const SECRET_REMEDY: &str =
     "write { file = \"/…\" }, { env = \"NAME\" } or { credential = \"name\" }";
+
+fn holds_secret(path: &[String]) -> bool {
+    let about_url = in_proxy(path) && path.last().is_some_and(|last| last != "password");
+    sounds_secret(path) && !about_url
+}
 
 fn within(path: &[String]) -> String {
     match path.split_last() {

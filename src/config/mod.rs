@@ -23,10 +23,13 @@ pub use problem::{Problem, Severity, Spot, render};
 pub use provider_files::{embedded_provider_files, known_provider_names};
 pub use sources::Sources;
 
+use crate::net::Network;
 use refreshd_core::provider::description::{Description, DescriptionHash, Schedule};
 use refreshd_core::secret::Secret;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,9 +96,33 @@ pub struct Client {
     /// Schedule keys, over the provider's.
     pub schedule: Schedule,
     /// `proxy`, for this client's exchanges alone.
-    pub proxy: Option<Url>,
+    pub proxy: Option<Proxy>,
     /// `ca_file`: certificate authorities trusted besides the system's.
     pub ca_file: Option<PathBuf>,
+    /// `allow_networks`: where its token endpoint may lie besides the open Internet.
+    pub allow_networks: Vec<Network>,
+}
+
+/// `proxy`: who passes exchanges on, and who we are there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    /// Scheme, host and port alone.
+    pub url: Url,
+    /// `user` and `password`.
+    pub login: Option<(String, Secret)>,
+}
+
+impl Hash for Proxy {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.url.hash(state);
+    }
+}
+
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A special scheme's URL has a path, which says nothing here.
+        f.write_str(self.url.as_str().trim_end_matches('/'))
+    }
 }
 
 /// `[grants.NAME]`.

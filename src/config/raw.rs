@@ -50,13 +50,30 @@ pub(super) struct RawClient {
     pub(super) client_secret: Option<RawSecret>,
     pub(super) redirect_uri: Option<String>,
     pub(super) scopes: Vec<String>,
-    pub(super) proxy: Option<String>,
+    pub(super) proxy: Option<RawProxy>,
     pub(super) ca_file: Option<PathBuf>,
+    pub(super) allow_networks: Vec<String>,
     pub(super) schedule: Schedule,
     pub(super) outputs: Vec<RawOutput>,
     /// Read with the provider's file, over which it lies.
     #[serde(rename = "override")]
     pub(super) overrides: Option<BTreeMap<String, IgnoredAny>>,
+}
+
+/// A URL, or a table with one and who we are there.
+#[derive(Debug)]
+pub(super) enum RawProxy {
+    Url(String),
+    Table(RawProxyTable),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawProxyTable {
+    pub(super) url: Option<String>,
+    pub(super) user: Option<String>,
+    #[serde(deserialize_with = "table")]
+    pub(super) password: Option<RawSecret>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -107,6 +124,30 @@ pub(super) enum RawWhenDead {
     #[default]
     Leave,
     Withdraw,
+}
+
+impl<'de> Deserialize<'de> for RawProxy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct UrlOrTable;
+
+        impl<'de> Visitor<'de> for UrlOrTable {
+            type Value = RawProxy;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a URL or a table")
+            }
+
+            fn visit_str<E>(self, url: &str) -> Result<RawProxy, E> {
+                Ok(RawProxy::Url(url.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawProxy, A::Error> {
+                RawProxyTable::deserialize(MapAccessDeserializer::new(map)).map(RawProxy::Table)
+            }
+        }
+
+        deserializer.deserialize_any(UrlOrTable)
+    }
 }
 
 /// Reads a struct from a table only. serde's own reading takes an array too,

@@ -178,7 +178,19 @@ pub(super) fn sounds_secret(path: &[String]) -> bool {
     !reference
         && (words.iter().any(|word| hints_at_secret(word))
             || last.contains("token")
-            || last == "proxy")
+            || in_proxy(path))
+}
+
+/// Whether this is a `proxy` or within one, but for its `user`: URLs of proxies
+/// are often copied with a password in them.
+pub(super) fn in_proxy(path: &[String]) -> bool {
+    match path {
+        [.., last] if last == "proxy" => true,
+        // A client of that name.
+        [clients, _, _] if clients == "clients" => false,
+        [.., proxy, last] => proxy == "proxy" && last != "user",
+        _ => false,
+    }
 }
 
 fn hints_at_secret(word: &str) -> bool {
@@ -226,7 +238,10 @@ fn line_of_malformed(text: &str, at: usize) -> String {
         this.char_indices()
             .find(|(i, c)| line.start + i >= at && matches!(c, '"' | '\'' | '#'))
             .map(|(i, _)| i),
-        holds_credentials(this).then(|| this.find("://")).flatten(),
+        // Whatever is left of a URL with a password in it.
+        this.find("://"),
+        this.contains('@')
+            .then(|| this.find('=').map_or(0, |i| i + 1)),
     ];
     match cut.into_iter().flatten().min() {
         Some(cut) => shown(&this[..cut]) + "…",

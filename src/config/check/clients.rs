@@ -10,7 +10,6 @@ use super::Check;
 use refreshd_core::name;
 use refreshd_core::provider::description::{Auth, Description};
 use refreshd_core::secret::Secret;
-use std::path::Path;
 use std::sync::Arc;
 use url::Url;
 
@@ -33,7 +32,9 @@ impl Check<'_> {
         if let Some(file) = &raw.ca_file {
             self.ca_file(name, file);
         }
+        let allow_networks = self.allow_networks(name, &raw.allow_networks);
         let description = description?;
+        self.token_address(name, &description, &allow_networks, proxy.as_ref());
         self.redirect_uri_is_there(name, raw, &description, all);
         Some(Arc::new(Client {
             name: name.to_owned(),
@@ -47,6 +48,7 @@ impl Check<'_> {
             schedule: raw.schedule.clone(),
             proxy,
             ca_file: raw.ca_file.clone(),
+            allow_networks,
         }))
     }
 
@@ -149,51 +151,6 @@ impl Check<'_> {
                     message,
                     Some("make each an element of the array".to_owned()),
                 );
-            }
-        }
-    }
-
-    /// Its text may hold a password, so no message shows it.
-    fn proxy(&mut self, name: &str, proxy: &str) -> Option<Url> {
-        let at = ["clients", name, "proxy"];
-        let example =
-            || Some("write, for example, proxy = \"http://proxy.example.com:3128\"".to_owned());
-        let url = match Url::parse(proxy) {
-            Ok(url) => url,
-            Err(error) => {
-                self.wrong(&at, format!("proxy is not a URL: {error}"), example());
-                return None;
-            }
-        };
-        if !matches!(url.scheme(), "http" | "https" | "socks5" | "socks5h") || !url.has_host() {
-            let message = "proxy must be an http, https, socks5 or socks5h URL with a host";
-            self.wrong(&at, message, example());
-        } else if !url.username().is_empty() || url.password().is_some() {
-            self.wrong(
-                &at,
-                "proxy with a user name or password is not accepted",
-                example(),
-            );
-        } else {
-            return Some(url);
-        }
-        None
-    }
-
-    fn ca_file(&mut self, name: &str, file: &Path) {
-        let at = ["clients", name, "ca_file"];
-        if !self.is_absolute(&at, file) {
-            return;
-        }
-        let shown = file.display();
-        match std::fs::read(file) {
-            Err(error) => self.wrong(&at, format!("cannot read ca_file {shown}: {error}"), None),
-            Ok(bytes) => {
-                let begin = b"-----BEGIN CERTIFICATE-----";
-                if !bytes.windows(begin.len()).any(|window| window == begin) {
-                    let message = format!("ca_file {shown} holds no certificate in PEM form");
-                    self.wrong(&at, message, None);
-                }
             }
         }
     }

@@ -4,6 +4,7 @@ mod clients;
 mod daemon;
 mod formats;
 mod grants;
+mod networks;
 mod outputs;
 
 use super::Config;

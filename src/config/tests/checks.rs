@@ -100,12 +100,10 @@ fn proxies_and_certificate_authorities() {
             &format!(
                 "refreshd.toml:7:9: proxy must be an http, https, socks5 or socks5h URL with a host => {example}"
             ),
-            "refreshd.toml:8:11: ca_file refreshd.toml holds no certificate in PEM form => -",
+            "refreshd.toml:8:11: ca_file refreshd.toml holds no certificate in PEM form => it must hold the authority's certificate, from -----BEGIN CERTIFICATE----- on",
             "refreshd.toml:12:16: redirect_uri is not an absolute URI: relative URL without a base => -",
-            &format!(
-                "refreshd.toml:14:9: proxy with a user name or password is not accepted => {example}"
-            ),
-            "refreshd.toml:15:11: cannot read ca_file none: No such file or directory (os error 2) => -",
+            "refreshd.toml:14:9: a user name or password does not stand in the proxy's URL => write proxy = { url = \"…\", user = \"…\", password = { file = \"/…\" } }",
+            "refreshd.toml:15:11: cannot read ca_file none: No such file or directory (os error 2) => put the authority's certificate there, in PEM form",
             "refreshd.toml:16:11: warning: a scope holds a space, which stands between scopes => make each an element of the array",
         ],
     );

@@ -3,6 +3,7 @@
 mod checks;
 mod five;
 mod layers;
+mod networks;
 mod providers;
 mod secrets;
 mod syntax;

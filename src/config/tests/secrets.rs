@@ -38,6 +38,12 @@ fn literal_secrets_are_refused_and_not_shown() {
         "[clients.c]\nclient_secret = [\"hunter2\"]",
         "[clients.c]\npasswort = \"\"\"\nhunter2\"\"\"",
         "[clients.c]\nproxy = \"http://u:hunter2@proxy:1\"",
+        "[clients.c]\nproxy = \"http://u#hunter2@proxy:1\"",
+        "[clients.c]\nproxy = { url = \"http://u:hunter2@proxy:1\" }",
+        "[clients.c]\nproxy = { url = \"http://p\", user = \"u\", password = \"hunter2\" }",
+        "[clients.c]\nproxy = { url = \"http://p\", user = \"u\", pasword = \"hunter2\" }",
+        "[clients.c]\nproxy = [\"http://u:hunter2@proxy:1\"]",
+        "[clients.c.proxy]\nurl = 5\npassword = { value = \"hunter2\" }",
         "[clients.c.override.token.headers]\nAuthorization = 5\nX-Api-Key = [\"hunter2\"]",
     ] {
         let files = [("refreshd.toml", text)];
@@ -154,6 +160,10 @@ headers = { Authorization = "Basic hunter2", Accept = "x" }
 [clients.c]
 client_secret = """
 hunter2"""
+[clients.c.proxy]
+url = "socks5://u:hunter2@proxy"
+password = "hunter2"
+[clients.d]
 schedule = { lead = "1m" }
 "#;
 
