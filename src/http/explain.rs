@@ -101,7 +101,8 @@ fn tell_tls(error: &rustls::Error, peer: &str, client: &Client) -> String {
         ),
     };
     let what = match why {
-        CertificateError::UnknownIssuer => unknown,
+        // A bad signature: another authority of the same name, made anew perhaps.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => unknown,
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             "has expired; its operator must renew it (or this machine's clock is wrong)".to_owned()
         }
@@ -142,8 +143,13 @@ fn tell_proxy(error: &reqwest::Error, proxy: &Proxy, place: &str, client: &str) 
         };
     }
     if says(error, "tunnel error: unsuccessful") {
+        // Some answer a wrong password so, rather than with 407.
+        let login = match &proxy.login {
+            Some((user, _)) => format!("refuses user {user:?} with its password, "),
+            None => String::new(),
+        };
         return format!(
-            "proxy {proxy} did not connect to {place}: it does not permit that, or could not reach it; its log tells which"
+            "proxy {proxy} did not connect to {place}: it {login}does not permit that, or could not reach it; its log tells which"
         );
     }
     if says(error, "tunnel error: unexpected end of file") {

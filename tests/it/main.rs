@@ -20,6 +20,7 @@ mod exchange;
 mod formats;
 mod kill;
 mod manners;
+mod networks;
 mod outputs;
 mod providers;
 mod real_servers;

@@ -129,8 +129,13 @@ impl House {
 
     /// Starts the daemon and waits until it is ready.
     pub fn daemon(&self) -> Daemon {
+        self.daemon_by(self.command(&["run"]))
+    }
+
+    /// Starts it by a command that becomes the daemon, and waits.
+    pub fn daemon_by(&self, command: Command) -> Daemon {
         let earlier = readies(&self.path("log"));
-        let mut daemon = self.launch();
+        let mut daemon = self.launch_by(command);
         wait_for("the daemon to be ready", || {
             if let Some(status) = daemon.child.try_wait().unwrap() {
                 panic!("the daemon ended with {status}: {}", daemon.log());
@@ -142,14 +147,17 @@ impl House {
 
     /// Starts the daemon and does not wait.
     pub fn launch(&self) -> Daemon {
+        self.launch_by(self.command(&["run"]))
+    }
+
+    fn launch_by(&self, mut command: Command) -> Daemon {
         let log = self.path("log");
         let stderr = fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(&log)
             .unwrap();
-        let child = self
-            .command(&["run"])
+        let child = command
             .stderr(stderr)
             .stdout(Stdio::null())
             .spawn()

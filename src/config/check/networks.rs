@@ -6,7 +6,6 @@ use super::super::secret_source;
 use super::Check;
 use crate::authorities;
 use crate::net::{self, Network, NetworkError};
-use chrono::DateTime;
 use refreshd_core::provider::description::Description;
 use refreshd_core::secret::Secret;
 use std::path::Path;
@@ -125,12 +124,11 @@ impl Check<'_> {
             let Some(end) = end.filter(|end| i128::from(end.0) < now.cast_signed()) else {
                 continue;
             };
-            let day = DateTime::from_timestamp_millis(end.0)
-                .map_or_else(String::new, |end| end.format(" on %Y-%m-%d").to_string());
             let message = format!(
-                "certificate {} in ca_file {} expired{day}",
+                "certificate {} in ca_file {} expired on {}",
                 i + 1,
-                file.display()
+                file.display(),
+                end.rfc3339()
             );
             // No error: servers are still checked by it, and the clock may be wrong.
             let remedy = "replace it with the authority's current one, and reload";

@@ -137,7 +137,7 @@ fn authorities_that_have_expired_are_noticed() {
             ..Case::default()
         },
         &[
-            "refreshd.toml:7:11: warning: certificate 2 in ca_file ca.pem expired on 2019-02-03 => replace it with the authority's current one, and reload",
+            "refreshd.toml:7:11: warning: certificate 2 in ca_file ca.pem expired on 2019-02-03T00:00:00Z => replace it with the authority's current one, and reload",
         ],
     );
 }
