@@ -3,7 +3,8 @@
 //! What decides is in the crate `refreshd-core`; this one acts. The arrows point
 //! one way: `cli::run` → [`daemon`] → [`control`] → [`engine`] → [`state`],
 //! [`http`], [`publish`] → core; every other command → `control::client`, or
-//! [`rest`] while no daemon runs; [`config`] feeds them all.
+//! [`rest`] while no daemon runs; [`config`] feeds them all. [`net`] and
+//! [`authorities`] serve [`config`] and [`http`].
 
 pub mod authorities;
 pub mod cli;

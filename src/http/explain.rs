@@ -161,7 +161,10 @@ fn tell_proxy(error: &reqwest::Error, proxy: &Proxy, place: &str, client: &str) 
             "could not connect to proxy {proxy}: {why}; look whether it runs, and at proxy under [clients.{client}]"
         );
     }
-    format!("proxy {proxy} did not connect to {place}: {why}")
+    if says(error, "tunnel error") || says(error, "SOCKS error") {
+        return format!("proxy {proxy} did not connect to {place}: {why}");
+    }
+    format!("the connection to {place} through proxy {proxy} failed: {why}")
 }
 
 /// An error and what caused it, outermost first. An error within an I/O error

@@ -43,21 +43,28 @@ fn the_annotated_example_is_sound() {
 }
 
 #[test]
-fn the_provider_file_in_the_manual_is_sound() {
+fn provider_file_and_client_in_the_manual_are_sound() {
     let blocks = toml_blocks("docs/configuration.md");
     let provider = blocks
         .iter()
         .find(|block| block.contains("[rotation]"))
         .unwrap();
-    let house = House::new(
+    let networks = blocks
+        .iter()
+        .find(|block| block.contains("allow_networks"))
+        .unwrap()
+        .replace("[clients.example]\n", "")
+        .replace("ca_file", "# ca_file")
+        .replace("/etc/refreshd/secrets/proxy", "ROOT/secret");
+    let house = House::new(&format!(
         r#"
         [clients.example]
         provider = "example"
         client_id = "id"
-        client_secret = { file = "ROOT/secret" }
+        client_secret = {{ file = "ROOT/secret" }}
         redirect_uri = "https://www.example.com/"
-        "#,
-    );
+        {networks}"#
+    ));
     house.write("providers.d/example.toml", provider);
     check(&house);
 }

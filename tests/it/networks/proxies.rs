@@ -6,6 +6,8 @@ use super::tls::{Authority, TlsEndpoint};
 use crate::tiny::Tiny;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 struct Scene {
     endpoint: TlsEndpoint,
@@ -153,6 +155,68 @@ async fn a_proxy_that_does_not_permit_or_reach_it_says_so() {
     let _daemon = nobody.house.daemon();
     assert_eq!(nobody.sends_nothing(), expected("127.0.0.1:443"));
     assert!(scene.endpoint.connections().is_empty());
+}
+
+/// What proxies of other makes answer, byte for byte.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_to_connect_are_told_apart() {
+    for (answer, login, expected) in [
+        (
+            "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
+            true,
+            "PROXY refused user \"corp\" with its password; look at proxy under [clients.pretend]",
+        ),
+        (
+            "HTTP/1.1 502 Bad Gateway\r\n\r\n",
+            false,
+            "PROXY did not connect to TARGET: it does not permit that, or could not reach it; its log tells which",
+        ),
+        (
+            "",
+            false,
+            "PROXY closed the connection before it had reached TARGET",
+        ),
+        (
+            "HTTP/1.1 200 Connection established\r\n\r\nthis is no TLS",
+            false,
+            "TLS with TARGET (through PROXY) failed: received corrupt message of type InvalidContentType",
+        ),
+    ] {
+        let scene = Scene::new().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    stream.read_buf(&mut request).await.unwrap();
+                }
+                let end = answer.find("\r\n\r\n").map_or(0, |end| end + 4);
+                let (head, rest) = answer.split_at(end);
+                stream.write_all(head.as_bytes()).await.unwrap();
+                if !rest.is_empty() {
+                    // The client's part of TLS comes first.
+                    stream.read_buf(&mut request).await.unwrap();
+                    stream.write_all(rest.as_bytes()).await.unwrap();
+                    while stream.read_buf(&mut request).await.is_ok_and(|n| n > 0) {}
+                }
+            }
+        });
+        let place = &scene.place;
+        place.client(&if login {
+            with_login(&url, "http-password")
+        } else {
+            client(&format!("\"{url}\""))
+        });
+        let _daemon = place.house.daemon();
+        let target = format!("127.0.0.1:{}", scene.endpoint.port);
+        let expected = expected
+            .replace("PROXY", &format!("proxy {url}"))
+            .replace("TARGET", &target);
+        assert_eq!(place.sends_nothing(), expected);
+        assert!(scene.endpoint.connections().is_empty());
+        scene.nothing_leaked();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
