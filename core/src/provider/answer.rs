@@ -6,6 +6,7 @@ mod error;
 mod import;
 mod members;
 mod own;
+mod place;
 mod retry_after;
 mod value;
 
@@ -112,6 +113,10 @@ pub fn read(description: &Description, answer: &Answer) -> Outcome {
     let said = match &body {
         Body::Own(members) => error::find(members, &description.errors, Some(answer.status)),
         Body::Broken | Body::Foreign => None,
+    };
+    let body = match body {
+        Body::Own(members) => Body::Own(place::place(members, &description.response)),
+        other => other,
     };
     match (answer.status, said) {
         (429, said) => Outcome::AskedToWait {

@@ -26,6 +26,9 @@ pub struct Description {
     /// What differs from `[token]` when refreshing (RFC 6749 §6).
     #[serde(default)]
     pub refresh: Refresh,
+    /// Where answers have their members, if not where RFC 6749 §5.1 has them.
+    #[serde(default)]
+    pub response: Response,
     /// Lifetimes that answers do not state.
     #[serde(default)]
     pub lifetime: Lifetime,
@@ -192,6 +195,48 @@ impl Refresh {
     #[must_use]
     pub fn asks_anew(&self) -> bool {
         self.with == With::ClientCredentials || self.fallback == Some(Fallback::ClientCredentials)
+    }
+}
+
+/// Where an answer's members are. Each is a path of names with dots between
+/// them, as in `authed_user.access_token`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Response {
+    /// The object that holds the members; the other paths begin there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
+    /// The access token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_token: Option<String>,
+    /// The refresh token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
+    /// Its type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_type: Option<String>,
+    /// Its scope.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// How many seconds the access token lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<String>,
+    /// When it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+}
+
+impl Response {
+    /// The members' names in RFC 6749, each with its path where it has one.
+    pub(super) fn paths(&self) -> [(&'static str, Option<&str>); 6] {
+        [
+            ("access_token", self.access_token.as_deref()),
+            ("refresh_token", self.refresh_token.as_deref()),
+            ("token_type", self.token_type.as_deref()),
+            ("scope", self.scope.as_deref()),
+            ("expires_in", self.expires_in.as_deref()),
+            ("expires_at", self.expires_at.as_deref()),
+        ]
     }
 }
 

@@ -1,6 +1,6 @@
 //! A token response that a person hands over, read like any other answer.
 
-use super::{Success, Unreadable, error, members, own};
+use super::{Success, Unreadable, error, members, own, place};
 use crate::provider::Description;
 use serde_json::Value;
 
@@ -36,6 +36,7 @@ pub fn read_import(description: &Description, response: &Value) -> Result<Succes
     if let Some(said) = error::find(&members, &description.errors, None) {
         return Err(ImportError::ErrorResponse(said.text));
     }
+    let members = place::place(members, &description.response);
     let success = members::read(members, None)?;
     let refresh_token = success.refresh_token.as_ref();
     if refresh_token.is_some_and(|token| token.expose().chars().any(char::is_control)) {

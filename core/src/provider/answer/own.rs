@@ -1,6 +1,7 @@
 //! Whether a body is in the provider's own format, told by its bytes: content
 //! types are wrong too often.
 
+use super::place;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 use zeroize::Zeroize;
@@ -39,6 +40,18 @@ impl Members {
 
     pub(super) fn take(&mut self, name: &str) -> Option<Value> {
         self.map.remove(name)
+    }
+
+    /// Takes what a dotted path leads to.
+    pub(super) fn take_at(&mut self, path: &str) -> Option<Value> {
+        place::take_at(&mut self.map, path)
+    }
+
+    /// Sets a member, in the place of one of that name.
+    pub(super) fn put(&mut self, name: &str, value: Value) {
+        if let Some(mut replaced) = self.map.insert(name.to_owned(), value) {
+            wipe(&mut replaced);
+        }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &Value)> {
