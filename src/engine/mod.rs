@@ -14,7 +14,7 @@ use crate::clock::{Alarm, MAX_WAIT};
 use crate::config::Config;
 use crate::publish::Reconciler;
 use message::{Message, NotRefreshed, Refreshed};
-use perform::{Assignment, Deck, Landing, fly};
+use perform::{Assignment, Deck, Landing, fly, read_again};
 use refreshd_core::Grant;
 use refreshd_core::flight::Verdict;
 use refreshd_core::grant::schedule::{Plan, RETRY_BASE, RETRY_CAP, Urgency, plan, wish};
@@ -264,10 +264,10 @@ impl Engine {
             }
             _ => {}
         }
-        self.take_off(index, seat);
+        self.take_off(index, seat, Errand::Refresh);
     }
 
-    fn take_off(&mut self, index: u32, seat: roster::Seat) {
+    fn take_off(&mut self, index: u32, seat: roster::Seat, errand: Errand) {
         self.flights += 1;
         self.aloft += 1;
         let flight = self.flights;
@@ -290,7 +290,10 @@ impl Engine {
         tokio::spawn(async move {
             let engine = ticket.engine.clone();
             let overdue = |grant| engine.tell(Message::Overdue(index, flight, Box::new(grant)));
-            ticket.land(fly(&deck, &assignment, overdue).await);
+            ticket.land(match errand {
+                Errand::Refresh => fly(&deck, &assignment, overdue).await,
+                Errand::ReadAgain => read_again(&deck, &assignment).await,
+            });
         });
     }
 
@@ -322,7 +325,9 @@ impl Engine {
         self.aloft -= 1;
         // An overdue flight has given back its place; another may be under way by now.
         let counted = self.roster.entry(index).in_flight == Some(flight);
+        let idle = matches!(landing, Landing::Idle);
         let (kind, text, grant) = match landing {
+            Landing::Idle => (None, "nothing was to be done".to_owned(), None),
             Landing::Verdict(Verdict::Landed { kind, text, grant }) => {
                 (Some(kind), text, Some(*grant))
             }
@@ -343,7 +348,9 @@ impl Engine {
         if counted {
             self.roster.entry_mut(index).in_flight = None;
         }
-        if grounded {
+        if idle {
+            self.schedule(index);
+        } else if grounded {
             self.grounded(index, &text);
         } else {
             self.roster.entry_mut(index).grounded = 0;
@@ -480,6 +487,15 @@ impl Engine {
         let look_again = self.announce(index, now).unwrap_or(WallTime::NEVER);
         self.queue.arm(index, due.min(look_again));
     }
+}
+
+/// What a flight takes off for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Errand {
+    /// An exchange with the provider.
+    Refresh,
+    /// To read an answer once more by another description.
+    ReadAgain,
 }
 
 /// Reports the landing, whatever becomes of the flight's task.

@@ -6,14 +6,14 @@ use crate::config::Client;
 use crate::engine::roster::{Seat, binding_of};
 use crate::http::Http;
 use crate::state::{
-    Commit as StoreCommit, Committed, Event as HistoryEvent, Journal, SlotRef, Store,
+    Commit as StoreCommit, Committed, Event as HistoryEvent, Journal, SlotRef, Store, StoreError,
 };
 use refreshd_core::flight::{
     Action, Answer, Commit, Event, Flight, FlightId, Intent, Step, Verdict,
 };
 use refreshd_core::grant::replay::EXCHANGE_LIMIT;
 use refreshd_core::grant::schedule::Policy;
-use refreshd_core::grant::settle::{Ending, Rules};
+use refreshd_core::grant::settle::{Ending, OutcomeKind, Rules};
 use refreshd_core::grant::{Grant, GrantId, Presents, TokenSet, presentation};
 use refreshd_core::provider::request::{self, Registration, RequestError, TokenRequest};
 use refreshd_core::secret::Fingerprinter;
@@ -50,6 +50,8 @@ pub struct Assignment {
 pub enum Landing {
     /// The flight's own verdict.
     Verdict(Verdict),
+    /// There was nothing to do after all.
+    Idle,
     /// It could not begin: the grant cannot be read, or its request not be built.
     Grounded {
         /// Why, for people.
@@ -104,6 +106,50 @@ fn request(
             request::client_credentials(description, &registration, vars)
         }
     }
+}
+
+/// Reads an answer once more that could not be read by an earlier description.
+/// Nothing is sent.
+pub async fn read_again(deck: &Deck, assignment: &Assignment) -> Landing {
+    let client = &assignment.seat.client;
+    let kept = async {
+        let loaded = deck.store.load(&assignment.grant).await?;
+        let unread = deck.store.unread(&assignment.grant).await?;
+        Ok::<_, StoreError>(loaded.zip(Some(unread)))
+    };
+    let ((grant, tokens), unread) = match kept.await {
+        Ok(Some(kept)) => kept,
+        Ok(None) => return Landing::Idle,
+        Err(e) => return grounded(e.to_string()),
+    };
+    let generation = grant.state.generation;
+    let newest = unread
+        .into_iter()
+        .rfind(|kept| kept.generation == generation && kept.intent.description != client.hash);
+    let Some(newest) = newest.filter(|_| grant.state.doubt.is_some()) else {
+        return Landing::Idle;
+    };
+    let flight = newest.flight;
+    let intent = Intent {
+        description: client.hash.clone(),
+        ..newest.intent
+    };
+    let rules = rules(deck, client, assignment.seat.policy.clone());
+    let tokens = tokens.unwrap_or_else(TokenSet::none);
+    let now = deck.clock.wall();
+    let (flying, first) = Flight::recovered(intent, Some(newest.answer), grant, tokens, rules, now);
+    let verdict = adopt(deck, flying, first, None).await;
+    if !matches!(
+        &verdict,
+        Verdict::Landed {
+            kind: OutcomeKind::Unread,
+            ..
+        }
+    ) && let Err(e) = deck.store.forget_unread(flight).await
+    {
+        tracing::warn!("an answer that has been read stays in the store: {e}");
+    }
+    Landing::Verdict(verdict)
 }
 
 /// The last look before a refresh token leaves: it goes to nobody but the client
@@ -169,11 +215,11 @@ pub fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// Commits a flight that was found in the journal.
-pub async fn adopt(deck: &Deck, mut flight: Flight, first: Step, slot: SlotRef) -> Verdict {
+/// Commits a flight whose answer was found, in the journal's slot or elsewhere.
+pub async fn adopt(deck: &Deck, mut flight: Flight, first: Step, slot: Option<SlotRef>) -> Verdict {
     let mut performer = Performer {
         deck,
-        slot: Some(slot),
+        slot,
         exchange: None,
     };
     let mut step = first;
@@ -349,11 +395,8 @@ impl Performer<'_> {
                     kind: settled.kind.word().to_owned(),
                     text: settled.text.clone(),
                 },
-                flight: intent
-                    .as_ref()
-                    .zip(self.slot)
-                    .map(|(intent, slot)| (intent.flight, slot)),
-                description: intent.as_ref().map(|intent| intent.description.clone()),
+                intent: intent.clone(),
+                slot: self.slot,
             };
             match self.deck.store.commit(request).await {
                 Ok(Committed::Applied(grant)) => {

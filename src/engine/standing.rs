@@ -3,7 +3,7 @@
 
 use super::message::Accept;
 use super::roster::{self, Seat, aligned, seat_of};
-use super::{Engine, caps};
+use super::{Engine, Errand, caps};
 use crate::config::Config;
 use crate::daemon::reload::published_generations;
 use crate::state::{Committed, Event as HistoryEvent, StoreError};
@@ -134,6 +134,12 @@ impl Engine {
         self.take_seat(index, seat).await;
         self.turn_down_if_idle(index);
         self.schedule(index);
+        let entry = self.roster.entry(index);
+        let unread = entry.grant.state.doubt.as_ref().is_some_and(|d| d.unread);
+        if let Some(seat) = entry.seat.clone().filter(|_| unread) {
+            // By the description of now it may be readable.
+            self.take_off(index, seat, Errand::ReadAgain);
+        }
     }
 
     fn wanted_change(&self, index: u32) -> Option<Change> {

@@ -7,9 +7,8 @@ use super::journal::SlotRef;
 use super::kept;
 use super::records::signed;
 use super::writer::Session;
-use refreshd_core::flight::{FlightId, Settlement};
+use refreshd_core::flight::{FlightId, Intent, Settlement};
 use refreshd_core::grant::{Grant, GrantId, TokenSet};
-use refreshd_core::provider::description::DescriptionHash;
 use refreshd_core::secret::Fingerprint;
 use rusqlite::OptionalExtension;
 
@@ -24,11 +23,17 @@ pub struct Commit {
     pub settlement: Settlement,
     /// The row of history.
     pub event: Event,
-    /// The flight, and the journal slot it is recorded in. Once this is
-    /// durable the slot's record is done with, and the slot may be freed.
-    pub flight: Option<(FlightId, SlotRef)>,
-    /// By which description the answer was read; kept with an unread answer.
-    pub description: Option<DescriptionHash>,
+    /// The flight that it ends; `None` for a change of state alone.
+    pub intent: Option<Intent>,
+    /// The journal slot that the flight is recorded in. Once this is durable the
+    /// slot's record is done with, and the slot may be freed.
+    pub slot: Option<SlotRef>,
+}
+
+impl Commit {
+    fn flight(&self) -> Option<FlightId> {
+        self.intent.as_ref().map(|intent| intent.flight)
+    }
 }
 
 /// What became of a [`Commit`].
@@ -51,7 +56,7 @@ pub(super) fn commit(s: &Session<'_>, commit: Commit) -> Result<Committed, Store
         // its record: the flight settles again, on what the state is now.
         return Ok(Committed::Stale(grant));
     }
-    if let Some((flight, slot)) = commit.flight {
+    if let (Some(flight), Some(slot)) = (commit.flight(), commit.slot) {
         settle_slot(s, flight, slot)?;
     }
     if is_current {
@@ -73,6 +78,7 @@ fn settle_slot(s: &Session<'_>, flight: FlightId, slot: SlotRef) -> Result<(), S
 }
 
 fn apply(s: &Session<'_>, mut grant: Grant, commit: Commit) -> Result<Grant, StoreError> {
+    let flight = commit.flight();
     let Settlement {
         state,
         tokens,
@@ -88,7 +94,6 @@ fn apply(s: &Session<'_>, mut grant: Grant, commit: Commit) -> Result<Grant, Sto
             wanted: state.generation,
         });
     }
-    let flight = commit.flight.map(|(flight, _)| flight);
     let base = grant.state.generation;
     grant.state = state;
     grant.revision += 1;
@@ -97,24 +102,22 @@ fn apply(s: &Session<'_>, mut grant: Grant, commit: Commit) -> Result<Grant, Sto
     if let Some(tokens) = &tokens {
         event.text += &claim(s, &grant, grant.state.generation, tokens)?;
     }
-    if let Some(answer) = &unread {
-        let flight = flight.unwrap_or_else(|| FlightId(disk::random()));
-        let description = commit.description.as_ref();
-        kept::keep_unread(s, &grant.id, flight, base, answer, description, event.at)?;
+    if let (Some(answer), Some(intent)) = (&unread, &commit.intent) {
+        kept::keep_unread(s, intent, base, answer, event.at)?;
     }
     history::record(s, &grant, flight, &event)?;
     Ok(grant)
 }
 
 fn stale(s: &Session<'_>, grant: Grant, commit: Commit) -> Result<Grant, StoreError> {
+    let flight = commit.flight();
     let (settlement, mut event) = (commit.settlement, commit.event);
-    let flight = commit.flight.map(|(flight, _)| flight);
     let kept = kept::keep_candidate(
         s,
         &grant.id,
         flight.unwrap_or_else(|| FlightId(disk::random())),
         &settlement,
-        commit.description.as_ref(),
+        commit.intent.as_ref().map(|intent| &intent.description),
         event.at,
     )?;
     if let Some(tokens) = &settlement.tokens {

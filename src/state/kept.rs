@@ -3,9 +3,9 @@
 
 use super::disk::{self, hex};
 use super::error::StoreError;
-use super::records::{flight_id, signed};
+use super::records::{flight_id, from_json, json, signed};
 use super::writer::Session;
-use refreshd_core::flight::{Answer, FlightId, Settlement};
+use refreshd_core::flight::{Answer, FlightId, Intent, Settlement};
 use refreshd_core::grant::{Grant, GrantId, TokenSet};
 use refreshd_core::provider::description::DescriptionHash;
 use refreshd_core::time::WallTime;
@@ -36,8 +36,9 @@ pub struct Unread {
     pub generation: u64,
     /// The answer.
     pub answer: Answer,
-    /// The description by which it could not be read.
-    pub description: Option<DescriptionHash>,
+    /// The flight's intent: the answer is settled by it once it can be read. Its
+    /// description is the one by which it could not be read last.
+    pub intent: Intent,
     /// When it came.
     pub at: WallTime,
 }
@@ -128,36 +129,40 @@ pub(super) fn candidates(s: &Session<'_>, grant: &GrantId) -> Result<Vec<Candida
     Ok(found)
 }
 
+/// Keeps an answer that could not be read; once more when another description
+/// did no better.
 pub(super) fn keep_unread(
     s: &Session<'_>,
-    grant: &GrantId,
-    flight: FlightId,
+    intent: &Intent,
     generation: u64,
     answer: &Answer,
-    description: Option<&DescriptionHash>,
     at: WallTime,
 ) -> Result<(), StoreError> {
+    let flight = intent.flight;
     let sealed = s.seal_answer("unread", &hex(&flight.0), generation, answer);
     s.conn
         .prepare_cached(
-            "INSERT OR IGNORE INTO unread (flight, grant_id, generation, answer, description, at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO unread (flight, grant_id, generation, answer, description, at, intent)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (flight) DO UPDATE SET description = excluded.description,
+                 intent = excluded.intent",
         )?
         .execute((
             flight.0,
-            &grant.0,
+            &intent.grant.0,
             signed(generation),
             sealed,
-            description.map(|d| &d.0),
+            &intent.description.0,
             at.0,
+            json(intent),
         ))?;
     Ok(())
 }
 
 pub(super) fn unread(s: &Session<'_>, grant: &GrantId) -> Result<Vec<Unread>, StoreError> {
     let mut statement = s.conn.prepare_cached(
-        "SELECT flight, generation, answer, description, at FROM unread
-         WHERE grant_id = ?1 ORDER BY at, flight",
+        "SELECT flight, generation, answer, intent, at FROM unread
+         WHERE grant_id = ?1 AND intent IS NOT NULL ORDER BY at, flight",
     )?;
     let mut rows = statement.query([&grant.0])?;
     let mut found = Vec::new();
@@ -169,7 +174,7 @@ pub(super) fn unread(s: &Session<'_>, grant: &GrantId) -> Result<Vec<Unread>, St
             flight,
             generation,
             answer: s.open_answer("unread", &hex(&flight.0), generation, &sealed)?,
-            description: row.get::<_, Option<String>>(3)?.map(DescriptionHash),
+            intent: from_json(row, 3)?,
             at: WallTime(row.get(4)?),
         });
     }

@@ -4,7 +4,7 @@ use rusqlite::{Connection, Result};
 
 /// Each entry raises `PRAGMA user_version` by one. Entries are never edited
 /// once they are released; a change is another entry.
-const MIGRATIONS: [&str; 1] = [V1];
+const MIGRATIONS: [&str; 2] = [V1, V2];
 
 /// The schema this program knows.
 pub(super) const KNOWN: i64 = MIGRATIONS.len() as i64;
@@ -93,6 +93,13 @@ CREATE TABLE outputs (
     grant_id TEXT NOT NULL,
     name     TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+";
+
+// An unread answer is settled later as its flight would have been; a candidate
+// that was refused is not tried again.
+const V2: &str = "
+ALTER TABLE unread ADD COLUMN intent TEXT;
+ALTER TABLE candidates ADD COLUMN refused INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// The schema of an open database; 0 for an empty one.

@@ -201,8 +201,8 @@ impl Store {
                 unread: None,
             },
             event,
-            flight: None,
-            description: None,
+            intent: None,
+            slot: None,
         })
         .await
     }

@@ -25,3 +25,4 @@ mod outputs;
 mod providers;
 mod real_servers;
 mod smoke;
+mod unread;

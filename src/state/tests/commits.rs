@@ -140,7 +140,7 @@ async fn a_commit_of_the_same_generation_is_left_to_be_settled_again() {
     let now = applied(noted);
 
     let mut overtaken = success(&grant, 3);
-    overtaken.flight = Some((intent.flight, slot));
+    (overtaken.intent, overtaken.slot) = (Some(intent.clone()), Some(slot));
     assert_eq!(
         store.commit(overtaken).await.unwrap(),
         Committed::Stale(now.clone())
@@ -165,7 +165,7 @@ async fn a_stale_commit_changes_nothing_and_keeps_what_it_brought() {
     let now = applied(store.commit(success(&grant, 2)).await.unwrap());
 
     let mut late = success(&grant, 3);
-    late.flight = Some((intent.flight, slot));
+    (late.intent, late.slot) = (Some(intent.clone()), Some(slot));
     assert_eq!(
         store.commit(late).await.unwrap(),
         Committed::Stale(now.clone())
@@ -174,7 +174,6 @@ async fn a_stale_commit_changes_nothing_and_keeps_what_it_brought() {
     unread.settlement.tokens = None;
     unread.settlement.state = grant.state.clone();
     unread.settlement.unread = Some(answer("<token>"));
-    unread.description = Some(DescriptionHash("d1".to_owned()));
     unread.event.at = WallTime(2_000_001);
     store.commit(unread).await.unwrap();
     drop(state);
@@ -205,11 +204,26 @@ async fn an_unread_answer_is_kept_beside_the_state() {
     commit.settlement.tokens = None;
     commit.settlement.state = grant.state.clone();
     commit.settlement.unread = Some(answer("<token>"));
-    commit.description = Some(DescriptionHash("d1".to_owned()));
-    applied(store.commit(commit).await.unwrap());
+    let intent = intent(&store, &grant, 5);
+    commit.intent = Some(intent.clone());
+    let again = commit.clone();
+    let grant = applied(store.commit(commit).await.unwrap());
     let kept = store.unread(&grant.id).await.unwrap();
     assert_eq!(kept[0].answer, answer("<token>"));
-    assert_eq!(kept[0].description, Some(DescriptionHash("d1".to_owned())));
+    assert_eq!(kept[0].intent, intent);
+    // Another description did no better: one row, and it says which was the last.
+    let by_another = Intent {
+        description: DescriptionHash("d2".to_owned()),
+        ..intent
+    };
+    let again = Commit {
+        base_revision: grant.revision,
+        intent: Some(by_another.clone()),
+        ..again
+    };
+    applied(store.commit(again).await.unwrap());
+    let kept = store.unread(&grant.id).await.unwrap();
+    assert_eq!((kept.len(), &kept[0].intent), (1, &by_another));
     store.forget_unread(kept[0].flight).await.unwrap();
     assert_eq!(store.unread(&grant.id).await.unwrap(), []);
 }
@@ -234,7 +248,7 @@ async fn a_flight_goes_from_intent_to_free() {
     assert_eq!(state.recovered[0].slot, slot);
     assert_eq!(state.recovered[0].answer, Some(body));
     let mut commit = success(&grant, 2);
-    commit.flight = Some((intent.flight, slot));
+    (commit.intent, commit.slot) = (Some(intent.clone()), Some(slot));
     applied(state.store.commit(commit).await.unwrap());
     state.journal.free(slot);
     assert_eq!(state.journal.free_slots(), 2);

@@ -36,7 +36,7 @@ async fn no_secret_is_in_any_file() {
         .await
         .unwrap();
     let mut commit = success(&grant, 2);
-    commit.flight = Some((intent.flight, slot));
+    (commit.intent, commit.slot) = (Some(intent.clone()), Some(slot));
     let now = applied(store.commit(commit).await.unwrap());
     store.commit(success(&grant, 3)).await.unwrap(); // a candidate
     let mut unread = success(&now, 4);

@@ -109,8 +109,8 @@ fn success(grant: &Grant, number: u32) -> Commit {
             unread: None,
         },
         event: event("success"),
-        flight: None,
-        description: None,
+        intent: None,
+        slot: None,
     }
 }
 
