@@ -118,6 +118,42 @@ impl Engine {
         }
     }
 
+    /// Before a person is asked, a refused grant tries what a late answer brought.
+    pub(super) async fn take_second_chance(&mut self, index: u32) {
+        let grant = &self.roster.entry(index).grant;
+        let (id, name, revision) = (grant.id.clone(), grant.name.clone(), grant.revision);
+        let at = self.deck.clock.wall();
+        match self.deck.store.take_second_chance(&id, revision, at).await {
+            Ok(Some(grant)) => {
+                tracing::warn!(grant = %name, "{name}: its refresh token was refused; one that a late answer brought is tried");
+                self.roster.put(grant);
+            }
+            Ok(None) => {}
+            Err(e) => tracing::error!(grant = %name, "{name}: kept answers cannot be read: {e}"),
+        }
+    }
+
+    /// The process may have ended between a refusal and its second chance.
+    pub(super) async fn recall_second_chances(&mut self) {
+        let chances = match self.deck.store.second_chances().await {
+            Ok(chances) => chances,
+            Err(e) => return tracing::error!("kept answers cannot be read: {e}"),
+        };
+        let refused = |engine: &Engine, index: &u32| {
+            let grant = &engine.roster.entry(*index).grant;
+            grant.state.refusal.is_some() && chances.contains(&grant.id)
+        };
+        let indices: Vec<u32> = self.roster.indices().collect();
+        for index in indices
+            .into_iter()
+            .filter(|index| refused(self, index))
+            .collect::<Vec<_>>()
+        {
+            self.take_second_chance(index).await;
+            self.schedule(index);
+        }
+    }
+
     /// The limits remember nothing over a restart: they are told of the refusals
     /// of the last day, so that a provider that is still broken is seen as such.
     pub(super) async fn recall_refusals(&mut self) {

@@ -126,6 +126,7 @@ impl Engine {
             self.roster.put(grant);
         }
         self.align_all().await;
+        self.recall_second_chances().await;
         self.recall_refusals().await;
     }
 
@@ -345,6 +346,9 @@ impl Engine {
             self.roster.put(grant);
         }
         let effects = self.settle_limits(index, kind, counted);
+        if kind == Some(OutcomeKind::InvalidGrant) {
+            self.take_second_chance(index).await;
+        }
         if counted {
             self.roster.entry_mut(index).in_flight = None;
         }

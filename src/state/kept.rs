@@ -21,8 +21,10 @@ pub struct Candidate {
     pub tokens: Option<TokenSet>,
     /// The answer, when it could not.
     pub answer: Option<Answer>,
-    /// By which description it was read, or was to be.
+    /// By which description it was read, or was to be; `None`: no flight brought it.
     pub description: Option<DescriptionHash>,
+    /// Its refresh token was refused.
+    pub refused: bool,
     /// When it came.
     pub at: WallTime,
 }
@@ -84,25 +86,40 @@ pub(super) fn keep_candidate(
     Ok(true)
 }
 
-/// Keeps the token set that an import takes the place of.
-pub(super) fn keep_replaced(
+/// Keeps a token set whose refresh token was refused, so that it is not tried again.
+pub(super) fn keep_refused(
     s: &Session<'_>,
     grant: &Grant,
     tokens: &TokenSet,
     at: WallTime,
 ) -> Result<(), StoreError> {
+    let flight = keep_replaced(s, grant, tokens, at)?;
+    s.conn
+        .prepare_cached("UPDATE candidates SET refused = 1 WHERE flight = ?1")?
+        .execute([flight.0])?;
+    Ok(())
+}
+
+/// Keeps the token set that another takes the place of.
+pub(super) fn keep_replaced(
+    s: &Session<'_>,
+    grant: &Grant,
+    tokens: &TokenSet,
+    at: WallTime,
+) -> Result<FlightId, StoreError> {
     let settlement = Settlement {
         state: grant.state.clone(),
         tokens: Some(tokens.clone()),
         unread: None,
     };
     let flight = FlightId(disk::random());
-    keep_candidate(s, &grant.id, flight, &settlement, None, at).map(drop)
+    keep_candidate(s, &grant.id, flight, &settlement, None, at)?;
+    Ok(flight)
 }
 
 pub(super) fn candidates(s: &Session<'_>, grant: &GrantId) -> Result<Vec<Candidate>, StoreError> {
     let mut statement = s.conn.prepare_cached(
-        "SELECT flight, base_generation, tokens, answer, description, at FROM candidates
+        "SELECT flight, base_generation, tokens, answer, description, refused, at FROM candidates
          WHERE grant_id = ?1 ORDER BY at, flight",
     )?;
     let mut rows = statement.query([&grant.0])?;
@@ -123,7 +140,8 @@ pub(super) fn candidates(s: &Session<'_>, grant: &GrantId) -> Result<Vec<Candida
                 .map(|sealed| s.open_answer("candidates", &owner, base, &sealed))
                 .transpose()?,
             description: row.get::<_, Option<String>>(4)?.map(DescriptionHash),
-            at: WallTime(row.get(5)?),
+            refused: row.get(5)?,
+            at: WallTime(row.get(6)?),
         });
     }
     Ok(found)

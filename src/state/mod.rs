@@ -27,6 +27,7 @@ mod records;
 mod restore;
 mod schema;
 pub mod seal;
+mod second_chance;
 mod store;
 mod writer;
 

@@ -10,6 +10,7 @@ use super::import::{self, ImportRefusal, ImportRequest, Imported};
 use super::kept::{self, Candidate, Unread};
 use super::restore;
 use super::seal::Sealer;
+use super::second_chance;
 use super::writer::{Job, Message, Op, Reply, Session, Shared, Writer};
 use refreshd_core::flight::{FlightId, Settlement};
 use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
@@ -250,6 +251,31 @@ impl Store {
     pub async fn candidates(&self, grant: &GrantId) -> Result<Vec<Candidate>, StoreError> {
         let grant = grant.clone();
         self.read(move |s| kept::candidates(s, &grant)).await
+    }
+
+    /// The grants with a refresh token that a late answer brought and that has
+    /// not been tried.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn second_chances(&self) -> Result<Vec<GrantId>, StoreError> {
+        self.read(second_chance::grants).await
+    }
+
+    /// Puts such a refresh token in the place of a refused one. `None`: there is
+    /// none, or the grant has moved on.
+    ///
+    /// # Errors
+    /// When it did not become durable.
+    pub async fn take_second_chance(
+        &self,
+        grant: &GrantId,
+        base_revision: u64,
+        at: WallTime,
+    ) -> Result<Option<Grant>, StoreError> {
+        let grant = grant.clone();
+        self.write(move |s| second_chance::take(s, &grant, base_revision, at))
+            .await
     }
 
     /// Forgets a candidate that has been used or refused.

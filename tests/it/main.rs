@@ -9,6 +9,7 @@
 )]
 
 mod resource;
+mod second_chance;
 mod setting;
 mod support;
 mod tiny;

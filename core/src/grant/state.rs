@@ -196,6 +196,20 @@ impl GrantState {
         self.generation > 0 && now < self.expires_at && !self.access_dead
     }
 
+    /// The state with another refresh token to present in the place of a refused
+    /// one, at the next occasion.
+    #[must_use]
+    pub fn trying(&self, presents: Fingerprint) -> GrantState {
+        GrantState {
+            presents: Some(presents),
+            refusal: None,
+            doubt: None,
+            not_before: None,
+            refresh_expires_at: None,
+            ..self.clone()
+        }
+    }
+
     /// The state with no time ahead of `now`, for when a clock that ran ahead has
     /// been set right; `None` where nothing lies ahead. When the access token was
     /// issued is not known then, so it is delivered, and replaced soon.

@@ -6,6 +6,7 @@ mod files;
 mod imports;
 mod opening;
 mod restores;
+mod second_chances;
 
 use super::*;
 use refreshd_core::flight::{Answer, FlightId, Intent, Settlement, Stamp};

@@ -1,0 +1,70 @@
+//! What a refused grant tries before a person is asked.
+
+use super::*;
+use refreshd_core::grant::state::Refusal;
+
+/// A grant at token set 2, with a late answer's token set 3, and refused.
+async fn refused(store: &Store) -> Grant {
+    let first = created(store, "shop-17", 1).await;
+    let current = applied(store.commit(success(&first, 2)).await.unwrap());
+    let mut late = success(&first, 3);
+    late.intent = Some(intent(store, &first, 5));
+    let stale = store.commit(late).await.unwrap();
+    assert!(matches!(stale, Committed::Stale(_)));
+    let state = GrantState {
+        refusal: Some(Refusal {
+            at: WallTime(9),
+            times: 1,
+            text: String::new(),
+        }),
+        ..current.state.clone()
+    };
+    let update = store.update_state(&current.id, current.revision, state, event("invalid-grant"));
+    applied(update.await.unwrap())
+}
+
+#[tokio::test]
+async fn a_late_answers_refresh_token_takes_the_refused_ones_place_once() {
+    let house = House::new();
+    let store = house.open().store;
+    let grant = refused(&store).await;
+    let chances = store.second_chances().await.unwrap();
+    assert_eq!(chances, std::slice::from_ref(&grant.id));
+    let take = |revision| store.take_second_chance(&grant.id, revision, WallTime(10));
+    assert_eq!(take(1).await.unwrap(), None, "of another revision");
+    let now = take(grant.revision).await.unwrap().unwrap();
+    assert_eq!(now.state.generation, grant.state.generation);
+    assert!(now.state.refusal.is_none());
+    let (_, set) = store.load(&grant.id).await.unwrap().unwrap();
+    let set = set.unwrap();
+    assert_eq!(set.refresh_token, tokens(3).refresh_token);
+    assert_eq!(
+        set.access_token,
+        tokens(2).access_token,
+        "what is served stays"
+    );
+    let fingerprint = store
+        .fingerprinter()
+        .of(set.refresh_token.as_ref().unwrap());
+    assert_eq!(now.state.presents, Some(fingerprint));
+    // The refused one is kept, and not tried again.
+    let kept = store.candidates(&grant.id).await.unwrap();
+    assert_eq!((kept.len(), kept[0].refused), (1, true));
+    assert_eq!(kept[0].tokens, Some(tokens(2)));
+    assert_eq!(store.second_chances().await.unwrap(), []);
+    assert_eq!(take(now.revision).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_an_import_replaced_is_not_tried_by_itself() {
+    let house = House::new();
+    let store = house.open().store;
+    let grant = created(&store, "shop-17", 1).await;
+    let import = ImportRequest {
+        replace: true,
+        ..request("shop-17", 2)
+    };
+    store.import(import).await.unwrap();
+    assert_eq!(store.candidates(&grant.id).await.unwrap().len(), 1);
+    assert_eq!(store.second_chances().await.unwrap(), []);
+}

@@ -1,0 +1,104 @@
+//! A refused grant tries what a late answer brought, before a person is asked.
+
+use crate::setting::Setting;
+use refreshd::config::KeySource;
+use refreshd::state::{Commit, Event, OpenOptions, State};
+use refreshd_core::flight::{FlightId, Intent, Settlement, Stamp};
+use refreshd_core::grant::{Grant, GrantState, Presents, TokenSet};
+use refreshd_core::provider::description::DescriptionHash;
+use refreshd_core::secret::Secret;
+use refreshd_core::time::{BootTime, WallTime};
+
+/// Leaves a token set in the store as an answer that came too late does. A
+/// server that gives two good refresh tokens for one grant cannot be had, so
+/// that of another grant stands in.
+async fn leave_late_answer(setting: &Setting, refresh_token: &str) {
+    let options = OpenOptions {
+        state_dir: &setting.house.path("state"),
+        key: &KeySource::File(setting.house.path("key/key")),
+        slots: 64,
+    };
+    let store = State::open(&options).unwrap().store;
+    let grant = store.grant_by_name("one").await.unwrap().unwrap();
+    let (_, tokens) = store.load(&grant.id).await.unwrap().unwrap();
+    let tokens = TokenSet {
+        refresh_token: Some(Secret::new(refresh_token)),
+        ..tokens.unwrap()
+    };
+    let at = WallTime(1);
+    let commit = Commit {
+        grant: grant.id.clone(),
+        base_revision: 1,
+        settlement: Settlement {
+            state: GrantState {
+                generation: grant.state.generation,
+                ..grant.state.clone()
+            },
+            tokens: Some(tokens),
+            unread: None,
+        },
+        event: Event {
+            at,
+            kind: "success".to_owned(),
+            text: String::new(),
+        },
+        intent: Some(late_intent(&grant, at)),
+        slot: None,
+    };
+    store.commit(commit).await.unwrap();
+    store.close().await.unwrap();
+}
+
+fn late_intent(grant: &Grant, at: WallTime) -> Intent {
+    Intent {
+        flight: FlightId([3; 16]),
+        grant: grant.id.clone(),
+        name: grant.name.clone(),
+        revision: 1,
+        generation: grant.state.generation - 1,
+        attempt: 1,
+        first_sent: at,
+        sent: Stamp {
+            wall: at,
+            boot: BootTime(0),
+            boot_id: String::new(),
+        },
+        presents: Presents::ClientCredentials,
+        description: DescriptionHash("h".to_owned()),
+        roll: 0,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_grant_tries_a_late_answers_refresh_token() {
+    let setting = Setting::one().await;
+    let (daemon, _) = setting.daemon_with_one();
+    setting.run(&["refresh", "one", "--force"]).succeeds();
+    assert_eq!(daemon.stop(), Some(0));
+    let other = setting.response("two");
+    leave_late_answer(&setting, other["refresh_token"].as_str().unwrap()).await;
+    setting.server.withdraw_grant("one");
+
+    let daemon = setting.house.daemon();
+    let ran = setting.run(&["refresh", "one", "--force"]);
+    ran.fails(77, &["invalid_grant", "next try at"]);
+    // It is not due for long: its access token lives.
+    setting.run(&["refresh", "one", "--force"]).succeeds();
+    assert_eq!(setting.house.status("one")["generation"], 3);
+    assert_eq!(setting.house.status("one")["state"], "fresh");
+    let presented = setting.server.presentations();
+    let whose: Vec<_> = presented.iter().map(|p| p.grant.as_deref()).collect();
+    assert_eq!(whose, [Some("one"), Some("one"), Some("two")]);
+    assert!(
+        daemon
+            .log()
+            .contains("one that a late answer brought is tried")
+    );
+    // The next refusal has nothing left to try.
+    setting.server.withdraw_grant("two");
+    setting
+        .run(&["refresh", "one", "--force"])
+        .fails(77, &["authorize again"]);
+    assert_eq!(setting.house.status("one")["state"], "refused");
+    assert_eq!(daemon.stop(), Some(0));
+}
