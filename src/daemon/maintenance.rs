@@ -1,6 +1,9 @@
-//! Housekeeping by cron: checkpoints, pruning of history, integrity checks.
+//! Housekeeping by cron: checkpoints, pruning of history, integrity checks, and
+//! a look at clients that are paused.
 
+use super::healing;
 use super::reload::Reloader;
+use crate::engine::EngineHandle;
 use crate::engine::perform::Deck;
 use crate::exit::Failure;
 use std::sync::Arc;
@@ -8,16 +11,25 @@ use std::time::Duration;
 use tokio_cron_scheduler::{Job, JobScheduler};
 
 /// Seconds, minutes, hours, days, months, weekdays.
+const HEALING: &str = "*/30 * * * * *";
 const CHECKPOINT: &str = "0 */5 * * * *";
 const PRUNE: &str = "0 17 3 * * *";
 const INTEGRITY: &str = "0 47 3 * * Sun";
 
 /// Starts the jobs; they end with the process.
-pub(super) async fn start(reloader: &Arc<Reloader>) -> Result<JobScheduler, Failure> {
+pub(super) async fn start(
+    reloader: &Arc<Reloader>,
+    engine: &EngineHandle,
+) -> Result<JobScheduler, Failure> {
     let deck = &reloader.deck;
     let scheduler = JobScheduler::new().await.map_err(super::internal)?;
     let current = reloader.clone();
+    let (healer, engine) = (reloader.clone(), engine.clone());
     let jobs = [
+        job(HEALING, deck, move |_| {
+            let (healer, engine) = (healer.clone(), engine.clone());
+            async move { healing::look(&healer, &engine).await }
+        })?,
         job(
             CHECKPOINT,
             deck,

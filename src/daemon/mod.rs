@@ -2,6 +2,7 @@
 //! engine, outputs and control socket, says READY, and drains at the end.
 
 mod book;
+mod healing;
 mod maintenance;
 pub(crate) mod recovery;
 pub mod reload;
@@ -69,7 +70,7 @@ pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
         reloader: reloader.clone(),
     };
     let server = tokio::spawn(serve(listener, desk, async move { drop(stopped.await) }));
-    let maintenance = maintenance::start(&reloader).await?;
+    let maintenance = maintenance::start(&reloader, &handle).await?;
     notify(&[NotifyState::Ready, NotifyState::Status("running")]);
     tracing::info!(
         pid = std::process::id(),

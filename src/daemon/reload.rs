@@ -71,6 +71,11 @@ impl Reloader {
         notices
     }
 
+    /// The configuration as it is on disk now; `None` when something is wrong with it.
+    pub(super) fn read(&self) -> Option<Config> {
+        load(&self.sources).config
+    }
+
     /// Reads the configuration again and takes it over if nothing is wrong with it.
     ///
     /// # Errors

@@ -53,7 +53,7 @@ impl Engine {
                     let endpoint = self.roster.endpoint(lane);
                     tracing::error!(
                         endpoint,
-                        "{endpoint}: several grants in a row got no answer; one at a time tries it, from {}",
+                        "{endpoint}: exchanges in a row got no answer; one grant at a time tries it, from {}",
                         probe_at.rfc3339()
                     );
                 }
@@ -70,17 +70,23 @@ impl Engine {
                     );
                 }
                 Effect::ClientPaused { client, reason } => {
-                    let client = self.roster.client_name(client);
-                    tracing::error!(client, "client {client} is paused: {reason}");
+                    let client = self.roster.client_name(client).to_owned();
+                    tracing::error!(
+                        client,
+                        "client {client} is paused: {reason}; nothing of it is lost. Once that is mended, `refreshd reload` goes on at once"
+                    );
+                    self.paused_clients.insert(client);
                 }
                 Effect::Probe { grant, at, .. } => self.probe(grant, at),
                 Effect::ClientResumed { client, rearm } => {
-                    let client = self.roster.client_name(client);
+                    let client = self.roster.client_name(client).to_owned();
+                    self.paused_clients.remove(&client);
                     tracing::info!(client, "client {client} works again");
                     self.forget_refusals(rearm).await;
                 }
                 Effect::RefusalsStand { client, grants } => {
-                    let client = self.roster.client_name(client);
+                    let client = self.roster.client_name(client).to_owned();
+                    self.paused_clients.remove(&client);
                     tracing::warn!(
                         client,
                         "client {client} works; {} grants that were refused need another authorization",

@@ -22,6 +22,8 @@ pub enum Message {
     Writable,
     /// Reports of all grants.
     Status(oneshot::Sender<Vec<GrantReport>>),
+    /// The clients that are paused.
+    PausedClients(oneshot::Sender<Vec<String>>),
     /// The active grants with their clients.
     Seated(oneshot::Sender<Vec<(String, Arc<Client>)>>),
     /// The grant as it is.

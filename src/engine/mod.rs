@@ -23,6 +23,7 @@ use refreshd_core::limits::{Caps, Limits};
 use refreshd_core::queue::Queue;
 use refreshd_core::time::{BootTime, WallTime};
 use roster::Roster;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -75,6 +76,8 @@ pub struct Engine {
     fenced: Option<String>,
     /// The store takes no commits; a task waits until it does.
     unwritable: bool,
+    /// Clients that wait for their operator or their provider.
+    paused_clients: BTreeSet<String>,
     clock_trusted: bool,
     /// When the watchdog was last fed.
     fed: BootTime,
@@ -107,6 +110,7 @@ impl Engine {
             draining: None,
             fenced,
             unwritable: false,
+            paused_clients: BTreeSet::new(),
             clock_trusted: true,
             fed: BootTime(0),
             longest_wait: sd_notify::watchdog_enabled()
@@ -305,6 +309,9 @@ impl Engine {
             Message::Changed(grant) => self.changed(*grant).await,
             Message::Writable => self.writable(),
             Message::Status(reply) => drop(reply.send(self.status())),
+            Message::PausedClients(reply) => {
+                drop(reply.send(self.paused_clients.iter().cloned().collect()));
+            }
             Message::Seated(reply) => drop(reply.send(self.seated())),
             Message::Look(name, reply) => drop(reply.send(self.look(&name))),
             Message::Refresh(wish, reply) => self.refresh(wish, reply).await,

@@ -1,7 +1,7 @@
 //! Client credentials: the grant begins without a person and always heals.
 
 use super::Place;
-use crate::support::{text, wait_for};
+use crate::support::{Daemon, text, wait_for};
 use sandbox::faults::{Fault, Outage};
 use sandbox::{Auth, Body, Brings, Flow, Kind, Options};
 use std::time::Duration;
@@ -145,11 +145,10 @@ async fn a_kill_before_the_first_answer_is_no_loss() {
     assert_eq!(place.server.presentations().len(), 2);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_secret_is_named_and_mended() {
+/// A grant whose client has the wrong secret, and is paused.
+async fn paused() -> (Place, Daemon) {
     let place = Place::new(Options::of(Kind::Blynk), "").await;
-    std::fs::remove_file(place.house.path("pretend-secret")).unwrap();
-    place.house.secret("pretend-secret", "wrong");
+    secret(&place, "wrong");
     let daemon = place.house.daemon();
     wait_for("the refusal", || {
         place.status()["last_outcome"]["kind"] == "invalid-client"
@@ -157,13 +156,32 @@ async fn a_wrong_secret_is_named_and_mended() {
     std::thread::sleep(Duration::from_millis(1500));
     let tries = place.server.presentations().len();
     assert_eq!(tries, 1, "a client that is not accepted is not tried again");
-    assert!(
-        daemon.log().contains("client c is paused"),
-        "{}",
-        daemon.log()
-    );
+    let log = daemon.log();
+    assert!(log.contains("client c is paused"), "{log}");
+    secret(&place, "pretend-secret");
+    (place, daemon)
+}
+
+fn secret(place: &Place, secret: &str) {
     std::fs::remove_file(place.house.path("pretend-secret")).unwrap();
-    place.house.secret("pretend-secret", "pretend-secret");
+    place.house.secret("pretend-secret", secret);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_secret_is_mended_by_a_reload() {
+    let (place, _daemon) = paused().await;
     assert!(place.house.run(&["reload"]).status.success());
     place.works_at(1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_secret_is_mended_by_the_right_one_alone() {
+    let (place, daemon) = paused().await;
+    // Looked at each half minute.
+    place.works_at(1);
+    let log = daemon.log();
+    assert!(
+        log.contains("the credentials of client c have changed"),
+        "{log}"
+    );
 }

@@ -1,0 +1,43 @@
+//! A client that its provider does not accept is looked at again when its
+//! secret changes where it lives: nobody has to think of a reload.
+
+use super::reload::Reloader;
+use crate::config::Config;
+use crate::engine::EngineHandle;
+use crate::engine::message::Message;
+
+/// Reloads the configuration when the credentials of a paused client have changed.
+pub(super) async fn look(reloader: &Reloader, engine: &EngineHandle) {
+    let paused = engine.ask(Message::PausedClients).await.unwrap_or_default();
+    if paused.is_empty() {
+        return;
+    }
+    let Some(fresh) = reloader.read() else {
+        return;
+    };
+    let current = reloader.config();
+    let changed = paused
+        .iter()
+        .find(|name| has_changed(&current, &fresh, name));
+    if let Some(client) = changed {
+        tracing::info!(
+            client,
+            "the credentials of client {client} have changed: reloading"
+        );
+        match reloader.reload(engine).await {
+            Ok(done) => tracing::info!("{done}"),
+            Err(failure) => {
+                tracing::error!("the configuration was not reloaded, the old one stays: {failure}")
+            }
+        }
+    }
+}
+
+fn has_changed(current: &Config, fresh: &Config, client: &str) -> bool {
+    let credentials = |config: &Config| {
+        let client = config.clients.get(client)?;
+        Some((client.client_id.clone(), client.client_secret.clone()))
+    };
+    let fresh = credentials(fresh);
+    fresh.is_some() && fresh != credentials(current)
+}
