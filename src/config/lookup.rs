@@ -1,14 +1,27 @@
 //! What a grant's settings come to: its own, its client's and its provider's.
 
-use super::{Client, Config, Output};
+use super::{Client, Config, Database, Output};
 use refreshd_core::provider::description::{Description, Schedule};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What stands beside an output's file has its name and this.
 pub const META_SUFFIX: &str = ".meta.json";
 
+/// What SQLite has beside a database.
+pub const DATABASE_SUFFIXES: [&str; 3] = ["-wal", "-shm", "-journal"];
+
 impl Config {
+    /// The databases in which a grant has a row. It need not be configured.
+    pub fn databases_of(&self, grant_name: &str) -> impl Iterator<Item = &Arc<Database>> {
+        let has_row = move |database: &&Arc<Database>| {
+            let mut patterns = database.grants.iter();
+            patterns.any(|pattern| pattern.matches(grant_name))
+        };
+        self.databases.iter().filter(has_row)
+    }
+
     /// Where a grant is published: its client's outputs with `{grant}` filled
     /// in, then its own. The grant need not be configured.
     #[must_use]

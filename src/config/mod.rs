@@ -5,8 +5,10 @@
 
 mod check;
 mod extract;
+mod group;
 mod layer;
 mod lookup;
+mod pattern;
 mod problem;
 mod provider_files;
 mod raw;
@@ -17,8 +19,9 @@ mod sources;
 mod tests;
 
 pub use check::{Loaded, load};
-pub use lookup::META_SUFFIX;
+pub use lookup::{DATABASE_SUFFIXES, META_SUFFIX};
 use lookup::{filled_path, filled_vars};
+pub use pattern::Pattern;
 pub use problem::{Problem, Severity, Spot, render};
 pub use provider_files::{embedded_provider_files, known_provider_names};
 pub use sources::Sources;
@@ -46,6 +49,8 @@ pub struct Config {
     pub clients: BTreeMap<String, Arc<Client>>,
     /// `[grants.NAME]`.
     pub grants: BTreeMap<String, GrantConfig>,
+    /// `[[databases]]`.
+    pub databases: Vec<Arc<Database>>,
 }
 
 /// `[daemon]`.
@@ -152,6 +157,21 @@ pub struct Output {
     /// Its mode; `None`: 0640 in a setgid directory, else 0600.
     pub mode: Option<u32>,
     /// What becomes of the file when the token is dead.
+    pub when_dead: WhenDead,
+}
+
+/// `[[databases]]`: a SQLite database with a row for each of its grants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Database {
+    /// The database; `-wal` and `-shm` stand beside it.
+    pub path: PathBuf,
+    /// The group that may read it, by number; `None`: that of a setgid directory, else nobody's.
+    pub group: Option<u32>,
+    /// Its mode; `None`: 0640 with a group, else 0600.
+    pub mode: Option<u32>,
+    /// Which grants have a row.
+    pub grants: Vec<Pattern>,
+    /// What becomes of the row when the token is dead.
     pub when_dead: WhenDead,
 }
 

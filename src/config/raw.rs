@@ -18,6 +18,7 @@ pub(super) struct Raw {
     pub(super) daemon: RawDaemon,
     pub(super) clients: BTreeMap<String, RawClient>,
     pub(super) grants: BTreeMap<String, RawGrant>,
+    pub(super) databases: Vec<RawDatabase>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -106,6 +107,24 @@ pub(super) struct RawOutput {
     pub(super) scheme: Option<String>,
     pub(super) mode: Option<String>,
     pub(super) when_dead: RawWhenDead,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawDatabase {
+    pub(super) path: Option<String>,
+    pub(super) group: Option<RawGroup>,
+    pub(super) mode: Option<String>,
+    pub(super) grants: Option<Vec<String>>,
+    pub(super) when_dead: RawWhenDead,
+}
+
+/// A group's number stands without quotes too.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "a group is a name or a number")]
+pub(super) enum RawGroup {
+    Number(u32),
+    Name(String),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -2,6 +2,7 @@
 
 mod clients;
 mod daemon;
+mod databases;
 mod formats;
 mod grants;
 mod networks;
@@ -69,11 +70,13 @@ fn read(sources: &Sources, gathered: Gathered, problems: &mut Vec<Problem>) -> O
     let grants: BTreeMap<_, _> = (raw.grants.iter())
         .map(|(name, grant)| (name.clone(), check.grant(name, grant, &raw, &clients)))
         .collect();
+    let databases = check.databases(&raw.databases);
     let config = Config {
         files: gathered.files,
         daemon: daemon?,
         clients,
         grants,
+        databases,
     };
     check.paths_of_outputs(&config);
     Some(config)

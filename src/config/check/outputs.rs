@@ -1,7 +1,7 @@
 //! Outputs: each by itself, and that no two write one file.
 
 use super::super::raw::{RawOutput, RawWhenDead};
-use super::super::{Config, META_SUFFIX, Output, WhenDead, filled_path};
+use super::super::{Config, DATABASE_SUFFIXES, META_SUFFIX, Output, WhenDead, filled_path};
 use super::{Check, settled};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -70,7 +70,7 @@ impl Check<'_> {
         false
     }
 
-    fn mode(&mut self, at: &[&str], text: &str) -> Option<u32> {
+    pub(super) fn mode(&mut self, at: &[&str], text: &str) -> Option<u32> {
         let octal =
             (3..=4).contains(&text.len()) && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
         let mode = octal.then(|| u32::from_str_radix(text, 8).ok()).flatten();
@@ -102,19 +102,20 @@ impl Check<'_> {
         for use_ in uses(config) {
             let at: Vec<&str> = use_.at.iter().map(String::as_str).collect();
             let path = settled(&use_.path);
-            let mut meta = path.clone().into_os_string();
-            meta.push(META_SUFFIX);
+            let mut paths = vec![path.clone()];
+            paths.extend(use_.beside.iter().map(|suffix| with_suffix(&path, suffix)));
+            let what = use_.what;
             let problem = if path.starts_with(&state_dir) {
                 let dir = config.daemon.state_dir.display();
                 Some(format!(
-                    "output {} lies inside the state directory {dir}",
+                    "{what} {} lies inside the state directory {dir}",
                     use_.path.display()
                 ))
             } else {
-                let clash = [&path, Path::new(&meta)].iter().find_map(|p| taken.get(*p));
+                let clash = paths.iter().find_map(|path| taken.get(path));
                 clash.map(|other| {
                     format!(
-                        "output {} would overwrite what {other} writes",
+                        "{what} {} would overwrite what {other} writes",
                         use_.path.display()
                     )
                 })
@@ -123,28 +124,37 @@ impl Check<'_> {
                 && !told.contains(&use_.at)
             {
                 let remedy =
-                    "give each output a path of its own, outside the state directory".to_owned();
+                    format!("give each {what} a path of its own, outside the state directory");
                 self.wrong(&at, message, Some(remedy));
                 told.push(use_.at.clone());
             }
-            let name = format!(
-                "{} (grant {:?})",
-                super::super::layer::dotted(&use_.at[..4]),
-                use_.grant
-            );
-            taken.entry(path).or_insert_with(|| name.clone());
-            taken
-                .entry(meta.into())
-                .or_insert_with(|| format!("{name} beside it"));
+            let mut name = super::super::layer::dotted(&use_.at[..use_.at.len() - 1]);
+            if let Some(grant) = &use_.grant {
+                name.push_str(&format!(" (grant {grant:?})"));
+            }
+            for path in paths.drain(1..) {
+                let beside = || format!("{name} beside it");
+                taken.entry(path).or_insert_with(beside);
+            }
+            taken.entry(path).or_insert(name);
         }
     }
 }
 
-/// A path that an output writes to.
+/// A path that is written to.
 struct Use {
+    what: &'static str,
     at: Vec<String>,
     path: PathBuf,
-    grant: String,
+    /// What ends the names of the files beside it.
+    beside: &'static [&'static str],
+    grant: Option<String>,
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
 }
 
 fn uses(config: &Config) -> Vec<Use> {
@@ -157,9 +167,11 @@ fn uses(config: &Config) -> Vec<Use> {
             let at = [table, owner, "outputs", &i.to_string(), "path"].map(str::to_owned);
             let path = filled_path(&output.path, grant);
             uses.push(Use {
+                what: "output",
                 at: at.to_vec(),
                 path,
-                grant: grant.to_owned(),
+                beside: &[META_SUFFIX],
+                grant: Some(grant.to_owned()),
             });
         }
     };
@@ -179,6 +191,18 @@ fn uses(config: &Config) -> Vec<Use> {
     }
     for (name, grant) in &config.grants {
         add("grants", name, &grant.outputs, name);
+    }
+    for (i, database) in config.databases.iter().enumerate() {
+        if !database.path.as_os_str().is_empty() {
+            let at = ["databases", &i.to_string(), "path"].map(str::to_owned);
+            uses.push(Use {
+                what: "database",
+                at: at.to_vec(),
+                path: database.path.clone(),
+                beside: &DATABASE_SUFFIXES,
+                grant: None,
+            });
+        }
     }
     uses
 }

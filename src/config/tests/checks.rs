@@ -211,3 +211,74 @@ fn formats_and_their_defaults() {
     ];
     assert_eq!(formats, expected);
 }
+
+#[test]
+fn databases_are_whole_and_meet_nobody() {
+    let text = r#"
+[grants.a]
+client = "c"
+[[grants.a.outputs]]
+path = "/run/t/a"
+[[databases]]
+path = "/run/t/good.db"
+group = "root"
+grants = ["a", "shop-*"]
+when_dead = "withdraw"
+[[databases]]
+path = "/run/t/./good.db-wal"
+group = "no-such-group-here"
+mode = "0666"
+[[databases]]
+path = "/run/t/a.meta.json"
+group = 12
+grants = ["Shop-*", "b"]
+[[databases]]
+path = "{dir}/state/x.db"
+grants = []
+[[databases]]
+path = "/run/{grant}.db"
+[[databases]]
+grop = "root"
+"#;
+    let remedy = "give each database a path of its own, outside the state directory";
+    expect_after_client(
+        &text.replace("/./good", "//good"),
+        &[
+            &format!(
+                "refreshd.toml:19:8: database /run/t//good.db-wal would overwrite what databases[0] beside it writes => {remedy}"
+            ),
+            "refreshd.toml:20:9: there is no group \"no-such-group-here\" on this machine => make it first (groupadd --system NAME), or write its number",
+            "refreshd.toml:21:8: warning: mode \"0666\" gives the token to every user of this machine => let a group read it: mode = \"0640\"",
+            "refreshd.toml:21:8: mode \"0666\" is not one for a database that others read => write mode = \"0640\" (its group reads) or mode = \"0600\"",
+            &format!(
+                "refreshd.toml:23:8: database /run/t/a.meta.json would overwrite what grants.a.outputs[0] (grant \"a\") beside it writes => {remedy}"
+            ),
+            "refreshd.toml:25:11: \"Shop-*\" matches no grant's name => a pattern is a grant's name, in which * stands for any characters: \"shop-*\"",
+            &format!(
+                "refreshd.toml:27:8: database state/x.db lies inside the state directory state => {remedy}"
+            ),
+            "refreshd.toml:28:10: warning: this database is for no grant, so it stays empty => name grants, or take the key out: then all have a row",
+            "refreshd.toml:30:8: a database holds a row for each grant: its path has no {grant} => name one file",
+            "refreshd.toml:32:1: unknown key \"grop\" in [databases[4]] => did you mean \"group\"?",
+            "refreshd.toml:31:3: a database has no path => write path = \"/run/refreshd/tokens/shops.db\"",
+        ],
+    );
+}
+
+#[test]
+fn a_database_has_the_grants_that_its_patterns_name() {
+    let text = "[[databases]]\npath = \"/run/all.db\"\n[[databases]]\npath = \"/run/shops.db\"\ngroup = 7\ngrants = [\"shop-*\"]\n";
+    let files = [("refreshd.toml", text)];
+    let config = Case {
+        files: &files,
+        ..Case::default()
+    }
+    .config();
+    let of = |name| -> Vec<_> {
+        let databases = config.databases_of(name);
+        databases.map(|d| d.path.display().to_string()).collect()
+    };
+    assert_eq!(of("shop-1"), ["/run/all.db", "/run/shops.db"]);
+    assert_eq!(of("other"), ["/run/all.db"]);
+    assert_eq!(config.databases[1].group, Some(7));
+}
