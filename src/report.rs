@@ -1,5 +1,6 @@
 //! What `status` shows, the same from the running daemon and from the state at rest.
 
+use crate::publish::reconcile::OutputReport;
 use refreshd_core::duration::human;
 use refreshd_core::grant::notice::notice;
 use refreshd_core::grant::schedule::{Plan, Policy, plan, reauthorize_before, refresh_token_over};
@@ -43,6 +44,22 @@ pub struct GrantReport {
     pub refreshing: bool,
     /// Outputs that cannot be written, with the reason.
     pub output_errors: Vec<String>,
+    /// Where it is published, as far as a running daemon knows.
+    #[serde(default)]
+    pub outputs: Vec<OutputState>,
+}
+
+/// One output of a grant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputState {
+    /// The file, or the database.
+    pub path: String,
+    /// `file`, or `row` of a database.
+    pub kind: String,
+    /// The generation that stands there; `None`: none, or it is not known yet.
+    pub generation: Option<u64>,
+    /// It is as the state has it.
+    pub up_to_date: bool,
 }
 
 /// What the last exchange came to.
@@ -93,7 +110,24 @@ impl GrantReport {
             last_outcome: outcome(state),
             refreshing: false,
             output_errors: Vec::new(),
+            outputs: Vec::new(),
         }
+    }
+
+    /// Adds where it is published, and what is wrong there.
+    pub fn tell_outputs(&mut self, outputs: &[OutputReport]) {
+        let error = |output: &OutputReport| {
+            let error = output.error.as_ref()?;
+            Some(format!("{}: {error}", output.path.display()))
+        };
+        self.output_errors = outputs.iter().filter_map(error).collect();
+        let state = |output: &OutputReport| OutputState {
+            path: output.path.display().to_string(),
+            kind: if output.is_row { "row" } else { "file" }.to_owned(),
+            generation: output.published_generation,
+            up_to_date: output.is_up_to_date(self.generation),
+        };
+        self.outputs = outputs.iter().map(state).collect();
     }
 
     /// A configured grant of which the store knows nothing.
@@ -118,6 +152,7 @@ impl GrantReport {
             last_outcome: None,
             refreshing: false,
             output_errors: Vec::new(),
+            outputs: Vec::new(),
         }
     }
 }

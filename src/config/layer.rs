@@ -258,8 +258,9 @@ fn join_path(root: &[String], path: &[String]) -> Path {
 pub(super) fn dotted(path: &[String]) -> String {
     let mut text = String::new();
     for (depth, key) in path.iter().enumerate() {
-        // No array is that high up, but a grant may be called 17.
-        if depth >= 2 && !key.is_empty() && key.bytes().all(|b| b.is_ascii_digit()) {
+        // No other array is that high up, but a grant may be called 17.
+        let in_array = depth >= 2 || (depth == 1 && path[0] == "databases");
+        if in_array && !key.is_empty() && key.bytes().all(|b| b.is_ascii_digit()) {
             text.push_str(&format!("[{key}]"));
             continue;
         }

@@ -1,9 +1,11 @@
 //! The store as the outputs' book: what has been published, so that it can be
 //! withdrawn when it is no longer configured.
 
-use crate::publish::reconcile::{BoxFuture, PublishedBook, Record};
+use crate::publish::reconcile::{Address, BoxFuture, PublishedBook, Record};
 use crate::state::{PublishedOutput, Store};
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 
 /// The store, seen as a book.
 pub(super) struct StoreBook(pub(super) Store);
@@ -12,15 +14,15 @@ impl PublishedBook for StoreBook {
     fn record(&self, record: Record) -> BoxFuture<Result<(), String>> {
         let store = self.0.clone();
         let output = PublishedOutput {
-            path: record.path,
+            path: path_of(&record.address),
             grant: record.grant_id,
             name: record.grant,
         };
         Box::pin(async move { store.published(output).await.map_err(|e| e.to_string()) })
     }
 
-    fn forget(&self, path: PathBuf) -> BoxFuture<Result<(), String>> {
-        let store = self.0.clone();
+    fn forget(&self, address: Address) -> BoxFuture<Result<(), String>> {
+        let (store, path) = (self.0.clone(), path_of(&address));
         Box::pin(async move { store.forget_output(&path).await.map_err(|e| e.to_string()) })
     }
 
@@ -29,11 +31,48 @@ impl PublishedBook for StoreBook {
         Box::pin(async move {
             let outputs = store.outputs().await.map_err(|e| e.to_string())?;
             let record = |o: PublishedOutput| Record {
-                path: o.path,
+                address: address_of(&o.path),
                 grant: o.name,
                 grant_id: o.grant,
             };
             Ok(outputs.into_iter().map(record).collect())
         })
+    }
+}
+
+/// A row is kept as the database's path, a NUL, which no path holds, and its name.
+fn path_of(address: &Address) -> PathBuf {
+    let mut bytes = address.path().as_os_str().as_bytes().to_vec();
+    if let Some(row) = address.row_name() {
+        bytes.push(0);
+        bytes.extend(row.as_bytes());
+    }
+    std::ffi::OsString::from_vec(bytes).into()
+}
+
+fn address_of(kept: &Path) -> Address {
+    let bytes = kept.as_os_str().as_bytes();
+    let end = bytes.iter().position(|b| *b == 0);
+    match end.map(|end| bytes.split_at(end)) {
+        Some((path, name)) => {
+            let name = String::from_utf8_lossy(&name[1..]);
+            Address::row(Path::new(OsStr::from_bytes(path)), &name)
+        }
+        None => Address::file(kept),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_come_back_from_the_book() {
+        for address in [
+            Address::file(Path::new("/run/t/a")),
+            Address::row(Path::new("/run/t/a"), "shop-1"),
+        ] {
+            assert_eq!(address_of(&path_of(&address)), address);
+        }
     }
 }

@@ -7,7 +7,8 @@ use crate::engine::EngineHandle;
 use crate::engine::message::Message;
 use crate::engine::perform::Deck;
 use crate::exit::{Exit, Failure};
-use crate::publish::reconcile::{BookError, Target, Wiring};
+use crate::publish::database::read_generations;
+use crate::publish::reconcile::{BookError, Sink, Target, Wiring};
 use crate::publish::{Reconciler, View, read_meta};
 use crate::state::{Store, StoreError};
 use refreshd_core::{Grant, GrantId, TokenSet};
@@ -148,10 +149,13 @@ impl Reloader {
         };
         let config = self.config();
         let targets = seated.iter().flat_map(|(grant, client)| {
-            let outputs = config.outputs_of(grant, client);
-            outputs.into_iter().map(|output| Target {
+            let files = config.outputs_of(grant, client).into_iter();
+            let files = files.map(|output| Sink::File(Arc::new(output)));
+            let rows = config.databases_of(grant).cloned().map(Sink::Row);
+            let grant = grant.clone();
+            files.chain(rows).map(move |sink| Target {
                 grant: grant.clone(),
-                output,
+                sink,
             })
         });
         self.publisher.set_targets(targets.collect());
@@ -168,7 +172,7 @@ pub(super) async fn save_descriptions(store: &Store, config: &Config) -> Result<
     Ok(())
 }
 
-/// The highest generation that stands in the published files of each grant. What
+/// The highest generation that stands in the outputs of each grant. What
 /// cannot be read in time (a file system that hangs) says nothing.
 pub(crate) async fn published_generations(
     config: Arc<Config>,
@@ -176,17 +180,24 @@ pub(crate) async fn published_generations(
     grants: Vec<Grant>,
 ) -> BTreeMap<GrantId, u64> {
     let read = tokio::task::spawn_blocking(move || {
-        let published = grants.iter().filter_map(|grant| {
+        let mut published: BTreeMap<GrantId, u64> = BTreeMap::new();
+        let files = grants.iter().filter_map(|grant| {
             let highest = published_generation(&config, &store_id, grant)?;
             Some((grant.id.clone(), highest))
         });
-        published.collect()
+        let databases = config.databases.iter();
+        let rows = databases.flat_map(|database| read_generations(&database.path, &store_id));
+        for (id, generation) in files.chain(rows) {
+            let highest = published.entry(id).or_default();
+            *highest = generation.max(*highest);
+        }
+        published
     });
     match tokio::time::timeout(READ_LIMIT, read).await {
         Ok(Ok(published)) => published,
         Ok(Err(_)) | Err(_) => {
             tracing::error!(
-                "the published files cannot be read: whether they are ahead of the state is not known"
+                "the outputs cannot be read: whether they are ahead of the state is not known"
             );
             BTreeMap::new()
         }

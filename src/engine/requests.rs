@@ -5,6 +5,7 @@ use super::roster::{Entry, seat_of};
 use super::standing::Change;
 use super::{Engine, refreshed};
 use crate::config::Client;
+use crate::publish::reconcile::OutputReport;
 use crate::report::GrantReport;
 use refreshd_core::grant::schedule::{Denied, Urgency, wish};
 use std::collections::HashMap;
@@ -14,12 +15,10 @@ impl Engine {
     /// Reports of all grants, by name.
     pub(super) fn status(&self) -> Vec<GrantReport> {
         let now = self.deck.clock.wall();
-        let mut failures: HashMap<String, Vec<String>> = HashMap::new();
+        let mut published: HashMap<String, Vec<OutputReport>> = HashMap::new();
         for report in self.publisher.reports() {
-            if let Some(error) = report.error {
-                let line = format!("{}: {error}", report.path.display());
-                failures.entry(report.grant).or_default().push(line);
-            }
+            let outputs = published.entry(report.grant.clone()).or_default();
+            outputs.push(report);
         }
         let mut reports: Vec<GrantReport> = self
             .roster
@@ -30,7 +29,8 @@ impl Engine {
                 let policy = seat.map(|s| &s.policy);
                 let mut report = GrantReport::new(&entry.grant, provider, policy, now);
                 report.refreshing = entry.in_flight.is_some();
-                report.output_errors = failures.remove(&report.grant).unwrap_or_default();
+                let outputs = published.remove(&report.grant).unwrap_or_default();
+                report.tell_outputs(&outputs);
                 report
             })
             .collect();

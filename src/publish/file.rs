@@ -21,7 +21,7 @@ mod tests;
 pub use error::FileError;
 
 use directory::{make_parents, temp_directory};
-use error::failed;
+pub(super) use error::failed;
 use temp::{PREFIX, Temp, run_prefix};
 
 /// The most that is read of a file to compare it; a larger one is not ours.
@@ -103,6 +103,16 @@ impl Place {
     #[must_use]
     pub fn default_mode(&self) -> u32 {
         if self.setgid { 0o640 } else { 0o600 }
+    }
+
+    /// The group of a directory that hands it on.
+    pub(super) fn setgid_group(&self) -> Option<u32> {
+        self.setgid.then_some(self.group)
+    }
+
+    /// The directory's descriptor and path.
+    pub(super) fn parts(&self) -> (&OwnedFd, &Path) {
+        (&self.dir, &self.path)
     }
 
     /// Reads a file; `None` when there is none, or none that could be ours
@@ -234,7 +244,7 @@ impl Place {
         }
     }
 
-    fn sync(&self) -> Result<(), FileError> {
+    pub(super) fn sync(&self) -> Result<(), FileError> {
         match rustix::fs::fsync(&self.dir) {
             // Some file systems have nothing to say about directories.
             Ok(()) | Err(Errno::INVAL) => Ok(()),

@@ -1,10 +1,12 @@
 //! Outputs: where token sets are published for other processes.
 //!
 //! A reader finds the old or the new token, whole ([`file`]); beside each file
-//! stands what is no secret about it ([`meta`]); a reconciler brings every
+//! stands what is no secret about it ([`meta`]); databases hold a row for each
+//! grant ([`database`]); a reconciler brings every
 //! output to the generation that the store holds ([`reconcile`]), on the side:
 //! an output that is broken or hangs holds up no flight and no other output.
 
+pub mod database;
 pub mod file;
 pub mod format;
 pub mod meta;

@@ -6,6 +6,7 @@
 //! bounded number at once, each output once at a time. What fails is tried
 //! again with back-off; what hangs gives its place back and goes on by itself.
 
+mod address;
 mod entry;
 mod table;
 #[cfg(test)]
@@ -13,8 +14,10 @@ mod tests;
 mod worker;
 
 use super::View;
+use super::database::Databases;
 use super::output::{Job, PublishError};
-use crate::config::Output;
+use crate::config::{Database, Output};
+pub use address::Address;
 use refreshd_core::grant::GrantId;
 use refreshd_core::time::WallTime;
 use std::future::Future;
@@ -33,11 +36,11 @@ pub type Source = Arc<dyn Fn(String) -> BoxFuture<Result<Option<View>, String>> 
 /// The trusted wall time.
 pub type WallClock = Arc<dyn Fn() -> WallTime + Send + Sync>;
 
-/// A path that was or is about to be published.
+/// What was or is about to be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The file.
-    pub path: PathBuf,
+    /// The file or the row.
+    pub address: Address,
     /// The grant's name, for messages.
     pub grant: String,
     /// Whose token it holds.
@@ -48,24 +51,32 @@ pub struct Record {
 /// of the configuration while the daemon was down is withdrawn all the same.
 /// Errors are sentences for a log.
 pub trait PublishedBook: Send + Sync {
-    /// Remembers a path, in place of what was known of it. It must be durable
+    /// Remembers an address, in place of what was known of it. It must be durable
     /// when the future is done: the first write comes after it, and a file
     /// that is not in the book is a file that nobody withdraws.
     fn record(&self, record: Record) -> BoxFuture<Result<(), String>>;
-    /// Forgets a path; it was withdrawn, or is not ours.
-    fn forget(&self, path: PathBuf) -> BoxFuture<Result<(), String>>;
+    /// Forgets an address; it was withdrawn, or is not ours.
+    fn forget(&self, address: Address) -> BoxFuture<Result<(), String>>;
     /// All that is remembered.
     fn list(&self) -> BoxFuture<Result<Vec<Record>, String>>;
 }
 
-/// An output of a grant; in its path, `{grant}` is filled in. Each path may
-/// occur once.
+/// Where and how a grant is published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sink {
+    /// A file; in its path, `{grant}` is filled in.
+    File(Arc<Output>),
+    /// A row of a database.
+    Row(Arc<Database>),
+}
+
+/// An output of a grant. Each address may occur once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The grant's name.
     pub grant: String,
     /// Where and how it is published.
-    pub output: Output,
+    pub sink: Sink,
 }
 
 /// What the reconciler is connected to.
@@ -86,18 +97,32 @@ pub struct Wiring {
 pub struct OutputReport {
     /// The grant's name.
     pub grant: String,
-    /// The file.
+    /// The file, or the database in which it has a row.
     pub path: PathBuf,
+    /// It is a row.
+    pub is_row: bool,
     /// The generation that is known to be published; `None`: none, or not tried yet.
     pub published_generation: Option<u64>,
     /// The generation that the store held at the last try.
     pub wanted_generation: Option<u64>,
+    /// The last try brought it to what was wanted then.
+    pub settled: bool,
     /// It is no longer configured and about to be removed.
     pub withdrawing: bool,
     /// Why it is not as it should be.
     pub error: Option<String>,
     /// Since when not.
     pub since: Option<WallTime>,
+}
+
+impl OutputReport {
+    /// Whether it is as a store that holds this generation would have it. A dead
+    /// token that was withdrawn is, too.
+    #[must_use]
+    pub fn is_up_to_date(&self, generation: u64) -> bool {
+        let current = self.settled && self.wanted_generation == Some(generation);
+        !self.withdrawing && (current || generation == 0)
+    }
 }
 
 /// The book could not be read.
@@ -121,23 +146,27 @@ const TUNING: Tuning = Tuning {
     back_off: (Duration::from_secs(1), Duration::from_secs(60)),
 };
 
+/// How long a database may take to be closed.
+const CLOSING: Duration = Duration::from_secs(5);
+
 type Writer = Arc<dyn Fn(&Job) -> Result<Option<u64>, PublishError> + Send + Sync>;
 
 struct Shared {
     wiring: Wiring,
     tuning: Tuning,
     writer: Writer,
-    table: Mutex<Table>,
+    databases: Databases,
+    table: Arc<Mutex<Table>>,
     permits: Arc<Semaphore>,
     /// The dispatcher has something to look at.
-    wake: Notify,
+    wake: Arc<Notify>,
     /// Ticks whenever an output was tried.
     progress: watch::Sender<()>,
 }
 
 impl Shared {
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.table)
     }
 
     /// Waits until the table is as wanted.
@@ -149,6 +178,21 @@ impl Shared {
             }
         }
     }
+}
+
+fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The databases; the rows of one that had to be made anew are wanted again.
+fn databases(table: &Arc<Mutex<Table>>, wake: &Arc<Notify>) -> Databases {
+    let (table, wake) = (Arc::downgrade(table), wake.clone());
+    Databases::new(Arc::new(move |path| {
+        if let Some(table) = table.upgrade() {
+            lock(&table).mark_database(path);
+            wake.notify_one();
+        }
+    }))
 }
 
 /// Keeps every output at the generation that the store holds. Clones are
@@ -177,13 +221,16 @@ impl Reconciler {
         writer: Writer,
     ) -> Result<Reconciler, BookError> {
         let records = wiring.book.list().await.map_err(BookError)?;
+        let table = Arc::new(Mutex::new(Table::new(records)));
+        let wake = Arc::<Notify>::default();
         let shared = Arc::new(Shared {
             wiring,
             tuning,
             writer,
-            table: Mutex::new(Table::new(records)),
+            databases: databases(&table, &wake),
+            table,
             permits: Arc::new(Semaphore::new(tuning.permits)),
-            wake: Notify::new(),
+            wake,
             progress: watch::Sender::new(()),
         });
         tokio::spawn(worker::dispatch(shared.clone()));
@@ -195,8 +242,8 @@ impl Reconciler {
     /// book knows from earlier runs.
     pub fn set_targets(&self, targets: Vec<Target>) {
         let twice = self.0.table().set_targets(targets);
-        for path in twice {
-            tracing::error!(path = %path.display(), "two outputs have the same path; the first is published");
+        for address in twice {
+            tracing::error!(path = %address.path().display(), "two outputs have the same path; the first is published");
         }
         self.0.wake.notify_one();
     }
@@ -228,11 +275,12 @@ impl Reconciler {
         self.0.table().reports()
     }
 
-    /// Finishes what is being written or waits to be, retries apart. What
-    /// hangs is not waited for. Nothing is published afterwards.
+    /// Finishes what is being written or waits to be, retries apart, and closes
+    /// the databases. What hangs is not waited for. Nothing is published afterwards.
     pub async fn stop(&self) {
         self.0.table().stop();
         self.0.wake.notify_one();
         self.0.until(Table::is_quiet).await;
+        self.0.databases.close(CLOSING).await;
     }
 }

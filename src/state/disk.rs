@@ -43,7 +43,7 @@ pub(super) fn parent(path: &Path) -> &Path {
 
 /// The network file system that `path` is on, if it is on one. Locks and
 /// fsync are not to be relied upon there, and both promises rest on them.
-pub(super) fn network_file_system(path: &Path) -> io::Result<Option<&'static str>> {
+pub(crate) fn network_file_system(path: &Path) -> io::Result<Option<&'static str>> {
     let magic = rustix::fs::statfs(path)?.f_type;
     // The type of `f_type` differs between machines; the magic has 32 bits on all.
     Ok(network_magic(

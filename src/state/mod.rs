@@ -34,6 +34,8 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use disk::network_file_system;
+
 pub use commit::{Commit, Committed};
 pub use db::DbError;
 pub use error::StoreError;

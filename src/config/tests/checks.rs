@@ -225,7 +225,7 @@ group = "root"
 grants = ["a", "shop-*"]
 when_dead = "withdraw"
 [[databases]]
-path = "/run/t/./good.db-wal"
+path = "/run/t//good.db-wal"
 group = "no-such-group-here"
 mode = "0666"
 [[databases]]
@@ -242,25 +242,25 @@ grop = "root"
 "#;
     let remedy = "give each database a path of its own, outside the state directory";
     expect_after_client(
-        &text.replace("/./good", "//good"),
+        text,
         &[
             &format!(
-                "refreshd.toml:19:8: database /run/t//good.db-wal would overwrite what databases[0] beside it writes => {remedy}"
+                "refreshd.toml:18:8: database /run/t//good.db-wal would overwrite what databases[0] beside it writes => {remedy}"
             ),
-            "refreshd.toml:20:9: there is no group \"no-such-group-here\" on this machine => make it first (groupadd --system NAME), or write its number",
-            "refreshd.toml:21:8: warning: mode \"0666\" gives the token to every user of this machine => let a group read it: mode = \"0640\"",
-            "refreshd.toml:21:8: mode \"0666\" is not one for a database that others read => write mode = \"0640\" (its group reads) or mode = \"0600\"",
+            "refreshd.toml:19:9: there is no group \"no-such-group-here\" on this machine => make it first (groupadd --system NAME), or write its number",
+            "refreshd.toml:20:8: warning: mode \"0666\" gives the token to every user of this machine => let a group read it: mode = \"0640\"",
+            "refreshd.toml:20:8: mode \"0666\" is not one for a database that others read => write mode = \"0640\" (its group reads) or mode = \"0600\"",
             &format!(
-                "refreshd.toml:23:8: database /run/t/a.meta.json would overwrite what grants.a.outputs[0] (grant \"a\") beside it writes => {remedy}"
+                "refreshd.toml:22:8: database /run/t/a.meta.json would overwrite what grants.a.outputs[0] (grant \"a\") beside it writes => {remedy}"
             ),
-            "refreshd.toml:25:11: \"Shop-*\" matches no grant's name => a pattern is a grant's name, in which * stands for any characters: \"shop-*\"",
+            "refreshd.toml:24:11: \"Shop-*\" matches no grant's name => a pattern is a grant's name, in which * stands for any characters: \"shop-*\"",
             &format!(
-                "refreshd.toml:27:8: database state/x.db lies inside the state directory state => {remedy}"
+                "refreshd.toml:26:8: database state/x.db lies inside the state directory state => {remedy}"
             ),
-            "refreshd.toml:28:10: warning: this database is for no grant, so it stays empty => name grants, or take the key out: then all have a row",
-            "refreshd.toml:30:8: a database holds a row for each grant: its path has no {grant} => name one file",
-            "refreshd.toml:32:1: unknown key \"grop\" in [databases[4]] => did you mean \"group\"?",
-            "refreshd.toml:31:3: a database has no path => write path = \"/run/refreshd/tokens/shops.db\"",
+            "refreshd.toml:27:10: warning: this database is for no grant, so it stays empty => name grants, or take the key out: then all have a row",
+            "refreshd.toml:29:8: a database holds a row for each grant: its path has no {grant} => name one file",
+            "refreshd.toml:30:1: a database has no path => write path = \"/run/refreshd/tokens/shops.db\"",
+            "refreshd.toml:31:1: unknown key \"grop\" in [databases[5]] => did you mean \"group\"?",
         ],
     );
 }

@@ -54,7 +54,7 @@ pub enum FileError {
 }
 
 /// For `map_err`: the system call that failed, and where.
-pub(super) fn failed<E: Into<std::io::Error>>(
+pub(in crate::publish) fn failed<E: Into<std::io::Error>>(
     action: &'static str,
     path: &Path,
 ) -> impl Fn(E) -> FileError {

@@ -1,11 +1,9 @@
 //! One entry of the reconciler's table, and what passes between the table and
 //! the tasks that do the work.
 
-use super::OutputReport;
-use crate::config::Output;
+use super::{Address, OutputReport, Sink};
 use refreshd_core::grant::GrantId;
 use refreshd_core::time::WallTime;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,7 +13,7 @@ pub(super) enum Goal {
     /// Known from the book; the targets have not been set yet.
     Known,
     /// The store's generation.
-    Publish(Arc<Output>),
+    Publish(Sink),
     /// Nothing.
     Withdraw,
 }
@@ -31,13 +29,13 @@ pub(super) enum Phase {
     },
 }
 
-/// An output, or a path that was one.
+/// An output, or an address that was one.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) path: Arc<Path>,
+    pub(super) address: Address,
     pub(super) grant: Arc<str>,
     pub(super) goal: Goal,
-    /// The grant that the book has for the path.
+    /// The grant that the book has for the address.
     pub(super) booked: Option<GrantId>,
     pub(super) phase: Phase,
     pub(super) hung: bool,
@@ -47,13 +45,15 @@ pub(super) struct Entry {
     pub(super) recheck_at: Option<WallTime>,
     pub(super) published: Option<u64>,
     pub(super) wanted: Option<u64>,
+    /// The last run brought it to `wanted`.
+    pub(super) settled: bool,
     pub(super) trouble: Option<(String, WallTime)>,
 }
 
 /// What a run over an entry needs to know.
 #[derive(Clone, Debug)]
 pub(super) struct Task {
-    pub(super) path: Arc<Path>,
+    pub(super) address: Address,
     pub(super) grant: Arc<str>,
     pub(super) goal: Goal,
     pub(super) booked: Option<GrantId>,
@@ -71,7 +71,7 @@ pub(super) struct Done {
     pub(super) recheck_at: Option<WallTime>,
     /// The generation that is published; `None`: left as it was.
     pub(super) published: Option<Option<u64>>,
-    /// Neither file nor book have it any more.
+    /// Neither file, database nor book have it any more.
     pub(super) withdrawn: bool,
 }
 
@@ -86,9 +86,9 @@ pub(super) enum Turn {
 }
 
 impl Entry {
-    pub(super) fn new(path: Arc<Path>, grant: Arc<str>) -> Entry {
+    pub(super) fn new(address: Address, grant: Arc<str>) -> Entry {
         Entry {
-            path,
+            address,
             grant,
             goal: Goal::Known,
             booked: None,
@@ -100,13 +100,14 @@ impl Entry {
             recheck_at: None,
             published: None,
             wanted: None,
+            settled: false,
             trouble: None,
         }
     }
 
     pub(super) fn task(&self, fenced: bool, refused: Option<String>) -> Task {
         Task {
-            path: self.path.clone(),
+            address: self.address.clone(),
             grant: self.grant.clone(),
             goal: self.goal.clone(),
             booked: self.booked.clone(),
@@ -116,12 +117,9 @@ impl Entry {
         }
     }
 
-    pub(super) fn dir(&self) -> &Path {
-        self.path.parent().unwrap_or(&self.path)
-    }
-
     /// Notes a trouble; only its beginning is a turn.
     pub(super) fn fails(&mut self, error: String, wall: WallTime) -> Turn {
+        self.settled = false;
         if let Some((known, _)) = &mut self.trouble {
             *known = error;
             return Turn::Same;
@@ -133,9 +131,11 @@ impl Entry {
     pub(super) fn report(&self) -> OutputReport {
         OutputReport {
             grant: self.grant.to_string(),
-            path: self.path.to_path_buf(),
+            path: self.address.path().to_path_buf(),
+            is_row: self.address.is_row(),
             published_generation: self.published,
             wanted_generation: self.wanted,
+            settled: self.settled,
             withdrawing: matches!(self.goal, Goal::Withdraw),
             error: self.trouble.as_ref().map(|(error, _)| error.clone()),
             since: self.trouble.as_ref().map(|(_, since)| *since),

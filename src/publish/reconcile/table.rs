@@ -2,11 +2,11 @@
 //! which run, which wait. It does nothing itself.
 
 use super::entry::{Done, Entry, Goal, Phase, Task, Turn};
-use super::{OutputReport, Record, Target};
+use super::{Address, OutputReport, Record, Target};
 use refreshd_core::grant::GrantId;
 use refreshd_core::time::WallTime;
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 pub(super) type Id = u64;
 
 /// With this many hung writes in one directory, no further one is begun there:
-/// each holds a thread, and threads are what all outputs share.
+/// each holds a thread, and threads are what all outputs share. As many in one
+/// database: its only thread hangs.
 const MOST_HUNG_IN_DIR: usize = 4;
 /// With this many in all, a hung write keeps its place.
 const MOST_HUNG: usize = 64;
@@ -22,13 +23,16 @@ const MOST_HUNG: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Table {
     entries: HashMap<Id, Entry>,
-    by_path: HashMap<Arc<Path>, Id>,
+    by_address: HashMap<Address, Id>,
     by_grant: HashMap<Arc<str>, Vec<Id>>,
+    /// Marked files; each takes a permit.
     ready: VecDeque<Id>,
+    /// Marked rows; each waits for its database's own thread.
+    ready_rows: VecDeque<Id>,
     retries: BTreeSet<(Instant, Id)>,
     rechecks: BTreeSet<(WallTime, Id)>,
-    /// Directories of hung writes, one for each.
-    hung: Vec<PathBuf>,
+    /// Addresses of hung writes.
+    hung: Vec<Address>,
     running: usize,
     untried: usize,
     next: Id,
@@ -40,7 +44,7 @@ impl Table {
     pub(super) fn new(records: Vec<Record>) -> Table {
         let mut table = Table::default();
         for record in records {
-            let id = table.insert(&record.path, &record.grant);
+            let id = table.insert(&record.address, &record.grant);
             if let Some(entry) = table.entries.get_mut(&id) {
                 entry.booked = Some(record.grant_id);
             }
@@ -48,20 +52,21 @@ impl Table {
         table
     }
 
-    fn insert(&mut self, path: &Path, grant: &str) -> Id {
-        if let Some(id) = self.by_path.get(path) {
+    fn insert(&mut self, address: &Address, grant: &str) -> Id {
+        if let Some(id) = self.by_address.get(address) {
             return *id;
         }
-        let (id, path) = (self.next, Arc::<Path>::from(path));
+        let id = self.next;
         self.next += 1;
         self.untried += 1;
-        self.by_path.insert(path.clone(), id);
-        self.entries.insert(id, Entry::new(path, Arc::from(grant)));
+        self.by_address.insert(address.clone(), id);
+        let entry = Entry::new(address.clone(), Arc::from(grant));
+        self.entries.insert(id, entry);
         id
     }
 
-    /// Returns the paths that occur more than once.
-    pub(super) fn set_targets(&mut self, targets: Vec<Target>) -> Vec<PathBuf> {
+    /// Returns the addresses that occur more than once.
+    pub(super) fn set_targets(&mut self, targets: Vec<Target>) -> Vec<Address> {
         if self.stopping {
             return Vec::new();
         }
@@ -70,11 +75,13 @@ impl Table {
         }
         self.by_grant.clear();
         let mut twice = Vec::new();
-        for Target { grant, output } in targets {
-            let id = self.insert(&output.path, &grant);
+        for target in targets {
+            let address = target.address();
+            let Target { grant, sink } = target;
+            let id = self.insert(&address, &grant);
             let entry = self.entries.get_mut(&id).expect("it was just inserted");
             if matches!(entry.goal, Goal::Publish(_)) {
-                twice.push(output.path);
+                twice.push(address);
                 continue;
             }
             let grant = match self.by_grant.get_key_value(grant.as_str()) {
@@ -83,9 +90,10 @@ impl Table {
             };
             if entry.grant != grant {
                 entry.wanted = None;
+                entry.settled = false;
             }
             entry.grant = grant.clone();
-            entry.goal = Goal::Publish(Arc::new(output));
+            entry.goal = Goal::Publish(sink);
             self.by_grant.entry(grant).or_default().push(id);
         }
         self.mark_all();
@@ -94,6 +102,17 @@ impl Table {
 
     pub(super) fn notify(&mut self, grant: &str) {
         for id in self.by_grant.get(grant).cloned().unwrap_or_default() {
+            self.mark(id);
+        }
+    }
+
+    /// Marks the rows of a database.
+    pub(super) fn mark_database(&mut self, path: &Path) {
+        let entries = self.entries.iter();
+        let rows = entries.filter(|(_, entry)| entry.address.neighbourhood() == (true, path));
+        let mut ids: Vec<Id> = rows.map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        for id in ids {
             self.mark(id);
         }
     }
@@ -131,7 +150,10 @@ impl Table {
         match entry.phase {
             Phase::Idle => {
                 entry.phase = Phase::Queued;
-                self.ready.push_back(id);
+                match entry.address.is_row() {
+                    true => self.ready_rows.push_back(id),
+                    false => self.ready.push_back(id),
+                }
             }
             Phase::Queued => {}
             Phase::Running { .. } => entry.phase = Phase::Running { again: true },
@@ -163,15 +185,27 @@ impl Table {
         !self.ready.is_empty()
     }
 
-    /// Takes the next marked entry to run.
+    /// Takes the next marked file to run.
     pub(super) fn begin(&mut self) -> Option<(Id, Task)> {
         let id = self.ready.pop_front()?;
+        self.begin_with(id)
+    }
+
+    /// Takes the next marked row to run.
+    pub(super) fn begin_row(&mut self) -> Option<(Id, Task)> {
+        let id = self.ready_rows.pop_front()?;
+        self.begin_with(id)
+    }
+
+    fn begin_with(&mut self, id: Id) -> Option<(Id, Task)> {
         let (fenced, entry) = (self.fenced, self.entries.get_mut(&id)?);
         entry.phase = Phase::Running { again: false };
         self.running += 1;
-        let hung = self.hung.iter().filter(|dir| *dir == entry.dir());
+        let here = entry.address.neighbourhood();
+        let hung = self.hung.iter().filter(|hung| hung.neighbourhood() == here);
+        let place = if here.0 { "database" } else { "directory" };
         let refused = (hung.count() >= MOST_HUNG_IN_DIR)
-            .then(|| format!("{MOST_HUNG_IN_DIR} writes hang in its directory"));
+            .then(|| format!("{MOST_HUNG_IN_DIR} writes hang in its {place}"));
         Some((id, entry.task(fenced, refused)))
     }
 
@@ -196,8 +230,9 @@ impl Table {
             self.untried -= 1;
         }
         entry.hung = true;
-        self.hung.push(entry.dir().to_owned());
-        (self.hung.len() <= MOST_HUNG, entry.fails(error, wall))
+        self.hung.push(entry.address.clone());
+        let files = self.hung.iter().filter(|hung| !hung.is_row()).count();
+        (files <= MOST_HUNG, entry.fails(error, wall))
     }
 
     /// A run is over.
@@ -218,7 +253,7 @@ impl Table {
             self.untried -= 1;
         }
         if std::mem::take(&mut entry.hung)
-            && let Some(at) = self.hung.iter().position(|hung| hung == entry.dir())
+            && let Some(at) = self.hung.iter().position(|hung| *hung == entry.address)
         {
             self.hung.swap_remove(at);
         }
@@ -256,12 +291,13 @@ impl Table {
         }
         if let Some(published) = done.published {
             entry.published = published;
+            entry.settled = true;
         }
         if done.withdrawn {
             (entry.booked, entry.published) = (None, None);
             // Unless the configuration has it again by now.
             if matches!(entry.goal, Goal::Withdraw) {
-                self.by_path.remove(&entry.path);
+                self.by_address.remove(&entry.address);
                 self.entries.remove(&id);
             }
         } else if let Some(at) = done.recheck_at {
@@ -287,14 +323,14 @@ impl Table {
 
     /// Nothing is marked and nothing runs that does not hang.
     pub(super) fn is_quiet(&self) -> bool {
-        self.ready.is_empty() && self.running == self.hung.len()
+        self.ready.is_empty() && self.ready_rows.is_empty() && self.running == self.hung.len()
     }
 
     pub(super) fn reports(&self) -> Vec<OutputReport> {
         let known = |entry: &&Entry| !matches!(entry.goal, Goal::Known);
         let entries = self.entries.values().filter(known);
         let mut reports: Vec<_> = entries.map(Entry::report).collect();
-        reports.sort_by(|a, b| a.path.cmp(&b.path));
+        reports.sort_by(|a, b| (&a.path, &a.grant).cmp(&(&b.path, &b.grant)));
         reports
     }
 }

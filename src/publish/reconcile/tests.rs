@@ -26,12 +26,14 @@ impl Book {
 
 impl PublishedBook for Book {
     fn record(&self, record: Record) -> BoxFuture<Result<(), String>> {
-        assert!(!record.path.exists(), "recorded after the first write");
-        self.0.lock().unwrap().insert(record.path.clone(), record);
+        let path = record.address.path().to_owned();
+        let first = record.address.is_row() || !path.exists();
+        assert!(first, "recorded after the first write");
+        self.0.lock().unwrap().insert(path, record);
         Box::pin(async { Ok(()) })
     }
-    fn forget(&self, path: PathBuf) -> BoxFuture<Result<(), String>> {
-        self.0.lock().unwrap().remove(&path);
+    fn forget(&self, address: Address) -> BoxFuture<Result<(), String>> {
+        self.0.lock().unwrap().remove(address.path());
         Box::pin(async { Ok(()) })
     }
     fn list(&self) -> BoxFuture<Result<Vec<Record>, String>> {
@@ -69,7 +71,7 @@ impl World {
     fn target(&self, grant: &str, name: &str) -> Target {
         Target {
             grant: grant.to_owned(),
-            output: output(self.path(name)),
+            sink: Sink::File(Arc::new(output(self.path(name)))),
         }
     }
 
@@ -207,7 +209,7 @@ async fn a_broken_output_is_tried_again_until_it_heals() {
     world.book.0.lock().unwrap().extend([(
         bad.clone(),
         Record {
-            path: bad.clone(),
+            address: Address::file(&bad),
             grant: "acme".to_owned(),
             grant_id: view(1, "x").grant.id,
         },
@@ -383,7 +385,10 @@ async fn a_token_that_dies_without_a_commit_is_withdrawn() {
     let world = World::new();
     world.hold("acme", view(1, "at-1"));
     let mut target = world.target("acme", "a");
-    target.output.when_dead = WhenDead::Withdraw;
+    target.sink = Sink::File(Arc::new(Output {
+        when_dead: WhenDead::Withdraw,
+        ..output(world.path("a"))
+    }));
     // The clock stands one moment before the expiry, so that the wait is short.
     world.clock.store(NOW.0 + 3_599_900, Ordering::Relaxed);
     let reconciler = world.start().await;

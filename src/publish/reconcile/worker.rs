@@ -3,8 +3,8 @@
 
 use super::entry::{Done, Goal, Task, Turn};
 use super::table::Id;
-use super::{Record, Shared};
-use crate::config::Output;
+use super::{Record, Shared, Sink};
+use crate::publish::database::RowJob;
 use crate::publish::output::{Job, is_dead, withdraw};
 use refreshd_core::duration;
 use refreshd_core::grant::GrantId;
@@ -23,39 +23,44 @@ pub(super) async fn dispatch(shared: Arc<Shared>) {
     loop {
         let wall = (shared.wiring.clock)();
         let wait = shared.table().due(Instant::now(), wall);
-        if !shared.table().has_ready() {
-            if shared.table().is_stopping() && shared.table().is_quiet() {
-                return;
-            }
-            let timer = async {
-                match wait {
-                    Some(wait) => tokio::time::sleep(wait.min(LONGEST_WAIT)).await,
-                    None => pending().await,
-                }
-            };
-            tokio::select! {
-                () = shared.wake.notified() => {}
-                () = timer => {}
-            }
-            continue;
+        // One at a time, as the lock is not to be held over a spawn.
+        while let Some((id, task)) = next_row(&shared) {
+            tokio::spawn(run(shared.clone(), id, task, None));
         }
-        let Ok(permit) = shared.permits.clone().acquire_owned().await else {
+        let has_files = shared.table().has_ready();
+        if !has_files && shared.table().is_stopping() && shared.table().is_quiet() {
             return;
+        }
+        let timer = async {
+            match wait {
+                Some(wait) => tokio::time::sleep(wait.min(LONGEST_WAIT)).await,
+                None => pending().await,
+            }
         };
-        let begun = shared.table().begin();
-        if let Some((id, task)) = begun {
-            tokio::spawn(run(shared.clone(), id, task, permit));
+        tokio::select! {
+            Ok(permit) = shared.permits.clone().acquire_owned(), if has_files => {
+                let begun = shared.table().begin();
+                if let Some((id, task)) = begun {
+                    tokio::spawn(run(shared.clone(), id, task, Some(permit)));
+                }
+            }
+            // Rows do not wait for a permit, nor for one that does.
+            () = shared.wake.notified() => {}
+            () = timer => {}
         }
     }
 }
 
+fn next_row(shared: &Shared) -> Option<(Id, Task)> {
+    shared.table().begin_row()
+}
+
 /// Runs one task to its end. After the hang limit its permit goes back, and it
 /// goes on alone: a write cannot be cancelled.
-async fn run(shared: Arc<Shared>, id: Id, task: Task, permit: OwnedSemaphorePermit) {
+async fn run(shared: Arc<Shared>, id: Id, task: Task, mut permit: Option<OwnedSemaphorePermit>) {
     let limit = shared.tuning.hang;
     // A task of its own, so that a panic is an error of this output alone.
     let mut work = tokio::spawn(attempt(shared.clone(), id, task.clone()));
-    let mut permit = Some(permit);
     let ended = match tokio::time::timeout(limit, &mut work).await {
         Ok(ended) => ended,
         Err(_) => {
@@ -85,7 +90,7 @@ fn finish(shared: &Shared, id: Id, task: &Task, result: Result<Done, String>) {
 }
 
 fn log(task: &Task, turn: Turn) {
-    let (grant, path) = (&*task.grant, task.path.display());
+    let (grant, path) = (&*task.grant, task.address.path().display());
     match turn {
         Turn::Began(error) => {
             tracing::warn!(grant, %path, error, "output of {grant} fails, trying again until it works");
@@ -101,17 +106,12 @@ async fn attempt(shared: Arc<Shared>, id: Id, task: Task) -> Result<Done, String
     }
     match &task.goal {
         Goal::Known => Ok(Done::default()),
-        Goal::Publish(output) => publish(&shared, id, &task, output).await,
+        Goal::Publish(sink) => publish(&shared, id, &task, sink).await,
         Goal::Withdraw => take_back(&shared, &task).await,
     }
 }
 
-async fn publish(
-    shared: &Arc<Shared>,
-    id: Id,
-    task: &Task,
-    output: &Arc<Output>,
-) -> Result<Done, String> {
+async fn publish(shared: &Arc<Shared>, id: Id, task: &Task, sink: &Sink) -> Result<Done, String> {
     let Some(view) = (shared.wiring.source)(task.grant.to_string()).await? else {
         return Ok(Done::default());
     };
@@ -127,18 +127,28 @@ async fn publish(
     // Its status changes at its expiry without a commit.
     let alive = !is_dead(&view, now) && !view.grant.state.expiry_unknown;
     let recheck_at = alive.then_some(view.grant.state.expires_at);
-    let job = Job {
-        output: Output::clone(output),
-        view,
-        now,
-        fenced: task.fenced,
-        sweep: task.first,
+    let published = match sink {
+        Sink::File(output) => {
+            let job = Job {
+                output: (**output).clone(),
+                view,
+                now,
+                fenced: task.fenced,
+                sweep: task.first,
+            };
+            write_file(shared, job).await?
+        }
+        Sink::Row(database) => {
+            let database = database.clone();
+            let job = RowJob {
+                database,
+                view,
+                now,
+            };
+            let row = shared.databases.publish(job).await;
+            row.map_err(|error| error.to_string())?
+        }
     };
-    let writer = shared.writer.clone();
-    let published = tokio::task::spawn_blocking(move || writer(&job))
-        .await
-        .map_err(|_| PANICKED)?
-        .map_err(|error| error.to_string())?;
     Ok(Done {
         recheck_at,
         published: Some(published),
@@ -146,9 +156,17 @@ async fn publish(
     })
 }
 
+async fn write_file(shared: &Arc<Shared>, job: Job) -> Result<Option<u64>, String> {
+    let writer = shared.writer.clone();
+    tokio::task::spawn_blocking(move || writer(&job))
+        .await
+        .map_err(|_| PANICKED)?
+        .map_err(|error| error.to_string())
+}
+
 async fn record(shared: &Shared, id: Id, task: &Task, grant_id: &GrantId) -> Result<(), String> {
     let record = Record {
-        path: task.path.to_path_buf(),
+        address: task.address.clone(),
         grant: task.grant.to_string(),
         grant_id: grant_id.clone(),
     };
@@ -157,20 +175,22 @@ async fn record(shared: &Shared, id: Id, task: &Task, grant_id: &GrantId) -> Res
     Ok(())
 }
 
-async fn take_back(shared: &Shared, task: &Task) -> Result<Done, String> {
+async fn take_back(shared: &Arc<Shared>, task: &Task) -> Result<Done, String> {
     if task.fenced {
         return Err("not withdrawn while the store is fenced".to_owned());
     }
     // Never recorded: this store never wrote there.
     if let Some(grant_id) = task.booked.clone() {
-        let (path, store_id) = (task.path.clone(), shared.wiring.store_id.clone());
-        let remove = move || withdraw(&path, &store_id, &grant_id, true);
-        let ours = tokio::task::spawn_blocking(remove)
-            .await
-            .map_err(|_| PANICKED)?
-            .map_err(|error| error.to_string())?;
+        let ours = match task.address.row_name() {
+            Some(name) => {
+                let (path, store_id) = (task.address.path(), &shared.wiring.store_id);
+                let withdrawn = shared.databases.withdraw(path, name, store_id).await;
+                withdrawn.map_err(|error| error.to_string())?
+            }
+            None => remove_file(shared, task, grant_id).await?,
+        };
         log_withdrawal(task, ours);
-        shared.wiring.book.forget(task.path.to_path_buf()).await?;
+        shared.wiring.book.forget(task.address.clone()).await?;
     }
     Ok(Done {
         withdrawn: true,
@@ -178,8 +198,17 @@ async fn take_back(shared: &Shared, task: &Task) -> Result<Done, String> {
     })
 }
 
+async fn remove_file(shared: &Arc<Shared>, task: &Task, grant_id: GrantId) -> Result<bool, String> {
+    let (address, store_id) = (task.address.clone(), shared.wiring.store_id.clone());
+    let remove = move || withdraw(address.path(), &store_id, &grant_id, true);
+    tokio::task::spawn_blocking(remove)
+        .await
+        .map_err(|_| PANICKED)?
+        .map_err(|error| error.to_string())
+}
+
 fn log_withdrawal(task: &Task, ours: bool) {
-    let (grant, path) = (&*task.grant, task.path.display());
+    let (grant, path) = (&*task.grant, task.address.path().display());
     if ours {
         tracing::info!(grant, %path, "output of {grant} withdrawn");
     } else {

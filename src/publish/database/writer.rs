@@ -1,0 +1,250 @@
+//! The thread of one database: it owns the writing connection, puts what has
+//! queued up into one transaction, and keeps the `-wal` short.
+
+use super::open::{BUSY, Open, is_ours, open, open_existing, set_aside, sorted};
+use super::rows::{self, Outcome, Work};
+use super::{DatabaseError, Remade};
+use crate::config::Database;
+use rusqlite::TransactionBehavior;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// The most rows in one transaction.
+const BATCH: usize = 1024;
+/// Commits after which what is in the `-wal` is copied into the database.
+const COPY_AFTER: u32 = 256;
+/// A `-wal` of this size is emptied also under load.
+const LONG_WAL: u64 = 8 * 1024 * 1024;
+/// At this size something is wrong with a reader.
+const HUGE_WAL: u64 = 64 * 1024 * 1024;
+/// How long readers may be waited for when the `-wal` is emptied under load.
+const EMPTYING: Duration = Duration::from_millis(100);
+/// At most so often.
+const EMPTY_EVERY: Duration = Duration::from_secs(30);
+/// A pause after which the `-wal` is emptied.
+const PAUSE: Duration = Duration::from_secs(5);
+/// How often an idle thread looks whether its files are still there.
+const LOOK: Duration = Duration::from_secs(30);
+
+type Answer = Result<Outcome, Arc<DatabaseError>>;
+
+/// What the thread is asked to do.
+pub(super) enum Command {
+    Row(Work, oneshot::Sender<Answer>),
+    Close(oneshot::Sender<()>),
+}
+
+/// See the module.
+pub(super) struct Writer {
+    path: PathBuf,
+    remade: Remade,
+    open: Option<Open>,
+    /// It was open before, so rows may be missing in what is opened next.
+    was_open: bool,
+    /// Commits since the `-wal` was last copied, and since it was last empty.
+    uncopied: u32,
+    dirty: bool,
+    emptied: Option<Instant>,
+    told_huge: bool,
+}
+
+impl Writer {
+    pub(super) fn new(path: &Path, remade: Remade) -> Writer {
+        Writer {
+            path: path.to_owned(),
+            remade,
+            open: None,
+            was_open: false,
+            uncopied: 0,
+            dirty: false,
+            emptied: None,
+            told_huge: false,
+        }
+    }
+
+    /// Works until it is closed or nobody can ask any more.
+    pub(super) fn run(mut self, queue: &Receiver<Command>) {
+        let mut closing = None;
+        while closing.is_none() {
+            let wait = if self.dirty { PAUSE } else { LOOK };
+            let first = match queue.recv_timeout(wait) {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.rest();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            let (mut work, mut replies) = (Vec::new(), Vec::new());
+            for command in std::iter::once(first).chain(queue.try_iter()).take(BATCH) {
+                match command {
+                    Command::Row(row, reply) => {
+                        work.push(row);
+                        replies.push(reply);
+                    }
+                    Command::Close(reply) => closing = Some(reply),
+                }
+            }
+            self.answer(&work, replies);
+        }
+        self.empty_wal(Duration::ZERO);
+        drop(self.open);
+        if let Some(reply) = closing {
+            let _nobody_waits = reply.send(());
+        }
+    }
+
+    fn answer(&mut self, work: &[Work], replies: Vec<oneshot::Sender<Answer>>) {
+        if work.is_empty() {
+            return;
+        }
+        let answers = match self.attempt(work) {
+            Ok(answers) => answers,
+            Err(error) => {
+                let error = Arc::new(error);
+                work.iter().map(|_| Err(error.clone())).collect()
+            }
+        };
+        for (reply, answer) in replies.into_iter().zip(answers) {
+            let _nobody_waits = reply.send(answer);
+        }
+        self.tidy();
+    }
+
+    /// Does the work; a database that turns out to be damaged is made anew, once.
+    fn attempt(&mut self, work: &[Work]) -> Result<Vec<Answer>, DatabaseError> {
+        match self.transact(work) {
+            Err(DatabaseError::Damaged { path, text }) => {
+                self.open = None;
+                if !is_ours(&path) {
+                    return Err(DatabaseError::NotADatabase(path));
+                }
+                let aside = set_aside(&self.path)?;
+                let (path, aside) = (self.path.display(), aside.display());
+                tracing::error!(%path, "{path} is damaged ({text}); it was set aside as {aside} and is made again");
+                // What it held besides these rows is wanted again too.
+                self.was_open = true;
+                self.transact(work)
+            }
+            done => done,
+        }
+    }
+
+    fn transact(&mut self, work: &[Work]) -> Result<Vec<Answer>, DatabaseError> {
+        let path = self.path.clone();
+        let database = work.iter().rev().find_map(|work| match work {
+            Work::Publish(job) => Some(job.database.clone()),
+            Work::Withdraw { .. } => None,
+        });
+        let Some(open) = self.ready(database.as_deref())? else {
+            return Ok(vec![Ok(Outcome::Withdrawn(false)); work.len()]);
+        };
+        let sql = |source| sorted(&path, source);
+        let before = open.conn.total_changes();
+        let transaction = open
+            .conn
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(sql)?;
+        let answers: Result<Vec<_>, _> = work.iter().map(|row| row.run(&transaction)).collect();
+        let answers = answers.map_err(sql)?;
+        transaction.commit().map_err(sql)?;
+        let empty = database.is_none() && rows::is_empty(&open.conn).map_err(sql)?;
+        if open.conn.total_changes() != before {
+            self.uncopied += 1;
+            self.dirty = true;
+        }
+        if empty {
+            // Nothing is published here any more: nobody is to find the old tokens.
+            self.empty_wal(EMPTYING);
+            self.open = None;
+        }
+        let answers = answers.into_iter();
+        Ok(answers.map(|answer| answer.map_err(Arc::new)).collect())
+    }
+
+    /// The open database; `None` when there is none and nothing to put into one.
+    fn ready(&mut self, database: Option<&Database>) -> Result<Option<&mut Open>, DatabaseError> {
+        if self.open.as_ref().is_some_and(|open| !open.is_there()) {
+            self.open = None;
+        }
+        if self.open.is_none() {
+            self.open = match database {
+                Some(database) => Some(open(&self.path, database)?),
+                None => open_existing(&self.path)?,
+            };
+            if self.open.is_some() && std::mem::replace(&mut self.was_open, true) {
+                (self.remade)(&self.path);
+            }
+        }
+        if let (Some(open), Some(database)) = (&mut self.open, database) {
+            open.keep_rights(database)?;
+        }
+        Ok(self.open.as_mut())
+    }
+
+    /// Between two batches: the `-wal` must not grow for ever.
+    fn tidy(&mut self) {
+        let Some(open) = &self.open else { return };
+        let long = open.wal_bytes();
+        if long < LONG_WAL {
+            self.told_huge = false;
+            if self.uncopied >= COPY_AFTER {
+                self.checkpoint("PASSIVE", Duration::ZERO);
+            }
+            return;
+        }
+        if self.emptied.is_none_or(|at| at.elapsed() >= EMPTY_EVERY) {
+            self.empty_wal(EMPTYING);
+        }
+        if long >= HUGE_WAL && !std::mem::replace(&mut self.told_huge, true) {
+            let path = self.path.display();
+            tracing::warn!(%path, "{path}-wal grows beyond {} MiB: a reader keeps a transaction open", HUGE_WAL >> 20);
+        }
+    }
+
+    /// Nothing is asked at the moment.
+    fn rest(&mut self) {
+        if self.open.as_ref().is_some_and(|open| !open.is_there()) {
+            let path = self.path.display();
+            tracing::warn!(%path, "{path} was removed or replaced; it is made again");
+            self.open = None;
+            (self.remade)(&self.path);
+        } else if self.dirty {
+            self.empty_wal(Duration::ZERO);
+            // A reader in the way is no reason to try all the time.
+            self.dirty = false;
+        }
+    }
+
+    fn empty_wal(&mut self, wait: Duration) {
+        self.emptied = Some(Instant::now());
+        if self.checkpoint("TRUNCATE", wait) {
+            self.dirty = false;
+        }
+    }
+
+    /// Copies the `-wal` into the database, as far as readers let it. Whether
+    /// all of it was; a reader in the way is no error.
+    fn checkpoint(&mut self, mode: &str, wait: Duration) -> bool {
+        let Some(open) = &self.open else { return true };
+        let conn = &open.conn;
+        let busy = conn.busy_timeout(wait).and_then(|()| {
+            conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+                row.get::<_, bool>(0)
+            })
+        });
+        let _set = conn.busy_timeout(BUSY);
+        self.uncopied = 0;
+        match busy {
+            Ok(busy) => !busy,
+            Err(error) => {
+                let path = self.path.display();
+                tracing::debug!(%path, %error, "{path}-wal could not be copied; it is tried again");
+                false
+            }
+        }
+    }
+}
