@@ -16,6 +16,7 @@ mod tiny;
 
 mod bad_input;
 mod commands;
+mod databases;
 mod docs;
 mod exchange;
 mod formats;

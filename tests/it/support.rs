@@ -132,6 +132,19 @@ impl House {
         self.daemon_by(self.command(&["run"]))
     }
 
+    /// Starts the daemon as the last arguments of another command, which must
+    /// become it, and waits until it is ready.
+    pub fn daemon_under(&self, wrapper: &[&str]) -> Daemon {
+        let plain = self.command(&["run"]);
+        let (program, args) = wrapper.split_first().expect("a command");
+        let mut command = Command::new(program);
+        command.args(args).arg(plain.get_program());
+        command.args(plain.get_args()).stdin(Stdio::null());
+        let set = plain.get_envs().filter_map(|(k, v)| Some((k, v?)));
+        command.env_clear().env("PATH", "/usr/bin:/bin").envs(set);
+        self.daemon_by(command)
+    }
+
     /// Starts it by a command that becomes the daemon, and waits.
     pub fn daemon_by(&self, command: Command) -> Daemon {
         let earlier = readies(&self.path("log"));
@@ -225,6 +238,12 @@ impl Daemon {
     /// Waits for its end by itself; the exit code.
     pub fn wait(mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
+    }
+
+    /// Waits for its end; the signal that it was killed by.
+    pub fn wait_for_signal(mut self) -> Option<i32> {
+        use std::os::unix::process::ExitStatusExt as _;
+        self.child.wait().unwrap().signal()
     }
 
     /// SIGTERM, and the exit code.
