@@ -7,6 +7,7 @@
 //! who may not write could not make them again ([`open`]).
 
 mod error;
+mod gate;
 mod open;
 mod rights;
 mod rows;

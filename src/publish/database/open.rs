@@ -2,6 +2,7 @@
 //! ours and damaged is set aside, since it is only a copy.
 
 use super::DatabaseError;
+use super::gate::Gate;
 use super::rights::{Rights, look};
 use super::rows;
 use crate::config::Database;
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,6 +30,8 @@ pub(super) const BUSY: Duration = Duration::from_secs(5);
 /// A database that is open for writing.
 pub(super) struct Open {
     pub(super) conn: Connection,
+    /// Dropped after the connection.
+    _gate: Option<Gate>,
     place: Place,
     name: OsString,
     rights: Rights,
@@ -100,6 +104,7 @@ pub(super) fn open_existing(path: &Path) -> Result<Option<Open>, DatabaseError> 
 fn enter(place: Place, name: &OsStr, path: &Path, rights: Rights) -> Result<Open, DatabaseError> {
     check_header(path)?;
     let sql = |source| sorted(path, source);
+    let gate = Gate::close(&place, name);
     let mut conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(sql)?;
     let fresh = check_ours(&conn, path)?;
     check_whole(&conn, path)?;
@@ -110,9 +115,13 @@ fn enter(place: Place, name: &OsStr, path: &Path, rights: Rights) -> Result<Open
         .map_err(sql)?;
     // Opens -wal and -shm, which gets them made where they are missing.
     rows::count(&conn).map_err(sql)?;
+    // Takes and gives back what the gate may still hold.
+    let copied = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+    copied.map_err(sql)?;
     let files = identities(&place, name)?;
     Ok(Open {
         conn,
+        _gate: gate,
         place,
         name: name.to_owned(),
         rights,
@@ -253,11 +262,27 @@ pub(super) fn generations(
     store_id: &str,
 ) -> Result<BTreeMap<GrantId, u64>, DatabaseError> {
     let sql = |source| sorted(path, source);
-    let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(sql)?;
+    // As a reader without rights would, so that none has to wait for an index.
+    let (name, flags) = match with_suffix(path.as_os_str(), "-shm") {
+        shm if Path::new(&shm).exists() => (uri(path), OpenFlags::SQLITE_OPEN_URI),
+        _ => (path.to_owned(), OpenFlags::empty()),
+    };
+    let conn = connect(&name, flags | OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(sql)?;
     if check_ours(&conn, path)? {
         return Ok(BTreeMap::new());
     }
     rows::generations(&conn, store_id).map_err(sql)
+}
+
+/// The database with a `-shm` that is only read.
+fn uri(path: &Path) -> PathBuf {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-".contains(&b);
+    let bytes = path.as_os_str().as_bytes().iter();
+    let encoded = bytes.map(|b| match *b {
+        b if plain(b) => char::from(b).to_string(),
+        b => format!("%{b:02x}"),
+    });
+    format!("file:{}?readonly_shm=1", encoded.collect::<String>()).into()
 }
 
 fn damaged(path: &Path, text: String) -> DatabaseError {

@@ -57,6 +57,49 @@ fn doomed(place: &Place, file: &Path, nth: usize) -> crate::support::Daemon {
     ])
 }
 
+/// SQLite makes the `-shm` anew at a start, and for a moment it is of no use to
+/// readers, who cannot mend it themselves. strace makes the moment long.
+#[test]
+fn a_start_that_takes_its_time_keeps_readers_waiting_at_most() {
+    let place = Place::new(SHOPS);
+    if !place.open_to_group() {
+        return;
+    }
+    let daemon = place.daemon();
+    place.wait_for_rows(&BOTH);
+    let tokens = Tokens::default();
+    assert_eq!(daemon.stop(), Some(0));
+    let readers = readers(&place, &tokens);
+    let shm = format!("{}-shm", place.database().display());
+    let trace = place.setting.house.path("trace").display().to_string();
+    // The second time, the `-shm` is in use, and stays.
+    for made_anew in [true, false] {
+        read_on(&readers);
+        let daemon = place.setting.house.daemon_under(&[
+            "strace",
+            "-D",
+            "-f",
+            "-qq",
+            "-o",
+            &trace,
+            "-e",
+            "trace=fcntl",
+            "-e",
+            "inject=fcntl:delay_exit=20000",
+            "-P",
+            &shm,
+        ]);
+        let locks = fs::read_to_string(&trace).unwrap();
+        let alone = "F_SETLK, {l_type=F_WRLCK, l_whence=SEEK_SET, l_start=128,";
+        assert_eq!(locks.contains(alone), made_anew, "{locks}");
+        read_on(&readers);
+        daemon.kill();
+    }
+    for reader in readers {
+        reader.end();
+    }
+}
+
 fn readers(place: &Place, tokens: &Tokens) -> Vec<Reader> {
     let path = place.database();
     let mut readers: Vec<Reader> = ["fresh", "kept"]
