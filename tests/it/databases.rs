@@ -21,14 +21,15 @@ fn readers_of_another_user_never_notice() {
     if !place.open_to_group() {
         return;
     }
-    let daemon = place.daemon();
-    place.wait_for_rows(&BOTH);
+    // They look for it before it is made.
     let tokens = Tokens::default();
     let path = place.database();
     let mut readers: Vec<Reader> = ["fresh", "kept", "plain"]
         .map(|how| Reader::python(how, &path, &tokens))
         .into();
     readers.push(Reader::tool(&path, &tokens));
+    let daemon = place.daemon();
+    place.wait_for_rows(&BOTH);
     rotate_and_see(&place, &readers, 4);
 
     // A clean stop, without and with readers that keep a transaction open.

@@ -5,7 +5,7 @@ use super::DatabaseError;
 use super::gate::Gate;
 use super::rights::{Rights, look};
 use super::rows;
-use crate::config::Database;
+use crate::config::{DATABASE_SUFFIXES, Database};
 use crate::publish::file::{FileError, Place, failed, split, with_suffix};
 use crate::state::network_file_system;
 use refreshd_core::grant::GrantId;
@@ -24,6 +24,8 @@ pub(super) const APPLICATION_ID: i32 = 0x7266_7064;
 const SCHEMA_VERSION: i64 = 1;
 /// What a damaged database is renamed to ends so.
 pub(super) const DAMAGED: &str = ".damaged";
+/// A database that is being made ends so.
+const NEW: &str = ".new";
 /// A reader can be in the way for a moment, at recovery or at a checkpoint.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
 
@@ -72,7 +74,7 @@ pub(super) fn open(path: &Path, database: &Database) -> Result<Open, DatabaseErr
     check_disk(&place, path)?;
     let rights = Rights::of(&place, database);
     if look(&place, name)?.is_none() {
-        rights.make(&place, name)?;
+        make(&place, name, &rights)?;
     }
     let opened = enter(place, name, path, rights)?;
     opened.rights.settle(&opened.place, &opened.name)?;
@@ -99,6 +101,36 @@ pub(super) fn open_existing(path: &Path) -> Result<Option<Open>, DatabaseError> 
     };
     let rights = Rights::of(&place, &as_it_is);
     enter(place, name, path, rights).map(Some)
+}
+
+/// Makes an empty database beside its place and renames it: readers find none,
+/// or one that they can read.
+fn make(place: &Place, name: &OsStr, rights: &Rights) -> Result<(), DatabaseError> {
+    let (dir, path) = place.parts();
+    let new = with_suffix(name, NEW);
+    // What an earlier database left beside it is not this one's.
+    for name in [name, &new] {
+        for suffix in DATABASE_SUFFIXES {
+            place.remove(&with_suffix(name, suffix))?;
+        }
+    }
+    rights.make(place, &new)?;
+    fill(&path.join(&new)).map_err(|source| sorted(&path.join(name), source))?;
+    // A reader could not make these.
+    for suffix in ["-wal", "-shm"] {
+        rights.make(place, &with_suffix(name, suffix))?;
+    }
+    rustix::fs::renameat(dir, &new, dir, name).map_err(failed("make", &path.join(name)))?;
+    Ok(place.sync()?)
+}
+
+/// Fills an empty file; all of it stands in the file itself in the end.
+fn fill(path: &Path) -> rusqlite::Result<()> {
+    let mut conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    rows::make_tables(&mut conn, APPLICATION_ID, SCHEMA_VERSION)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    conn.pragma_update(None, "journal_mode", "WAL")?;
+    conn.close().map_err(|(_, error)| error)
 }
 
 fn enter(place: Place, name: &OsStr, path: &Path, rights: Rights) -> Result<Open, DatabaseError> {

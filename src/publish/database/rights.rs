@@ -25,19 +25,14 @@ impl Rights {
         Rights { group, mode }
     }
 
-    /// Makes the empty database; SQLite gives `-wal` and `-shm` its mode.
+    /// Makes an empty file that is nobody else's yet.
     pub(super) fn make(&self, place: &Place, name: &OsStr) -> Result<(), DatabaseError> {
         let (dir, path) = place.parts();
-        let path = path.join(name);
-        // What an earlier database left beside it is not this one's.
-        for suffix in DATABASE_SUFFIXES {
-            place.remove(&with_suffix(name, suffix))?;
-        }
+        place.remove(name)?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR)
-            .map_err(failed("make", &path))?;
-        self.settle_one(place, name)?;
-        Ok(place.sync()?)
+            .map_err(failed("make", &path.join(name)))?;
+        self.settle_one(place, name)
     }
 
     /// Gives all of the database's files group and mode, where they differ.

@@ -57,6 +57,27 @@ fn doomed(place: &Place, file: &Path, nth: usize) -> crate::support::Daemon {
     ])
 }
 
+/// A daemon whose locks on the database take their time.
+fn slow(place: &Place) -> crate::support::Daemon {
+    let trace = place.setting.house.path("trace").display().to_string();
+    let files = ["", "-wal", "-shm"].map(|end| format!("{}{end}", place.database().display()));
+    let mut args = vec![
+        "strace",
+        "-D",
+        "-f",
+        "-qq",
+        "-o",
+        &trace,
+        "-e",
+        "trace=fcntl",
+    ];
+    args.extend(["-e", "inject=fcntl:delay_exit=20000"]);
+    for file in &files {
+        args.extend(["-P", file]);
+    }
+    place.setting.house.daemon_under(&args)
+}
+
 /// SQLite makes the `-shm` anew at a start, and for a moment it is of no use to
 /// readers, who cannot mend it themselves. strace makes the moment long.
 #[test]
@@ -65,31 +86,24 @@ fn a_start_that_takes_its_time_keeps_readers_waiting_at_most() {
     if !place.open_to_group() {
         return;
     }
-    let daemon = place.daemon();
-    place.wait_for_rows(&BOTH);
     let tokens = Tokens::default();
+    // They look for it before it is made, ...
+    let early = readers(&place, &tokens);
+    let daemon = slow(&place);
+    for grant in BOTH {
+        place.setting.import(grant);
+    }
+    read_on(&early);
+    for reader in early {
+        reader.end();
+    }
+    // ... while nobody has it in use, and while somebody has.
     assert_eq!(daemon.stop(), Some(0));
     let readers = readers(&place, &tokens);
-    let shm = format!("{}-shm", place.database().display());
-    let trace = place.setting.house.path("trace").display().to_string();
-    // The second time, the `-shm` is in use, and stays.
     for made_anew in [true, false] {
         read_on(&readers);
-        let daemon = place.setting.house.daemon_under(&[
-            "strace",
-            "-D",
-            "-f",
-            "-qq",
-            "-o",
-            &trace,
-            "-e",
-            "trace=fcntl",
-            "-e",
-            "inject=fcntl:delay_exit=20000",
-            "-P",
-            &shm,
-        ]);
-        let locks = fs::read_to_string(&trace).unwrap();
+        let daemon = slow(&place);
+        let locks = fs::read_to_string(place.setting.house.path("trace")).unwrap();
         let alone = "F_SETLK, {l_type=F_WRLCK, l_whence=SEEK_SET, l_start=128,";
         assert_eq!(locks.contains(alone), made_anew, "{locks}");
         read_on(&readers);

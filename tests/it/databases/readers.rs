@@ -103,6 +103,11 @@ impl Drop for Reader {
 
 impl Seen {
     fn round(&mut self, line: &str, tokens: &Tokens) {
+        // Before it is there, and before it has a row.
+        let nothing = line == "[]" || line.contains("unable to open database file");
+        if nothing && self.newest.is_empty() {
+            return;
+        }
         self.rounds += 1;
         match serde_json::from_str::<Value>(line) {
             Ok(Value::Array(rows)) if !rows.is_empty() => {
