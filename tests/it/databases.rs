@@ -4,6 +4,7 @@
 mod killed;
 mod place;
 mod readers;
+mod unprivileged;
 
 use crate::support::{text, wait_for};
 use place::{GRANTS, Place, SHOPS};

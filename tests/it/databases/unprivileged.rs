@@ -1,0 +1,85 @@
+//! A daemon that is not root, as in its systemd unit: it may give files to no
+//! group but by a setgid directory.
+
+use super::place::{GROUP, Place, SHOPS};
+use super::readers::{Reader, Tokens, read_on};
+use super::{BOTH, rotate_and_see};
+use crate::support::{Daemon, wait_for};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::process::Command;
+
+/// The daemon's user, and its only group.
+const DAEMON: u32 = 65531;
+
+/// Starts the daemon as its own user, to whom the house then belongs.
+fn daemon(place: &Place) -> Daemon {
+    let house = &place.setting.house;
+    let binary = house.path("refreshd");
+    if !binary.exists() {
+        fs::copy(env!("CARGO_BIN_EXE_refreshd"), &binary).unwrap();
+        fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
+        let chown = ["-R", &format!("{DAEMON}:{DAEMON}")];
+        let status = Command::new("chown")
+            .args(chown)
+            .arg(house.path(""))
+            .status();
+        assert!(status.unwrap().success());
+    }
+    let ids = [format!("--reuid={DAEMON}"), format!("--regid={DAEMON}")];
+    // In the place of the binary that others may not be able to reach.
+    let instead = format!("shift; exec {} \"$@\"", binary.display());
+    house.daemon_under(&[
+        "setpriv",
+        &ids[0],
+        &ids[1],
+        "--clear-groups",
+        "/bin/sh",
+        "-c",
+        &instead,
+        "sh",
+    ])
+}
+
+#[test]
+fn a_daemon_without_rights_publishes_through_a_setgid_directory() {
+    let place = Place::new(SHOPS);
+    if !place.open_to_group() {
+        return;
+    }
+    let tokens_dir = place.setting.house.path("tokens");
+    let running = daemon(&place);
+    for grant in BOTH {
+        place.setting.import(grant);
+    }
+    let errors = || place.setting.house.status("shop-1")["output_errors"].clone();
+    wait_for("the error", || errors().as_array().unwrap().len() == 1);
+    let error = errors()[0].as_str().unwrap().to_owned();
+    assert!(error.contains("install -d -m 2750 -g 65533"), "{error}");
+    assert!(!place.database().exists());
+
+    // What the message says; it goes on by itself.
+    chown(&tokens_dir, None, Some(GROUP)).unwrap();
+    fs::set_permissions(&tokens_dir, fs::Permissions::from_mode(0o2750)).unwrap();
+    place.wait_for_rows(&BOTH);
+    let tokens = Tokens::default();
+    let path = place.database();
+    let readers = [
+        Reader::python("fresh", &path, &tokens),
+        Reader::python("kept", &path, &tokens),
+        Reader::tool(&path, &tokens),
+    ];
+    rotate_and_see(&place, &readers, 2);
+    assert_eq!(running.stop(), Some(0));
+    read_on(&readers);
+    let running = daemon(&place);
+    rotate_and_see(&place, &readers, 2);
+    running.kill();
+    read_on(&readers);
+    let running = daemon(&place);
+    rotate_and_see(&place, &readers, 1);
+    for reader in readers {
+        reader.end();
+    }
+    assert_eq!(running.stop(), Some(0));
+}
