@@ -225,6 +225,26 @@ pub fn table(reports: &[GrantReport]) -> String {
     text
 }
 
+/// Where grants are published, a line for each output.
+#[must_use]
+pub fn outputs(reports: &[GrantReport]) -> String {
+    let line = |grant: &str, output: &OutputState| {
+        let row = if output.kind == "row" { " (row)" } else { "" };
+        let generation = match output.generation {
+            Some(generation) => format!("generation {generation}"),
+            None => "nothing".to_owned(),
+        };
+        let current = if output.up_to_date { "" } else { "not " };
+        let path = &output.path;
+        format!("{grant}: {path}{row}: {generation}, {current}up to date\n")
+    };
+    let lines = reports.iter().flat_map(|report| {
+        let outputs = report.outputs.iter();
+        outputs.map(|output| line(&report.grant, output))
+    });
+    lines.collect()
+}
+
 /// What needs a person's eye, a line each.
 fn problems(report: &GrantReport) -> Vec<String> {
     let mut lines = Vec::new();

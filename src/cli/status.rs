@@ -4,7 +4,7 @@ use super::{Context, block_on, grant_name, output};
 use crate::control::api;
 use crate::control::server::no_such_grant;
 use crate::exit::{Exit, Failure};
-use crate::report::table;
+use crate::report::{outputs, table};
 use crate::rest::Rest;
 use std::sync::Arc;
 
@@ -41,6 +41,9 @@ impl Status {
             output::json(&status);
         } else {
             output::raw(&table(&status.grants));
+            if !self.grants.is_empty() {
+                output::raw(&outputs(&status.grants));
+            }
             for notice in &status.notices {
                 output::note(notice);
             }

@@ -88,6 +88,7 @@ CREATE TABLE slots (
     PRIMARY KEY (file, slot)
 ) STRICT, WITHOUT ROWID;
 
+-- A row of a published database: its path, a NUL, and the row's name.
 CREATE TABLE outputs (
     path     BLOB PRIMARY KEY,
     grant_id TEXT NOT NULL,

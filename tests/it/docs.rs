@@ -130,6 +130,16 @@ fn the_output_in_the_manual_is_sound() {
 }
 
 #[test]
+fn the_database_in_the_manual_is_sound() {
+    let blocks = toml_blocks("docs/configuration.md");
+    let database = blocks
+        .iter()
+        .find(|block| block.starts_with("[[databases]]"))
+        .unwrap();
+    check(&House::new(&database.replace("legacy", "root")));
+}
+
+#[test]
 fn every_command_in_the_readme_exists() {
     let path = format!("{}/README.md", env!("CARGO_MANIFEST_DIR"));
     let readme = std::fs::read_to_string(path).unwrap();

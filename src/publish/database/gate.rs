@@ -5,6 +5,9 @@
 //! may write takes that lock himself; one who may not gets `SQLITE_READONLY`
 //! instead of `SQLITE_BUSY`. So the locks are taken before, all at once: SQLite,
 //! in the same process, takes them again and gives each back when it is done.
+//!
+//! A reader who came while nobody wrote, and keeps a transaction open, holds one
+//! of them. Then the gate stays open, and the moment, some microseconds, as it is.
 
 use crate::publish::file::{Place, with_suffix};
 use rustix::fd::OwnedFd;

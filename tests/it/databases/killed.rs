@@ -129,19 +129,21 @@ fn a_kill_in_mid_transaction_shows_readers_the_old_row_and_then_the_new() {
     if !place.open_to_group() {
         return;
     }
-    let daemon = place.daemon();
+    let mut daemon = place.daemon();
     place.wait_for_rows(&BOTH);
-    assert_eq!(daemon.stop(), Some(0));
     let wal = format!("{}-wal", place.database().display());
     let tokens = Tokens::default();
     let mut left = Vec::new();
     // Header of the -wal, then header and page of each frame: each write once.
     for nth in 2..=5 {
+        // Nothing stands in the -wal yet.
+        assert_eq!(daemon.stop(), Some(0));
         let readers = readers(&place, &tokens);
-        let idle = Reader::python("idle", &place.database(), &tokens);
         read_on(&readers);
         let before = place.rows();
-        let daemon = doomed(&place, Path::new(&wal), nth);
+        daemon = doomed(&place, Path::new(&wal), nth);
+        let idle = Reader::python("idle", &place.database(), &tokens);
+        read_on(std::slice::from_ref(&idle));
         let args = ["refresh", "shop-1", "--force"];
         let refreshing = place.setting.begin(&args);
         assert_eq!(daemon.wait_for_signal(), Some(9), "write {nth} never came");
@@ -150,7 +152,7 @@ fn a_kill_in_mid_transaction_shows_readers_the_old_row_and_then_the_new() {
         read_on(&readers);
         assert!(readers.iter().all(|r| r.newest("shop-1") == before[0].1));
 
-        let daemon = place.setting.house.daemon();
+        daemon = place.setting.house.daemon();
         // Ready, so it is there; nobody had to refresh again.
         assert_eq!(place.generation("shop-1"), before[0].1 + 1);
         assert_eq!(place.rows()[0].1, before[0].1 + 1);
@@ -158,8 +160,8 @@ fn a_kill_in_mid_transaction_shows_readers_the_old_row_and_then_the_new() {
         for reader in readers.into_iter().chain([idle]) {
             reader.end();
         }
-        assert_eq!(daemon.stop(), Some(0));
     }
+    assert_eq!(daemon.stop(), Some(0));
     let (nothing, header) = (0, 24);
     let frames = |frames, bytes| Unfinished { frames, bytes };
     // Before a frame; in it; behind one that no commit follows; in the commit itself.
