@@ -20,7 +20,7 @@ const COPY_AFTER: u32 = 256;
 const LONG_WAL: u64 = 8 * 1024 * 1024;
 /// At this size something is wrong with a reader.
 const HUGE_WAL: u64 = 64 * 1024 * 1024;
-/// How long readers may be waited for when the `-wal` is emptied under load.
+/// How long readers may be waited for when the `-wal` is emptied under load or at the end.
 const EMPTYING: Duration = Duration::from_millis(100);
 /// At most so often.
 const EMPTY_EVERY: Duration = Duration::from_secs(30);
@@ -90,7 +90,7 @@ impl Writer {
             }
             self.answer(&work, replies);
         }
-        self.empty_wal(Duration::ZERO);
+        self.empty_wal(EMPTYING);
         drop(self.open);
         if let Some(reply) = closing {
             let _nobody_waits = reply.send(());

@@ -138,6 +138,7 @@ fn a_kill_in_mid_transaction_shows_readers_the_old_row_and_then_the_new() {
     for nth in 2..=5 {
         // Nothing stands in the -wal yet.
         assert_eq!(daemon.stop(), Some(0));
+        assert_eq!(fs::metadata(&wal).unwrap().len(), 0);
         let readers = readers(&place, &tokens);
         read_on(&readers);
         let before = place.rows();
