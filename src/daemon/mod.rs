@@ -101,6 +101,12 @@ fn forbid_core_dumps() {
     if let Err(e) = rustix::process::setrlimit(rustix::process::Resource::Core, none) {
         tracing::warn!("core dumps cannot be forbidden: {e}");
     }
+    // A pipe of the system's core handler is not bound by that limit; nor may another
+    // process of this user attach and read.
+    let not_dumpable = rustix::process::DumpableBehavior::NotDumpable;
+    if let Err(e) = rustix::process::set_dumpable_behavior(not_dumpable) {
+        tracing::warn!("this process cannot be kept from being dumped: {e}");
+    }
 }
 
 fn deck(state: &State) -> Deck {

@@ -3,5 +3,6 @@
 mod logs;
 mod modes;
 mod notify;
+mod secrecy;
 mod signals;
 mod unit;

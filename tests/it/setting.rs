@@ -200,6 +200,36 @@ impl Setting {
         command
     }
 
+    /// Starts the daemon as another user, to whom the house then belongs. Only
+    /// root can do this.
+    pub(crate) fn daemon_as(&self, uid: u32) -> Daemon {
+        let house = &self.house;
+        let binary = house.path("refreshd");
+        if !binary.exists() {
+            fs::copy(env!("CARGO_BIN_EXE_refreshd"), &binary).unwrap();
+            fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
+            let chown = ["-R", &format!("{uid}:{uid}")];
+            let status = Command::new("chown")
+                .args(chown)
+                .arg(house.path(""))
+                .status();
+            assert!(status.unwrap().success());
+        }
+        let ids = [format!("--reuid={uid}"), format!("--regid={uid}")];
+        // In the place of the binary that others may not be able to reach.
+        let instead = format!("shift; exec {} \"$@\"", binary.display());
+        house.daemon_under(&[
+            "setpriv",
+            &ids[0],
+            &ids[1],
+            "--clear-groups",
+            "/bin/sh",
+            "-c",
+            &instead,
+            "sh",
+        ])
+    }
+
     /// Imports a fresh token set that is not due for long.
     pub(crate) fn import(&self, name: &str) -> Value {
         let response = self.response(name);

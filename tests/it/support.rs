@@ -246,6 +246,11 @@ impl Daemon {
         self.child.wait().unwrap().signal()
     }
 
+    /// Waits for its end by itself; how it ended.
+    pub fn ended(mut self) -> std::process::ExitStatus {
+        self.child.wait().unwrap()
+    }
+
     /// SIGTERM, and the exit code.
     pub fn stop(mut self) -> Option<i32> {
         self.signal("TERM");

@@ -12,35 +12,6 @@ use std::process::Command;
 /// The daemon's user, and its only group.
 const DAEMON: u32 = 65531;
 
-/// Starts the daemon as its own user, to whom the house then belongs.
-fn daemon(place: &Place) -> Daemon {
-    let house = &place.setting.house;
-    let binary = house.path("refreshd");
-    if !binary.exists() {
-        fs::copy(env!("CARGO_BIN_EXE_refreshd"), &binary).unwrap();
-        fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
-        let chown = ["-R", &format!("{DAEMON}:{DAEMON}")];
-        let status = Command::new("chown")
-            .args(chown)
-            .arg(house.path(""))
-            .status();
-        assert!(status.unwrap().success());
-    }
-    let ids = [format!("--reuid={DAEMON}"), format!("--regid={DAEMON}")];
-    // In the place of the binary that others may not be able to reach.
-    let instead = format!("shift; exec {} \"$@\"", binary.display());
-    house.daemon_under(&[
-        "setpriv",
-        &ids[0],
-        &ids[1],
-        "--clear-groups",
-        "/bin/sh",
-        "-c",
-        &instead,
-        "sh",
-    ])
-}
-
 #[test]
 fn a_daemon_without_rights_publishes_through_a_setgid_directory() {
     let place = Place::new(SHOPS);
@@ -48,7 +19,7 @@ fn a_daemon_without_rights_publishes_through_a_setgid_directory() {
         return;
     }
     let tokens_dir = place.setting.house.path("tokens");
-    let running = daemon(&place);
+    let running = place.setting.daemon_as(DAEMON);
     for grant in BOTH {
         place.setting.import(grant);
     }
@@ -72,11 +43,11 @@ fn a_daemon_without_rights_publishes_through_a_setgid_directory() {
     rotate_and_see(&place, &readers, 2);
     assert_eq!(running.stop(), Some(0));
     read_on(&readers);
-    let running = daemon(&place);
+    let running = place.setting.daemon_as(DAEMON);
     rotate_and_see(&place, &readers, 2);
     running.kill();
     read_on(&readers);
-    let running = daemon(&place);
+    let running = place.setting.daemon_as(DAEMON);
     rotate_and_see(&place, &readers, 1);
     for reader in readers {
         reader.end();
