@@ -78,11 +78,26 @@ pub fn publish(job: &Job) -> Result<Option<u64>, PublishError> {
         if is_ours(&found, &view.store_id, true) {
             place.remove(name)?;
         }
-    } else {
-        write_if_changed(&place, job, mode)?;
+    } else if let Err(error) = write_if_changed(&place, job, mode) {
+        if matches!(error, PublishError::Format(_)) && is_over(&found, job) {
+            place.remove(name)?;
+        }
+        return Err(error);
     }
     meta::write(&place, name, &Meta::of(view, job.now), mode)?;
     Ok((!dead).then_some(view.grant.state.generation))
+}
+
+/// Whether what is published is ours, dead, and to be withdrawn then: the format
+/// refused its successors.
+fn is_over(found: &Found, job: &Job) -> bool {
+    let Found::Meta(meta) = found else {
+        return false;
+    };
+    let end = meta.expires_at.as_deref().and_then(WallTime::parse_rfc3339);
+    job.output.when_dead == WhenDead::Withdraw
+        && is_ours(found, &job.view.store_id, true)
+        && end.is_some_and(|end| end <= job.now)
 }
 
 /// Whether the access token is over. One whose expiry is a guess is not, until

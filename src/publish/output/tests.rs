@@ -65,6 +65,21 @@ fn the_metadata_comes_after_the_file() {
 }
 
 #[test]
+fn a_refused_successor_leaves_the_old_token_as_long_as_it_lives() {
+    let (_dir, path) = target();
+    let mut job = job(&path, view(1, "at-1"));
+    job.output.when_dead = WhenDead::Withdraw;
+    publish(&job).unwrap();
+    job.view = view(2, "two\nlines");
+    job.view.grant.state.expires_at = NOW + Duration::from_secs(7200);
+    assert!(matches!(publish(&job), Err(PublishError::Format(_))));
+    assert_eq!(std::fs::read(&path).unwrap(), b"at-1");
+    job.now = NOW + Duration::from_secs(3600);
+    assert!(matches!(publish(&job), Err(PublishError::Format(_))));
+    assert!(!path.exists(), "it is dead, and dead ones are withdrawn");
+}
+
+#[test]
 fn equal_content_is_not_written() {
     for format in [Format::Raw { newline: false }, Format::Json] {
         let (_dir, path) = target();
