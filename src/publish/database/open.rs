@@ -32,6 +32,7 @@ pub(super) const BUSY: Duration = Duration::from_secs(5);
 /// A database that is open for writing.
 pub(super) struct Open {
     pub(super) conn: Connection,
+    anchor: Anchor,
     /// Dropped after the connection.
     _gate: Option<Gate>,
     place: Place,
@@ -41,7 +42,33 @@ pub(super) struct Open {
     files: [Option<(u64, u64)>; 3],
 }
 
+/// A read transaction of ours. A reader picks a mark in the `-shm` that is not
+/// ahead of what he saw a moment ago, and one who may not write cannot set it:
+/// were all marks raised in that moment, he would get `SQLITE_READONLY`. While
+/// this transaction is open its mark stays where it is.
+struct Anchor {
+    conn: Connection,
+    held: bool,
+}
+
 impl Open {
+    /// To be called after a commit: before one, no mark is taken.
+    pub(super) fn hold_mark(&mut self) -> rusqlite::Result<()> {
+        if !self.anchor.held {
+            self.anchor.conn.execute_batch("BEGIN")?;
+            self.anchor.held = true;
+            rows::count(&self.anchor.conn)?;
+        }
+        Ok(())
+    }
+
+    /// Before the `-wal` is emptied.
+    pub(super) fn let_mark_go(&mut self) {
+        if std::mem::take(&mut self.anchor.held) {
+            let _ended = self.anchor.conn.execute_batch("ROLLBACK");
+        }
+    }
+
     /// Whether its files are still those that were opened.
     pub(super) fn is_there(&self) -> bool {
         identities(&self.place, &self.name).is_ok_and(|files| files == self.files)
@@ -150,9 +177,14 @@ fn enter(place: Place, name: &OsStr, path: &Path, rights: Rights) -> Result<Open
     // Takes and gives back what the gate may still hold.
     let copied = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
     copied.map_err(sql)?;
+    let anchor = Anchor {
+        conn: connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(sql)?,
+        held: false,
+    };
     let files = identities(&place, name)?;
     Ok(Open {
         conn,
+        anchor,
         _gate: gate,
         place,
         name: name.to_owned(),

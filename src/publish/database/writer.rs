@@ -14,16 +14,17 @@ use tokio::sync::oneshot;
 
 /// The most rows in one transaction.
 const BATCH: usize = 1024;
-/// Commits after which what is in the `-wal` is copied into the database.
-const COPY_AFTER: u32 = 256;
 /// A `-wal` of this size is emptied also under load.
 const LONG_WAL: u64 = 8 * 1024 * 1024;
 /// At this size something is wrong with a reader.
 const HUGE_WAL: u64 = 64 * 1024 * 1024;
 /// How long readers may be waited for when the `-wal` is emptied under load or at the end.
 const EMPTYING: Duration = Duration::from_millis(100);
-/// At most so often.
+/// After a reader was in the way, at most so often.
 const EMPTY_EVERY: Duration = Duration::from_secs(30);
+/// How long a commit stands before the `-wal` is emptied: longer than a reader
+/// takes to begin.
+const STANDS: Duration = Duration::from_millis(50);
 /// A pause after which the `-wal` is emptied.
 const PAUSE: Duration = Duration::from_secs(5);
 /// How often an idle thread looks whether its files are still there.
@@ -44,10 +45,12 @@ pub(super) struct Writer {
     open: Option<Open>,
     /// It was open before, so rows may be missing in what is opened next.
     was_open: bool,
-    /// Commits since the `-wal` was last copied, and since it was last empty.
-    uncopied: u32,
+    /// Something stands in the `-wal`, and it has not been tried to empty it.
     dirty: bool,
-    emptied: Option<Instant>,
+    /// The last commit.
+    committed: Option<Instant>,
+    /// When a reader was in the way.
+    hindered: Option<Instant>,
     told_huge: bool,
 }
 
@@ -58,9 +61,9 @@ impl Writer {
             remade,
             open: None,
             was_open: false,
-            uncopied: 0,
             dirty: false,
-            emptied: None,
+            committed: None,
+            hindered: None,
             told_huge: false,
         }
     }
@@ -153,8 +156,9 @@ impl Writer {
         transaction.commit().map_err(sql)?;
         let empty = database.is_none() && rows::is_empty(&open.conn).map_err(sql)?;
         if open.conn.total_changes() != before {
-            self.uncopied += 1;
+            open.hold_mark().map_err(sql)?;
             self.dirty = true;
+            self.committed = Some(Instant::now());
         }
         if empty {
             // Nothing is published here any more: nobody is to find the old tokens.
@@ -191,12 +195,9 @@ impl Writer {
         let long = open.wal_bytes();
         if long < LONG_WAL {
             self.told_huge = false;
-            if self.uncopied >= COPY_AFTER {
-                self.checkpoint("PASSIVE", Duration::ZERO);
-            }
             return;
         }
-        if self.emptied.is_none_or(|at| at.elapsed() >= EMPTY_EVERY) {
+        if self.hindered.is_none_or(|at| at.elapsed() >= EMPTY_EVERY) {
             self.empty_wal(EMPTYING);
         }
         if long >= HUGE_WAL && !std::mem::replace(&mut self.told_huge, true) {
@@ -219,32 +220,26 @@ impl Writer {
         }
     }
 
+    /// Copies the `-wal` into the database and empties it. A reader in the way
+    /// is no error: then it is copied as far as he lets it.
     fn empty_wal(&mut self, wait: Duration) {
-        self.emptied = Some(Instant::now());
-        if self.checkpoint("TRUNCATE", wait) {
-            self.dirty = false;
-        }
-    }
-
-    /// Copies the `-wal` into the database, as far as readers let it. Whether
-    /// all of it was; a reader in the way is no error.
-    fn checkpoint(&mut self, mode: &str, wait: Duration) -> bool {
-        let Some(open) = &self.open else { return true };
+        let Some(open) = &mut self.open else { return };
+        let stands = self.committed.map_or(STANDS, |at| at.elapsed());
+        std::thread::sleep(STANDS.saturating_sub(stands));
+        open.let_mark_go();
         let conn = &open.conn;
         let busy = conn.busy_timeout(wait).and_then(|()| {
-            conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+            conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
                 row.get::<_, bool>(0)
             })
         });
         let _set = conn.busy_timeout(BUSY);
-        self.uncopied = 0;
-        match busy {
-            Ok(busy) => !busy,
-            Err(error) => {
-                let path = self.path.display();
-                tracing::debug!(%path, %error, "{path}-wal could not be copied; it is tried again");
-                false
-            }
+        if let Err(error) = &busy {
+            let path = self.path.display();
+            tracing::debug!(%path, %error, "{path}-wal could not be copied; it is tried again");
         }
+        let emptied = busy.is_ok_and(|busy| !busy);
+        self.dirty &= !emptied;
+        self.hindered = (!emptied).then(Instant::now);
     }
 }

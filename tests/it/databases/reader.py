@@ -47,5 +47,5 @@ while True:
         else:
             fresh()
     except sqlite3.Error as error:
-        tell(json.dumps({"error": f"{type(error).__name__}: {error}"}))
+        tell(json.dumps({"error": f"{getattr(error, 'sqlite_errorname', '')}: {error}"}))
     time.sleep(0.1 if how == "idle" else 0.005)
