@@ -12,14 +12,12 @@
 use crate::publish::file::{Place, with_suffix};
 use rustix::fd::OwnedFd;
 use rustix::fs::{FlockOperation, Mode, OFlags};
-use rustix::process::{Flock, FlockType, fcntl_getlk};
 use std::ffi::OsStr;
 use std::time::Duration;
 
-/// SQLite's `UNIX_SHM_DMS`: whoever has the `-shm` in use holds this byte.
-const IN_USE: u64 = 128;
-/// A reader holds a lock for moments; one that keeps it is not waited for.
-const TRIES: u32 = 500;
+/// A reader who comes and goes holds a lock for moments. One who stays has the
+/// `-shm` in use, so that it is not made anew; he is not waited for any longer.
+const TRIES: u32 = 300;
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// The locks. It must outlive the connection: closing a descriptor ends all
@@ -30,7 +28,7 @@ pub(super) struct Gate {
 
 impl Gate {
     /// Closes the gate of a database that this process has not open. `None`
-    /// where there is no `-shm`, or it is in use and so not made anew.
+    /// where there is no `-shm`, or a reader stays in it.
     pub(super) fn close(place: &Place, name: &OsStr) -> Option<Gate> {
         let (dir, _) = place.parts();
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -40,18 +38,8 @@ impl Gate {
             if rustix::fs::fcntl_lock(&shm, FlockOperation::NonBlockingLockExclusive).is_ok() {
                 return Some(Gate { _shm: shm });
             }
-            if is_in_use(&shm) {
-                break;
-            }
             std::thread::sleep(PAUSE);
         }
         None
     }
-}
-
-fn is_in_use(shm: &OwnedFd) -> bool {
-    let mut dms = Flock::from(FlockType::WriteLock);
-    dms.start = IN_USE;
-    dms.length = 1;
-    matches!(fcntl_getlk(shm, &dms), Ok(Some(_)))
 }
