@@ -4,10 +4,9 @@
 use super::place::{GROUP, Place, SHOPS};
 use super::readers::{Reader, Tokens, read_on};
 use super::{BOTH, rotate_and_see};
-use crate::support::{Daemon, wait_for};
+use crate::support::wait_for;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::process::Command;
 
 /// The daemon's user, and its only group.
 const DAEMON: u32 = 65531;
