@@ -42,9 +42,10 @@ pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     let mut state = crate::rest::open(&config)?;
     let listener = socket::bind(&config.daemon.runtime_dir)?;
     let deck = deck(&state);
-    reload::save_descriptions(&deck.store, &config)
-        .await
-        .map_err(internal)?;
+    // On a full disk the engine sees to it before it refreshes; what lives is served.
+    if let Err(e) = reload::save_descriptions(&deck.store, &config).await {
+        tracing::error!("{e}");
+    }
     recovery::finish(&deck, &config, std::mem::take(&mut state.recovered)).await?;
 
     let publisher = reload::reconciler(&deck).await.map_err(internal)?;

@@ -12,6 +12,7 @@ mod standing;
 
 use crate::clock::{Alarm, MAX_WAIT};
 use crate::config::Config;
+use crate::daemon::reload::save_descriptions;
 use crate::publish::Reconciler;
 use message::{Message, NotRefreshed, Refreshed};
 use perform::{Assignment, Deck, Landing, fly, read_again};
@@ -202,8 +203,10 @@ impl Engine {
         self.unwritable = true;
         tracing::error!("the database cannot be written: nothing is refreshed until it can");
         let (store, engine) = (self.deck.store.clone(), self.handle.clone());
+        let config = self.config.clone();
         tokio::spawn(async move {
-            while !store.is_writable().await {
+            // No intent may refer to a description that is not durable.
+            while !store.is_writable().await || save_descriptions(&store, &config).await.is_err() {
                 tokio::time::sleep(RETRY_BASE).await;
             }
             engine.tell(Message::Writable);

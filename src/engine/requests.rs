@@ -89,7 +89,8 @@ impl Engine {
                 .await;
         }
         let now = self.deck.clock.wall();
-        if wished.urgency.is_forced() && self.deck.journal.free_slots() > 0 {
+        let can_start = self.deck.journal.free_slots() > 0 && self.store_is_writable();
+        if wished.urgency.is_forced() && can_start {
             // The queue would hold it back with its endpoint.
             self.launch(index, now);
         } else {
@@ -124,6 +125,13 @@ impl Engine {
         };
         if let Some(why) = &self.fenced {
             return needs_person(why);
+        }
+        if self.unwritable {
+            let text = format!(
+                "{}: the database cannot be written, so nothing is refreshed until it can; the log says why",
+                wished.grant
+            );
+            return Err(Err(NotRefreshed::Later(text)));
         }
         let Some(seat) = &entry.seat else {
             return needs_person("it is not in the configuration any more");

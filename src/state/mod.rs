@@ -24,6 +24,7 @@ mod kept;
 mod key;
 pub mod lock;
 mod records;
+mod reserve;
 mod restore;
 mod schema;
 pub mod seal;

@@ -8,6 +8,7 @@ use super::fence::Fenced;
 use super::history::{self, Event, EventRow, Pruned, PublishedOutput};
 use super::import::{self, ImportRefusal, ImportRequest, Imported};
 use super::kept::{self, Candidate, Unread};
+use super::reserve::Reserve;
 use super::restore;
 use super::seal::Sealer;
 use super::second_chance;
@@ -63,12 +64,14 @@ impl Store {
         fenced: Option<Fenced>,
     ) -> rusqlite::Result<Store> {
         let conn = opened.conn;
+        let mut reserve = Reserve::open(dir);
         let shared = Arc::new(Shared {
             dir: dir.to_owned(),
             store_id: opened.store_id,
             commit_seq: AtomicU64::new(db::meta::<i64>(&conn, "commit_seq")?.unsigned_abs()),
             last_seen: AtomicI64::new(db::meta(&conn, "last_seen")?),
-            writable: AtomicBool::new(true),
+            // A start on a full disk: what would come could not be saved.
+            writable: AtomicBool::new(reserve.fill()),
             fenced: Mutex::new(fenced),
         });
         let fingerprints = Fingerprinter::new(*opened.fingerprint_key);
@@ -80,6 +83,7 @@ impl Store {
             since_checkpoint: 0,
             last_stamp: None,
             stamp_pending: false,
+            reserve,
         };
         let (queue, messages) = mpsc::channel();
         let thread = thread::Builder::new()
@@ -436,7 +440,10 @@ impl Store {
     /// Whether a commit can be expected to work. After a failed one it tries a
     /// small write each time it is asked.
     pub async fn is_writable(&self) -> bool {
-        self.0.shared.writable.load(Ordering::Acquire) || self.write(|_| Ok(())).await.is_ok()
+        if !self.took_last_commit() {
+            let _told_by_the_flag = self.write(|_| Ok(())).await;
+        }
+        self.took_last_commit()
     }
 
     /// Why the store is fenced, if it is. A fenced store must not refresh, nor

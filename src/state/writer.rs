@@ -5,6 +5,7 @@
 use super::db;
 use super::error::StoreError;
 use super::fence::{self, Fenced};
+use super::reserve::Reserve;
 use super::seal::Sealer;
 use refreshd_core::secret::Fingerprinter;
 use refreshd_core::time::WallTime;
@@ -80,6 +81,7 @@ pub(super) struct Writer {
     pub(super) since_checkpoint: usize,
     pub(super) last_stamp: Option<Instant>,
     pub(super) stamp_pending: bool,
+    pub(super) reserve: Reserve,
 }
 
 impl Writer {
@@ -139,9 +141,11 @@ impl Writer {
         let writes = jobs.iter().any(|job| job.writes);
         let count = jobs.len();
         let mut replies = Vec::with_capacity(count);
+        let was_writable = self.shared.writable.load(Ordering::Acquire);
         let done = self.transact(jobs, writes, &mut replies);
         if writes {
-            self.shared.writable.store(done.is_ok(), Ordering::Release);
+            let writable = self.has_room_after(done.is_ok());
+            self.shared.writable.store(writable, Ordering::Release);
         }
         match &done {
             Ok(Some(commit_seq)) => {
@@ -150,7 +154,11 @@ impl Writer {
                 self.stamp_pending = true;
             }
             Ok(None) => {}
-            Err(error) => tracing::error!(%error, commands = count, "a transaction failed"),
+            // Once, and not with every try until there is room.
+            Err(error) if was_writable => {
+                tracing::error!(%error, commands = count, "a transaction failed");
+            }
+            Err(error) => tracing::debug!(%error, commands = count, "a transaction failed"),
         }
         let done = done.map(drop);
         for reply in replies {
@@ -159,6 +167,21 @@ impl Writer {
         if self.stamp_pending && self.last_stamp.is_none_or(|at| at.elapsed() >= STAMP_EVERY) {
             self.write_stamp();
         }
+    }
+
+    /// Whether further commits can be expected to work. Whoever holds an answer
+    /// tries again, and finds the room that was put by for it.
+    fn has_room_after(&mut self, committed: bool) -> bool {
+        if committed {
+            return self.reserve.fill();
+        }
+        if self.reserve.release() {
+            tracing::error!(
+                dir = %self.shared.dir.display(),
+                "the space put by for answers under way is given up; make room on this disk"
+            );
+        }
+        false
     }
 
     /// One transaction; the new `commit_seq` when it wrote.

@@ -20,6 +20,7 @@ mod databases;
 mod docs;
 mod exchange;
 mod formats;
+mod full_disk;
 mod kill;
 mod manners;
 mod networks;
