@@ -1,29 +1,38 @@
-//! `sandbox demo`: a pretend server, the real daemon, and consumers that read
-//! token files as any program would, for everybody to watch.
+//! `sandbox demo`: a pretend server for each documented provider, the real
+//! daemon, and consumers that read token files and the published database as
+//! any program would, for everybody to watch.
 
 mod child;
 mod consumer;
 mod faults;
 mod place;
+mod providers;
 mod report;
 mod screen;
+mod tokens;
+mod view;
 
 use crate::signals::Stop;
 use child::{ChildError, Daemon};
-use consumer::Consumer;
+use consumer::{Consumer, Errand, Tally};
+use faults::Thrower;
 use place::Place;
+use providers::{Provider, Wanted};
+use refreshd::control::client::Control;
 use refreshd_core::duration;
-use report::Report;
-use sandbox::server::Server;
-use sandbox::{Options, Rotates, Rotation};
+use report::{Course, Report};
 use screen::Screen;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use view::Reports;
 
 /// How long a stop may take before the daemon is killed.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// A daemon leaves a new token alone for two seconds; then there must be time to replace it.
+const LEAST_LIFETIME: Duration = Duration::from_secs(3);
 
 /// What to show.
 #[derive(Debug, clap::Args)]
@@ -34,16 +43,17 @@ pub(crate) struct Args {
     /// Print one JSON object at the end; progress goes to standard error.
     #[arg(long)]
     json: bool,
-    /// How many grants to keep alive.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    /// How many grants to keep alive at each provider; of RETM, a business more.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
     grants: u16,
-    /// How long an access token lives [default: 10s, with --faults 20s].
-    #[arg(long, value_parser = duration::parse)]
+    /// How long an access token lives here, but for vcita's [default: 10s, with --faults 20s].
+    #[arg(long, value_parser = lifetime)]
     lifetime: Option<Duration>,
     /// Leave the directory behind.
     #[arg(long)]
     keep: bool,
-    /// Let token requests fail in every way a daemon must survive, now and then.
+    /// Let every second refresh fail in a way that a daemon must survive; what none
+    /// can survive hits grants of its own.
     #[arg(long)]
     faults: bool,
 }
@@ -80,87 +90,136 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, DemoError> {
 }
 
 async fn give(args: &Args, stop: &Stop) -> Result<Report, DemoError> {
-    let options = options(args);
-    let lifetime = options.access_lifetime;
-    let server = Server::start(options.clone()).await?;
-    let names: Vec<String> = (1..=args.grants).map(|n| format!("grant-{n}")).collect();
-    let place = Place::make(&server, &options, &names, args.keep)?;
+    let wanted = args.wanted();
+    let providers = providers::start(wanted).await?;
+    let place = Place::make(&providers, args.keep)?;
     let mut screen = Screen::new(args.json);
-    screen.header(&place, &server, &options, args.faults);
+    screen.header(&place, &providers, args.faults);
 
     let mut daemon = Daemon::start(&place)?;
     daemon.listening(&place, stop).await?;
-    child::import(&place, place::import_lines(&server, &names)).await?;
-    if args.faults {
-        server.set_now_and_then(faults::now_and_then());
-    }
-    let http = sandbox::http::client();
-    let consumers: Vec<Consumer> = place
-        .outputs
-        .iter()
-        .map(|output| Consumer::start(output.clone(), http.clone(), server.resource_url()))
-        .collect();
-
-    let began = Instant::now();
-    watch(args, stop, &mut daemon, &consumers, &mut screen).await?;
-    let elapsed = began.elapsed();
-    let mut tallies = Vec::new();
-    for consumer in consumers {
-        tallies.push(consumer.stop().await);
-    }
-    let died = daemon.exited()?;
+    let lines = providers.iter().map(Provider::import_lines).collect();
+    child::import(&place, lines).await?;
+    Thrower::doom(&providers);
+    let mut show = Show {
+        args,
+        // Who cannot be asked has ended, which the watch sees.
+        control: Control::connect(&place.runtime_dir()).ok().flatten(),
+        thrower: args.faults.then(|| Thrower::new(wanted.lifetime)),
+        consumers: consumers(&providers, &place),
+        providers: &providers,
+        reports: Reports::new(),
+        began: Instant::now(),
+    };
+    show.watch(stop, &mut daemon, &mut screen).await?;
+    let elapsed = show.began.elapsed();
+    let (reports, tallies) = show.stop().await;
+    let died = daemon.exited()?.is_some();
     let exit = daemon.stop(PATIENCE).await?;
-    Ok(Report::new(
+    let course = Course {
         elapsed,
-        lifetime,
-        &tallies,
-        &server.stats(),
-        died.is_some(),
+        lifetime: wanted.lifetime,
+        faults: args.faults,
+        died,
         exit,
-    ))
+    };
+    let grants = view::views(&providers, &reports, &tallies);
+    Ok(Report::new(course, &grants))
 }
 
-/// Shows how things stand each second, until the end.
-async fn watch(
-    args: &Args,
-    stop: &Stop,
-    daemon: &mut Daemon,
-    consumers: &[Consumer],
-    screen: &mut Screen,
-) -> io::Result<()> {
-    let began = Instant::now();
-    let mut ticks = tokio::time::interval(Duration::from_secs(1));
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let left = || {
-        args.end_after
-            .map(|end| end.saturating_sub(began.elapsed()))
-    };
-    while !stop.wanted() && left() != Some(Duration::ZERO) && daemon.exited()?.is_none() {
-        let end = tokio::time::sleep(left().unwrap_or(Duration::MAX / 2));
-        tokio::select! {
-            _ = ticks.tick() => screen.show(began.elapsed(), consumers),
-            () = stop.waited() => {}
-            () = end => {}
+/// What goes on until the end.
+struct Show<'a> {
+    args: &'a Args,
+    control: Option<Control>,
+    thrower: Option<Thrower>,
+    consumers: Vec<Consumer>,
+    providers: &'a [Provider],
+    reports: Reports,
+    began: Instant,
+}
+
+impl Show<'_> {
+    /// Asks and shows how things stand each second, and throws faults.
+    async fn watch(
+        &mut self,
+        stop: &Stop,
+        daemon: &mut Daemon,
+        screen: &mut Screen,
+    ) -> io::Result<()> {
+        let mut ticks = tokio::time::interval(Duration::from_secs(1));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        while !stop.wanted() && self.left() != Duration::ZERO && daemon.exited()?.is_none() {
+            tokio::select! {
+                _ = ticks.tick() => self.look(screen, false).await,
+                () = stop.waited() => {}
+                () = tokio::time::sleep(self.left()) => {}
+            }
+        }
+        self.look(screen, true).await;
+        Ok(())
+    }
+
+    async fn look(&mut self, screen: &mut Screen, last: bool) {
+        view::ask(self.control.as_ref(), &mut self.reports).await;
+        if let Some(thrower) = self.thrower.as_mut().filter(|_| !last) {
+            thrower.throw(self.providers, &self.reports);
+        }
+        let tallies = self
+            .consumers
+            .iter()
+            .map(|c| (c.errand.grant.clone(), c.tally()));
+        let tallies = tallies.collect();
+        let grants = view::views(self.providers, &self.reports, &tallies);
+        screen.show(self.began.elapsed(), &grants, last);
+    }
+
+    fn left(&self) -> Duration {
+        let end = self.args.end_after.unwrap_or(Duration::MAX / 2);
+        end.saturating_sub(self.began.elapsed())
+    }
+
+    async fn stop(self) -> (Reports, BTreeMap<String, Tally>) {
+        let mut tallies = BTreeMap::new();
+        for consumer in self.consumers {
+            tallies.extend([consumer.stop().await]);
+        }
+        (self.reports, tallies)
+    }
+}
+
+impl Args {
+    fn wanted(&self) -> Wanted {
+        let secs = if self.faults { 20 } else { 10 };
+        Wanted {
+            lifetime: self.lifetime.unwrap_or(Duration::from_secs(secs)),
+            grants: self.grants,
+            faults: self.faults,
         }
     }
-    screen.show(began.elapsed(), consumers);
-    Ok(())
 }
 
-fn options(args: &Args) -> Options {
-    let secs = if args.faults { 20 } else { 10 };
-    let rotation = Rotation {
-        rotates: Rotates::Always,
-        ..if args.faults {
-            faults::rotation()
-        } else {
-            Rotation::default()
-        }
-    };
-    Options {
-        access_lifetime: args.lifetime.unwrap_or(Duration::from_secs(secs)),
-        client_secret: Some(place::random_secret()),
-        rotation,
-        ..Options::default()
+fn consumers(providers: &[Provider], place: &Place) -> Vec<Consumer> {
+    let http = sandbox::http::client();
+    let grants = providers
+        .iter()
+        .flat_map(|p| p.grants.iter().map(move |g| (p, g)));
+    let errands = grants.map(|(provider, grant)| Errand {
+        grant: grant.name.clone(),
+        file: place.files[&grant.name].clone(),
+        database: place.database(),
+        resource_url: provider.resource_of(grant),
+    });
+    errands
+        .map(|errand| Consumer::start(errand, http.clone()))
+        .collect()
+}
+
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let lifetime = duration::parse(text).map_err(|e| e.to_string())?;
+    match lifetime < LEAST_LIFETIME {
+        true => Err(format!(
+            "no token can be kept fresh that lives less than {LEAST_LIFETIME:?}"
+        )),
+        false => Ok(lifetime),
     }
 }

@@ -1,10 +1,10 @@
 //! The demo's directory: the configuration that a person would write, and
 //! room for state, socket and tokens.
 
-use sandbox::server::Server;
-use sandbox::{OldValid, Reuse};
-use sandbox::{Options, Rotates, Rotation};
-use serde_json::json;
+use super::providers::Provider;
+use super::tokens::TokenFile;
+use sandbox::{DEFAULT_REDIRECT_URI, Options};
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -15,27 +15,15 @@ use tempfile::TempDir;
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) root: PathBuf,
-    pub(super) outputs: Vec<Output>,
+    /// By grant.
+    pub(super) files: BTreeMap<String, TokenFile>,
     /// Removes the directory when dropped.
     _guard: Option<TempDir>,
 }
 
-/// Where a grant's token is published.
-#[derive(Clone, Debug)]
-pub(super) struct Output {
-    pub(super) grant: String,
-    pub(super) path: PathBuf,
-    pub(super) format: &'static str,
-}
-
 impl Place {
     /// Makes the directory and writes its files.
-    pub(super) fn make(
-        server: &Server,
-        options: &Options,
-        grants: &[String],
-        keep: bool,
-    ) -> io::Result<Place> {
+    pub(super) fn make(providers: &[Provider], keep: bool) -> io::Result<Place> {
         let guard = tempfile::Builder::new()
             .prefix("refreshd-demo-")
             .permissions(Permissions::from_mode(0o700))
@@ -47,22 +35,18 @@ impl Place {
         } else {
             Some(guard)
         };
-        let outputs = grants.iter().enumerate().map(|(i, grant)| {
-            let (format, ending) = [("raw", "token"), ("json", "json")][i % 2];
-            let path = root.join("tokens").join(format!("{grant}.{ending}"));
-            let grant = grant.clone();
-            Output {
-                grant,
-                path,
-                format,
-            }
+        let grants = providers.iter().flat_map(|provider| &provider.grants);
+        let tokens = root.join("tokens");
+        let files = grants.enumerate().map(|(n, grant)| {
+            let file = TokenFile::nth(n, &tokens, &grant.name);
+            (grant.name.clone(), file)
         });
         let place = Place {
-            outputs: outputs.collect(),
+            files: files.collect(),
             root,
             _guard: guard,
         };
-        place.fill(server, options)?;
+        place.fill(providers)?;
         Ok(place)
     }
 
@@ -70,108 +54,86 @@ impl Place {
         self.root.join("refreshd.toml")
     }
 
+    pub(super) fn runtime_dir(&self) -> PathBuf {
+        self.root.join("run")
+    }
+
     pub(super) fn socket(&self) -> PathBuf {
-        self.root.join("run/control.sock")
+        self.runtime_dir().join("control.sock")
+    }
+
+    pub(super) fn tokens(&self) -> PathBuf {
+        self.root.join("tokens")
+    }
+
+    pub(super) fn database(&self) -> PathBuf {
+        self.tokens().join("tokens.db")
     }
 
     pub(super) fn daemon_log(&self) -> PathBuf {
         self.root.join("daemon.log")
     }
 
-    fn fill(&self, server: &Server, options: &Options) -> io::Result<()> {
-        for dir in ["providers.d", "state", "run", "tokens", "xdg"] {
-            DirBuilder::new().mode(0o700).create(self.root.join(dir))?;
-        }
-        let secret = options.client_secret.as_deref().unwrap_or_default();
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o400)
-            .open(self.root.join("secret"))?;
-        file.write_all(secret.as_bytes())?;
-        let provider = self.root.join("providers.d/pretend.toml");
-        fs::write(provider, provider_text(server, options))?;
-        fs::write(self.config(), self.config_text(options))
+    fn secret(&self, client: &str) -> PathBuf {
+        self.root.join("secrets").join(client)
     }
 
-    fn config_text(&self, options: &Options) -> String {
+    fn fill(&self, providers: &[Provider]) -> io::Result<()> {
+        for dir in ["secrets", "state", "run", "tokens", "xdg"] {
+            DirBuilder::new().mode(0o700).create(self.root.join(dir))?;
+        }
+        for provider in providers {
+            let Options { client_secret, .. } = provider.servers[0].options();
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o400)
+                .open(self.secret(provider.client))?;
+            file.write_all(client_secret.as_deref().unwrap_or_default().as_bytes())?;
+        }
+        fs::write(self.config(), self.config_text(providers))
+    }
+
+    fn config_text(&self, providers: &[Provider]) -> String {
         let mut text = format!(
-            "[daemon]\nstate_dir = {}\nruntime_dir = {}\n\n\
-             [clients.pretend]\nprovider = \"pretend\"\nclient_id = {}\nclient_secret = {{ file = {} }}\n",
+            "[daemon]\nstate_dir = {}\nruntime_dir = {}\n",
             quoted_path(&self.root.join("state")),
-            quoted_path(&self.root.join("run")),
-            quoted(&options.client_id),
-            quoted_path(&self.root.join("secret")),
+            quoted_path(&self.runtime_dir()),
         );
-        for Output {
-            grant,
-            path,
-            format,
-        } in &self.outputs
-        {
-            let path = quoted_path(path);
+        for provider in providers {
+            text += &self.client_text(provider);
+        }
+        let path = quoted_path(&self.database());
+        text +=
+            &format!("\n# A row for each grant.\n[[databases]]\npath = {path}\ngrants = [\"*\"]\n");
+        text
+    }
+
+    fn client_text(&self, provider: &Provider) -> String {
+        let (client, server) = (provider.client, &provider.servers[0]);
+        let mut text = format!(
+            "\n[clients.{client}]\nprovider = \"{}\"\nclient_id = {}\nclient_secret = {{ file = {} }}\n\
+             redirect_uri = {}\n\n\
+             # The provider's own file holds, but for where the pretend server is and how it differs.\n\
+             [clients.{client}.override]\n{}",
+            provider.kind.name(),
+            quoted(&server.options().client_id),
+            quoted_path(&self.secret(client)),
+            quoted(DEFAULT_REDIRECT_URI),
+            server.override_toml(),
+        );
+        for grant in &provider.grants {
+            let (name, file) = (&grant.name, &self.files[&grant.name]);
+            let vars = provider.vars_of(grant);
+            let vars = vars.map_or(String::new(), |vars| format!("vars = {{ {vars} }}\n"));
             text += &format!(
-                "\n[grants.{grant}]\nclient = \"pretend\"\n\
-                 [[grants.{grant}.outputs]]\npath = {path}\nformat = \"{format}\"\n"
+                "\n[grants.{name}]\nclient = \"{client}\"\n{vars}\
+                 [[grants.{name}.outputs]]\npath = {}\nformat = \"{}\"\n",
+                quoted_path(&file.path),
+                file.format,
             );
         }
         text
-    }
-}
-
-/// What `refreshd import --ndjson` reads: a line for each grant, which the server makes now.
-pub(super) fn import_lines(server: &Server, grants: &[String]) -> String {
-    let line = |name: &String| {
-        let response = server.make_grant(name);
-        let line = json!({ "name": name, "client": "pretend", "response": response });
-        format!("{line}\n")
-    };
-    grants.iter().map(line).collect()
-}
-
-/// A secret for one demo.
-pub(super) fn random_secret() -> String {
-    let words = [(); 4].map(|()| getrandom::u64().expect("the system has random numbers"));
-    words.iter().map(|word| format!("{word:016x}")).collect()
-}
-
-/// The server's facts as a provider description.
-fn provider_text(server: &Server, options: &Options) -> String {
-    format!(
-        "name = \"pretend\"\n\n\
-         [token]\nurl = {}\nbody = \"form\"\n\n[token.client]\nauth = \"basic\"\n\n\
-         [lifetime]\naccess = \"{}ms\"\n\n{}\n[verify]\nurl = {}\n",
-        quoted(&server.token_url()),
-        options.access_lifetime.as_millis(),
-        rotation_text(&options.rotation),
-        quoted(&server.resource_url()),
-    )
-}
-
-fn rotation_text(rotation: &Rotation) -> String {
-    let rotates = match rotation.rotates {
-        Rotates::Always => "always",
-        Rotates::Sometimes => "sometimes",
-        Rotates::Never => "never",
-    };
-    let reuse = match rotation.reuse {
-        Reuse::Error => "error",
-        Reuse::Revokes => "revokes",
-    };
-    let old_valid = old_valid_text(rotation.old_valid);
-    let mut text = format!(
-        "[rotation]\nrotates = \"{rotates}\"\nold_valid = {old_valid}\nreuse = \"{reuse}\"\n"
-    );
-    if let Some(max) = rotation.old_valid_max {
-        text += &format!("old_valid_max = \"{}ms\"\n", max.as_millis());
-    }
-    text
-}
-
-fn old_valid_text(old_valid: OldValid) -> String {
-    match old_valid {
-        OldValid::For(window) if window.is_zero() => "\"0s\"".to_owned(),
-        other => quoted(&String::from(other)),
     }
 }
 
@@ -186,33 +148,68 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::providers::{Wanted, start};
+    use super::super::tokens::FORMATS;
     use super::*;
+    use refreshd::config::{Loaded, Sources, load, render};
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    async fn place(faults: bool) -> (Vec<Provider>, Place) {
+        let wanted = Wanted {
+            lifetime: Duration::from_secs(20),
+            grants: 1,
+            faults,
+        };
+        let providers = start(wanted).await.unwrap();
+        let place = Place::make(&providers, false).unwrap();
+        (providers, place)
+    }
 
     #[tokio::test]
     async fn the_directory_holds_a_whole_configuration() {
-        let options = Options::default();
-        let server = Server::start(options.clone()).await.unwrap();
-        let names = ["grant-1".to_owned(), "grant-2".to_owned()];
-        let place = Place::make(&server, &options, &names, false).unwrap();
+        let (providers, place) = place(true).await;
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&place.root), 0o700);
-        assert_eq!(mode(&place.root.join("secret")), 0o400);
-
+        assert_eq!(mode(&place.secret("retm")), 0o400);
         let config = fs::read_to_string(place.config()).unwrap();
-        assert!(!config.contains("pretend-secret"));
-        assert!(config.contains("[grants.grant-2]\nclient = \"pretend\"\n"));
-        let formats: Vec<_> = place.outputs.iter().map(|output| output.format).collect();
-        assert_eq!(formats, ["raw", "json"]);
-        let provider = fs::read_to_string(place.root.join("providers.d/pretend.toml")).unwrap();
-        assert!(provider.contains(&server.token_url()));
-        assert!(provider.contains("rotates = \"always\"\nold_valid = \"0s\"\nreuse = \"revokes\""));
-
-        let lines = import_lines(&server, &names);
-        let line: serde_json::Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
-        assert_eq!(line["name"], "grant-2");
-        assert!(line["response"]["refresh_token"].is_string());
+        for provider in &providers {
+            let options = provider.servers[0].options();
+            assert!(!config.contains(options.client_secret.as_ref().unwrap()));
+        }
+        for line in [
+            "vars = { business_id = \"shop-18\" }",
+            "rotation.old_valid = \"until-used\"",
+            "rotation.old_valid = \"forever\"",
+            "[grants.doomed-revoked]\nclient = \"strict\"",
+            "lifetime.refresh = \"300000ms\"",
+        ] {
+            assert!(config.contains(line), "{line} is not in\n{config}");
+        }
         let root = place.root.clone();
         drop(place);
         assert!(!root.exists());
+    }
+
+    /// The daemon's own check: every embedded provider file takes its override.
+    #[tokio::test]
+    async fn the_daemon_takes_the_configuration() {
+        for faults in [false, true] {
+            let (_servers, place) = place(faults).await;
+            let sources = Sources {
+                file: Some(place.config()),
+                ..Sources::default()
+            };
+            let Loaded { config, problems } = load(&sources);
+            assert!(problems.is_empty(), "{}", render(&problems));
+            assert_eq!(config.unwrap().grants.len(), place.files.len());
+        }
+    }
+
+    #[tokio::test]
+    async fn every_format_is_seen() {
+        let (_servers, place) = place(false).await;
+        let formats: BTreeSet<&str> = place.files.values().map(|file| file.format).collect();
+        assert_eq!(formats.len(), FORMATS.len());
     }
 }

@@ -1,30 +1,28 @@
 //! What people see meanwhile: a table that is redrawn on a terminal, plain
 //! lines elsewhere.
 
-use super::consumer::Consumer;
+use super::consumer::Tally;
+use super::faults::survivable_in_words;
 use super::place::Place;
-use chrono::DateTime;
-use refreshd_core::duration;
-use sandbox::Options;
-use sandbox::server::Server;
+use super::providers::{Provider, human};
+use super::tokens::uri;
+use super::view::GrantView;
+use crate::daemon::SUBCOMMAND;
 use std::io::{self, IsTerminal as _, Write};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::path::Path;
+use std::time::Duration;
+
+/// A terminal that is no wider still has a line for each row.
+const WIDTH: usize = 80;
+/// Plain lines come this often.
+const EVERY: Duration = Duration::from_secs(5);
 
 /// Where progress goes. A reader that has gone away does not end the demo.
 pub(super) struct Screen {
     out: Box<dyn Write>,
     live: bool,
     drawn_lines: usize,
-}
-
-/// A row of the table.
-struct Row {
-    grant: String,
-    generation: String,
-    expires: String,
-    requests: u64,
-    unauthorized: u64,
-    errors: u64,
+    next_lines: Duration,
 }
 
 impl Screen {
@@ -39,130 +37,243 @@ impl Screen {
             out,
             live,
             drawn_lines: 0,
+            next_lines: Duration::ZERO,
         }
     }
 
     /// What is being shown, and where everything lies.
-    pub(super) fn header(
-        &mut self,
-        place: &Place,
-        server: &Server,
-        options: &Options,
-        faults: bool,
-    ) {
-        let grants = match place.outputs.len() {
-            1 => "one grant".to_owned(),
-            count => format!("{count} grants"),
+    pub(super) fn header(&mut self, place: &Place, providers: &[Provider], faults: bool) {
+        let mut text = "refreshd keeps the grants of five providers alive".to_owned();
+        text += match faults {
+            true => "; every second refresh meets a fault\n\n",
+            false => "\n\n",
         };
-        let lifetime = duration::human(options.access_lifetime);
-        let note = if faults {
-            ", and requests fail now and then"
-        } else {
-            ""
-        };
+        for provider in providers {
+            text += &provider_line(provider, faults);
+        }
         let root = place.root.display();
-        let _ = writeln!(
-            self.out,
-            "refreshd keeps {grants} alive; access tokens live {lifetime}, refresh tokens rotate{note}\n\
-             \n  directory   {root}\n  config      {}\n  tokens      {root}/tokens\n  socket      {}\
-             \n  daemon log  {}\n  server      {}\n",
+        text += &format!(
+            "\n  directory   {root}\n  config      {}\n  tokens      {}\n  database    {}\n",
             place.config().display(),
-            place.socket().display(),
-            place.daemon_log().display(),
-            server.url(""),
+            place.tokens().display(),
+            place.database().display(),
         );
-        let _ = self.out.flush();
+        let (socket, log) = (place.socket(), place.daemon_log());
+        text += &format!(
+            "  socket      {}\n  daemon log  {}\n\nLook for yourself:\n\n{}\n",
+            socket.display(),
+            log.display(),
+            commands(place)
+        );
+        self.write(&text);
     }
 
     /// How things stand.
-    pub(super) fn show(&mut self, elapsed: Duration, consumers: &[Consumer]) {
-        let rows: Vec<Row> = consumers.iter().map(Row::of).collect();
-        let text = if self.live {
-            let up = match std::mem::replace(&mut self.drawn_lines, rows.len() + 1) {
+    pub(super) fn show(&mut self, elapsed: Duration, grants: &[GrantView<'_>], last: bool) {
+        if self.live {
+            let text = table(grants);
+            let up = match std::mem::replace(&mut self.drawn_lines, text.lines().count()) {
                 0 => String::new(),
                 lines => format!("\x1b[{lines}A\x1b[J"),
             };
-            up + &table(&rows)
-        } else {
+            self.write(&(up + &text));
+        } else if elapsed >= self.next_lines || last {
+            self.next_lines = elapsed + EVERY;
             let seconds = elapsed.as_secs();
-            rows.iter().map(|row| row.line(seconds)).collect()
-        };
+            let text: String = grants.iter().map(|grant| line(seconds, grant)).collect();
+            self.write(&text);
+        }
+    }
+
+    fn write(&mut self, text: &str) {
         let _ = self.out.write_all(text.as_bytes());
         let _ = self.out.flush();
     }
 }
 
-impl Row {
-    fn of(consumer: &Consumer) -> Row {
-        let meta = consumer.meta();
-        let tally = consumer.tally();
-        let expires = match &meta {
-            None => "no token yet".to_owned(),
-            Some(meta) => meta
-                .expires_at
-                .as_deref()
-                .map_or("?".to_owned(), expires_in),
-        };
-        let state = meta.as_ref().and_then(|meta| meta.state.as_ref());
-        let state = state.and_then(|state| state.as_str());
-        Row {
-            grant: tally.grant,
-            generation: meta
-                .as_ref()
-                .map_or("-".to_owned(), |meta| meta.generation.to_string()),
-            expires: match state {
-                None | Some("fresh") => expires,
-                Some(state) => format!("{expires}, {state}"),
-            },
-            requests: tally.requests,
-            unauthorized: tally.unauthorized,
-            errors: tally.errors,
-        }
-    }
-
-    fn line(&self, seconds: u64) -> String {
-        format!(
-            "{seconds:>4}s {} generation {}, expires {}, {} requests, {} x 401, {} errors\n",
-            self.grant,
-            self.generation,
-            self.expires,
-            self.requests,
-            self.unauthorized,
-            self.errors
-        )
-    }
+fn provider_line(provider: &Provider, faults: bool) -> String {
+    let how = match (provider.doomed, faults && provider.refreshes()) {
+        (true, _) => "what no daemon survives hits grants of its own here",
+        (false, true) => survivable_in_words(provider.kind),
+        (false, false) => "",
+    };
+    let (client, scale) = (provider.client, provider.scale());
+    let url = provider.servers[0].url("");
+    let line = format!("  {client:<9} {url:<23} {scale:<11}{how}");
+    line.trim_end().to_owned() + "\n"
 }
 
-fn table(rows: &[Row]) -> String {
-    let head = [
-        "grant",
-        "generation",
-        "expires",
-        "requests",
-        "401",
-        "errors",
-    ];
-    let [grant, generation, expires, requests, unauthorized, errors] = head;
-    let mut text = format!(
-        "{grant:<12}{generation:>10}  {expires:<24}{requests:>9}{unauthorized:>6}{errors:>8}\n"
-    );
-    for row in rows {
-        text += &format!(
-            "{:<12}{:>10}  {:<24}{:>9}{:>6}{:>8}\n",
-            row.grant, row.generation, row.expires, row.requests, row.unauthorized, row.errors
+/// Commands to copy.
+fn commands(place: &Place) -> String {
+    let mut text = String::new();
+    for file in place.files.values().take(1) {
+        text += &format!("  cat {}\n", file.path.display());
+    }
+    let query = "SELECT name, generation, access_token FROM tokens";
+    let database = uri(&place.database());
+    text += &format!("  sqlite3 -cmd '.timeout 5000' '{database}' '{query}'\n");
+    let config = place.config();
+    text + &format!("  {} status --config {}\n", refreshd(), config.display())
+}
+
+/// How the daemon's commands are run from here: by this very binary, so that
+/// they are of the daemon's own version.
+fn refreshd() -> String {
+    let here = std::env::current_exe().unwrap_or_default();
+    format!("{} {SUBCOMMAND}", shown(&here))
+}
+
+/// A path as it is shortest from the working directory.
+fn shown(path: &Path) -> String {
+    let below = std::env::current_dir().ok();
+    let below = below.and_then(|dir| path.strip_prefix(dir).ok().map(Path::to_owned));
+    below.as_deref().unwrap_or(path).display().to_string()
+}
+
+fn line(seconds: u64, view: &GrantView<'_>) -> String {
+    if view.provider.doomed {
+        let Tally {
+            consumer_requests,
+            http_401,
+            ..
+        } = view.tally;
+        let verdict = view.verdict();
+        return format!(
+            "{seconds:>4}s {verdict}, {consumer_requests} requests, {http_401} x 401\n"
         );
+    }
+    format!(
+        "{seconds:>4}s {} ({}): {}, generation {}, expires {}, next refresh {}, \
+         {} faults survived, {} requests, {} x 401, {} errors\n",
+        view.grant.name,
+        view.provider.kind.name(),
+        view.state(),
+        view.generation(),
+        expires(view),
+        next(view),
+        view.survived(),
+        view.tally.consumer_requests,
+        view.tally.http_401,
+        view.tally.consumer_errors,
+    )
+}
+
+fn table(grants: &[GrantView<'_>]) -> String {
+    let row = |cells: [&str; 10]| {
+        let [grant, provider, state, rest @ ..] = cells;
+        let [
+            generation,
+            lifetime,
+            expires,
+            next,
+            faults,
+            requests,
+            unauthorized,
+        ] = rest;
+        format!(
+            "{grant:<15}{provider:<9}{state:<9}{generation:>4}{lifetime:>9}{expires:>8}\
+             {next:>6}{faults:>7}{requests:>9}{unauthorized:>4}\n"
+        )
+    };
+    let mut text = row([
+        "grant", "provider", "state", "gen", "lifetime", "expires", "next", "faults", "requests",
+        "401",
+    ]);
+    for view in grants {
+        text += &row([
+            &view.grant.name,
+            view.provider.kind.name(),
+            view.state(),
+            &view.generation().to_string(),
+            &human(view.provider.lifetime),
+            &expires(view),
+            &next(view),
+            &view.survived().to_string(),
+            &view.tally.consumer_requests.to_string(),
+            &view.tally.http_401.to_string(),
+        ]);
+    }
+    let doomed = grants.iter().filter(|view| view.provider.doomed);
+    for verdict in doomed.map(GrantView::verdict) {
+        text.extend(verdict.chars().take(WIDTH));
+        text.push('\n');
     }
     text
 }
 
-fn expires_in(rfc3339: &str) -> String {
-    let Ok(expires) = DateTime::parse_from_rfc3339(rfc3339) else {
-        return "?".to_owned();
-    };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now_ms = now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
-    match expires.timestamp_millis() - now_ms {
-        left_ms if left_ms > 0 => format!("in {} s", (left_ms + 500) / 1000),
-        left_ms => format!("{} s ago", -left_ms / 1000),
+fn expires(view: &GrantView<'_>) -> String {
+    match view.report.and_then(|report| report.expires_in) {
+        None => "-".to_owned(),
+        Some(secs) if secs < 0 => "over".to_owned(),
+        Some(secs) => short(secs),
+    }
+}
+
+fn next(view: &GrantView<'_>) -> String {
+    match view.report {
+        None => "-".to_owned(),
+        Some(report) if report.refreshing => "now".to_owned(),
+        Some(report) => report.next_refresh_in.map_or("never".to_owned(), short),
+    }
+}
+
+/// The larger unit alone where it says enough.
+fn short(secs: i64) -> String {
+    const YEAR: u64 = 31_557_600;
+    match secs.unsigned_abs() {
+        secs if secs >= YEAR => format!("{}y", (secs + YEAR / 2) / YEAR),
+        secs => human(Duration::from_secs(secs)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::providers::{Wanted, start};
+    use super::super::view::{Reports, views};
+    use super::*;
+    use refreshd::report::GrantReport;
+    use std::collections::BTreeMap;
+
+    #[tokio::test]
+    async fn the_table_fits_a_terminal_and_shows_twenty_years() {
+        let wanted = Wanted {
+            lifetime: Duration::from_secs(20),
+            grants: 1,
+            faults: true,
+        };
+        let providers = start(wanted).await.unwrap();
+        let vcita = GrantReport {
+            state: "fresh".to_owned(),
+            generation: 1,
+            expires_in: Some(631_151_990),
+            ..GrantReport::pending("vcita", "vcita", "vcita")
+        };
+        let retently = GrantReport {
+            state: "in-doubt".to_owned(),
+            generation: 1234,
+            expires_in: Some(12),
+            next_refresh_in: Some(5),
+            ..GrantReport::pending("retently", "retently", "retently")
+        };
+        let reports = [vcita, retently].map(|r| (r.grant.clone(), r));
+        let reports = Reports::from(reports);
+        let tally = Tally {
+            consumer_requests: 1_234_567,
+            ..Tally::default()
+        };
+        let tallies = BTreeMap::from([("retently".to_owned(), tally)]);
+        let views = views(&providers, &reports, &tallies);
+        let table = table(&views);
+        assert!(table.lines().all(|line| line.len() <= WIDTH), "{table}");
+        let row = |name| -> Vec<&str> {
+            let row = table.lines().find(|line| line.starts_with(name)).unwrap();
+            row.split_whitespace().collect()
+        };
+        let expected = [
+            "vcita", "vcita", "fresh", "1", "20y", "20y", "never", "0", "0", "0",
+        ];
+        assert_eq!(row("vcita"), expected);
+        let expected = ["in-doubt", "1234", "20s", "12s", "5s", "0", "1234567", "0"];
+        assert_eq!(row("retently")[2..], expected);
     }
 }
