@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-/// Pretend authorization servers, and a demo of refreshd against one.
+/// Pretend authorization servers, and a demo of refreshd against them.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
@@ -33,9 +33,12 @@ enum Command {
     /// sandbox serve --port 8080 --lifetime 10s --old-valid until-used;
     /// sandbox serve --provider vcita --scale 5000000
     Serve(serve::Args),
-    /// Run the real daemon against a pretend server and watch tokens being kept fresh.
+    /// Run the real daemon against a pretend server for each of the five documented
+    /// providers, and watch tokens being kept fresh.
     ///
-    /// Example: sandbox demo --for 60s
+    /// Examples:
+    /// sandbox demo;
+    /// sandbox demo --faults --for 120s --json
     Demo(demo::Args),
 }
 

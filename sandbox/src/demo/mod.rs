@@ -52,7 +52,7 @@ pub(crate) struct Args {
     /// Leave the directory behind.
     #[arg(long)]
     keep: bool,
-    /// Let every second refresh fail in a way that a daemon must survive; what none
+    /// Let every refresh fail first in a way that a daemon must survive; what none
     /// can survive hits grants of its own.
     #[arg(long)]
     faults: bool,

@@ -219,6 +219,9 @@ fn names<'a>(sums: impl Iterator<Item = &'a GrantSum>) -> String {
 }
 
 fn listed(faults: &Faults) -> String {
+    if faults.is_empty() {
+        return "no fault yet".to_owned();
+    }
     let faults = faults.iter().map(|(kind, n)| format!("{n} {kind}"));
     faults.collect::<Vec<_>>().join(", ")
 }
@@ -230,7 +233,7 @@ impl fmt::Display for Report {
             let Count { tally, .. } = total;
             writeln!(
                 f,
-                "  {name:<9} {} refreshes, {} faults survived, {} requests, {} x 401",
+                "  {name:<9} {} refreshes, {} faults, {} requests, {} x 401",
                 total.refreshes,
                 total.faults.values().sum::<u64>(),
                 tally.consumer_requests,
@@ -250,13 +253,16 @@ impl fmt::Display for Report {
             None => writeln!(f, "  daemon             ended by a signal")?,
         }
         if !self.doomed.is_empty() {
-            writeln!(f, "Not to be kept by anyone, and told so:")?;
+            writeln!(
+                f,
+                "Not to be kept by anyone, and what the daemon says of them:"
+            )?;
         }
         for sum in &self.doomed {
             let (faults, says) = (listed(&sum.count.faults), sum.says.as_deref());
             let says = says.unwrap_or("nothing");
             let (grant, state, refused) = (&sum.grant, &sum.state, sum.count.tally.http_401);
-            writeln!(f, "  {grant}: {faults}; {state}, {refused} x 401: {says}")?;
+            writeln!(f, "  {grant} ({faults}): {state}, {refused} x 401: {says}")?;
         }
         for problem in &self.problems {
             writeln!(f, "PROBLEM: {problem}")?;

@@ -45,7 +45,7 @@ impl Screen {
     pub(super) fn header(&mut self, place: &Place, providers: &[Provider], faults: bool) {
         let mut text = "refreshd keeps the grants of five providers alive".to_owned();
         text += match faults {
-            true => "; every second refresh meets a fault\n\n",
+            true => "; every refresh meets a fault first\n\n",
             false => "\n\n",
         };
         for provider in providers {
@@ -194,6 +194,7 @@ fn table(grants: &[GrantView<'_>]) -> String {
         ]);
     }
     let doomed = grants.iter().filter(|view| view.provider.doomed);
+    let doomed = doomed.filter(|view| view.state() != "fresh");
     for verdict in doomed.map(GrantView::verdict) {
         text.extend(verdict.chars().take(WIDTH));
         text.push('\n');
