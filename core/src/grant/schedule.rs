@@ -203,10 +203,16 @@ fn wanted(state: &GrantState, policy: &Policy) -> (WallTime, Why) {
     }
     let access_lead = lead(state.lifetime(), &policy.schedule, state.learned_lead);
     let access = state.expires_at - access_lead - share(access_lead / 5, state.roll);
+    // Where the client can ask anew, a refresh token may die in peace.
+    let bounded = !policy.asks_anew() && policy.lifetime.refresh_from == RefreshFrom::Issue;
+    let life_lead = |end: WallTime| {
+        let life = end.since(state.issued_at);
+        lead(life, &Schedule::default(), state.learned_lead)
+    };
     let refresh = state
         .refresh_expires_at
-        .filter(|_| policy.lifetime.refresh_from == RefreshFrom::Issue)
-        .map(|end| end - lead(end.since(state.issued_at), &Schedule::default(), None));
+        .filter(|_| bounded)
+        .map(|end| end - life_lead(end));
     match refresh {
         Some(refresh) if refresh < access => (refresh, Why::RefreshLife),
         _ => (access, Why::Lead),
@@ -216,7 +222,8 @@ fn wanted(state: &GrantState, policy: &Policy) -> (WallTime, Why) {
 /// The moments before which nothing is sent, each with its rule.
 fn bounds(state: &GrantState, policy: &Policy) -> Vec<(WallTime, Why)> {
     let min_age = policy.schedule.min_age.unwrap_or_default() + SETTLE;
-    let aged = (!state.expiry_unknown).then(|| (state.issued_at + min_age, Why::MinAge));
+    let has_age = state.generation > 0 && !state.expiry_unknown;
+    let aged = has_age.then(|| (state.issued_at + min_age, Why::MinAge));
     let gap = state
         .last_send
         .map(|last| (last + gap(state.lifetime()), Why::Gap));
@@ -331,6 +338,7 @@ pub fn wish(
         wished.refusal = None;
     }
     wished.access_dead |= wished.doubt.is_none()
+        || policy.asks_anew()
         || (urgency == Urgency::Rejected && policy.rotation.revokes_old_access);
     // Asked apart from the plan's reason: a later bound stands in front of the hold there.
     let could_hold = urgency != Urgency::AcceptRisk && !policy.asks_anew();
@@ -531,9 +539,8 @@ mod tests {
     #[test]
     fn a_client_that_can_ask_begins_by_itself() {
         let none = GrantState::default();
-        assert_eq!(at(plan(&none, &anew(), WallTime(0))).1, Why::MinAge);
         let now = WallTime::from_secs(1_800_000_000);
-        assert_eq!(at(plan(&none, &anew(), now)), (WallTime(2000), Why::MinAge));
+        assert_eq!(at(plan(&none, &anew(), now)), (WallTime(0), Why::First));
         assert_eq!(
             plan(&none, &policy(), now),
             Plan::Never(Never::Pending),
@@ -558,6 +565,36 @@ mod tests {
         assert_eq!(at(plan(&state, &anew(), gap)), (after, Why::Gap));
         assert_eq!(wish(&state, &anew(), Urgency::Wish, after), Ok(()));
         assert_eq!(reauthorize_before(&state, &anew()), None);
+    }
+
+    #[test]
+    fn a_client_that_can_ask_is_free_to_at_once_when_a_consumer_s_token_fails() {
+        // Asked early in the access token's life, and the answer was lost.
+        let sent = WallTime::from_secs(600);
+        let mut state = in_doubt(state(0, 3600), sent);
+        state.last_send = Some(sent);
+        let now = sent + Duration::from_secs(60);
+        for urgency in [Urgency::Wish, Urgency::Rejected, Urgency::Force] {
+            assert_eq!(wish(&state, &anew(), urgency, now), Ok(()), "{urgency:?}");
+            assert!(wish(&state, &policy(), urgency, now).is_err());
+        }
+    }
+
+    #[test]
+    fn a_learned_lead_is_not_undone_by_a_refresh_token_that_ends_with_the_access_token() {
+        let mut state = state(0, 86_400);
+        state.refresh_expires_at = Some(state.expires_at);
+        state.learned_lead = Some(Duration::from_secs(60));
+        let late = WallTime::from_secs(86_400 - 72);
+        for policy in [policy(), anew()] {
+            let (when, why) = at(plan(&state, &policy, WallTime(0)));
+            assert!(when >= late, "{when:?} by {why:?}: asked again and again");
+        }
+        // Nor is a shorter lead that is configured, where nothing is lost by it.
+        state.learned_lead = None;
+        let mut anew = anew();
+        anew.schedule.lead = Some(Duration::from_secs(60));
+        assert!(at(plan(&state, &anew, WallTime(0))).0 >= late);
     }
 
     #[test]

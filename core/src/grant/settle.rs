@@ -260,6 +260,10 @@ fn fail_harmlessly(
         }
         Outcome::TooEarly { text } => {
             state.learned_lead = Some(shorter_lead(&state, &rules.policy));
+            if state.expiry_unknown || !state.is_alive(now) {
+                // No lead makes it later: it would be asked for again and again.
+                back_off(rules, &mut state, intent, None, now);
+            }
             settled(state, OutcomeKind::TooEarly, &text, now)
         }
         Outcome::Refused { text } => {
@@ -378,6 +382,7 @@ fn succeed(
         .refresh_token
         .as_ref()
         .map(|token| rules.fingerprinter.of(token));
+    forget_end_of_none(&mut state);
     // A success leaves failures behind only if it was dead on arrival too.
     let dead_before = state
         .last_outcome
@@ -468,6 +473,13 @@ fn refresh_end(
     stated
         .or(described)
         .or(with_access.then_some(state.expires_at))
+}
+
+/// A refresh token that there is not does not end.
+fn forget_end_of_none(state: &mut GrantState) {
+    state.refresh_expires_at = state
+        .refresh_expires_at
+        .filter(|_| state.presents.is_some());
 }
 
 /// The new token set: what the answer omits stays as it was.
@@ -568,7 +580,9 @@ pub fn import(rules: &Rules, import: Import, now: WallTime) -> (GrantState, Toke
         .refresh_token
         .as_ref()
         .map(|token| rules.fingerprinter.of(token));
-    state.expiry_unknown = !dated && state.presents.is_some();
+    forget_end_of_none(&mut state);
+    state.asks_anew = rules.policy.asks_anew();
+    state.expiry_unknown = !dated && (state.presents.is_some() || state.asks_anew);
     (state, tokens)
 }
 

@@ -82,3 +82,29 @@ fn a_refused_or_doubtful_refresh_token_is_no_person_s_matter() {
         assert_eq!(after.status(after.expires_at), Status::Expired);
     }
 }
+
+#[test]
+fn where_no_refresh_token_came_none_ends() {
+    let mut rules = anew_rules();
+    rules.policy.lifetime.refresh_with_access = true;
+    let body = json!({ "access_token": "at-2", "refresh_token": null, "expires_in": 300 });
+    let settled = asked_anew(&rules, &state(), answered(200, &[], body.to_string()));
+    let after = &settled.settlement.state;
+    assert_eq!((after.presents, after.refresh_expires_at), (None, None));
+}
+
+#[test]
+fn too_early_for_a_token_that_there_is_not_is_no_loop() {
+    let mut rules = anew_rules();
+    rules.description.errors.too_early = vec!["slow_down".to_owned()];
+    let body = json!({ "error": "slow_down" }).to_string();
+    let mut state = GrantState::default();
+    for _ in 0..12 {
+        let ending = answered(400, &[], body.clone());
+        let settled = asked_anew(&rules, &state, ending);
+        assert_eq!(settled.kind, OutcomeKind::TooEarly);
+        state = settled.settlement.state;
+    }
+    let wait = state.not_before.expect("it backs off").since(AGAIN);
+    assert!(wait > secs(60), "{wait:?}");
+}
