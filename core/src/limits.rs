@@ -46,6 +46,9 @@ pub enum OutcomeKind {
     },
     /// The refresh token is void.
     InvalidGrant,
+    /// The refresh token is void, as was to be expected of it: that says nothing
+    /// about the other grants.
+    ExpectedRefusal,
     /// The client is not accepted.
     InvalidClient,
     /// The access token is too young.

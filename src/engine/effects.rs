@@ -29,11 +29,11 @@ impl Engine {
         let roll = u64::from_le_bytes(perform::random());
         let kind = kind.map(|kind| match kind {
             OutcomeKind::InvalidGrant if is_expected(&entry.grant.state, &seat.policy) => {
-                OutcomeKind::Refused
+                limits::OutcomeKind::ExpectedRefusal
             }
-            kind => kind,
+            kind => limits_kind(kind, wait),
         });
-        match (kind.map(|kind| limits_kind(kind, wait)), counted) {
+        match (kind, counted) {
             (Some(kind), true) => self.limits.ended(lane, client, index, kind, now, roll),
             // The doubt was told when it became overdue.
             (Some(limits::OutcomeKind::Lost), false) | (None, false) => Vec::new(),

@@ -194,7 +194,10 @@ impl Client {
         pause.probe_at = now + CLIENT_PROBE_EVERY;
         let accepted = matches!(
             kind,
-            OutcomeKind::Success | OutcomeKind::InvalidGrant | OutcomeKind::TooEarly
+            OutcomeKind::Success
+                | OutcomeKind::InvalidGrant
+                | OutcomeKind::ExpectedRefusal
+                | OutcomeKind::TooEarly
         );
         if accepted {
             self.pause = None;
@@ -295,7 +298,10 @@ impl Client {
         if refused.probing.take_if(|g| *g == grant).is_none() {
             return;
         }
-        if kind == OutcomeKind::InvalidGrant {
+        if matches!(
+            kind,
+            OutcomeKind::InvalidGrant | OutcomeKind::ExpectedRefusal
+        ) {
             refused.probes += 1;
             refused.grants.rotate_left(1.min(refused.grants.len()));
         }

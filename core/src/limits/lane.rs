@@ -107,6 +107,7 @@ impl Lane {
             // Whatever it says, it is there, and it knows what it is talking about.
             OutcomeKind::Success
             | OutcomeKind::InvalidGrant
+            | OutcomeKind::ExpectedRefusal
             | OutcomeKind::InvalidClient
             | OutcomeKind::TooEarly
             | OutcomeKind::Refused => self.answered(lane, cap),

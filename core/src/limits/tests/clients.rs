@@ -238,3 +238,20 @@ fn a_flight_that_never_began_does_not_resume_a_client() {
         "another may probe"
     );
 }
+
+#[test]
+fn a_grant_whose_refusal_was_to_be_expected_lets_the_next_probe() {
+    let mut limits = refused();
+    // The first one's refresh token has outlived its life by now.
+    let effects = limits.run(0, OutcomeKind::ExpectedRefusal, after(PROBE));
+    assert_eq!(effects, [probe(1, after(PROBE * 2))]);
+    // A refresh token that is refused all the same shows that the client is accepted.
+    let mut limits = super::limits(8, 20);
+    let _ = limits.run(0, OutcomeKind::InvalidClient, NOW);
+    let effects = limits.run(1, OutcomeKind::ExpectedRefusal, after(PROBE));
+    assert_eq!(effects, [resumed(&[])]);
+    for grant in 0..20 {
+        let at = after(PROBE);
+        assert_eq!(limits.run(grant, OutcomeKind::ExpectedRefusal, at), []);
+    }
+}

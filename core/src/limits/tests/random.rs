@@ -28,6 +28,7 @@ fn kind() -> impl Strategy<Value = OutcomeKind> {
             retry_after: secs.map(Duration::from_secs),
         }),
         4 => Just(OutcomeKind::InvalidGrant),
+        1 => Just(OutcomeKind::ExpectedRefusal),
         1 => Just(OutcomeKind::InvalidClient),
         1 => Just(OutcomeKind::TooEarly),
         1 => Just(OutcomeKind::Refused),
