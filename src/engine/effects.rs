@@ -1,8 +1,9 @@
 //! What the limits ask for besides: incidents, probes, second chances.
 
+use super::roster::Wished;
 use super::standing::Change;
 use super::{Engine, perform};
-use refreshd_core::grant::schedule::{Policy, refresh_token_over};
+use refreshd_core::grant::schedule::{Policy, Urgency, refresh_token_over};
 use refreshd_core::grant::settle::OutcomeKind;
 use refreshd_core::limits::{self, Effect};
 use refreshd_core::time::WallTime;
@@ -100,7 +101,8 @@ impl Engine {
     /// Presents a refused refresh token once more; a hold in doubt still holds.
     fn probe(&mut self, index: u32, at: WallTime) {
         let entry = self.roster.entry_mut(index);
-        entry.wished = Some(refreshd_core::grant::schedule::Urgency::Force);
+        let urgency = Urgency::Force;
+        entry.wished = Some(Wished { urgency, at });
         self.queue.arm(index, at);
     }
 

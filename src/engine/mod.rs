@@ -18,7 +18,7 @@ use message::{Message, NotRefreshed, Refreshed};
 use perform::{Assignment, Deck, Landing, fly, read_again};
 use refreshd_core::Grant;
 use refreshd_core::flight::Verdict;
-use refreshd_core::grant::schedule::{Plan, RETRY_BASE, RETRY_CAP, Urgency, plan, wish};
+use refreshd_core::grant::schedule::{Plan, RETRY_BASE, RETRY_CAP, plan, wish};
 use refreshd_core::grant::settle::OutcomeKind;
 use refreshd_core::limits::{Caps, Limits};
 use refreshd_core::queue::Queue;
@@ -250,8 +250,8 @@ impl Engine {
         let due = matches!(plan(state, &seat.policy, now), Plan::At { at, .. } if at <= now);
         let wished = entry
             .wished
-            .take()
-            .map(|urgency| (urgency, wish(state, &seat.policy, urgency, now)));
+            .take_if(|wished| wished.at <= now)
+            .map(|wished| (wished, wish(state, &seat.policy, wished.urgency, now)));
         let granted = due || matches!(wished, Some((_, Ok(()))));
         if entry.in_flight.is_some() || !granted {
             if let Some((_, Err(denied))) = wished {
@@ -259,14 +259,15 @@ impl Engine {
             }
             return self.schedule(index);
         }
-        let urgency = wished.map(|(urgency, _)| urgency);
-        let forced = urgency.is_some_and(Urgency::is_forced);
+        let wished = wished.map(|(wished, _)| wished);
+        let forced = wished.is_some_and(|wished| wished.urgency.is_forced());
         match self
             .limits
             .may_start(seat.lane, seat.client_number, index, now)
         {
             Err(blocked) if blocked.why.is_full() || !forced => {
-                self.roster.entry_mut(index).wished = urgency;
+                let entry = self.roster.entry_mut(index);
+                entry.wished = wished.or(entry.wished);
                 let until = blocked.until.unwrap_or(now + MAX_WAIT);
                 return self.queue.arm(index, until);
             }
@@ -310,7 +311,7 @@ impl Engine {
             Message::Landed(index, flight, landing) => self.landed(index, flight, *landing).await,
             Message::Overdue(index, flight, grant) => self.overdue(index, flight, *grant).await,
             Message::Changed(grant) => self.changed(*grant).await,
-            Message::Writable => self.writable(),
+            Message::Writable => self.writable().await,
             Message::Status(reply) => drop(reply.send(self.status())),
             Message::PausedClients(reply) => {
                 drop(reply.send(self.paused_clients.iter().cloned().collect()));
@@ -327,9 +328,11 @@ impl Engine {
         }
     }
 
-    fn writable(&mut self) {
+    async fn writable(&mut self) {
         self.unwritable = false;
         tracing::info!("the database can be written again");
+        // What could not be saved meanwhile: a grant that was to begin, a pause.
+        self.align_all().await;
     }
 
     async fn landed(&mut self, index: u32, flight: u64, landing: Landing) {
@@ -359,8 +362,12 @@ impl Engine {
         if kind == Some(OutcomeKind::InvalidGrant) {
             self.take_second_chance(index).await;
         }
+        let entry = self.roster.entry_mut(index);
         if counted {
-            self.roster.entry_mut(index).in_flight = None;
+            entry.in_flight = None;
+        } else {
+            // What came late is bound to where the grant was when it was asked for.
+            entry.recheck = true;
         }
         if idle {
             self.schedule(index);
@@ -397,7 +404,12 @@ impl Engine {
     async fn overdue(&mut self, index: u32, flight: u64, grant: Grant) {
         debug_assert_eq!(self.roster.entry(index).in_flight, Some(flight));
         self.roster.put(grant);
-        let kind = Some(OutcomeKind::InDoubt);
+        let last = self.roster.entry(index).grant.state.last_outcome.as_ref();
+        let at_stake = last.is_none_or(|last| last.kind != OutcomeKind::Unanswered.word());
+        let kind = Some(match at_stake {
+            true => OutcomeKind::InDoubt,
+            false => OutcomeKind::Unanswered,
+        });
         let effects = self.settle_limits(index, kind, true);
         self.roster.entry_mut(index).in_flight = None;
         let text = self.with_advice(index, kind, "no answer yet; still listening".to_owned());
@@ -484,7 +496,7 @@ impl Engine {
         }
     }
 
-    /// Arms the grant for when it is due.
+    /// Arms the grant for when it is due or wished for.
     fn schedule(&mut self, index: u32) {
         let entry = self.roster.entry(index);
         let Some(seat) = &entry.seat else {
@@ -498,8 +510,9 @@ impl Engine {
             _ => WallTime::NEVER,
         };
         // A flight's landing schedules anew, so nothing is missed meanwhile.
+        let wished = entry.wished.map_or(WallTime::NEVER, |wished| wished.at);
         let look_again = self.announce(index, now).unwrap_or(WallTime::NEVER);
-        self.queue.arm(index, due.min(look_again));
+        self.queue.arm(index, due.min(wished).min(look_again));
     }
 }
 

@@ -1,7 +1,7 @@
 //! What others ask the engine: status, a look at a grant, a refresh now.
 
 use super::message::{Look, NotRefreshed, RefreshReply, Refreshed, Wish};
-use super::roster::{Entry, seat_of};
+use super::roster::{Entry, Wished, seat_of};
 use super::standing::Change;
 use super::{Engine, refreshed};
 use crate::config::Client;
@@ -77,7 +77,10 @@ impl Engine {
         if entry.in_flight.is_some() {
             return;
         }
-        entry.wished = Some(wished.urgency);
+        entry.wished = Some(Wished {
+            urgency: wished.urgency,
+            at: self.deck.clock.wall(),
+        });
         let state = &entry.grant.state;
         if wished.urgency == Urgency::Rejected && state.doubt.is_some() && !state.access_dead {
             let state = refreshd_core::GrantState {

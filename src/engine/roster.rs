@@ -28,6 +28,15 @@ pub struct Seat {
     pub client_number: u32,
 }
 
+/// A flight that somebody wishes.
+#[derive(Clone, Copy, Debug)]
+pub struct Wished {
+    /// How much.
+    pub urgency: Urgency,
+    /// From when on.
+    pub at: WallTime,
+}
+
 /// A grant and what is going on with it.
 #[derive(Debug)]
 pub struct Entry {
@@ -37,8 +46,8 @@ pub struct Entry {
     pub seat: Option<Seat>,
     /// The flight that is under way and not overdue. Overdue ones may land besides.
     pub in_flight: Option<u64>,
-    /// Somebody wishes the next flight, so urgently.
-    pub wished: Option<Urgency>,
+    /// Somebody wishes the next flight.
+    pub wished: Option<Wished>,
     /// How many flights in a row could not begin.
     pub grounded: u32,
     /// The configuration changed during a flight; look again when it lands.
