@@ -2,6 +2,7 @@
 
 use crate::grant::replay::EXCHANGE_LIMIT;
 use crate::grant::settle::{Ending, OutcomeKind, Rules, Settled, settle};
+use crate::grant::state::Binding;
 use crate::grant::{Grant, GrantId, GrantState, Presents, TokenSet};
 use crate::provider::description::DescriptionHash;
 use crate::time::{BootTime, WallTime};
@@ -224,6 +225,8 @@ pub struct Flight {
     stage: Stage,
     ending: Option<Ending>,
     outcome: Option<(OutcomeKind, String)>,
+    /// To whom the grant was bound at the start; `None`: not known.
+    binding: Option<Binding>,
 }
 
 impl Flight {
@@ -235,6 +238,7 @@ impl Flight {
             "one-flight-a-grant: an intent starts from the current revision"
         );
         Flight {
+            binding: grant.state.binding.clone(),
             intent,
             grant,
             tokens,
@@ -277,6 +281,7 @@ impl Flight {
             stage: Stage::Sending,
             ending: Some(ending),
             outcome: None,
+            binding: None,
         };
         let step = flight.commit(now, false);
         (flight, step)
@@ -371,7 +376,7 @@ impl Flight {
             .ending
             .clone()
             .expect("a flight is settled once it has ended");
-        let settled = settle(
+        let mut settled = settle(
             &self.rules,
             &self.grant.state,
             &self.tokens,
@@ -379,6 +384,10 @@ impl Flight {
             ending,
             now,
         );
+        // What came belongs to whom it was asked of, wherever the grant was moved meanwhile.
+        if settled.settlement.tokens.is_some() && self.binding.is_some() {
+            settled.settlement.state.binding = self.binding.clone();
+        }
         self.outcome = Some((settled.kind, settled.text.clone()));
         self.stage = Stage::Committing { then_read };
         let commit = Commit {

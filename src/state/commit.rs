@@ -10,6 +10,7 @@ use super::writer::Session;
 use refreshd_core::flight::{FlightId, Intent, Settlement};
 use refreshd_core::grant::{Grant, GrantId, TokenSet};
 use refreshd_core::secret::Fingerprint;
+use refreshd_core::time::WallTime;
 use rusqlite::OptionalExtension;
 
 /// What a flight commits.
@@ -95,10 +96,13 @@ fn apply(s: &Session<'_>, mut grant: Grant, commit: Commit) -> Result<Grant, Sto
         });
     }
     let base = grant.state.generation;
+    let mut event = commit.event;
+    if state.own && !grant.state.own {
+        event.text += keep_authorization(s, &grant, event.at)?;
+    }
     grant.state = state;
     grant.revision += 1;
     s.write_grant(&grant, tokens.as_ref())?;
-    let mut event = commit.event;
     if let Some(tokens) = &tokens {
         event.text += &claim(s, &grant, grant.state.generation, tokens)?;
     }
@@ -107,6 +111,20 @@ fn apply(s: &Session<'_>, mut grant: Grant, commit: Commit) -> Result<Grant, Sto
     }
     history::record(s, &grant, flight, &event)?;
     Ok(grant)
+}
+
+/// A refresh token of a person's authorization that the client's own asking takes
+/// the place of: refused, in doubt or over, it is kept all the same.
+fn keep_authorization(
+    s: &Session<'_>,
+    grant: &Grant,
+    at: WallTime,
+) -> Result<&'static str, StoreError> {
+    let Some(old) = s.tokens(grant)?.filter(|old| old.refresh_token.is_some()) else {
+        return Ok("");
+    };
+    kept::keep_replaced(s, grant, &old, at)?;
+    Ok(" (the refresh token that it takes the place of is kept)")
 }
 
 fn stale(s: &Session<'_>, grant: Grant, commit: Commit) -> Result<Grant, StoreError> {

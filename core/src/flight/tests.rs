@@ -182,3 +182,27 @@ fn a_late_answer_of_an_older_generation_is_a_candidate() {
     let over = flight.handle(Event::Superseded(Box::new(newer)), SENT);
     assert!(matches!(over, Step::Done(Verdict::Superseded { .. })));
 }
+
+/// The refresh token of a late answer used to be taken for one of the client
+/// that the grant had been moved to meanwhile.
+#[test]
+fn a_late_answer_is_bound_to_whom_it_was_asked_of() {
+    let bound = |revision, client: &str| {
+        let mut grant = grant(revision, 1);
+        grant.state.binding = Some(Binding {
+            client_id: client.to_owned(),
+            origin: "https://as.example:443".to_owned(),
+        });
+        grant
+    };
+    let (then, now) = (bound(3, "old"), bound(5, "new"));
+    let mut flight = sent(&then);
+    let _ = commit(flight.handle(Event::Overdue, SENT));
+    let _ = flight.handle(Event::Committed(Box::new(bound(4, "old"))), SENT);
+    let _ = flight.handle(Event::Ended(Ending::Answered(answer())), SENT);
+    let _ = action(flight.handle(Event::AnswerRecorded, SENT));
+    let commit = commit(flight.handle(reloaded(&now), SENT));
+    let state = commit.settled.settlement.state;
+    assert_eq!((commit.base_revision, state.generation), (5, 2));
+    assert_eq!(state.binding, then.state.binding);
+}

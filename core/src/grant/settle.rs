@@ -375,6 +375,7 @@ fn succeed(
         Presents::RefreshToken(_) => renew(tokens, success),
         Presents::ClientCredentials => {
             state.login_at = state.issued_at;
+            state.own = true;
             renew(&TokenSet::none(), success)
         }
     };

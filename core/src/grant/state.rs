@@ -83,6 +83,9 @@ pub struct GrantState {
     /// The client can ask for a token set itself (as the configuration says): no
     /// refusal and no doubt needs a person.
     pub asks_anew: bool,
+    /// The token set came of the client's asking for itself, at once or over
+    /// refreshes: no person's authorization is in it.
+    pub own: bool,
 }
 
 /// An exchange whose answer is not known. It lasts until a success, a definite

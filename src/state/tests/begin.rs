@@ -50,3 +50,22 @@ async fn one_that_has_begun_can_be_imported_all_the_same() {
     };
     assert_eq!((grant.id, grant.state.generation), (begun.id, 1));
 }
+
+#[tokio::test]
+async fn an_authorization_that_the_client_s_own_asking_replaces_is_kept() {
+    let house = House::new();
+    let store = house.open().store;
+    let mut grant = created(&store, "shop-17", 1).await;
+    for number in [2, 3] {
+        let mut asked = success(&grant, number);
+        asked.settlement.state.own = true;
+        grant = applied(store.commit(asked).await.unwrap());
+    }
+    let kept = store.candidates(&grant.id).await.unwrap();
+    let kept: Vec<_> = kept.into_iter().map(|kept| kept.tokens).collect();
+    assert_eq!(
+        kept,
+        [Some(tokens(1))],
+        "and not what the client got itself"
+    );
+}

@@ -108,3 +108,13 @@ fn too_early_for_a_token_that_there_is_not_is_no_loop() {
     let wait = state.not_before.expect("it backs off").since(AGAIN);
     assert!(wait > secs(60), "{wait:?}");
 }
+
+#[test]
+fn the_token_set_is_the_client_s_own_until_a_person_brings_another() {
+    let body = json!({ "access_token": "at-2", "refresh_token": "rt-1" }).to_string();
+    let asked = asked_anew(&anew_rules(), &state(), answered(200, &[], body.clone()));
+    let own = asked.settlement.state;
+    assert!(own.own && !state().own);
+    let renewed = exchange(&anew_rules(), &own, AGAIN, answered(200, &[], body));
+    assert!(renewed.settlement.state.own);
+}
