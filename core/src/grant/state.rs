@@ -219,7 +219,10 @@ impl GrantState {
     #[must_use]
     pub fn brought_back(&self, now: WallTime) -> Option<GrantState> {
         let ahead = |at: Option<WallTime>| at.is_some_and(|at| at > now);
-        if self.issued_at <= now && !ahead(self.last_send) && !ahead(self.window_from) {
+        // What was not sent left no other trace, and may wait for a time that is far off now.
+        let settled = self.last_outcome.as_ref().map(|last| last.at);
+        let times = [self.last_send, self.window_from, settled];
+        if self.issued_at <= now && !times.into_iter().any(ahead) {
             return None;
         }
         let mut state = self.clone();
@@ -231,6 +234,9 @@ impl GrantState {
         state.last_send = self.last_send.map(|at| at.min(now));
         state.window_from = self.window_from.map(|at| at.min(now));
         state.not_before = None;
+        if let Some(last) = &mut state.last_outcome {
+            last.at = last.at.min(now);
+        }
         if let Some(doubt) = &mut state.doubt {
             doubt.last_sent = doubt.last_sent.min(now);
             doubt.first_sent = doubt.first_sent.min(now);
@@ -260,5 +266,27 @@ impl GrantState {
         } else {
             Status::Fresh
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_from_a_clock_that_ran_ahead_is_over_though_nothing_was_sent() {
+        let (now, ahead) = (WallTime::from_secs(1000), WallTime::from_secs(900_000));
+        let state = GrantState {
+            not_before: Some(ahead + Duration::from_secs(300)),
+            last_outcome: Some(LastOutcome {
+                at: ahead,
+                kind: "not-sent".to_owned(),
+                text: String::new(),
+            }),
+            ..GrantState::default()
+        };
+        let back = state.brought_back(now).expect("its times lie ahead");
+        assert_eq!((back.not_before, back.generation), (None, 0));
+        assert_eq!(back.brought_back(now), None);
     }
 }
