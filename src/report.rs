@@ -3,9 +3,12 @@
 use crate::publish::reconcile::OutputReport;
 use refreshd_core::duration::human;
 use refreshd_core::grant::notice::notice;
-use refreshd_core::grant::schedule::{Plan, Policy, plan, reauthorize_before, refresh_token_over};
+use refreshd_core::grant::schedule::{
+    Never, Plan, Policy, Why, plan, reauthorize_before, refresh_token_over,
+};
 use refreshd_core::grant::state::Status;
 use refreshd_core::grant::{Grant, GrantState};
+use refreshd_core::provider::Description;
 use refreshd_core::time::WallTime;
 use serde::{Deserialize, Serialize};
 
@@ -132,20 +135,23 @@ impl GrantReport {
 
     /// A configured grant of which the store knows nothing.
     #[must_use]
-    pub fn pending(name: &str, client: &str, provider: &str) -> Self {
+    pub fn pending(name: &str, client: &str, description: Option<&Description>) -> Self {
+        let begins = description.is_some_and(|d| d.refresh.asks_anew());
+        let why = match begins {
+            true => Why::First.explain(),
+            false => Never::Pending.explain(),
+        };
         GrantReport {
             grant: name.to_owned(),
             client: client.to_owned(),
-            provider: provider.to_owned(),
+            provider: description.map_or_else(String::new, |d| d.name.clone()),
             state: Status::Pending.to_string(),
             generation: 0,
             expires_at: None,
             expires_in: None,
             next_refresh_at: None,
             next_refresh_in: None,
-            why: refreshd_core::grant::schedule::Never::Pending
-                .explain()
-                .to_owned(),
+            why: why.to_owned(),
             refresh_token_expires_at: None,
             reauthorize_before: None,
             needs: None,
@@ -301,10 +307,8 @@ pub fn missing<'a>(
         .values()
         .filter(move |grant| !known(&grant.name))
         .map(|grant| {
-            let provider = config
-                .clients
-                .get(&grant.client)
-                .map_or("", |client| client.description.name.as_str());
-            GrantReport::pending(&grant.name, &grant.client, provider)
+            let client = config.clients.get(&grant.client);
+            let description = client.map(|client| &*client.description);
+            GrantReport::pending(&grant.name, &grant.client, description)
         })
 }

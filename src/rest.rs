@@ -87,13 +87,7 @@ impl Rest {
             .grant_by_name(name)
             .await
             .map_err(internal)?;
-        let grant = found.ok_or_else(|| match self.config.grants.contains_key(name) {
-            true => Failure::new(
-                Exit::NoPermission,
-                format!("{name} has no token set yet; bring one with `refreshd import {name}`"),
-            ),
-            false => no_such_grant(name),
-        })?;
+        let grant = found.ok_or_else(|| self.nothing_of(name))?;
         let loaded = self.deck.store.load(&grant.id).await.map_err(internal)?;
         match loaded {
             Some((grant, Some(tokens)))
@@ -102,10 +96,13 @@ impl Rest {
             {
                 Ok(Token::new(&grant, &tokens))
             }
-            Some((grant, _)) if grant.state.refusal.is_some() => Err(Failure::new(
-                Exit::NoPermission,
-                format!("{name}: the provider refused its refresh token; authorize again"),
-            )),
+            Some((grant, _)) if grant.state.refusal.is_some() && !grant.state.asks_anew => {
+                Err(Failure::new(
+                    Exit::NoPermission,
+                    format!("{name}: the provider refused its refresh token; authorize again"),
+                ))
+            }
+            Some((grant, None)) if grant.state.asks_anew => Err(not_begun(name)),
             _ => Err(Failure::new(
                 Exit::TempFail,
                 format!(
@@ -113,6 +110,21 @@ impl Rest {
                 ),
             )),
         }
+    }
+
+    /// Why there is no token of a grant that the store does not know.
+    fn nothing_of(&self, name: &str) -> Failure {
+        let Some(grant) = self.config.grants.get(name) else {
+            return no_such_grant(name);
+        };
+        let client = self.config.clients.get(&grant.client);
+        if client.is_some_and(|client| client.description.refresh.asks_anew()) {
+            return not_begun(name);
+        }
+        Failure::new(
+            Exit::NoPermission,
+            format!("{name} has no token set yet; bring one with `refreshd import {name}`"),
+        )
     }
 
     /// `refreshd import`.
@@ -135,6 +147,16 @@ impl Rest {
     pub async fn close(self) -> Result<(), Failure> {
         self.deck.store.close().await.map_err(internal)
     }
+}
+
+/// The client asks for the first token set, once the daemon runs.
+fn not_begun(name: &str) -> Failure {
+    Failure::new(
+        Exit::TempFail,
+        format!(
+            "{name} has no token set yet, and refreshd is not running; start it with `refreshd run`"
+        ),
+    )
 }
 
 /// Opens the state of a configuration.

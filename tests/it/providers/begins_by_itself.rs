@@ -185,3 +185,48 @@ async fn a_wrong_secret_is_mended_by_the_right_one_alone() {
         "{log}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_rest_nobody_is_sent_for_what_comes_by_itself() {
+    let place = Place::new(Options::of(Kind::Blynk), "").await;
+    let says = |exit: i32, needle: &str| {
+        let got = place.house.run(&["get", "one"]);
+        let message = text(&got.stderr);
+        assert_eq!(got.status.code(), Some(exit), "{message}");
+        assert!(message.contains(needle), "{message}");
+        let status = text(&place.house.run(&["status"]).stdout);
+        assert!(!status.contains("import"), "{status}");
+    };
+    says(75, "start it with `refreshd run`");
+    place.server.set_outage(Some(Outage::Reset));
+    let daemon = place.house.daemon();
+    wait_for("a first try", || {
+        place.status()["last_outcome"]["kind"] == "unanswered"
+    });
+    assert_eq!(daemon.stop(), Some(0));
+    says(75, "start it with `refreshd run`");
+}
+
+/// Many begin at once, each once, within the daemon's cap on flights.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_begin_at_once() {
+    let place = Place::new(Options::of(Kind::Blynk), "").await;
+    let address = place.server.address();
+    let more: String = (0..1000)
+        .map(|n| {
+            format!("[grants.s{n}]\nclient = \"c\"\nvars = {{ server_address = \"{address}\" }}\n")
+        })
+        .collect();
+    let config = std::fs::read_to_string(place.house.config()).unwrap() + &more;
+    std::fs::write(place.house.config(), config).unwrap();
+    let _daemon = place.house.daemon();
+    wait_for("all of them", || {
+        let status = place.house.json(&["status", "--json"]);
+        let grants = status["grants"].as_array().unwrap();
+        grants.len() == 1001 && grants.iter().all(|grant| grant["state"] == "fresh")
+    });
+    assert_eq!(place.server.presentations().len(), 1001);
+    assert!(place.house.run(&["reload"]).status.success());
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(place.server.presentations().len(), 1001);
+}
