@@ -1,7 +1,10 @@
 //! Client credentials: nothing is at stake, so nothing is in doubt.
 
 use super::*;
+use crate::grant::presentation;
+use crate::grant::schedule::{Plan, plan};
 use crate::grant::state::Status;
+use crate::provider::description::With;
 
 fn lost() -> Ending {
     Ending::Lost {
@@ -117,4 +120,79 @@ fn the_token_set_is_the_client_s_own_until_a_person_brings_another() {
     assert!(own.own && !state().own);
     let renewed = exchange(&anew_rules(), &own, AGAIN, answered(200, &[], body));
     assert!(renewed.settlement.state.own);
+}
+
+/// How often a provider that answers so is asked in a day, from the start on.
+fn asked_in_a_day(rules: &Rules, answer: Answers) -> u32 {
+    let end = AGAIN + secs(86_400);
+    let (mut state, mut tokens) = (GrantState::default(), TokenSet::none());
+    let (mut now, mut asked) = (AGAIN, 0);
+    while let Plan::At { at, .. } = plan(&state, &rules.policy, now) {
+        now = now.max(at);
+        if now >= end {
+            break;
+        }
+        let presents = presentation::next(&state, &rules.policy, now).expect("something");
+        asked += 1;
+        let intent = Intent {
+            presents,
+            attempt: 1,
+            first_sent: now,
+            ..intent(&state, now)
+        };
+        now = now + Duration::from_millis(100);
+        let settled = settle(rules, &state, &tokens, &intent, answer(now, asked), now);
+        state = settled.settlement.state;
+        tokens = settled.settlement.tokens.unwrap_or(tokens);
+    }
+    asked
+}
+
+/// What a provider answers at a moment to the so-many-eth request.
+type Answers = fn(WallTime, u32) -> Ending;
+
+fn token_for(access: u32, refresh: &Value, life: &Value) -> Ending {
+    let body = json!({ "access_token": format!("at-{access}"), "refresh_token": refresh, "expires_in": life });
+    answered(200, &[], body.to_string())
+}
+
+#[test]
+fn odd_answers_are_no_loop() {
+    let mut with_access = anew_rules();
+    with_access.policy.lifetime.refresh_with_access = true;
+    let mut client = anew_rules();
+    client.policy.with = With::ClientCredentials;
+    let odd: [(&str, u32, Answers); 9] = [
+        ("an hour", 30, |_, n| {
+            token_for(n, &json!("rt"), &json!(3600))
+        }),
+        ("without a refresh token", 30, |_, n| {
+            token_for(n, &Value::Null, &json!(3600))
+        }),
+        ("zero", 30, |_, n| token_for(n, &Value::Null, &json!(0))),
+        ("negative", 300, |_, n| {
+            token_for(n, &json!("rt"), &json!(-5))
+        }),
+        ("the same until its end", 30, |now, _| {
+            let end = AGAIN + secs(86_000);
+            token_for(0, &Value::Null, &json!(end.since(now).as_secs().max(1)))
+        }),
+        ("the same with its full life", 30, |_, _| {
+            token_for(0, &Value::Null, &json!(3600))
+        }),
+        ("every other refused", 60, |_, n| match n % 2 {
+            0 => answered(400, &[], json!({ "error": "invalid_grant" }).to_string()),
+            _ => token_for(n, &json!(format!("rt-{n}")), &json!(3600)),
+        }),
+        ("refused", 100, |_, _| {
+            answered(400, &[], json!({ "error": "invalid_scope" }).to_string())
+        }),
+        ("lost", 300, |_, _| lost()),
+    ];
+    for rules in [anew_rules(), with_access, client] {
+        for (what, most, answer) in odd {
+            let asked = asked_in_a_day(&rules, answer);
+            assert!((1..=most).contains(&asked), "{what}: {asked} times a day");
+        }
+    }
 }
