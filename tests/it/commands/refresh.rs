@@ -1,7 +1,10 @@
 //! `refreshd refresh`: a wish, which keeps to the rules unless forced.
 
-use crate::setting::Setting;
+use crate::setting::{ONE, Setting};
+use crate::support::wait_for;
+use sandbox::Options;
 use sandbox::faults::Fault;
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wish_soon_after_the_last_is_told_when() {
@@ -81,5 +84,34 @@ async fn each_way_to_fail_has_its_code() {
     assert_eq!(setting.server.stats().grants["one"].reuses, 0);
     // Its access token is none the worse.
     setting.token("one");
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+/// A reload schedules every grant anew; the wish used to lie until the grant was due.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wish_that_waits_for_its_turn_outlives_a_reload() {
+    let config = format!("{ONE}[grants.two]\nclient = \"pretend\"\n");
+    let setting = Setting::new(Options::default(), &config).await;
+    let one_at_a_time = "[daemon]\nmax_flights = 1\n";
+    setting.house.write("conf.d/x.toml", one_at_a_time);
+    let (daemon, _) = setting.daemon_with_one();
+    // Old enough to be refreshed.
+    let response = setting.response("two").to_string();
+    let a_minute_ago = (chrono::Utc::now().timestamp() - 60).to_string();
+    let import = ["import", "two", "--obtained-at", &a_minute_ago];
+    setting.run_with(&import, &response).succeeds();
+    setting.server.queue_fault(None, Fault::Slow { ms: 4000 });
+    let (first, second) = (["refresh", "one", "--force"], ["refresh", "two"]);
+    let holds_the_place = setting.begin(&first);
+    wait_for("the slow request", || {
+        setting.house.status("one")["refreshing"] == true
+    });
+    let waits = setting.begin(&second);
+    std::thread::sleep(Duration::from_millis(500));
+    setting.run(&["reload"]).succeeds();
+    assert_eq!(setting.house.status("one")["refreshing"], true);
+    setting.end(&first, holds_the_place).succeeds();
+    let ran = setting.end(&second, waits).succeeds();
+    assert!(ran.out.starts_with("two: generation 2"), "{}", ran.out);
     assert_eq!(daemon.stop(), Some(0));
 }
