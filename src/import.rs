@@ -3,14 +3,15 @@
 
 use crate::clock::SharedClock;
 use crate::config::{Client, Config};
-use crate::engine::perform::random;
+use crate::engine::perform::{self, random};
 use crate::engine::roster::{Seat, binding_of, seat_of};
 use crate::state::{ImportRequest, Imported, Store};
 use refreshd_core::grant::schedule::Policy;
 use refreshd_core::grant::settle::{self, Rules};
-use refreshd_core::grant::{Grant, GrantId, GrantState};
+use refreshd_core::grant::{Grant, GrantId, GrantState, Presents, TokenSet};
 use refreshd_core::name;
 use refreshd_core::provider::answer::read_import;
+use refreshd_core::provider::description::With;
 use refreshd_core::secret::{Fingerprinter, Secret};
 use refreshd_core::text::printable;
 use refreshd_core::time::WallTime;
@@ -174,6 +175,7 @@ impl Importer {
             ));
         }
         let client = self.client(&line)?;
+        self.check_against_config(&line)?;
         let obtained_at = line.obtained_at.as_ref().map(read_time).transpose()?;
         let success =
             read_import(&client.description, &line.response).map_err(|e| e.to_string())?;
@@ -195,12 +197,13 @@ impl Importer {
         let import = settle::Import {
             success,
             obtained_at,
-            code: line.code,
+            code: line.code.map(|code| Secret::new(code.expose().trim())),
             binding,
             roll: u64::from_le_bytes(random()),
         };
         let (mut state, tokens) = settle::import(&rules, import, now);
         state.configured = configured;
+        check_refresh(&seat, &state, &tokens)?;
         let request = ImportRequest {
             name: line.name,
             client: client.name.clone(),
@@ -213,6 +216,31 @@ impl Importer {
             replace: self.replace,
         };
         self.store.import(request).await.map_err(|e| e.to_string())
+    }
+
+    /// The configuration wins, so what says otherwise would send the refresh token
+    /// where it was not meant to go.
+    fn check_against_config(&self, line: &ImportLine) -> Result<(), String> {
+        let Some(grant) = self.config.grants.get(&line.name) else {
+            return Ok(());
+        };
+        let differs = |what: &str, configured: &str, given: &str| {
+            let given = printable(given);
+            Err(format!(
+                "the configuration says {what} {configured}, the import says {given}"
+            ))
+        };
+        for (name, given) in &line.vars {
+            if let Some(configured) = grant.vars.get(name).filter(|value| *value != given) {
+                return differs(name, configured, given);
+            }
+        }
+        match (&grant.redirect_uri, &line.redirect_uri) {
+            (Some(configured), Some(given)) if configured != given => {
+                differs("redirect_uri", configured, given)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn client(&self, line: &ImportLine) -> Result<Arc<Client>, String> {
@@ -290,7 +318,10 @@ fn check_vars(given: &BTreeMap<String, String>, seat: &Seat) -> Result<(), Strin
 
 /// Without the code no refresh would ever work, and nothing would show it before the first.
 fn check_code(line: &ImportLine, client: &Client) -> Result<(), String> {
-    let missing = line.code.as_ref().is_none_or(Secret::is_empty);
+    let missing = line
+        .code
+        .as_ref()
+        .is_none_or(|code| code.expose().trim().is_empty());
     if !missing || !client.description.refresh_wants_code() {
         return Ok(());
     }
@@ -298,6 +329,19 @@ fn check_code(line: &ImportLine, client: &Client) -> Result<(), String> {
         "provider {:?} wants the original authorization code with every refresh: pass --code-file FILE, or \"code\" in a line of --ndjson",
         client.description.name
     ))
+}
+
+/// Nor would anything else that a refresh lacks (a redirect URI) show before the first.
+fn check_refresh(seat: &Seat, state: &GrantState, tokens: &TokenSet) -> Result<(), String> {
+    let Some(token) = state
+        .presents
+        .filter(|_| seat.policy.with == With::RefreshToken)
+    else {
+        return Ok(());
+    };
+    perform::request(seat, Presents::RefreshToken(token), tokens)
+        .map(drop)
+        .map_err(|e| format!("no refresh of it could be sent: {e}"))
 }
 
 fn read_time(at: &ObtainedAt) -> Result<WallTime, String> {

@@ -84,7 +84,11 @@ pub async fn fly(deck: &Deck, assignment: &Assignment, overdue: impl FnOnce(Gran
     Landing::Verdict(perform(deck, &seat.client, flight, Some(request), overdue).await)
 }
 
-fn request(
+/// The request that presents this for a grant.
+///
+/// # Errors
+/// When the description cannot be filled for it.
+pub fn request(
     seat: &Seat,
     presents: Presents,
     tokens: &TokenSet,

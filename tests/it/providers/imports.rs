@@ -2,7 +2,7 @@
 
 use super::{Place, epoch};
 use crate::support::text;
-use sandbox::{Kind, Options};
+use sandbox::{DEFAULT_REDIRECT_URI, Kind, Options};
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,4 +126,39 @@ async fn expires_in_in_every_odd_form_loses_nothing() {
     crate::support::wait_for("its replacement", || {
         place.status()["generation"].as_u64().unwrap() > generation
     });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_configuration_says_otherwise_is_refused() {
+    let place = Place::new(Options::of(Kind::Retm), "").await;
+    let mut line = place.line();
+    line["vars"] = json!({ "business_id": "shop-18" });
+    let refused = place.import(&line);
+    assert_eq!(refused.status.code(), Some(65));
+    let message = text(&refused.stderr);
+    let both = "business_id shop-17, the import says shop-18";
+    assert!(message.contains(both), "{message}");
+    line["vars"] = json!({ "business_id": "shop-17" });
+    assert!(place.import(&line).status.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_that_could_not_be_sent_is_told_before_the_first() {
+    let place = Place::new(Options::of(Kind::Retently), "").await;
+    let config = std::fs::read_to_string(place.house.config()).unwrap();
+    let of_the_client = format!("redirect_uri = \"{DEFAULT_REDIRECT_URI}\"\n");
+    let config = config.replace(&of_the_client, "");
+    let of_the_grant = format!("[grants.one]\n{of_the_client}");
+    let config = config.replace("[grants.one]\n", &of_the_grant);
+    std::fs::write(place.house.config(), config).unwrap();
+    let mut line = place.line();
+    line["name"] = json!("two");
+    line["client"] = json!("c");
+    let refused = place.import(&line);
+    assert_eq!(refused.status.code(), Some(65));
+    let message = text(&refused.stderr);
+    assert!(message.contains("redirect_uri"), "{message}");
+    line["redirect_uri"] = json!(DEFAULT_REDIRECT_URI);
+    let imported = place.import(&line);
+    assert!(imported.status.success(), "{}", text(&imported.stderr));
 }
