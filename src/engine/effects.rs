@@ -108,6 +108,11 @@ impl Engine {
 
     /// The provider was broken, not the grants: their refusals meant nothing.
     async fn forget_refusals(&mut self, indices: Vec<u32>) {
+        for index in &indices {
+            let entry = self.roster.entry_mut(*index);
+            // A probe that is still to come has nothing left to find out.
+            entry.wished.take_if(|_| entry.waiters.is_empty());
+        }
         let refused = indices.into_iter().filter_map(|index| {
             let state = &self.roster.entry(index).grant.state;
             state.refusal.as_ref()?;
