@@ -177,7 +177,7 @@ mod tests {
         GrantReport {
             state: "fresh".to_owned(),
             generation,
-            ..GrantReport::pending(name, "x", "x")
+            ..GrantReport::pending(name, "x", None)
         }
     }
 

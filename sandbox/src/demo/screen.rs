@@ -247,14 +247,14 @@ mod tests {
             state: "fresh".to_owned(),
             generation: 1,
             expires_in: Some(631_151_990),
-            ..GrantReport::pending("vcita", "vcita", "vcita")
+            ..GrantReport::pending("vcita", "vcita", None)
         };
         let retently = GrantReport {
             state: "in-doubt".to_owned(),
             generation: 1234,
             expires_in: Some(12),
             next_refresh_in: Some(5),
-            ..GrantReport::pending("retently", "retently", "retently")
+            ..GrantReport::pending("retently", "retently", None)
         };
         let reports = [vcita, retently].map(|r| (r.grant.clone(), r));
         let reports = Reports::from(reports);

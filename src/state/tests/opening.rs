@@ -153,6 +153,12 @@ async fn every_file_is_private() {
     // An exclusive WAL has no -shm: nobody else can look in.
     assert_eq!(
         names,
-        ["journal-0001", "lock", "refreshd.db", "refreshd.db-wal"]
+        [
+            "journal-0001",
+            "lock",
+            "refreshd.db",
+            "refreshd.db-wal",
+            "reserve"
+        ]
     );
 }
