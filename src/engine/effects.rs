@@ -50,6 +50,8 @@ impl Engine {
     pub(super) async fn apply(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
+                // Of a single grant its own lines have told it all.
+                Effect::LaneOpened { lane, .. } if self.roster.grants_of(lane) < 2 => {}
                 Effect::LaneOpened { lane, probe_at } => {
                     let endpoint = self.roster.endpoint(lane);
                     tracing::error!(

@@ -148,6 +148,13 @@ impl Roster {
             .map_or("?", |(name, _)| name)
     }
 
+    /// How many grants go to an endpoint.
+    #[must_use]
+    pub fn grants_of(&self, lane: u32) -> usize {
+        let there = |entry: &&Entry| entry.seat.as_ref().is_some_and(|seat| seat.lane == lane);
+        self.entries.iter().filter(there).count()
+    }
+
     /// The endpoint of a lane.
     #[must_use]
     pub fn endpoint(&self, lane: u32) -> &str {

@@ -117,7 +117,7 @@ pub(super) fn import(s: &Session<'_>, request: ImportRequest) -> Result<Imported
     if !request.replace {
         check_client(&grant, &request)?;
     }
-    if known.is_some() && grant.client == request.client {
+    if known.is_some() && grant.client == request.client && !mends(s, &grant, &request)? {
         return Ok(Imported::Unchanged(grant));
     }
     if !request.replace {
@@ -128,6 +128,19 @@ pub(super) fn import(s: &Session<'_>, request: ImportRequest) -> Result<Imported
         }
     }
     Ok(Imported::Reauthorized(reauthorize(s, grant, request)?))
+}
+
+/// Whether it brings the current token set once more with something else beside
+/// it, as an operator may who had given a wrong code, variable or redirect URI.
+fn mends(s: &Session<'_>, grant: &Grant, request: &ImportRequest) -> Result<bool, StoreError> {
+    let Some(current) = s.tokens(grant)?.filter(|_| request.replace) else {
+        return Ok(false);
+    };
+    let same_set = current.identity() == request.tokens.identity();
+    let same_beside = current.code == request.tokens.code
+        && grant.vars == request.vars
+        && grant.redirect_uri == request.redirect_uri;
+    Ok(same_set && !same_beside)
 }
 
 fn check_client(grant: &Grant, request: &ImportRequest) -> Result<(), ImportRefusal> {

@@ -118,6 +118,33 @@ async fn another_authorization_ends_doubt_and_refusal() {
 }
 
 #[tokio::test]
+async fn a_wrong_code_can_be_mended() {
+    let house = House::new();
+    let store = house.open().store;
+    let grant = created(&store, "shop-17", 1).await;
+    let with_code = |code: &str, replace| {
+        let mut request = request("shop-17", 1);
+        request.tokens.code = Some(Secret::new(code));
+        request.replace = replace;
+        request
+    };
+    assert_eq!(
+        verdict(store.import(with_code("right", false)).await),
+        "unchanged"
+    );
+    assert_eq!(
+        verdict(store.import(with_code("right", true)).await),
+        "reauthorized"
+    );
+    assert_eq!(
+        verdict(store.import(with_code("right", true)).await),
+        "unchanged"
+    );
+    let (_, set) = store.load(&grant.id).await.unwrap().unwrap();
+    assert_eq!(set.unwrap().code, Some(Secret::new("right")));
+}
+
+#[tokio::test]
 async fn a_refresh_token_is_not_given_up_for_none_and_what_is_replaced_is_kept() {
     let house = House::new();
     let store = house.open().store;
