@@ -19,10 +19,10 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Marsaglia's xorshift: the same moments for the same seed.
-struct Chance(u64);
+pub(crate) struct Chance(u64);
 
 impl Chance {
-    fn seeded() -> Self {
+    pub(crate) fn seeded() -> Self {
         let given = std::env::var("REFRESHD_TEST_SEED").ok();
         let seed = given.map_or_else(
             || SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64,
@@ -32,14 +32,14 @@ impl Chance {
         Chance(seed.max(1))
     }
 
-    fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0 >> 16) as usize % limit
     }
 
-    fn millis(&mut self, from: usize, to: usize) -> Duration {
+    pub(crate) fn millis(&mut self, from: usize, to: usize) -> Duration {
         Duration::from_millis((from + self.below(to - from)) as u64)
     }
 }

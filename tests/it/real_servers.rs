@@ -1,6 +1,7 @@
 //! Against authorization servers that were written elsewhere:
 //! django-oauth-toolkit and Authlib (`tests/servers`).
 
+mod kills;
 pub(crate) mod python;
 
 use crate::resource::{Asker, published};
