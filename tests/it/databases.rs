@@ -2,6 +2,7 @@
 //! their group, while the daemon rotates, has stopped, and was killed.
 
 mod killed;
+mod many_reads;
 mod place;
 mod readers;
 mod unprivileged;

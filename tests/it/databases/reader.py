@@ -1,10 +1,12 @@
-"""Reads a published database for ever, a line of JSON a round.
+"""Reads a published database, or files, for ever, a line of JSON a round.
 
-reader.py HOW PATH SQL      HOW: fresh | kept | plain | idle
+reader.py HOW PATH SQL [PAUSE]      HOW: fresh | kept | plain | idle | files
+For files, PATH is their directory.
 """
-import json, sqlite3, sys, time
+import json, pathlib, sqlite3, sys, time
 
-how, path, sql = sys.argv[1:]
+how, path, sql, *pause = sys.argv[1:]
+pause = float(pause[0]) if pause else (0.1 if how == "idle" else 0.005)
 
 
 def connect():
@@ -33,6 +35,16 @@ def kept(db, state):
     tell(state["seen"])
 
 
+def files():
+    rows = []
+    for name in sorted(pathlib.Path(path).glob("shop-*.json")):
+        if not name.name.endswith(".meta.json"):
+            token = json.loads(name.read_bytes())
+            generation = token["generation"]
+            rows.append([token["name"], generation, token["access_token"], generation])
+    tell(json.dumps(rows))
+
+
 db, state = None, {}
 while True:
     try:
@@ -42,10 +54,14 @@ while True:
                 db.execute("BEGIN")
         if how == "kept":
             kept(db, state)
+        elif how == "files":
+            files()
         elif how == "idle":
             tell(db.execute(sql).fetchone()[0])
         else:
             fresh()
+    except (ValueError, KeyError) as error:
+        tell(json.dumps({"error": f"torn: {error}"}))
     except sqlite3.Error as error:
         tell(json.dumps({"error": f"{getattr(error, 'sqlite_errorname', '')}: {error}"}))
-    time.sleep(0.1 if how == "idle" else 0.005)
+    time.sleep(pause)

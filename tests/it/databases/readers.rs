@@ -46,6 +46,14 @@ impl Reader {
         Reader::start(how, command, path, tokens)
     }
 
+    /// One that reads without a pause, of a database or of a directory's files.
+    pub(super) fn restless(how: &str, path: &Path, tokens: &Tokens) -> Reader {
+        let mut command = as_reader("/usr/bin/python3");
+        command.args(["-c", include_str!("reader.py"), how]);
+        command.arg(path).args([SQL, "0"]);
+        Reader::spawn(how, command, tokens)
+    }
+
     /// The `sqlite3` tool, a process for each round.
     pub(super) fn tool(path: &Path, tokens: &Tokens) -> Reader {
         let mut command = as_reader("/bin/sh");
@@ -54,8 +62,12 @@ impl Reader {
     }
 
     fn start(name: &str, mut command: Command, path: &Path, tokens: &Tokens) -> Reader {
-        command.arg(path).arg(SQL).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        command.arg(path).arg(SQL);
+        Reader::spawn(name, command, tokens)
+    }
+
+    fn spawn(name: &str, mut command: Command, tokens: &Tokens) -> Reader {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let seen = Arc::<Mutex<Seen>>::default();
         let (judged, tokens) = (seen.clone(), tokens.clone());
@@ -72,7 +84,8 @@ impl Reader {
         }
     }
 
-    fn rounds(&self) -> usize {
+    /// How often it has read.
+    pub(super) fn rounds(&self) -> usize {
         self.seen.lock().unwrap().rounds
     }
 
