@@ -22,6 +22,7 @@ pub mod publish;
 pub mod report;
 pub mod rest;
 pub mod state;
+pub mod upkeep;
 
 /// Makes ring the process's cryptography; once is enough.
 pub(crate) fn install_tls() {

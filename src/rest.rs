@@ -1,12 +1,14 @@
-//! The state at rest: what `status`, `get` and `import` do while no daemon
-//! runs. It takes the daemon's lock, settles what a crash left in the journal,
+//! The state at rest: what `status`, `get`, `import`, `backup` and `key` do while
+//! no daemon runs. It takes the daemon's lock, settles what a crash left in the journal,
 //! and sends nothing.
 
 use crate::clock::SharedClock;
 use crate::config::Config;
-use crate::control::api::{Imported, Status, Token, TokenQuery};
+use crate::control::api::{
+    BackupMade, BackupRequest, Imported, KeyStatus, Status, Token, TokenQuery,
+};
 use crate::control::server::no_such_grant;
-use crate::daemon::recovery;
+use crate::daemon::{fence_text, recovery};
 use crate::engine::perform::Deck;
 use crate::engine::roster::seat_of;
 use crate::exit::{Exit, Failure};
@@ -14,6 +16,7 @@ use crate::http::Http;
 use crate::import::Importer;
 use crate::report::{GrantReport, missing};
 use crate::state::{LockError, OpenError, OpenOptions, State};
+use crate::upkeep::Upkeep;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -21,6 +24,7 @@ use std::sync::Arc;
 pub struct Rest {
     config: Arc<Config>,
     deck: Deck,
+    upkeep: Upkeep,
     /// Held for its lock.
     _state: State,
 }
@@ -41,9 +45,11 @@ impl Rest {
             fingerprinter: state.store.fingerprinter(),
         };
         recovery::finish(&deck, &config, std::mem::take(&mut state.recovered)).await?;
+        let upkeep = Upkeep::new(deck.store.clone(), state.keys.clone(), deck.clock.clone());
         Ok(Rest {
             config,
             deck,
+            upkeep,
             _state: state,
         })
     }
@@ -66,11 +72,12 @@ impl Rest {
         let known: HashSet<&str> = grants.iter().map(|grant| grant.name.as_str()).collect();
         reports.extend(missing(&self.config, |name| known.contains(name)));
         reports.sort_by(|a, b| a.grant.cmp(&b.grant));
-        let notice = "refreshd is not running: nothing is refreshed".to_owned();
+        let mut notices = vec!["refreshd is not running: nothing is refreshed".to_owned()];
+        notices.extend(self.deck.store.fence().map(|f| fence_text(&f)));
         Ok(Status {
             running: false,
             pid: None,
-            notices: vec![notice],
+            notices,
             grants: reports,
         })
     }
@@ -138,6 +145,34 @@ impl Rest {
         };
         let (lines, _) = importer.lines(lines).await;
         Imported { lines }
+    }
+
+    /// `refreshd backup`.
+    ///
+    /// # Errors
+    /// When the copy cannot be made.
+    pub async fn backup(&self, request: &BackupRequest) -> Result<BackupMade, Failure> {
+        self.upkeep.backup(&self.config, request).await
+    }
+
+    /// `refreshd key status`.
+    ///
+    /// # Errors
+    /// When something cannot be read.
+    pub async fn key_status(&self) -> Result<KeyStatus, Failure> {
+        self.upkeep.key_status(&self.config).await
+    }
+
+    /// `refreshd key rotate`, to its end.
+    ///
+    /// # Errors
+    /// When the new key cannot be written, or the state not read.
+    pub async fn rotate_key(&self) -> Result<KeyStatus, Failure> {
+        // One that was cut short is brought to its end first.
+        self.upkeep.settle(&self.config).await;
+        self.upkeep.rotate().await?;
+        self.upkeep.settle(&self.config).await;
+        self.key_status().await
     }
 
     /// Writes everything down and lets go of the state.

@@ -1,11 +1,14 @@
 //! The command line, one file a subcommand. Only `run` sees the daemon; the
 //! others are clients of its control socket.
 
+mod backup;
 mod check;
 mod doctor;
 mod get;
 mod import;
+mod key;
 mod output;
+mod passphrase;
 mod refresh;
 mod reload;
 mod run;
@@ -55,6 +58,10 @@ enum Command {
     Refresh(refresh::Refresh),
     /// Show what needs a person, and confirm it
     Doctor(doctor::Doctor),
+    /// Copy the state into a file, also while the daemon runs
+    Backup(backup::Backup),
+    /// Look after the key that seals the state
+    Key(key::Key),
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
@@ -88,6 +95,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Get(command) => command.run(&context),
         Command::Refresh(command) => command.run(&context),
         Command::Doctor(command) => command.run(&context),
+        Command::Backup(command) => command.run(&context),
+        Command::Key(command) => command.run(&context),
     };
     match result {
         Ok(exit) => exit.into(),

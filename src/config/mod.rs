@@ -45,6 +45,8 @@ pub struct Config {
     pub files: Vec<PathBuf>,
     /// `[daemon]`.
     pub daemon: Daemon,
+    /// `[backup]`.
+    pub backup: Option<Backup>,
     /// `[clients.NAME]`.
     pub clients: BTreeMap<String, Arc<Client>>,
     /// `[grants.NAME]`.
@@ -68,6 +70,17 @@ pub struct Daemon {
     pub history: Duration,
     /// How long a stop waits for flights that are under way.
     pub drain: Duration,
+}
+
+/// `[backup]`: copies of the store that are made by themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backup {
+    /// Where they are kept.
+    pub dir: PathBuf,
+    /// When one is made: seconds, minutes, hours, days, months, weekdays, in UTC.
+    pub schedule: String,
+    /// How many are kept.
+    pub keep: usize,
 }
 
 /// Where the sealing key comes from.

@@ -16,6 +16,7 @@ use std::time::Duration;
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Raw {
     pub(super) daemon: RawDaemon,
+    pub(super) backup: RawBackup,
     pub(super) clients: BTreeMap<String, RawClient>,
     pub(super) grants: BTreeMap<String, RawGrant>,
     pub(super) databases: Vec<RawDatabase>,
@@ -33,6 +34,14 @@ pub(super) struct RawDaemon {
     pub(super) history: Option<Duration>,
     #[serde(deserialize_with = "duration::deserialize")]
     pub(super) drain: Option<Duration>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawBackup {
+    pub(super) dir: Option<PathBuf>,
+    pub(super) schedule: Option<String>,
+    pub(super) keep: Option<i64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -2,9 +2,11 @@
 
 use crate::import::LineReport;
 use crate::report::GrantReport;
+use crate::state::{Copied, KeyUse};
 use refreshd_core::grant::{Grant, TokenSet};
 use refreshd_core::secret::Secret;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Answer to `GET /v1/status`.
@@ -96,6 +98,50 @@ pub struct ImportQuery {
 pub struct Imported {
     /// What became of each line.
     pub lines: Vec<LineReport>,
+}
+
+/// Body of `POST /v1/backup`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct BackupRequest {
+    /// The file, absolute; `None`: another one in the configured directory.
+    pub file: Option<PathBuf>,
+    /// Whether a file that is there is replaced.
+    #[serde(default)]
+    pub replace: bool,
+}
+
+/// Answer to `POST /v1/backup`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupMade {
+    /// The copy.
+    #[serde(flatten)]
+    pub copied: Copied,
+    /// Older ones that were removed.
+    pub removed: Vec<PathBuf>,
+}
+
+/// Answer to `GET /v1/key` and `POST /v1/key/rotate`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyStatus {
+    /// The file or credential with the keys.
+    pub path: PathBuf,
+    /// Whether it is a credential, which `refreshd` only reads.
+    pub credential: bool,
+    /// Whether everything is sealed with the newest key, but for what cannot be read.
+    pub finished: bool,
+    /// The keys, newest first.
+    pub keys: Vec<KeyUse>,
+}
+
+/// Answer to `GET /v1/key/progress`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyProgress {
+    /// Whether records are being sealed anew.
+    pub running: bool,
+    /// Records that have been looked at.
+    pub looked_at: u64,
+    /// Records that have been sealed anew.
+    pub resealed: u64,
 }
 
 /// Answer to what only succeeds or fails.

@@ -1,7 +1,10 @@
 //! The other end of the control socket, for the commands.
 
 use super::SOCKET;
-use super::api::{Done, ImportQuery, Imported, Status, Token, TokenQuery};
+use super::api::{
+    BackupMade, BackupRequest, Done, ImportQuery, Imported, KeyProgress, KeyStatus, Status, Token,
+    TokenQuery,
+};
 use crate::engine::message::{Accept, Refreshed, Wish};
 use crate::exit::{Exit, Failure};
 use serde::Serialize;
@@ -103,6 +106,38 @@ impl Control {
     /// What the daemon answers.
     pub async fn accept(&self, what: &Accept) -> Result<Done, Failure> {
         self.post("accept", what).await
+    }
+
+    /// `POST /v1/backup`.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn backup(&self, request: &BackupRequest) -> Result<BackupMade, Failure> {
+        self.post("backup", request).await
+    }
+
+    /// `GET /v1/key`.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn key(&self) -> Result<KeyStatus, Failure> {
+        self.answer(self.http.get(url("key"))).await
+    }
+
+    /// `GET /v1/key/progress`.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn key_progress(&self) -> Result<KeyProgress, Failure> {
+        self.answer(self.http.get(url("key/progress"))).await
+    }
+
+    /// `POST /v1/key/rotate`.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn rotate_key(&self) -> Result<KeyStatus, Failure> {
+        self.post("key/rotate", &()).await
     }
 
     async fn post<T: DeserializeOwned>(

@@ -1,11 +1,15 @@
 //! Serves the control socket.
 
-use super::api::{Done, ImportQuery, Imported, Status, Token, TokenQuery};
+use super::api::{
+    BackupMade, BackupRequest, Done, ImportQuery, Imported, KeyProgress, KeyStatus, Status, Token,
+    TokenQuery,
+};
 use crate::daemon::reload::Reloader;
 use crate::engine::EngineHandle;
 use crate::engine::message::{Accept, Look, Message, NotRefreshed, Refreshed, Wish};
 use crate::exit::{Exit, Failure};
 use crate::import::Importer;
+use crate::upkeep::Upkeep;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -29,6 +33,8 @@ pub struct Desk {
     pub engine: EngineHandle,
     /// Where token sets live; the configuration is the current one.
     pub reloader: Arc<Reloader>,
+    /// Backups and keys.
+    pub upkeep: Arc<Upkeep>,
 }
 
 /// Serves until `stop` is done.
@@ -47,6 +53,10 @@ pub async fn serve(
         .route("/v1/import", post(import))
         .route("/v1/reload", post(reload))
         .route("/v1/accept", post(accept))
+        .route("/v1/backup", post(backup))
+        .route("/v1/key", get(key))
+        .route("/v1/key/progress", get(key_progress))
+        .route("/v1/key/rotate", post(rotate_key))
         .layer(DefaultBodyLimit::max(IMPORT_CAP))
         .with_state(desk);
     axum::serve(listener, router)
@@ -74,7 +84,8 @@ fn stopping(_: crate::engine::Stopped) -> Failure {
 
 async fn status(State(desk): State<Desk>) -> Result<Json<Status>, Failure> {
     let grants = desk.engine.ask(Message::Status).await.map_err(stopping)?;
-    let notices = desk.reloader.notices();
+    let mut notices = desk.reloader.notices();
+    notices.extend(desk.upkeep.notice());
     Ok(Json(Status {
         running: true,
         pid: Some(std::process::id()),
@@ -251,4 +262,38 @@ async fn accept(State(desk): State<Desk>, Json(what): Json<Accept>) -> Result<Js
     answer
         .map(|message| Json(Done { message }))
         .map_err(|message| Failure::new(Exit::Data, message))
+}
+
+async fn backup(
+    State(desk): State<Desk>,
+    Json(request): Json<BackupRequest>,
+) -> Result<Json<BackupMade>, Failure> {
+    let config = desk.reloader.config();
+    // A copy that has begun is made, whether or not whoever asked goes on waiting.
+    let made = tokio::spawn(async move { desk.upkeep.backup(&config, &request).await });
+    made.await.map_err(internal)?.map(Json)
+}
+
+async fn key(State(desk): State<Desk>) -> Result<Json<KeyStatus>, Failure> {
+    let config = desk.reloader.config();
+    desk.upkeep.key_status(&config).await.map(Json)
+}
+
+async fn key_progress(State(desk): State<Desk>) -> Json<KeyProgress> {
+    Json(desk.upkeep.progress())
+}
+
+async fn rotate_key(State(desk): State<Desk>) -> Result<Json<KeyStatus>, Failure> {
+    let config = desk.reloader.config();
+    let rotated = tokio::spawn(async move {
+        desk.upkeep.rotate().await?;
+        let status = desk.upkeep.key_status(&config).await;
+        tokio::spawn(async move { desk.upkeep.settle(&config).await });
+        status
+    });
+    rotated.await.map_err(internal)?.map(Json)
+}
+
+fn internal(error: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Internal, error.to_string())
 }

@@ -1,11 +1,14 @@
-//! Housekeeping by cron: checkpoints, pruning of history, integrity checks, and
-//! a look at clients that are paused.
+//! Housekeeping by cron: checkpoints, pruning of history, integrity checks,
+//! backups, sealing keys that are not needed any more, and a look at clients
+//! that are paused.
 
+use super::backups;
 use super::healing;
 use super::reload::Reloader;
 use crate::engine::EngineHandle;
 use crate::engine::perform::Deck;
 use crate::exit::Failure;
+use crate::upkeep::Upkeep;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_cron_scheduler::{Job, JobScheduler};
@@ -13,6 +16,7 @@ use tokio_cron_scheduler::{Job, JobScheduler};
 /// Seconds, minutes, hours, days, months, weekdays.
 const HEALING: &str = "*/30 * * * * *";
 const CHECKPOINT: &str = "0 */5 * * * *";
+const KEYS: &str = "30 */5 * * * *";
 const PRUNE: &str = "0 17 3 * * *";
 const INTEGRITY: &str = "0 47 3 * * Sun";
 
@@ -20,11 +24,13 @@ const INTEGRITY: &str = "0 47 3 * * Sun";
 pub(super) async fn start(
     reloader: &Arc<Reloader>,
     engine: &EngineHandle,
+    upkeep: &Arc<Upkeep>,
 ) -> Result<JobScheduler, Failure> {
     let deck = &reloader.deck;
     let scheduler = JobScheduler::new().await.map_err(super::internal)?;
     let current = reloader.clone();
     let (healer, engine) = (reloader.clone(), engine.clone());
+    let (keeper, keys) = (reloader.clone(), upkeep.clone());
     let jobs = [
         job(HEALING, deck, move |_| {
             let (healer, engine) = (healer.clone(), engine.clone());
@@ -35,6 +41,10 @@ pub(super) async fn start(
             deck,
             |deck| async move { checkpoint(&deck).await },
         )?,
+        job(KEYS, deck, move |_| {
+            let (config, keys) = (keeper.config(), keys.clone());
+            async move { keys.settle(&config).await }
+        })?,
         job(PRUNE, deck, move |deck| {
             let history = current.config().daemon.history;
             async move { prune(&deck, history).await }
@@ -49,6 +59,14 @@ pub(super) async fn start(
         scheduler.add(job).await.map_err(super::internal)?;
     }
     scheduler.start().await.map_err(super::internal)?;
+    // A rotation that was cut short is gone on with.
+    let (config, keys) = (reloader.config(), upkeep.clone());
+    tokio::spawn(async move { keys.settle(&config).await });
+    tokio::spawn(backups::keep_schedule(
+        reloader.clone(),
+        upkeep.clone(),
+        scheduler.clone(),
+    ));
     Ok(scheduler)
 }
 

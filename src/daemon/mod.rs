@@ -1,6 +1,7 @@
 //! The daemon's wiring: it opens the state, finishes what a crash left, starts
 //! engine, outputs and control socket, says READY, and drains at the end.
 
+mod backups;
 mod book;
 mod healing;
 mod maintenance;
@@ -18,6 +19,7 @@ use crate::engine::{Engine, EngineHandle};
 use crate::exit::{Exit, Failure};
 use crate::http::Http;
 use crate::state::{Fenced, State};
+use crate::upkeep::Upkeep;
 use reload::Reloader;
 use sd_notify::NotifyState;
 use signals::{Signal, Signals};
@@ -42,6 +44,11 @@ pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     let mut state = crate::rest::open(&config)?;
     let listener = socket::bind(&config.daemon.runtime_dir)?;
     let deck = deck(&state);
+    let upkeep = Arc::new(Upkeep::new(
+        deck.store.clone(),
+        state.keys.clone(),
+        deck.clock.clone(),
+    ));
     // On a full disk the engine sees to it before it refreshes; what lives is served.
     if let Err(e) = reload::save_descriptions(&deck.store, &config).await {
         tracing::error!("{e}");
@@ -69,9 +76,10 @@ pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     let desk = Desk {
         engine: handle.clone(),
         reloader: reloader.clone(),
+        upkeep: upkeep.clone(),
     };
     let server = tokio::spawn(serve(listener, desk, async move { drop(stopped.await) }));
-    let maintenance = maintenance::start(&reloader, &handle).await?;
+    let maintenance = maintenance::start(&reloader, &handle, &upkeep).await?;
     notify(&[NotifyState::Ready, NotifyState::Status("running")]);
     tracing::info!(
         pid = std::process::id(),
@@ -150,7 +158,7 @@ async fn fenced(
     Ok(text)
 }
 
-fn fence_text(fenced: &Fenced) -> String {
+pub(crate) fn fence_text(fenced: &Fenced) -> String {
     format!(
         "{fenced}; refreshing from it could revoke grants, so nothing is refreshed until `refreshd doctor --accept-restore`"
     )

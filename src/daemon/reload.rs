@@ -16,6 +16,7 @@ use sd_notify::NotifyState;
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// Holds the configuration in force and replaces it.
 pub struct Reloader {
@@ -26,6 +27,7 @@ pub struct Reloader {
     publisher: Reconciler,
     /// One reload or new set of outputs at a time.
     turn: tokio::sync::Mutex<()>,
+    replaced: Notify,
 }
 
 /// How long the published files may take to be read at a start.
@@ -43,6 +45,7 @@ impl Reloader {
             sources,
             config: RwLock::new(config),
             turn: tokio::sync::Mutex::new(()),
+            replaced: Notify::new(),
             publisher,
         }
     }
@@ -54,6 +57,12 @@ impl Reloader {
             .read()
             .expect("nothing panics while it holds the configuration")
             .clone()
+    }
+
+    /// Waits until the configuration has been replaced since this was last
+    /// waited for; one task may.
+    pub(super) async fn replaced(&self) {
+        self.replaced.notified().await;
     }
 
     /// What holds for all grants.
@@ -124,6 +133,7 @@ impl Reloader {
             .await
             .map_err(stopping)?;
         self.set_targets(engine).await;
+        self.replaced.notify_one();
         let mut message = format!(
             "configuration reloaded: {} clients, {} grants",
             config.clients.len(),

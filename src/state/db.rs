@@ -5,8 +5,8 @@ use super::schema;
 use super::seal::{Context, KeyId, SealError, Sealer};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
-use std::fs::{self, OpenOptions};
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -54,6 +54,14 @@ pub enum DbError {
         "{0} is a SQLite database, but not one of refreshd's; set daemon.state_dir to a directory of its own"
     )]
     Foreign(PathBuf),
+    /// A backup was put back beside the log of the database that stood there.
+    #[error(
+        "{log} belongs to the database that stood here before, and would be mixed into the backup; move it away: mv {log} {log}.old"
+    )]
+    OtherLog {
+        /// The write-ahead log.
+        log: PathBuf,
+    },
     /// Sealed with another key.
     #[error("the database was sealed with key {sealed_by}, and the key given is {given}")]
     WrongKey {
@@ -108,6 +116,7 @@ pub(super) fn open(dir: &Path, sealer: &Sealer) -> Result<Opened, DbError> {
         source,
     })?;
     let sql = |source| sorted(&path, source);
+    check_log(&path)?;
     let mut conn = connect(&path).map_err(sql)?;
     let version = schema::version(&conn).map_err(sql)?;
     if version > schema::KNOWN {
@@ -149,6 +158,19 @@ fn make_private(dir: &Path, path: &Path) -> io::Result<()> {
         file.set_permissions(fs::Permissions::from_mode(0o600))?;
     }
     disk::sync_dir(dir)
+}
+
+/// Backups are made without a log, and the store never is without: a database
+/// that says it has none, beside one, is a backup that was put back.
+fn check_log(path: &Path) -> Result<(), DbError> {
+    let log = path.with_extension("db-wal");
+    let mut header = [0; 20];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut header));
+    let alone = read.is_ok() && header[18..20] == [1, 1];
+    match fs::metadata(&log) {
+        Ok(found) if alone && found.len() > 0 => Err(DbError::OtherLog { log }),
+        _ => Ok(()),
+    }
 }
 
 /// Connects without a write: not even a WAL left by a crash is moved into the
@@ -196,7 +218,7 @@ fn check_ours(conn: &Connection, path: &Path, version: i64) -> Result<(), DbErro
     Err(DbError::Foreign(path.to_owned()))
 }
 
-fn check_key(conn: &Connection, path: &Path, sealer: &Sealer) -> Result<(), DbError> {
+pub(super) fn check_key(conn: &Connection, path: &Path, sealer: &Sealer) -> Result<(), DbError> {
     let envelope: Vec<u8> = meta(conn, "key_check").map_err(|source| sorted(path, source))?;
     match sealer.open(&KEY_CHECK, &envelope) {
         Ok(_) => Ok(()),
@@ -207,14 +229,14 @@ fn check_key(conn: &Connection, path: &Path, sealer: &Sealer) -> Result<(), DbEr
     }
 }
 
-const KEY_CHECK: Context<'static> = Context {
+pub(super) const KEY_CHECK: Context<'static> = Context {
     purpose: "meta",
     owner: "",
     column: "key_check",
     generation: 0,
 };
 
-const FINGERPRINT_KEY: Context<'static> = Context {
+pub(super) const FINGERPRINT_KEY: Context<'static> = Context {
     purpose: "meta",
     owner: "",
     column: "fingerprint_key",

@@ -7,6 +7,7 @@
 //! the stamp along and cannot be noticed by it; published generations can.
 
 use super::disk;
+use refreshd_core::time::WallTime;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
@@ -28,6 +29,19 @@ pub enum Fenced {
         /// The stamp's.
         stamp: u64,
     },
+    /// A backup was put in the place of the database.
+    #[error(
+        "this state was restored from the backup of {}, and refresh tokens in it may have been replaced since", taken.rfc3339()
+    )]
+    Restored {
+        /// When the backup was made.
+        taken: WallTime,
+    },
+    /// The state directory was copied here.
+    #[error(
+        "this state belongs to another machine: it was copied or moved here, and if that machine goes on refreshing, each would cut the other off; make sure that refreshd is stopped there for good"
+    )]
+    OtherMachine,
     /// An output holds a later generation.
     #[error(
         "generation {published} of grant {grant} has been published, but the store knows {store}: it was put back to an earlier state"

@@ -8,11 +8,14 @@
 //! - [`Store`]: grants, sealed token sets, history; SQLite, one writer
 //! - [`Journal`]: the flights under way
 //! - [`Sealer`]: what is secret is encrypted before it reaches either
+//! - [`Keys`]: one sealing key after another; [`backups`]: copies to restore from
 //! - [`fence`]: notices a store that was put back to an earlier state
 //! - [`lock`]: one process at a time
 
+pub mod backups;
 mod begin;
 mod commit;
+mod copy;
 mod db;
 mod disk;
 mod error;
@@ -21,9 +24,12 @@ mod history;
 mod import;
 pub mod journal;
 mod kept;
-mod key;
+pub mod key;
+mod keys;
 pub mod lock;
+mod machine;
 mod records;
+mod reseal;
 mod reserve;
 mod restore;
 mod schema;
@@ -38,6 +44,7 @@ mod tests;
 pub(crate) use disk::network_file_system;
 
 pub use commit::{Commit, Committed};
+pub use copy::{Copied, CopyError};
 pub use db::DbError;
 pub use error::StoreError;
 pub use fence::Fenced;
@@ -46,8 +53,11 @@ pub use import::{ImportRefusal, ImportRequest, Imported};
 pub use journal::{Journal, JournalError, Recovered, SlotRef};
 pub use kept::{Candidate, Unread};
 pub use key::KeyError;
+pub use keys::{KeyUse, Keys, KeysError};
 pub use lock::{LockError, StateLock};
-pub use seal::Sealer;
+pub use machine::Machine;
+pub use reseal::Walk;
+pub use seal::{KeyId, Sealer};
 pub use store::Store;
 
 use crate::config::KeySource;
@@ -88,6 +98,8 @@ pub struct State {
     pub store: Store,
     /// The journal.
     pub journal: Journal,
+    /// The sealing keys.
+    pub keys: Keys,
     /// Flights of the last run that were not committed; their slots are occupied.
     pub recovered: Vec<Recovered>,
     /// The directory is ours until this is dropped, which must be last.
@@ -101,6 +113,14 @@ impl State {
     /// # Errors
     /// When any part cannot be had; nothing is overwritten then.
     pub fn open(options: &OpenOptions<'_>) -> Result<State, OpenError> {
+        State::open_on(options, &Machine::this())
+    }
+
+    /// Opens everything on a machine that is told.
+    ///
+    /// # Errors
+    /// As for [`State::open`].
+    pub fn open_on(options: &OpenOptions<'_>, machine: &Machine) -> Result<State, OpenError> {
         let dir = options.state_dir;
         let lock = StateLock::take(dir)?;
         let sealer = Sealer::load(options.key, db::exists(dir))?;
@@ -109,17 +129,26 @@ impl State {
             path: dir.join(db::FILE),
             source,
         };
-        let fenced = restore::fence_at_start(dir, &opened).map_err(sql)?;
+        let machine = machine.identity(&opened.store_id);
+        let fenced = restore::fence_at_start(dir, &opened, machine.as_deref()).map_err(sql)?;
         let settled = history::settled_flights(&opened.conn).map_err(sql)?;
         let (journal, recovered) =
             Journal::open(dir, options.slots, sealer.clone(), &|place, flight| {
                 settled.get(&place) == Some(&flight)
             })?;
         history::keep_slots_of(&opened.conn, journal.files()).map_err(sql)?;
-        let store = Store::start(dir, opened, sealer, fenced).map_err(sql)?;
+        let store = Store::start(dir, opened, sealer.clone(), fenced, machine).map_err(sql)?;
+        let keys = Keys {
+            store: store.clone(),
+            journal: journal.clone(),
+            sealer,
+            source: options.key.clone(),
+            dir: dir.to_owned(),
+        };
         Ok(State {
             store,
             journal,
+            keys,
             recovered,
             lock,
         })

@@ -1,5 +1,6 @@
 //! Going on from a store that was put back to an earlier state.
 
+use super::copy;
 use super::db;
 use super::error::StoreError;
 use super::fence::{self, Fenced};
@@ -9,27 +10,48 @@ use super::writer::Session;
 use refreshd_core::grant::state::Doubt;
 use refreshd_core::grant::{Grant, GrantId};
 use refreshd_core::time::WallTime;
+use rusqlite::Connection;
 use std::collections::BTreeMap;
 use std::path::Path;
+
+/// The row of `meta` that says whose machine the store was on.
+const MACHINE: &str = "machine";
 
 /// So that the fence outlives the outputs that showed it (`/run` is empty after a boot).
 pub(super) fn remember_fence(s: &Session<'_>, reason: &Fenced) -> Result<(), StoreError> {
     Ok(db::set_meta(s.conn, "fenced", json(reason))?)
 }
 
-/// Whether the store is fenced as it is opened: it was before, or its stamp is ahead.
-pub(super) fn fence_at_start(dir: &Path, opened: &db::Opened) -> rusqlite::Result<Option<Fenced>> {
+/// Whether the store is fenced as it is opened: it was before, it is a backup
+/// that was put back, its stamp is ahead, or it was copied from another machine.
+pub(super) fn fence_at_start(
+    dir: &Path,
+    opened: &db::Opened,
+    machine: Option<&str>,
+) -> rusqlite::Result<Option<Fenced>> {
     let conn = &opened.conn;
     let before: Option<String> = db::meta_if_any(conn, "fenced")?;
     if let Some(reason) = before.and_then(|text| serde_json::from_str(&text).ok()) {
         return Ok(Some(reason));
     }
     let commit_seq = db::meta::<i64>(conn, "commit_seq")?.unsigned_abs();
-    let fenced = fence::check(dir, &opened.store_id, commit_seq);
+    let restored = copy::mark(conn)?.map(|mark| Fenced::Restored { taken: mark.at });
+    let fenced = restored.or_else(|| fence::check(dir, &opened.store_id, commit_seq));
     if let Some(reason) = &fenced {
         db::set_meta(conn, "fenced", json(reason))?;
+        return Ok(fenced);
     }
-    Ok(fenced)
+    // Not remembered: back on its own machine the store is what it was.
+    machine.map_or(Ok(None), |here| check_machine(conn, here))
+}
+
+fn check_machine(conn: &Connection, here: &str) -> rusqlite::Result<Option<Fenced>> {
+    let known: Option<String> = db::meta_if_any(conn, MACHINE)?;
+    match known {
+        Some(known) if known != here => Ok(Some(Fenced::OtherMachine)),
+        Some(_) => Ok(None),
+        None => db::set_meta(conn, MACHINE, here).map(|()| None),
+    }
 }
 
 pub(super) fn accept(
@@ -39,8 +61,13 @@ pub(super) fn accept(
     rotates: &dyn Fn(&Grant) -> bool,
 ) -> Result<Vec<Grant>, StoreError> {
     s.saw(now);
-    s.conn
-        .execute("DELETE FROM meta WHERE key = 'fenced'", [])?;
+    s.conn.execute(
+        "DELETE FROM meta WHERE key IN ('fenced', ?1, ?2)",
+        [copy::MARK, MACHINE],
+    )?;
+    if let Some(here) = &s.shared.machine {
+        db::set_meta(s.conn, MACHINE, here)?;
+    }
     let own: i64 = db::meta(s.conn, "commit_seq")?;
     let stamped = fence::stamped(&s.shared.dir, &s.shared.store_id).unwrap_or(0);
     // This transaction's own commit takes it above both.

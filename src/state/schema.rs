@@ -13,7 +13,7 @@ pub(super) const KNOWN: i64 = MIGRATIONS.len() as i64;
 pub(super) const APPLICATION_ID: i64 = 0x7266_7368;
 
 const V1: &str = "
--- store_id, commit_seq, last_seen, key_check, fingerprint_key, fenced
+-- store_id, commit_seq, last_seen, key_check, fingerprint_key, fenced, machine; backup in a copy
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value ANY NOT NULL

@@ -2,15 +2,17 @@
 
 use super::begin;
 use super::commit::{self, Commit, Committed};
+use super::copy::{Copied, CopyError, Draft};
 use super::db;
 use super::error::StoreError;
 use super::fence::Fenced;
 use super::history::{self, Event, EventRow, Pruned, PublishedOutput};
 use super::import::{self, ImportRefusal, ImportRequest, Imported};
 use super::kept::{self, Candidate, Unread};
+use super::reseal::{self, Walk};
 use super::reserve::Reserve;
 use super::restore;
-use super::seal::Sealer;
+use super::seal::{KeyId, Sealer};
 use super::second_chance;
 use super::writer::{Job, Message, Op, Reply, Session, Shared, Writer};
 use refreshd_core::flight::{FlightId, Settlement};
@@ -18,9 +20,10 @@ use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
 use refreshd_core::provider::description::DescriptionHash;
 use refreshd_core::secret::Fingerprinter;
 use refreshd_core::time::WallTime;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
@@ -38,6 +41,7 @@ struct Inner {
     thread: Mutex<Option<JoinHandle<()>>>,
     shared: Arc<Shared>,
     fingerprints: Fingerprinter,
+    sealer: Sealer,
 }
 
 impl fmt::Debug for Store {
@@ -62,11 +66,13 @@ impl Store {
         opened: db::Opened,
         sealer: Sealer,
         fenced: Option<Fenced>,
+        machine: Option<String>,
     ) -> rusqlite::Result<Store> {
         let conn = opened.conn;
         let mut reserve = Reserve::open(dir);
         let shared = Arc::new(Shared {
             dir: dir.to_owned(),
+            machine,
             store_id: opened.store_id,
             commit_seq: AtomicU64::new(db::meta::<i64>(&conn, "commit_seq")?.unsigned_abs()),
             last_seen: AtomicI64::new(db::meta(&conn, "last_seen")?),
@@ -75,26 +81,30 @@ impl Store {
             fenced: Mutex::new(fenced),
         });
         let fingerprints = Fingerprinter::new(*opened.fingerprint_key);
-        let writer = Writer {
-            conn,
-            sealer,
-            fingerprints: fingerprints.clone(),
-            shared: Arc::clone(&shared),
-            since_checkpoint: 0,
-            last_stamp: None,
-            stamp_pending: false,
-            reserve,
-        };
         let (queue, messages) = mpsc::channel();
+        let (keys, printer, both) = (sealer.clone(), fingerprints.clone(), shared.clone());
         let thread = thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || writer.run(&messages))
+            .spawn(move || {
+                let writer = Writer {
+                    conn: Rc::new(conn),
+                    sealer: keys,
+                    fingerprints: printer,
+                    shared: both,
+                    since_checkpoint: 0,
+                    last_stamp: None,
+                    stamp_pending: false,
+                    reserve,
+                };
+                writer.run(&messages);
+            })
             .expect("a thread can be started");
         Ok(Store(Arc::new(Inner {
             queue: Some(queue),
             thread: Mutex::new(Some(thread)),
             shared,
             fingerprints,
+            sealer,
         })))
     }
 
@@ -382,6 +392,56 @@ impl Store {
         replied.await.map_err(|_| StoreError::Closed)?
     }
 
+    /// Copies the store into a file, which the sealing key is not in. It goes on
+    /// meanwhile; nothing waits for more than a few pages to be copied.
+    ///
+    /// # Errors
+    /// When the file is there and not to be replaced, cannot be written, or the
+    /// copy is not sound. What stood there stays then.
+    pub async fn copy_to(
+        &self,
+        path: &Path,
+        replace: bool,
+        now: WallTime,
+    ) -> Result<Copied, CopyError> {
+        let (path, dir) = (path.to_owned(), self.0.shared.dir.clone());
+        let draft = blocking(move || Draft::begin(&path, &dir, replace)).await?;
+        let (reply, replied) = oneshot::channel();
+        self.send(Message::Copy(draft.temporary.clone(), reply))?;
+        replied.await.map_err(|_| StoreError::Closed)??;
+        let sealer = self.0.sealer.clone();
+        blocking(move || draft.finish(&sealer, now)).await
+    }
+
+    /// Looks at some sealed records, and seals them with the newest key if
+    /// asked to: a few milliseconds of the store's time. It is gone on with
+    /// until the walk is done.
+    ///
+    /// # Errors
+    /// When it did not become durable.
+    pub async fn walk(&self, walk: Walk, reseal: bool) -> Result<Walk, StoreError> {
+        self.run(reseal, move |s| reseal::walk(s, walk, reseal))
+            .await
+    }
+
+    /// The key that everything in the store has been sealed with; others may
+    /// have sealed something since a rotation that has not come to its end.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn sealed_by(&self) -> Result<Option<KeyId>, StoreError> {
+        self.read(|s| {
+            let check: Vec<u8> = db::meta(s.conn, "key_check")?;
+            Ok(KeyId::of(&check))
+        })
+        .await
+    }
+
+    /// The flight last committed from each journal slot.
+    pub(super) async fn settled(&self) -> Result<HashMap<(u32, u16), FlightId>, StoreError> {
+        self.read(|s| Ok(history::settled_flights(s.conn)?)).await
+    }
+
     /// Remembers the time, so that a clock that went back is noticed at the next start.
     ///
     /// # Errors
@@ -495,4 +555,10 @@ impl Store {
         self.send(Message::Close(reply))?;
         replied.await.map_err(|_| StoreError::Closed)?
     }
+}
+
+/// Runs what waits for the disk where waiting does no harm.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.expect("it is not cancelled, and does not panic")
 }

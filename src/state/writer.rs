@@ -2,6 +2,7 @@
 //! transaction and one fsync; each command has a savepoint of its own, and
 //! nobody is answered before the commit.
 
+use super::copy::{self, CopyError};
 use super::db;
 use super::error::StoreError;
 use super::fence::{self, Fenced};
@@ -10,7 +11,8 @@ use super::seal::Sealer;
 use refreshd_core::secret::Fingerprinter;
 use refreshd_core::time::WallTime;
 use rusqlite::Connection;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Mutex, MutexGuard};
@@ -44,6 +46,8 @@ impl Session<'_> {
 /// What the thread and the handles both look at.
 pub(super) struct Shared {
     pub(super) dir: PathBuf,
+    /// Which machine this is, hashed; `None` where that says nothing.
+    pub(super) machine: Option<String>,
     pub(super) store_id: String,
     pub(super) commit_seq: AtomicU64,
     pub(super) last_seen: AtomicI64,
@@ -70,11 +74,21 @@ pub(super) struct Job {
 pub(super) enum Message {
     Job(Job),
     Checkpoint(oneshot::Sender<Result<(), StoreError>>),
+    /// Copies the database into an empty file, a few pages at a time.
+    Copy(PathBuf, oneshot::Sender<Result<(), CopyError>>),
     Close(oneshot::Sender<Result<(), StoreError>>),
 }
 
+/// What a turn leaves to its caller.
+#[derive(Default)]
+struct Rest {
+    closing: Option<oneshot::Sender<Result<(), StoreError>>>,
+    copies: Vec<(PathBuf, oneshot::Sender<Result<(), CopyError>>)>,
+}
+
 pub(super) struct Writer {
-    pub(super) conn: Connection,
+    /// Shared with a copy that is being made between transactions.
+    pub(super) conn: Rc<Connection>,
     pub(super) sealer: Sealer,
     pub(super) fingerprints: Fingerprinter,
     pub(super) shared: std::sync::Arc<Shared>,
@@ -90,24 +104,17 @@ impl Writer {
         let mut closing = None;
         while closing.is_none() {
             let Some(first) = self.next(queue) else { break };
-            let mut others = Vec::new();
-            let mut jobs = Vec::new();
             let arrived = std::iter::once(first).chain(queue.try_iter());
-            for message in arrived.take(BATCH) {
-                match message {
-                    Message::Job(job) => jobs.push(job),
-                    other => others.push(other),
-                }
+            let rest = self.turn(arrived.take(BATCH).collect());
+            closing = rest.closing;
+            for (path, reply) in rest.copies {
+                let copied = if closing.is_some() {
+                    Err(StoreError::Closed.into())
+                } else {
+                    self.copy(&path, queue, &mut closing)
+                };
+                drop(reply.send(copied));
             }
-            self.run_batch(jobs);
-            for message in others {
-                match message {
-                    Message::Checkpoint(reply) => drop(reply.send(self.checkpoint("PASSIVE"))),
-                    Message::Close(reply) => closing = Some(reply),
-                    Message::Job(_) => {}
-                }
-            }
-            self.checkpoint_after(CHECKPOINT_BUSY);
         }
         let closed = self.checkpoint("TRUNCATE");
         self.write_stamp();
@@ -115,6 +122,51 @@ impl Writer {
         if let Some(reply) = closing {
             drop(reply.send(closed));
         }
+    }
+
+    /// Does what has queued up, but for what takes more than one turn.
+    fn turn(&mut self, messages: Vec<Message>) -> Rest {
+        let mut rest = Rest::default();
+        let mut checkpoints = Vec::new();
+        let mut jobs = Vec::new();
+        for message in messages {
+            match message {
+                Message::Job(job) => jobs.push(job),
+                Message::Checkpoint(reply) => checkpoints.push(reply),
+                Message::Copy(path, reply) => rest.copies.push((path, reply)),
+                Message::Close(reply) => rest.closing = Some(reply),
+            }
+        }
+        self.run_batch(jobs);
+        for reply in checkpoints {
+            drop(reply.send(self.checkpoint("PASSIVE")));
+        }
+        self.checkpoint_after(CHECKPOINT_BUSY);
+        rest
+    }
+
+    /// Copies the database a few pages at a time; between them everything else
+    /// goes on. SQLite carries what this connection writes over into the copy.
+    fn copy(
+        &mut self,
+        path: &Path,
+        queue: &Receiver<Message>,
+        closing: &mut Option<oneshot::Sender<Result<(), StoreError>>>,
+    ) -> Result<(), CopyError> {
+        let source = Rc::clone(&self.conn);
+        let mut target = copy::target(path)?;
+        let copying = copy::begin(&source, &mut target, path)?;
+        while !copying.step()? {
+            let rest = self.turn(queue.try_iter().take(BATCH).collect());
+            for (_, reply) in rest.copies {
+                drop(reply.send(Err(CopyError::Busy)));
+            }
+            if rest.closing.is_some() {
+                *closing = rest.closing;
+                return Err(StoreError::Closed.into());
+            }
+        }
+        Ok(())
     }
 
     fn next(&mut self, queue: &Receiver<Message>) -> Option<Message> {

@@ -1,5 +1,6 @@
 //! From what was written to a [`Config`]: every check, and all problems at once.
 
+mod backup;
 mod clients;
 mod daemon;
 mod databases;
@@ -71,9 +72,11 @@ fn read(sources: &Sources, gathered: Gathered, problems: &mut Vec<Problem>) -> O
         .map(|(name, grant)| (name.clone(), check.grant(name, grant, &raw, &clients)))
         .collect();
     let databases = check.databases(&raw.databases);
+    let backup = check.backup(&raw.backup, daemon.as_ref());
     let config = Config {
         files: gathered.files,
         daemon: daemon?,
+        backup,
         clients,
         grants,
         databases,

@@ -282,3 +282,21 @@ fn a_database_has_the_grants_that_its_patterns_name() {
     assert_eq!(of("other"), ["/run/all.db"]);
     assert_eq!(config.databases[1].group, Some(7));
 }
+
+#[test]
+fn backups_have_a_place_a_time_and_a_number() {
+    expect_main(
+        "[daemon]\nstate_dir = \"/var/lib/refreshd\"\n[backup]\ndir = \"/var/lib/refreshd/backups\"\nschedule = \"daily\"\nkeep = 0\n",
+        &[
+            "refreshd.toml:4:7: backup directory /var/lib/refreshd/backups lies inside the state directory: the backups would be lost with it => put it elsewhere, best on another disk",
+            "refreshd.toml:5:12: backup.schedule: \"daily\" is no schedule => write second, minute, hour, day, month and weekday, in UTC, as in \"0 30 2 * * *\" for every night at half past two",
+            "refreshd.toml:6:8: backup.keep: 0 is not from 1 to 10000 => -",
+        ],
+    );
+    expect_main(
+        "[daemon]\nstate_dir = \"/var/lib/refreshd\"\n[backup]\nkeep = 3\n",
+        &[
+            "refreshd.toml:3:2: backup.dir is missing: no backup would be made => write dir = \"/var/backups/refreshd\", for instance",
+        ],
+    );
+}

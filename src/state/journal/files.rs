@@ -14,18 +14,24 @@ pub(super) fn path(dir: &Path, number: u32) -> PathBuf {
 /// The numbers of the files that are there, rising. What a crash left half
 /// made is removed.
 pub(super) fn list(dir: &Path) -> io::Result<Vec<u32>> {
-    let mut numbers = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         let name = entry.file_name();
-        let Some(number) = name.to_str().and_then(|n| n.strip_prefix("journal-")) else {
-            continue;
-        };
-        if number.ends_with(".tmp") {
+        let name = name.to_str().unwrap_or_default();
+        if name.starts_with("journal-") && name.ends_with(".tmp") {
             fs::remove_file(entry.path())?;
-        } else if let Ok(number) = number.parse() {
-            numbers.push(number);
         }
+    }
+    numbers(dir)
+}
+
+/// The numbers of the files that are there, rising.
+pub(super) fn numbers(dir: &Path) -> io::Result<Vec<u32>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|n| n.strip_prefix("journal-"));
+        numbers.extend(number.and_then(|n| n.parse::<u32>().ok()));
     }
     numbers.sort_unstable();
     Ok(numbers)

@@ -10,12 +10,14 @@
 
 mod error;
 mod files;
+mod keys;
 mod recover;
 mod region;
 mod slot;
 mod writer;
 
 pub use error::JournalError;
+pub(super) use keys::keys_in;
 pub use slot::{Recovered, SlotRef};
 
 use super::disk;
@@ -32,7 +34,7 @@ use std::path::Path;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
-use tokio::sync::oneshot;
+use tokio::sync::{RwLock, oneshot};
 use writer::{Job, Writer};
 
 /// The most bytes of an answer's body that are recorded.
@@ -55,6 +57,8 @@ struct Inner {
     thread: Mutex<Option<JoinHandle<()>>>,
     slots: Arc<Mutex<Slots>>,
     sealer: Sealer,
+    /// Read while a record is sealed and written.
+    writing: RwLock<()>,
     /// The current file at the start, and those that hold flights of earlier runs.
     files: Vec<u32>,
     #[cfg(test)]
@@ -157,6 +161,7 @@ impl Journal {
             thread: Mutex::new(Some(thread)),
             slots,
             sealer,
+            writing: RwLock::default(),
             files,
             #[cfg(test)]
             faults,
@@ -206,6 +211,7 @@ impl Journal {
             column: kind.column(),
             generation: intent.generation,
         };
+        let _writing = self.0.writing.read().await;
         let (reply, replied) = oneshot::channel();
         let job = Job {
             kind,
@@ -218,6 +224,12 @@ impl Journal {
         let queue = self.0.queue.as_ref().ok_or(JournalError::Closed)?;
         queue.send(job).map_err(|_| JournalError::Closed)?;
         replied.await.map_err(|_| JournalError::Closed)?
+    }
+
+    /// Waits until every record that has been sealed so far is written. Those
+    /// that are asked for meanwhile wait as well, for as long as an fsync takes.
+    pub(super) async fn quiesce(&self) {
+        drop(self.0.writing.write().await);
     }
 
     /// Gives a slot back, after its flight was committed to the store.

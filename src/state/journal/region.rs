@@ -18,7 +18,7 @@ pub(super) const SLOT: usize = BLOCK + ANSWER;
 /// What the file begins with; another layout will have another number.
 pub(super) const FILE_MAGIC: &[u8; 8] = b"rfshjn01";
 
-const HEADER: usize = 8 + 16 + 8 + 4 + 4;
+pub(super) const HEADER: usize = 8 + 16 + 8 + 4 + 4;
 
 /// The two regions of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

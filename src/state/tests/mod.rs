@@ -2,8 +2,10 @@
 
 mod begin;
 mod commits;
+mod copies;
 mod files;
 mod imports;
+mod keys;
 mod opening;
 mod restores;
 mod second_chances;

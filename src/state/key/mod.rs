@@ -1,13 +1,14 @@
-//! Where the sealing key comes from: 32 bytes as 64 hexadecimal digits.
+//! Where the sealing keys come from: a file or a credential with a key a line,
+//! the newest first. It seals; those below it are there because something that
+//! they have sealed is still needed.
 
-use super::disk;
+pub mod export;
+pub(super) mod file;
+
 use super::seal::{KeyId, Sealer};
 use crate::config::KeySource;
-use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use zeroize::Zeroizing;
 
 /// A sealing key that cannot be had, or is not the right one.
 #[derive(Debug, thiserror::Error)]
@@ -32,9 +33,19 @@ pub enum KeyError {
         /// Its permission bits.
         mode: u32,
     },
-    /// Not 64 hexadecimal digits.
+    /// Not 64 hexadecimal digits a line.
     #[error("the sealing key {0} is not 64 hexadecimal digits; put the right file back")]
     Malformed(PathBuf),
+    /// refreshd cannot write it.
+    #[error(
+        "the sealing key is the systemd credential {0}, which refreshd can only read; put the new key (openssl rand -hex 32) above the old one into what LoadCredential= or LoadCredentialEncrypted= names, a key a line, and restart: what the old key has sealed is sealed anew then, and `refreshd key status` says when its line may go"
+    )]
+    ReadOnly(PathBuf),
+    /// It was changed by somebody else meanwhile.
+    #[error(
+        "the sealing key {0} is not the one that was read at the start; put it back, or restart refreshd"
+    )]
+    Changed(PathBuf),
     /// It is a key, but another one.
     #[error(
         "the sealing key {path} is key {given}, but the database was sealed with key {sealed_by}; put that key back (nothing was changed)"
@@ -74,7 +85,7 @@ impl Sealer {
     /// When the key is missing, malformed, unreadable or exposed to others.
     pub fn load(source: &KeySource, database_exists: bool) -> Result<Sealer, KeyError> {
         let key_path = path(source);
-        match read(source) {
+        match file::read(source) {
             Err(KeyError::Io { source: e, .. }) if e.kind() == io::ErrorKind::NotFound => {
                 match source {
                     KeySource::Credential(_) => {
@@ -83,68 +94,23 @@ impl Sealer {
                     KeySource::File(_) if database_exists => {
                         Err(KeyError::Missing(key_path.to_owned()))
                     }
-                    KeySource::File(_) => make(key_path),
+                    KeySource::File(_) => {
+                        let key = file::random();
+                        file::write(key_path, std::slice::from_ref(&key))?;
+                        Ok(Sealer::new(&key))
+                    }
                 }
             }
-            other => other.map(|key| Sealer::new(&key)),
+            other => other.map(|keys| Sealer::with_keys(keys.iter().map(|key| &**key))),
         }
     }
-}
-
-fn read(source: &KeySource) -> Result<Zeroizing<[u8; 32]>, KeyError> {
-    let path = path(source);
-    let io = |source| KeyError::Io {
-        path: path.to_owned(),
-        verb: "read",
-        source,
-    };
-    let mode = fs::metadata(path).map_err(io)?.permissions().mode() & 0o7777;
-    // systemd grants its credentials to a service by an ACL, which shows as group bits.
-    let forbidden = match source {
-        KeySource::File(_) => 0o077,
-        KeySource::Credential(_) => 0o007,
-    };
-    if mode & forbidden != 0 {
-        return Err(KeyError::Exposed {
-            path: path.to_owned(),
-            mode,
-        });
-    }
-    let text = Zeroizing::new(fs::read(path).map_err(io)?);
-    decode(text.trim_ascii_end()).ok_or_else(|| KeyError::Malformed(path.to_owned()))
-}
-
-fn decode(digits: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
-    let mut key = Zeroizing::new([0; 32]);
-    if digits.len() != 64 {
-        return None;
-    }
-    for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
-        let digit = |d: u8| char::from(d).to_digit(16);
-        *byte = u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok()?;
-    }
-    Some(key)
-}
-
-fn make(path: &Path) -> Result<Sealer, KeyError> {
-    let key = Zeroizing::new(disk::random::<32>());
-    let digits = Zeroizing::new(format!("{}\n", &*Zeroizing::new(disk::hex(&*key))));
-    let dir = disk::parent(path);
-    // Durable before anything is sealed with it.
-    disk::private_dir(dir)
-        .and_then(|()| disk::replace(path, digits.as_bytes()))
-        .and_then(|()| disk::sync_dir(dir))
-        .map_err(|source| KeyError::Io {
-            path: path.to_owned(),
-            verb: "made",
-            source,
-        })?;
-    Ok(Sealer::new(&key))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     fn chmod(path: &Path, mode: u32) {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
@@ -201,7 +167,8 @@ mod tests {
         chmod(&path, 0o440);
         assert!(Sealer::load(&KeySource::Credential(path.clone()), true).is_ok());
         chmod(&path, 0o600);
-        for bad in ["", "abc\n", &"g".repeat(64), &"a".repeat(66)] {
+        let two_of_one = format!("{}\n{}\n", "a".repeat(64), "b".repeat(63));
+        for bad in ["", "abc\n", &"g".repeat(64), &"a".repeat(66), &two_of_one] {
             fs::write(&path, bad).unwrap();
             assert!(
                 matches!(Sealer::load(&file, true), Err(KeyError::Malformed(_))),

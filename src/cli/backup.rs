@@ -1,0 +1,76 @@
+//! `refreshd backup`.
+
+use super::{Context, block_on, output};
+use crate::control::api::{BackupMade, BackupRequest};
+use crate::exit::{Exit, Failure};
+use crate::rest::Rest;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// `refreshd backup`
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples: refreshd backup                          into backup.dir of the configuration\n          \
+    refreshd backup /mnt/usb/refreshd.db     into a file; the running daemon's user must be able to write there\n\n\
+    The sealing key is not in it: keep that apart, see refreshd key export. To restore, stop refreshd, put the file in\n\
+    the place of refreshd.db in an otherwise empty state directory, start, and confirm: refreshd doctor --accept-restore."
+)]
+pub(super) struct Backup {
+    /// The file; without it another one is made in backup.dir, and the oldest there go
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Replace the file if it is there
+    #[arg(long, requires = "file")]
+    force: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Backup {
+    pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let config = context.config()?;
+        let absolute = |file: PathBuf| {
+            std::path::absolute(file).map_err(|e| Failure::new(Exit::Usage, e.to_string()))
+        };
+        let request = BackupRequest {
+            file: self.file.map(absolute).transpose()?,
+            replace: self.force,
+        };
+        let made = block_on(async {
+            match context.control(&config)? {
+                Some(control) => control.backup(&request).await,
+                None => {
+                    let rest = Rest::open(Arc::new(config)).await?;
+                    let made = rest.backup(&request).await;
+                    rest.close().await?;
+                    made
+                }
+            }
+        })?;
+        if self.json {
+            output::json(&made);
+        } else {
+            report(&made);
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+fn report(made: &BackupMade) {
+    let copied = &made.copied;
+    let keys: Vec<String> = copied.keys.iter().map(ToString::to_string).collect();
+    let (word, keys) = (
+        if keys.len() == 1 { "key" } else { "keys" },
+        keys.join(", "),
+    );
+    output::line(&format!(
+        "{}: {} grants, {} bytes; to restore it takes {word} {keys}, which it does not hold",
+        copied.path.display(),
+        copied.grants,
+        copied.bytes
+    ));
+    for old in &made.removed {
+        output::line(&format!("removed {}", old.display()));
+    }
+}

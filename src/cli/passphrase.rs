@@ -1,0 +1,107 @@
+//! A passphrase, from a file or the terminal; never from an argument, which all
+//! processes may read.
+
+use crate::exit::{Exit, Failure};
+use refreshd_core::secret::Secret;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use zeroize::Zeroizing;
+
+/// Reads it; from the terminal twice, where a slip would make it useless.
+pub(super) fn read(file: Option<&Path>, twice: bool) -> Result<Secret, Failure> {
+    match file {
+        Some(file) => from_file(file),
+        None => from_terminal(twice),
+    }
+}
+
+fn from_file(path: &Path) -> Result<Secret, Failure> {
+    let data = |why: String| {
+        Failure::new(
+            Exit::Data,
+            format!("passphrase file {}: {why}", path.display()),
+        )
+    };
+    let file = File::open(path).map_err(|e| data(e.to_string()))?;
+    let mode = file
+        .metadata()
+        .map_err(|e| data(e.to_string()))?
+        .permissions()
+        .mode();
+    if mode & 0o004 != 0 {
+        return Err(data(format!(
+            "it can be read by everyone (mode {:04o}); run: chmod 0600 {}",
+            mode & 0o7777,
+            path.display()
+        )));
+    }
+    let mut reader = BufReader::new(file);
+    let line = line_of(&mut reader).map_err(|e| data(e.to_string()))?;
+    if line.is_empty() {
+        return Err(data("its first line is empty".to_owned()));
+    }
+    Ok(line)
+}
+
+fn from_terminal(twice: bool) -> Result<Secret, Failure> {
+    let failed = |e: io::Error| {
+        let message = format!(
+            "no passphrase can be asked for ({e}); run this at a terminal, or name a --passphrase-file"
+        );
+        Failure::new(Exit::Usage, message)
+    };
+    let mut terminal = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/tty")
+        .map_err(failed)?;
+    let first = ask(&mut terminal, "Passphrase: ").map_err(failed)?;
+    if twice && ask(&mut terminal, "Again: ").map_err(failed)? != first {
+        return Err(Failure::new(
+            Exit::Usage,
+            "the two differ; nothing was done",
+        ));
+    }
+    Ok(first)
+}
+
+fn ask(terminal: &mut File, prompt: &str) -> io::Result<Secret> {
+    write!(terminal, "{prompt}")?;
+    let _echoes_again = Silence::on(terminal)?;
+    let line = line_of(&mut BufReader::new(terminal.try_clone()?))?;
+    writeln!(terminal)?;
+    Ok(line)
+}
+
+fn line_of(reader: &mut impl BufRead) -> io::Result<Secret> {
+    // Room for all of it at once: a buffer that grows leaves copies behind.
+    let mut line = Zeroizing::new(String::with_capacity(4096));
+    reader.read_line(&mut line)?;
+    Ok(Secret::new(line.trim_end_matches(['\n', '\r'])))
+}
+
+/// A terminal that does not show what is typed, until this is dropped.
+struct Silence {
+    terminal: File,
+    before: Termios,
+}
+
+impl Silence {
+    fn on(terminal: &File) -> io::Result<Self> {
+        let terminal = terminal.try_clone()?;
+        let before = tcgetattr(&terminal)?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(&terminal, OptionalActions::Flush, &silent)?;
+        Ok(Silence { terminal, before })
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        tcsetattr(&self.terminal, OptionalActions::Now, &self.before).ok();
+    }
+}
