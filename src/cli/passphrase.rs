@@ -69,8 +69,9 @@ fn from_terminal(twice: bool) -> Result<Secret, Failure> {
 }
 
 fn ask(terminal: &mut File, prompt: &str) -> io::Result<Secret> {
-    write!(terminal, "{prompt}")?;
+    // Before the prompt: who types after it is never seen.
     let _echoes_again = Silence::on(terminal)?;
+    write!(terminal, "{prompt}")?;
     let line = line_of(&mut BufReader::new(terminal.try_clone()?))?;
     writeln!(terminal)?;
     Ok(line)

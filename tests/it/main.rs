@@ -14,6 +14,7 @@ mod setting;
 mod support;
 mod tiny;
 
+mod backups;
 mod bad_input;
 mod commands;
 mod databases;
@@ -21,6 +22,7 @@ mod docs;
 mod exchange;
 mod formats;
 mod full_disk;
+mod keys;
 mod kill;
 mod manners;
 mod networks;
