@@ -80,7 +80,7 @@ impl Upkeep {
         replace: bool,
     ) -> Result<BackupMade, Failure> {
         let _turn = self.turn.lock().await;
-        backups::make_dir(dir).map_err(failure)?;
+        backups::prepare(dir).map_err(failure)?;
         let file = backups::path_at(dir, self.clock.wall());
         let mut made = self.copy_to(&file, replace).await.map_err(failure)?;
         match backups::prune(dir, keep) {

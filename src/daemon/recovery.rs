@@ -20,8 +20,11 @@ use refreshd_core::provider::Description;
 pub(crate) async fn finish(
     deck: &Deck,
     config: &Config,
-    recovered: Vec<Recovered>,
+    mut recovered: Vec<Recovered>,
 ) -> Result<(), Failure> {
+    // Beside a backup the journal may hold several generations of a grant: one
+    // follows the other.
+    recovered.sort_by_key(|r| (r.intent.generation, r.intent.attempt));
     for Recovered {
         slot,
         intent,

@@ -23,16 +23,22 @@ pub fn path_at(dir: &Path, at: WallTime) -> PathBuf {
     dir.join(format!("{PREFIX}{time}{SUFFIX}"))
 }
 
-/// Makes the directory, for its owner alone, where it is missing.
+/// Makes the directory, for its owner alone, where it is missing; removes what a
+/// kill left half made.
 ///
 /// # Errors
 /// What the file system says.
-pub fn make_dir(dir: &Path) -> Result<(), CopyError> {
-    disk::private_dir(dir).map_err(|source| CopyError::Io {
-        path: dir.to_owned(),
-        verb: "made",
-        source,
-    })
+pub fn prepare(dir: &Path) -> Result<(), CopyError> {
+    disk::private_dir(dir).map_err(copy::failed(dir, "made"))?;
+    let entries = fs::read_dir(dir).map_err(copy::failed(dir, "read"))?;
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let whole = name.and_then(|name| Some(name.strip_prefix('.')?.split_once(copy::HALF)?.0));
+        if whole.is_some_and(|whole| time_of(Path::new(whole)).is_some()) {
+            fs::remove_file(&path).map_err(copy::failed(&path, "removed"))?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes the oldest beyond `keep`; what was removed.
@@ -101,6 +107,26 @@ pub(super) fn keys_in(dir: &Path) -> Vec<(PathBuf, Option<BTreeSet<KeyId>>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_kill_left_is_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("a/backups");
+        prepare(&dir).unwrap();
+        for name in [
+            ".refreshd-19700101T000000Z.db.part",
+            ".refreshd-19700101T000000Z.db.part-wal",
+            ".mine.part",
+            "refreshd-19700101T000000Z.db",
+        ] {
+            fs::write(dir.join(name), "").unwrap();
+        }
+        prepare(&dir).unwrap();
+        let left = fs::read_dir(&dir).unwrap();
+        let mut left: Vec<_> = left.map(|e| e.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, [".mine.part", "refreshd-19700101T000000Z.db"]);
+    }
 
     #[test]
     fn the_oldest_go_and_others_stay() {

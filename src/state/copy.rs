@@ -8,6 +8,7 @@
 use super::db::{self, DbError};
 use super::disk;
 use super::error::StoreError;
+use super::lock;
 use super::records::json;
 use super::reseal;
 use super::schema;
@@ -18,6 +19,7 @@ use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -25,6 +27,9 @@ use std::path::{Path, PathBuf};
 
 /// Pages of 4 KiB that are copied at once: well under a millisecond.
 const PAGES: std::ffi::c_int = 64;
+
+/// What the name of a copy ends with until it is whole; it begins with a dot.
+pub(super) const HALF: &str = ".part";
 
 /// The row of `meta` that makes a copy a copy.
 pub(super) const MARK: &str = "backup";
@@ -42,12 +47,16 @@ pub enum CopyError {
     #[error("another backup is being made; try again when it is done")]
     Busy,
     /// The file cannot be made.
-    #[error("{path} cannot be {verb}: {source}; the backup was not made")]
+    #[error(
+        "{path} cannot be {verb} by {user}: {source}; the backup was not made: name a file where that user may write"
+    )]
     Io {
         /// The file.
         path: PathBuf,
         /// What was tried.
         verb: &'static str,
+        /// Who makes it: the daemon's user, when it runs.
+        user: String,
         /// What the file system said.
         source: io::Error,
     },
@@ -61,7 +70,7 @@ pub enum CopyError {
     },
     /// The copy does not hold together; so the store may not either.
     #[error(
-        "the copy for {path} is not sound ({text}), and was thrown away; run `refreshd doctor`"
+        "the copy for {path} is not sound ({text}), and was thrown away; the database itself may be damaged: keep the last good backup"
     )]
     Unsound {
         /// What the copy was for.
@@ -155,9 +164,9 @@ impl Draft {
         if old.as_ref().is_ok_and(|old| !replace || !old.is_file()) {
             return Err(CopyError::Exists(path.to_owned()));
         }
-        let mut hidden = std::ffi::OsString::from(".");
+        let mut hidden = OsString::from(".");
         hidden.push(name);
-        hidden.push(".part");
+        hidden.push(HALF);
         let draft = Draft {
             path: path.to_owned(),
             temporary: dir.join(hidden),
@@ -284,11 +293,12 @@ pub(super) fn keys_of(path: &Path) -> Result<BTreeSet<KeyId>, CopyError> {
     })
 }
 
-fn failed(path: &Path, verb: &'static str) -> impl Fn(io::Error) -> CopyError + use<> {
+pub(super) fn failed(path: &Path, verb: &'static str) -> impl Fn(io::Error) -> CopyError + use<> {
     let path = path.to_owned();
     move |source| CopyError::Io {
         path: path.clone(),
         verb,
+        user: lock::user_name(lock::effective_uid()),
         source,
     }
 }

@@ -8,6 +8,7 @@ use super::writer::Session;
 use refreshd_core::flight::{Answer, FlightId, Intent, Settlement};
 use refreshd_core::grant::{Grant, GrantId, TokenSet};
 use refreshd_core::provider::description::DescriptionHash;
+use refreshd_core::secret::Secret;
 use refreshd_core::time::WallTime;
 
 /// What a flight brought for a generation that was no longer current.
@@ -145,6 +146,29 @@ pub(super) fn candidates(s: &Session<'_>, grant: &GrantId) -> Result<Vec<Candida
         });
     }
     Ok(found)
+}
+
+/// What a flight brought that started from this generation or a later one, which
+/// only a store that was put back can have: the newest of it, out of the candidates.
+pub(super) fn take_newer(
+    s: &Session<'_>,
+    grant: &Grant,
+    current: &TokenSet,
+) -> Result<Option<Secret>, StoreError> {
+    let mut newer = candidates(s, &grant.id)?;
+    newer.retain(|c| {
+        !c.refused && c.description.is_some() && c.base_generation >= grant.state.generation
+    });
+    let newest = newer.into_iter().max_by_key(|c| (c.base_generation, c.at));
+    let Some(Candidate { flight, tokens, .. }) = newest else {
+        return Ok(None);
+    };
+    let token = tokens.and_then(|tokens| tokens.refresh_token);
+    let token = token.filter(|token| Some(token) != current.refresh_token.as_ref());
+    if token.is_some() {
+        forget(s, "candidates", flight)?;
+    }
+    Ok(token)
 }
 
 /// Keeps an answer that could not be read; once more when another description

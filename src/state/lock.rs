@@ -116,12 +116,12 @@ fn pid_in(file: &mut File) -> Option<u32> {
     text.trim().parse().ok()
 }
 
-fn effective_uid() -> u32 {
+pub(super) fn effective_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
 /// `user NAME` where /etc/passwd knows it, else `uid N`.
-fn user_name(uid: u32) -> String {
+pub(super) fn user_name(uid: u32) -> String {
     let known = fs::read_to_string("/etc/passwd").unwrap_or_default();
     known
         .lines()

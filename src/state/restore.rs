@@ -5,6 +5,7 @@ use super::db;
 use super::error::StoreError;
 use super::fence::{self, Fenced};
 use super::history::{self, Event};
+use super::kept;
 use super::records::{json, signed};
 use super::writer::Session;
 use refreshd_core::grant::state::Doubt;
@@ -89,7 +90,17 @@ fn accept_grant(
     doubtful: bool,
 ) -> Result<(), StoreError> {
     // Opened before, sealed after: the generation is part of what is authenticated.
-    let tokens = s.tokens(grant)?;
+    let mut tokens = s.tokens(grant)?;
+    let mut newer = "";
+    if let Some(current) = &mut tokens
+        && let Some(token) = kept::take_newer(s, grant, current)?
+    {
+        // The one in the backup has been exchanged for it: it is void.
+        kept::keep_refused(s, grant, current, now)?;
+        grant.state = grant.state.trying(s.fingerprints.of(&token));
+        current.refresh_token = Some(token);
+        newer = ", with a newer refresh token that the journal held";
+    }
     grant.revision += 1;
     if grant.state.generation > 0 || published > 0 {
         grant.state.generation = grant.state.generation.max(published) + 1;
@@ -110,7 +121,7 @@ fn accept_grant(
         at: now,
         kind: "restored".to_owned(),
         text: format!(
-            "the store was put back; generations go on from {}",
+            "the store was put back; generations go on from {}{newer}",
             grant.state.generation
         ),
     };

@@ -122,7 +122,7 @@ async fn a_retained_backup_keeps_its_key() {
     let house = House::new();
     let (state, _) = filled(&house).await;
     let dir = house.root.path().join("backups");
-    backups::make_dir(&dir).unwrap();
+    backups::prepare(&dir).unwrap();
     let copy = |at| {
         let (store, path) = (state.store.clone(), backups::path_at(&dir, WallTime(at)));
         async move { store.copy_to(&path, false, WallTime(at)).await.unwrap() }
