@@ -10,10 +10,11 @@ use std::sync::Arc;
 /// `refreshd backup`
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples: refreshd backup                          into backup.dir of the configuration\n          \
-    refreshd backup /mnt/usb/refreshd.db     into a file; the running daemon's user must be able to write there\n\n\
-    The sealing key is not in it: keep that apart, see refreshd key export. To restore, stop refreshd, put the file in\n\
-    the place of refreshd.db in an otherwise empty state directory, start, and confirm: refreshd doctor --accept-restore."
+    after_help = "Examples: refreshd backup                     into backup.dir of the configuration\n          \
+    refreshd backup /mnt/state.db       into a file, where the daemon's user may write\n\n\
+    The sealing key is not in it: keep that apart, by refreshd key export. To restore, stop refreshd,\n\
+    put the file into an otherwise empty state directory as refreshd.db, start, and confirm:\n\
+    refreshd doctor --accept-restore. docs/operations.md has every step."
 )]
 pub(super) struct Backup {
     /// The file; without it another one is made in backup.dir, and the oldest there go

@@ -31,23 +31,26 @@ pub(super) struct Key {
 #[derive(Debug, Subcommand)]
 enum KeyCommand {
     /// Show the sealing keys, and what still needs each
+    #[command(after_help = "Example: refreshd key status --json")]
     Status {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
     /// Seal with a new key from now on, and seal anew what the old one has sealed
-    #[command(
-        after_help = "The old key stays for as long as a record, an exchange under way or a backup in backup.dir needs it.\n\
+    #[command(after_help = "Example: refreshd key rotate\n\n\
+        The old key stays for as long as a record, an exchange under way or a backup in backup.dir needs it.\n\
         Backups elsewhere that were made before need it too: run refreshd key export first.\n\
-        If this is cut short, it goes on by itself, also at the next start."
-    )]
+        If this is cut short, it goes on by itself, also at the next start.")]
     Rotate {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
     /// Write the sealing keys into a file under a passphrase
+    #[command(
+        after_help = "Example: refreshd key export /mnt/usb/refreshd.key --passphrase-file /root/passphrase"
+    )]
     Export {
         /// The file; it must not be there
         #[arg(value_name = "FILE")]
@@ -57,6 +60,7 @@ enum KeyCommand {
         passphrase_file: Option<PathBuf>,
     },
     /// Put exported keys where the configuration looks for them; none that is there is lost
+    #[command(after_help = "Example: refreshd key import /mnt/usb/refreshd.key")]
     Import {
         /// The file that was exported
         #[arg(value_name = "FILE")]

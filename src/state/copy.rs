@@ -13,6 +13,7 @@ use super::records::json;
 use super::reseal;
 use super::schema;
 use super::seal::{KeyId, Sealer};
+use super::store::blocking;
 use refreshd_core::time::WallTime;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
@@ -24,9 +25,17 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// Pages of 4 KiB that are copied at once: well under a millisecond.
 const PAGES: std::ffi::c_int = 64;
+/// How long the store rests between them if nobody asks for anything.
+pub(super) const PAUSE: Duration = Duration::from_millis(2);
+/// What has been copied goes to the disk this often: all of it at the end would
+/// keep everybody else's fsync waiting.
+const FLUSH: Duration = Duration::from_millis(100);
 
 /// What the name of a copy ends with until it is whole; it begins with a dot.
 pub(super) const HALF: &str = ".part";
@@ -180,6 +189,23 @@ impl Draft {
             .open(&draft.temporary)
             .map_err(failed(&draft.temporary, "made"))?;
         Ok(draft)
+    }
+
+    /// Waits until the copy is there, and has it written to the disk meanwhile.
+    pub(super) async fn filled(
+        &self,
+        mut replied: oneshot::Receiver<Result<(), CopyError>>,
+    ) -> Result<(), CopyError> {
+        let file = File::open(&self.temporary).map_err(failed(&self.temporary, "read"))?;
+        let file = Arc::new(file);
+        loop {
+            if let Ok(copied) = tokio::time::timeout(FLUSH, &mut replied).await {
+                return copied.unwrap_or_else(|_| Err(StoreError::Closed.into()));
+            }
+            let flushed = Arc::clone(&file);
+            // What fails here fails at the end as well.
+            blocking(move || flushed.sync_data().ok()).await;
+        }
     }
 
     /// Marks and checks the copy, makes it durable and gives it its name.

@@ -408,7 +408,7 @@ impl Store {
         let draft = blocking(move || Draft::begin(&path, &dir, replace)).await?;
         let (reply, replied) = oneshot::channel();
         self.send(Message::Copy(draft.temporary.clone(), reply))?;
-        replied.await.map_err(|_| StoreError::Closed)??;
+        draft.filled(replied).await?;
         let sealer = self.0.sealer.clone();
         blocking(move || draft.finish(&sealer, now)).await
     }

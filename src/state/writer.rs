@@ -157,7 +157,10 @@ impl Writer {
         let mut target = copy::target(path)?;
         let copying = copy::begin(&source, &mut target, path)?;
         while !copying.step()? {
-            let rest = self.turn(queue.try_iter().take(BATCH).collect());
+            // The disk is for others first: a pause, which ends when something is asked.
+            let first = queue.recv_timeout(copy::PAUSE);
+            let arrived = first.into_iter().chain(queue.try_iter());
+            let rest = self.turn(arrived.take(BATCH).collect());
             for (_, reply) in rest.copies {
                 drop(reply.send(Err(CopyError::Busy)));
             }

@@ -243,6 +243,42 @@ async fn the_journal_beside_a_backup_gives_back_what_came_since() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_killed_backup_is_whole_or_not_there() {
+    let table = "[backup]\ndir = \"ROOT/backups\"\nkeep = 100\n";
+    let setting = Setting::new(Options::default(), &format!("{table}{ONE}")).await;
+    let house = &setting.house;
+    let (daemon, _) = setting.daemon_with_one();
+    assert_eq!(daemon.stop(), Some(0));
+    let dir = house.path("backups");
+    for round in 0..12_u64 {
+        let daemon = house.daemon();
+        let args = ["backup"];
+        let backup = setting.begin(&args);
+        std::thread::sleep(Duration::from_millis(round * 5));
+        daemon.kill();
+        setting.end(&args, backup);
+    }
+    let whole = backups_in(&dir);
+    for backup in &whole {
+        let other = House::new("");
+        put_back(&other, backup);
+        other.secret(
+            "key/key",
+            &fs::read_to_string(house.path("key/key")).unwrap(),
+        );
+        let told = notices(&other);
+        assert!(told.contains("restored from the backup of 2"), "{told}");
+    }
+    // The next one clears up what the kills have left.
+    wait_for("a backup of another second", || {
+        setting.run(&["backup"]).code == 0
+    });
+    let left = fs::read_dir(&dir).unwrap();
+    let names: Vec<_> = left.map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(names.len(), whole.len() + 1, "{names:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn backups_by_cron_follow_the_configuration() {
     let setting = Setting::one().await;
     let house = &setting.house;
