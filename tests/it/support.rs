@@ -221,6 +221,11 @@ impl Daemon {
 
     /// SIGKILL.
     pub fn kill(mut self) {
+        self.kill_now();
+    }
+
+    /// SIGKILL; it has let go of everything when this returns.
+    pub fn kill_now(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }

@@ -58,7 +58,7 @@ fn none_of_very_many_reads_is_torn_empty_or_older() {
                 });
             }
             thread::sleep(Duration::from_millis(700 + 37 * (kills % 20)));
-            daemon.signal("KILL");
+            daemon.kill_now();
             done.store(true, Ordering::Relaxed);
         });
         kills += 1;

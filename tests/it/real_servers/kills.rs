@@ -87,6 +87,7 @@ fn round(
         thread::scope(|scope| {
             let _ends = EndsWhenDropped(&done);
             let (house, done) = (&scene.house, &done);
+            let daemon = &mut scene.daemon;
             scope.spawn(move || {
                 while !done.load(Ordering::Relaxed) {
                     house.run(&["refresh", wished, "--force"]);
@@ -94,7 +95,7 @@ fn round(
                 }
             });
             thread::sleep(alive);
-            scene.daemon.signal("KILL");
+            daemon.kill_now();
         });
         tally.kills += 1;
         scene.daemon = scene.house.daemon();
