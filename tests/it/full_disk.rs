@@ -95,6 +95,10 @@ async fn a_start_on_a_full_disk_publishes_and_waits() {
     let setting = Setting::new(Options::default(), ONE).await;
     let disk = Disk::mount(setting.house.path("state"));
     let (daemon, response) = setting.daemon_with_one();
+    // What is not in the book yet cannot be published from a full disk.
+    wait_for("the first file", || {
+        setting.house.path("tokens/one").exists()
+    });
     assert_eq!(daemon.stop(), Some(0));
     fs::remove_dir_all(setting.house.path("tokens")).unwrap();
     fs::remove_file(disk.0.join("reserve")).unwrap();
