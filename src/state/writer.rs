@@ -189,11 +189,18 @@ impl Writer {
         queue.recv().ok()
     }
 
+    /// Reads have a transaction of their own: on a full disk what lives is still
+    /// served, whatever it was asked for together with.
     fn run_batch(&mut self, jobs: Vec<Job>) {
+        let (writes, reads) = jobs.into_iter().partition(|job| job.writes);
+        self.run_alike(writes, true);
+        self.run_alike(reads, false);
+    }
+
+    fn run_alike(&mut self, jobs: Vec<Job>, writes: bool) {
         if jobs.is_empty() {
             return;
         }
-        let writes = jobs.iter().any(|job| job.writes);
         let count = jobs.len();
         let mut replies = Vec::with_capacity(count);
         let was_writable = self.shared.writable.load(Ordering::Acquire);
