@@ -95,6 +95,7 @@ impl Store {
                     last_stamp: None,
                     stamp_pending: false,
                     reserve,
+                    stamp_failed: false,
                 };
                 writer.run(&messages);
             })

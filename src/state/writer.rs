@@ -96,6 +96,8 @@ pub(super) struct Writer {
     pub(super) last_stamp: Option<Instant>,
     pub(super) stamp_pending: bool,
     pub(super) reserve: Reserve,
+    /// The last try to write it failed, and that was told.
+    pub(super) stamp_failed: bool,
 }
 
 impl Writer {
@@ -361,8 +363,15 @@ impl Writer {
             return;
         }
         let commit_seq = self.shared.commit_seq.load(Ordering::Acquire);
-        if let Err(error) = fence::stamp(&self.shared.dir, &self.shared.store_id, commit_seq) {
-            tracing::warn!(%error, dir = %self.shared.dir.display(), "the stamp cannot be written; a rolled-back store might go unnoticed");
+        match fence::stamp(&self.shared.dir, &self.shared.store_id, commit_seq) {
+            Ok(()) => self.stamp_failed = false,
+            Err(error) => {
+                // Tried again also when nothing more is committed for hours; told once.
+                self.stamp_pending = true;
+                if !std::mem::replace(&mut self.stamp_failed, true) {
+                    tracing::warn!(%error, dir = %self.shared.dir.display(), "the stamp cannot be written; it is tried again every second, and until then a rolled-back store might go unnoticed");
+                }
+            }
         }
     }
 }
