@@ -3,8 +3,8 @@
 //!
 //! `REFRESHD_TEST_KILLS` makes a longer campaign, `REFRESHD_TEST_SEED` repeats one.
 
-mod judge;
-mod kinds;
+pub(crate) mod judge;
+pub(crate) mod kinds;
 mod reader;
 
 use crate::resource::{Asker, published};

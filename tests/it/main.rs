@@ -25,6 +25,7 @@ mod full_disk;
 mod keys;
 mod kill;
 mod manners;
+mod matrix;
 mod networks;
 mod outputs;
 mod providers;

@@ -27,6 +27,11 @@ impl House {
         house
     }
 
+    /// Where everything is.
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
     /// A path below the root.
     pub fn path(&self, relative: &str) -> PathBuf {
         self.root.path().join(relative)
@@ -212,6 +217,11 @@ impl Daemon {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Whether it has ended, by itself or not.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// What it has logged so far.

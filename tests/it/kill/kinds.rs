@@ -43,7 +43,16 @@ impl Kind {
             reuse,
             ..Rotation::default()
         };
-        let lifetime = Duration::from_secs(lifetime_secs);
+        Self::with(handle, name, rotation, Duration::from_secs(lifetime_secs))
+    }
+
+    /// Starts the server of any kind.
+    pub fn with(
+        handle: &Handle,
+        name: &'static str,
+        rotation: Rotation,
+        lifetime: Duration,
+    ) -> Self {
         let options = Options {
             access_lifetime: lifetime,
             rotation: rotation.clone(),
@@ -64,7 +73,7 @@ impl Kind {
 
     /// Whether a lost answer can never cost the grant.
     pub fn forgives(&self) -> bool {
-        self.rotation.old_valid != OldValid::default()
+        self.rotation.old_valid != OldValid::default() || self.rotation.rotates == Rotates::Never
     }
 
     /// Most exchanges take a while, before they are performed or after.
@@ -106,6 +115,11 @@ impl Kind {
     /// Writes the provider's description.
     pub fn describe(&self, house: &House) {
         let old_valid = String::from(self.rotation.old_valid);
+        let rotates = match self.rotation.rotates {
+            Rotates::Always => "always",
+            Rotates::Sometimes => "sometimes",
+            Rotates::Never => "never",
+        };
         let reuse = if self.rotation.reuse == Reuse::Error {
             "error"
         } else {
@@ -113,9 +127,11 @@ impl Kind {
         };
         let description = format!(
             "name = \"{}\"\n[token]\nurl = \"{}\"\n\
-             [rotation]\nrotates = \"always\"\nold_valid = \"{old_valid}\"\nreuse = \"{reuse}\"\n",
+             [rotation]\nrotates = \"{rotates}\"\nold_valid = \"{old_valid}\"\nreuse = \"{reuse}\"\n\
+             revokes_old_access = {}\n",
             self.name,
             self.server.token_url(),
+            self.rotation.revokes_old_access,
         );
         house.write(&format!("providers.d/{}.toml", self.name), &description);
     }
