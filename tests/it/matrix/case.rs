@@ -92,14 +92,19 @@ pub(super) fn run(place: &mut Place, point: &Point, fault: Fault, grant: &str) -
             continue;
         };
         let wish = place.wish(grant);
-        if fires(place, &tracer, fault, &before) {
-            return Some(match fault {
-                Fault::Kill => killed(place, before, point, tracer, wish),
-                _ => failed(place, before, point, fault, tracer, wish),
-            });
+        let fired = fires(place, &tracer, fault, &before);
+        if fired && matches!(fault, Fault::Lasting(_)) {
+            std::thread::sleep(LASTS);
+        }
+        // It may still fire until strace has let go.
+        let trace = tracer.detach();
+        let daemon = place.daemon.as_mut().expect("a daemon runs");
+        if fault == Fault::Kill && daemon.has_ended() {
+            return Some(killed(place, before, point, &trace, wish));
+        } else if trace.contains("(INJECTED)") {
+            return Some(failed(place, before, point, fault, wish));
         }
         end(wish);
-        tracer.detach();
     }
     None
 }
@@ -166,8 +171,7 @@ impl Before {
     }
 }
 
-fn killed(place: &mut Place, before: Before, point: &Point, tracer: Tracer, wish: Child) -> Done {
-    let trace = tracer.ended();
+fn killed(place: &mut Place, before: Before, point: &Point, trace: &str, wish: Child) -> Done {
     assert!(trace.contains("+++ killed by SIGKILL +++"), "{trace}");
     let daemon = place.daemon.take().expect("a daemon ran");
     assert_eq!(daemon.wait_for_signal(), Some(9));
@@ -206,19 +210,13 @@ fn killed(place: &mut Place, before: Before, point: &Point, tracer: Tracer, wish
     done
 }
 
-fn failed(
-    place: &mut Place,
-    before: Before,
-    point: &Point,
-    fault: Fault,
-    tracer: Tracer,
-    wish: Child,
-) -> Done {
-    let log = before.log;
-    if matches!(fault, Fault::Lasting(_)) {
-        std::thread::sleep(LASTS);
-    }
-    tracer.detach();
+fn failed(place: &mut Place, before: Before, point: &Point, fault: Fault, wish: Child) -> Done {
+    // The store tells of trouble once until it has passed, so perhaps in the case before.
+    let log = if point.role == Role::Store {
+        0
+    } else {
+        before.log
+    };
     let (grant, goal) = (before.grant.clone(), before.generation + 1);
     let at_once = end(wish);
     let nothing_left = place.presentations(&grant).len() == before.presentations;
@@ -235,15 +233,14 @@ fn failed(
     let performed = before.performed(place);
     let mut done = before.done(point, fault);
     done.performed = performed;
-    let told = place.log_since(log);
-    let words = [
-        "No space left",
-        "Input/output error",
-        "disk I/O error",
-        "is full",
-        "unable to open",
-    ];
-    let named = words.iter().any(|words| told.contains(words));
+    let mut told = place.log_since(log);
+    let begun = Instant::now();
+    // The thread that met it may not have come to telling of it.
+    while point.changes_files() && !names_trouble(&told) && begun.elapsed() < FIRES_WITHIN {
+        std::thread::sleep(Duration::from_millis(20));
+        told = place.log_since(log);
+    }
+    let named = names_trouble(&told);
     done.mark = match (at_once, named) {
         (true, false) => '=',
         (true, true) => 'r',
@@ -264,6 +261,17 @@ fn failed(
     }
     check_works(place, &mut done);
     done
+}
+
+fn names_trouble(told: &str) -> bool {
+    let words = [
+        "No space left",
+        "Input/output error",
+        "disk I/O error",
+        "is full",
+        "unable to open",
+    ];
+    words.iter().any(|words| told.contains(words))
 }
 
 /// Whatever happened, the token that is handed out works. Where the old access

@@ -127,12 +127,6 @@ impl Tracer {
         self.trace()
     }
 
-    /// Waits for its end, which the daemon's brings.
-    pub(super) fn ended(mut self) -> String {
-        self.strace.wait().unwrap();
-        self.trace()
-    }
-
     fn end(&mut self) {
         if self.strace.try_wait().unwrap().is_none() {
             // SIGKILL would leave the daemon stopped.
