@@ -171,6 +171,13 @@ fn needs(state: &GrantState, policy: &Policy, now: WallTime) -> Option<String> {
             "its refresh token, issued at {issued}, died at {at}: authorize again"
         ));
     }
+    if let Plan::Never(Never::Refused) = plan(state, policy, now) {
+        let at = state.refusal.as_ref().map_or(now, |refusal| refusal.at);
+        return Some(format!(
+            "the provider refused its refresh token at {}: authorize again",
+            at.rfc3339()
+        ));
+    }
     let end = reauthorize_before(state, policy)?;
     match notice(end, now).days? {
         0 => Some(format!(

@@ -132,6 +132,8 @@ async fn tells_the_end(kind: Kind, fault: Fault) {
     assert!(said.contains("authorize"), "{kind:?}, {fault:?}: {said}");
     let status = place.status();
     assert_eq!(status["state"], "refused");
+    let needs = status["needs"].as_str().unwrap();
+    assert!(needs.contains("refused its refresh token"), "{needs}");
     assert!(
         status["why"].as_str().unwrap().contains("authorize again"),
         "{status}"
