@@ -4,6 +4,7 @@ use crate::grant::replay::EXCHANGE_LIMIT;
 use crate::grant::settle::{Ending, OutcomeKind, Rules, Settled, settle};
 use crate::grant::state::Binding;
 use crate::grant::{Grant, GrantId, GrantState, Presents, TokenSet};
+use crate::mischief::{self, Mischief};
 use crate::provider::description::DescriptionHash;
 use crate::time::{BootTime, WallTime};
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,36 @@ pub struct Intent {
     pub description: DescriptionHash,
     /// A random number for the next generation's jitter and for back-off.
     pub roll: u64,
+}
+
+impl Intent {
+    /// The intent to present this for a grant now. In doubt, the windows of what
+    /// is presented go on counting from its first send.
+    #[must_use]
+    pub fn new(
+        flight: FlightId,
+        grant: &Grant,
+        presents: Presents,
+        sent: Stamp,
+        description: DescriptionHash,
+        roll: u64,
+    ) -> Intent {
+        let doubt = grant.state.doubt.as_ref();
+        let doubt = doubt.filter(|doubt| presents.is_token(doubt.presents));
+        Intent {
+            flight,
+            grant: grant.id.clone(),
+            name: grant.name.clone(),
+            revision: grant.revision,
+            generation: grant.state.generation,
+            attempt: doubt.map_or(0, |doubt| doubt.presentations) + 1,
+            first_sent: doubt.map_or(sent.wall, |doubt| doubt.first_sent),
+            sent,
+            presents,
+            description,
+            roll,
+        }
+    }
 }
 
 /// What came back, as it came.
@@ -104,6 +135,30 @@ impl Settlement {
             .generation
             .saturating_sub(u64::from(self.tokens.is_some()))
     }
+
+    /// What becomes of it, given the grant as it is and the revision it rests on.
+    #[must_use]
+    pub fn standing(&self, grant: &Grant, base_revision: u64) -> Standing {
+        if grant.revision == base_revision || mischief::is(Mischief::StaleApplied) {
+            Standing::Current
+        } else if grant.state.generation == self.base_generation() {
+            Standing::Outdated
+        } else {
+            Standing::Superseded
+        }
+    }
+}
+
+/// What becomes of a settlement when it is committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is applied.
+    Current,
+    /// Only the grant's state has moved on. Nothing is written, and the journal
+    /// keeps its record: the flight settles again, on what the state is now.
+    Outdated,
+    /// The grant has another generation: what it brought is a candidate.
+    Superseded,
 }
 
 /// What happens to a flight, told to it by the shell.
@@ -261,10 +316,13 @@ impl Flight {
         rules: Rules,
         now: WallTime,
     ) -> (Self, Step) {
+        let answer = answer.filter(|_| !mischief::is(Mischief::AnswerForgotten));
+        let lost = |text| match mischief::is(Mischief::DoubtForgotten) {
+            true => Ending::NotSent { text },
+            false => Ending::Lost { text },
+        };
         let ending = answer.map_or_else(
-            || Ending::Lost {
-                text: "refreshd stopped before the answer was written down".to_owned(),
-            },
+            || lost("refreshd stopped before the answer was written down".to_owned()),
             Ending::Answered,
         );
         // Of an older generation it brings a candidate, never the grant's next
@@ -299,6 +357,10 @@ impl Flight {
     /// When an event comes that the last step did not ask for: a bug in the shell.
     pub fn handle(&mut self, event: Event, now: WallTime) -> Step {
         match (self.stage.clone(), event) {
+            (Stage::Preflight, Event::Begin) if mischief::is(Mischief::IntentAfterSend) => {
+                self.stage = Stage::Sending;
+                Step::Do(Box::new(Action::Send))
+            }
             (Stage::Preflight, Event::Begin) => {
                 self.stage = Stage::Recording;
                 Step::Do(Box::new(Action::RecordIntent(self.intent.clone())))
@@ -346,7 +408,11 @@ impl Flight {
 
     fn landed(&mut self, late: bool, ending: Ending, now: WallTime) -> Step {
         match ending {
-            Ending::Answered(answer) => {
+            Ending::Answered(answer) if mischief::is(Mischief::AnswerUnrecorded) && !late => {
+                self.ending = Some(Ending::Answered(answer));
+                self.commit(now, false)
+            }
+            Ending::Answered(answer) if !(late && mischief::is(Mischief::LateAnswerDropped)) => {
                 self.ending = Some(Ending::Answered(answer.clone()));
                 self.stage = Stage::RecordingAnswer { late };
                 Step::Do(Box::new(Action::RecordAnswer(answer)))

@@ -7,11 +7,13 @@
 //! - [`flight`]: one exchange as a machine, event in, action out
 //! - [`queue`] and [`limits`]: what is due next, and what may start now
 //! - [`time`] and [`secret`]: the vocabulary of the rest
+//! - [`mischief`]: faults on purpose, compiled in for the simulation alone
 
 pub mod duration;
 pub mod flight;
 pub mod grant;
 pub mod limits;
+pub mod mischief;
 pub mod name;
 pub mod provider;
 pub mod queue;

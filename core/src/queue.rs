@@ -7,6 +7,7 @@
 mod pile;
 mod slot;
 
+use crate::mischief::{self, Mischief};
 use crate::time::WallTime;
 use pile::{Entry, Pile};
 use slot::{Place, Slot};
@@ -183,8 +184,11 @@ impl Queue {
 
     fn make_ready(&mut self, index: u32, now: WallTime) {
         let slot = &mut self.slots[index as usize];
-        let (time, lane) = (slot.expires_at, slot.lane());
+        let (mut time, lane) = (slot.expires_at, slot.lane());
         let lives = time > now.0;
+        if mischief::is(Mischief::FirstComeFirstServed) {
+            time = now.0;
+        }
         let version = slot.enter(if lives { Place::Living } else { Place::Expired });
         let entry = Entry {
             time,

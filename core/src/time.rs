@@ -4,6 +4,7 @@
 //! of boot time, which counts suspend and never steps. [`Clock`] joins the two:
 //! it hands out a wall time that never runs backwards.
 
+use crate::mischief::{self, Mischief};
 use serde::{Deserialize, Serialize};
 use std::ops::{Add, Sub};
 use std::time::Duration;
@@ -154,7 +155,9 @@ impl Clock {
         } else {
             reading.wall >= carried
         };
-        let wall = if self.trusted {
+        let wall = if mischief::is(Mischief::ClockStepTrusted) {
+            reading.wall
+        } else if self.trusted {
             reading.wall.max(self.last.wall)
         } else {
             carried

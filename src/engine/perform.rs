@@ -187,25 +187,14 @@ pub fn rules(deck: &Deck, client: &Client, policy: Policy) -> Rules {
 }
 
 fn intent(deck: &Deck, assignment: &Assignment, grant: &Grant, presents: Presents) -> Intent {
-    let sent = deck.clock.stamp();
-    let doubt = grant
-        .state
-        .doubt
-        .as_ref()
-        .filter(|doubt| presents.is_token(doubt.presents));
-    Intent {
-        flight: FlightId(random()),
-        grant: grant.id.clone(),
-        name: grant.name.clone(),
-        revision: grant.revision,
-        generation: grant.state.generation,
-        attempt: doubt.map_or(0, |doubt| doubt.presentations) + 1,
-        first_sent: doubt.map_or(sent.wall, |doubt| doubt.first_sent),
-        sent,
+    Intent::new(
+        FlightId(random()),
+        grant,
         presents,
-        description: assignment.seat.client.hash.clone(),
-        roll: u64::from_le_bytes(random()),
-    }
+        deck.clock.stamp(),
+        assignment.seat.client.hash.clone(),
+        u64::from_le_bytes(random()),
+    )
 }
 
 /// Random bytes from the system.

@@ -7,7 +7,7 @@ use super::journal::SlotRef;
 use super::kept;
 use super::records::signed;
 use super::writer::Session;
-use refreshd_core::flight::{FlightId, Intent, Settlement};
+use refreshd_core::flight::{FlightId, Intent, Settlement, Standing};
 use refreshd_core::grant::{Grant, GrantId, TokenSet};
 use refreshd_core::secret::Fingerprint;
 use refreshd_core::time::WallTime;
@@ -51,19 +51,16 @@ pub enum Committed {
 pub(super) fn commit(s: &Session<'_>, commit: Commit) -> Result<Committed, StoreError> {
     s.saw(commit.event.at);
     let grant = s.grant(&commit.grant)?;
-    let is_current = grant.revision == commit.base_revision;
-    if !is_current && grant.state.generation == commit.settlement.base_generation() {
-        // Only the state has moved on. Nothing is written and the journal keeps
-        // its record: the flight settles again, on what the state is now.
+    let standing = commit.settlement.standing(&grant, commit.base_revision);
+    if standing == Standing::Outdated {
         return Ok(Committed::Stale(grant));
     }
     if let (Some(flight), Some(slot)) = (commit.flight(), commit.slot) {
         settle_slot(s, flight, slot)?;
     }
-    if is_current {
-        apply(s, grant, commit).map(Committed::Applied)
-    } else {
-        stale(s, grant, commit).map(Committed::Stale)
+    match standing {
+        Standing::Current => apply(s, grant, commit).map(Committed::Applied),
+        Standing::Outdated | Standing::Superseded => stale(s, grant, commit).map(Committed::Stale),
     }
 }
 

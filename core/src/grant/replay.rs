@@ -6,6 +6,7 @@
 
 use super::schedule::{Why, gap};
 use super::state::{Doubt, GrantState};
+use crate::mischief::{self, Mischief};
 use crate::provider::description::{OldValid, Reuse, Rotation};
 use crate::time::WallTime;
 use std::time::Duration;
@@ -30,6 +31,7 @@ pub fn next(
     if harmless(doubt, rotation, earliest.max(now))
         || rotation.reuse == Reuse::Error
         || state.access_dead
+        || mischief::is(Mischief::HoldIgnored)
     {
         return (earliest, Why::Doubt);
     }

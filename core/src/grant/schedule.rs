@@ -5,6 +5,7 @@ use super::presentation::{self, Presents};
 use super::replay;
 use super::state::GrantState;
 use crate::duration::CENTURY;
+use crate::mischief::{self, Mischief};
 use crate::provider::Description;
 use crate::provider::description::{
     Fallback, Lifetime, RefreshFrom, Rotates, Rotation, Schedule, With,
@@ -138,6 +139,9 @@ pub fn share(limit: Duration, roll: u64) -> Duration {
 /// The least time between two automatic sends for a grant.
 #[must_use]
 pub fn gap(lifetime: Duration) -> Duration {
+    if mischief::is(Mischief::GapDropped) {
+        return Duration::ZERO;
+    }
     (lifetime / 4)
         .min(Duration::from_secs(30))
         .max(Duration::from_secs(1))
@@ -223,7 +227,8 @@ fn wanted(state: &GrantState, policy: &Policy) -> (WallTime, Why) {
 fn bounds(state: &GrantState, policy: &Policy) -> Vec<(WallTime, Why)> {
     let min_age = policy.schedule.min_age.unwrap_or_default() + SETTLE;
     let has_age = state.generation > 0 && !state.expiry_unknown;
-    let aged = has_age.then(|| (state.issued_at + min_age, Why::MinAge));
+    let counts = has_age && !mischief::is(Mischief::LeastAgeIgnored);
+    let aged = counts.then(|| (state.issued_at + min_age, Why::MinAge));
     let gap = state
         .last_send
         .map(|last| (last + gap(state.lifetime()), Why::Gap));

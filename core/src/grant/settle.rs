@@ -9,6 +9,7 @@ use super::schedule::{
 use super::state::{Binding, Doubt, GrantState, LastOutcome, Refusal};
 use super::token_set::TokenSet;
 use crate::flight::{Answer, Intent, Settlement};
+use crate::mischief::{self, Mischief};
 use crate::provider::Description;
 use crate::provider::answer::{self, Outcome, Success};
 use crate::provider::description::RefreshFrom;
@@ -191,6 +192,13 @@ fn fail(
     match outcome {
         Outcome::Lost { text, retry_after } => {
             enter_doubt(&mut state, presented, false);
+            if let Some(doubt) = state
+                .doubt
+                .as_mut()
+                .filter(|_| mischief::is(Mischief::WindowFromAnswer))
+            {
+                doubt.first_sent = now;
+            }
             back_off(rules, &mut state, intent, retry_after, now);
             settled(state, OutcomeKind::InDoubt, &text, now)
         }
@@ -212,6 +220,9 @@ fn fail(
                 times: earlier.map_or(0, |r| r.times) + 1,
                 text: text.clone(),
             });
+            if mischief::is(Mischief::RefusalForgotten) {
+                state.refusal = None;
+            }
             settled(state, OutcomeKind::InvalidGrant, &text, now)
         }
         other => fail_harmlessly(rules, state, intent, other, now),
@@ -329,6 +340,7 @@ fn back_off(
         // Several presentations must fit into the window, so back-off does not outgrow the spacing.
         wait = wait.min(spacing(state, rotation));
     }
+    let asked = asked.filter(|_| !mischief::is(Mischief::RetryAfterIgnored));
     hold_back(state, now + asked.map_or(wait, |asked| asked.max(wait)));
 }
 
@@ -349,7 +361,7 @@ fn succeed(
     let again = rules.fingerprinter.of(&success.access_token);
     let same_access = state.access == Some(again);
     let previous_issue = state.issued_at;
-    let after_doubt = intent.attempt > 1;
+    let after_doubt = intent.attempt > 1 && !mischief::is(Mischief::ReplayDatedFromReplay);
     let notes = success.notes.join("; ");
     // A replay may return an older token with its full `expires_in`.
     let issued_at = if after_doubt {
@@ -364,7 +376,7 @@ fn succeed(
         date(rules, &mut state, &success, intent.sent.wall, false);
         state.expiry_unknown = true;
     }
-    state.generation = intent.generation + 1;
+    state.generation = intent.generation + u64::from(!mischief::is(Mischief::GenerationReused));
     state.roll = intent.roll;
     state.access = Some(again);
     if same_access {

@@ -3,6 +3,7 @@
 //! than all these grants to be void.
 
 use super::{Blocked, Effect, OutcomeKind, Why};
+use crate::mischief::{self, Mischief};
 use crate::time::WallTime;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -52,6 +53,9 @@ struct Refused {
 
 impl Client {
     pub(super) fn check(&self, grant: u32, now: WallTime) -> Result<(), Blocked> {
+        if mischief::is(Mischief::ClientPauseIgnored) {
+            return Ok(());
+        }
         if let Some(pause) = &self.pause {
             gate(pause.probing, pause.probe_at, now, Why::ClientPaused)?;
         }

@@ -1,8 +1,9 @@
 //! What can go wrong with the journal.
 
 use super::files;
+use super::medium::Medium;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A record that is not durable, or a journal that cannot be read.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -42,9 +43,9 @@ pub enum JournalError {
 }
 
 impl JournalError {
-    pub(super) fn io(dir: &Path, number: u32, error: &io::Error) -> Self {
+    pub(super) fn io(medium: &impl Medium, number: u32, error: &io::Error) -> Self {
         JournalError::Io {
-            path: files::path(dir, number),
+            path: medium.path(&files::name(number)),
             text: error.to_string(),
         }
     }

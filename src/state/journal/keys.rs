@@ -2,13 +2,13 @@
 //! blocks alone. A record whose checksum would fail counts all the same: a key
 //! that is kept for too long does no harm.
 
+use super::medium::{Directory, MediumFile};
 use super::region::{self, BLOCK, Kind};
 use super::{Settled, files};
 use crate::state::seal::KeyId;
 use refreshd_core::flight::FlightId;
 use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// The records of flights that are not settled, by their keys.
@@ -17,11 +17,12 @@ pub(in crate::state) fn keys_in(
     settled: &Settled<'_>,
 ) -> io::Result<BTreeMap<KeyId, u64>> {
     let mut keys = BTreeMap::new();
+    let medium = Directory::new(dir);
     for number in files::numbers(dir)? {
-        let Some(file) = files::open(dir, number)? else {
+        let Some(file) = files::open(&medium, number)? else {
             continue;
         };
-        for slot in 0..region::slots_in(file.metadata()?.len()) {
+        for slot in 0..region::slots_in(file.size()?) {
             for (kind, after) in [(Kind::Intent, 0), (Kind::Answer, BLOCK as u64)] {
                 let mut block = [0; BLOCK];
                 file.read_exact_at(&mut block, region::offset(slot) + after)?;

@@ -1,30 +1,29 @@
 //! Reading the journal at the start: what was under way when the last process ended.
 
+use super::medium::{Medium, MediumFile};
 use super::region::{self, BLOCK, Kind, Region};
-use super::{JournalError, Recovered, Settled, SlotRef, files};
+use super::{JournalError, Recovered, Seal, Settled, SlotRef, files};
 use crate::state::disk;
 use crate::state::records::split_answer;
-use crate::state::seal::{Context, Sealer};
+use crate::state::seal::Context;
 use refreshd_core::flight::{Answer, FlightId, Intent};
+use refreshd_core::mischief::{self, Mischief};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
 
 /// Collects flights over all files; one that stands in two slots (its file was
 /// given up in between) counts once, and its answer wins.
-pub(super) struct Recovery<'a> {
-    dir: &'a Path,
-    sealer: &'a Sealer,
+pub(super) struct Recovery<'a, M, S> {
+    medium: &'a M,
+    sealer: &'a S,
     settled: &'a Settled<'a>,
     found: BTreeMap<FlightId, Recovered>,
 }
 
-impl<'a> Recovery<'a> {
-    pub(super) fn new(dir: &'a Path, sealer: &'a Sealer, settled: &'a Settled<'a>) -> Self {
+impl<'a, M: Medium, S: Seal> Recovery<'a, M, S> {
+    pub(super) fn new(medium: &'a M, sealer: &'a S, settled: &'a Settled<'a>) -> Self {
         Recovery {
-            dir,
+            medium,
             sealer,
             settled,
             found: BTreeMap::new(),
@@ -32,15 +31,16 @@ impl<'a> Recovery<'a> {
     }
 
     /// Reads one file; the number of its slots.
-    pub(super) fn read(&mut self, number: u32, file: &File) -> Result<u16, JournalError> {
-        let io = |source| JournalError::io(self.dir, number, &source);
-        let slots = region::slots_in(file.metadata().map_err(io)?.len());
+    pub(super) fn read(&mut self, number: u32, file: &M::File) -> Result<u16, JournalError> {
+        let io = |source| JournalError::io(self.medium, number, &source);
+        let slots = region::slots_in(file.size().map_err(io)?);
         for slot in 0..slots {
             for kind in [Kind::Answer, Kind::Intent] {
                 let Some(region) = read_region(file, slot, kind).map_err(io)? else {
                     continue;
                 };
-                if !(self.settled)((number, slot), region.flight) {
+                let settled = (self.settled)((number, slot), region.flight);
+                if !settled || mischief::is(Mischief::SettledIgnored) {
                     self.take(kind, SlotRef::new(number, slot), &region)?;
                 }
             }
@@ -54,7 +54,7 @@ impl<'a> Recovery<'a> {
 
     fn take(&mut self, kind: Kind, slot: SlotRef, region: &Region) -> Result<(), JournalError> {
         let unreadable = || JournalError::Unreadable {
-            path: files::path(self.dir, slot.file()),
+            path: self.medium.path(&files::name(slot.file())),
             slot: slot.slot(),
         };
         let context = Context {
@@ -66,7 +66,7 @@ impl<'a> Recovery<'a> {
         let bytes = self
             .sealer
             .open(&context, &region.payload)
-            .map_err(|_| unreadable())?;
+            .ok_or_else(unreadable)?;
         let (intent, answer) = match kind {
             Kind::Intent => (serde_json::from_slice(&bytes).ok(), None),
             Kind::Answer => split_answer::<(Intent, Answer)>(&bytes)
@@ -99,12 +99,23 @@ impl<'a> Recovery<'a> {
     }
 }
 
-fn read_region(file: &File, slot: u16, kind: Kind) -> io::Result<Option<Region>> {
-    let start = region::offset(slot)
-        + match kind {
-            Kind::Intent => 0,
-            Kind::Answer => BLOCK as u64,
-        };
+/// The flights whose whole intent, and whole answer, stand in a slot. For tests:
+/// what is durable can be told apart from what is only said to be.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn flights_in(
+    file: &impl MediumFile,
+    slot: u16,
+) -> io::Result<(Option<FlightId>, Option<FlightId>)> {
+    let flight = |region: Region| region.flight;
+    let intent = read_region(file, slot, Kind::Intent)?.map(flight);
+    let answer = read_region(file, slot, Kind::Answer)?.map(flight);
+    Ok((intent, answer))
+}
+
+fn read_region(file: &impl MediumFile, slot: u16, kind: Kind) -> io::Result<Option<Region>> {
+    let start = region::offset(slot) + kind.start();
     let mut bytes = vec![0; BLOCK];
     file.read_exact_at(&mut bytes, start)?;
     let Some(used) = region::used(kind, &bytes) else {

@@ -39,8 +39,8 @@ impl SlotRef {
         SlotRef { first, ..self }
     }
 
-    /// Every place in which the flight's records may be found.
-    pub(in crate::state) fn places(self) -> impl Iterator<Item = (u32, u16)> {
+    /// Every place (file, slot) in which the flight's records may be found.
+    pub fn places(self) -> impl Iterator<Item = (u32, u16)> {
         std::iter::once((self.file, self.slot)).chain(self.first)
     }
 }
@@ -67,6 +67,15 @@ impl Slots {
         Slots {
             file,
             free: (0..count).rev().collect(),
+        }
+    }
+
+    /// What stands in an older file goes with that file.
+    pub(super) fn give_back(&mut self, slot: SlotRef) {
+        for (file, number) in slot.places() {
+            if file == self.file && !self.free.contains(&number) {
+                self.free.push(number);
+            }
         }
     }
 }

@@ -1,3 +1,4 @@
+use super::region::Kind;
 use super::*;
 use refreshd_core::flight::Stamp;
 use refreshd_core::grant::GrantId;
@@ -5,6 +6,7 @@ use refreshd_core::provider::description::DescriptionHash;
 use refreshd_core::secret::Fingerprint;
 use refreshd_core::time::{BootTime, WallTime};
 use std::collections::BTreeSet;
+use std::fs;
 use std::os::unix::fs::FileExt;
 use tempfile::TempDir;
 
@@ -59,7 +61,7 @@ fn tear(dir: &TempDir, slot: SlotRef, kind: Kind, at: u64) {
         Kind::Intent => 0,
         Kind::Answer => BLOCK as u64,
     };
-    let path = files::path(dir.path(), slot.file());
+    let path = dir.path().join(files::name(slot.file()));
     let file = fs::OpenOptions::new().write(true).open(path).unwrap();
     let start = region::offset(slot.slot()) + region + at;
     file.write_all_at(&[0xee; 16], start).unwrap();
@@ -165,7 +167,7 @@ async fn an_answer_of_an_older_flight_beside_an_intent_is_passed_over() {
         .unwrap();
     commit(&mut committed, slot, 1);
     journal.free(slot);
-    let path = files::path(dir.path(), 1);
+    let path = dir.path().join(files::name(1));
     let file = fs::OpenOptions::new()
         .read(true)
         .write(true)
@@ -297,7 +299,7 @@ async fn the_slot_count_may_change() {
     let (journal, recovered) = open(&dir, 1, &committed);
     assert_eq!(recovered, []);
     assert_eq!(journal.files(), [3]);
-    assert_eq!(files::list(dir.path()).unwrap(), [3]);
+    assert_eq!(files::list(&Directory::new(dir.path())).unwrap(), [3]);
 }
 
 #[tokio::test]
@@ -308,7 +310,7 @@ async fn after_a_failed_sync_nothing_counts_and_a_new_file_is_begun() {
     journal.fail_syncs(1);
     let failed = journal.record_intent(&intent(2)).await;
     assert!(matches!(failed, Err(JournalError::Io { .. })));
-    assert_eq!(files::list(dir.path()).unwrap(), [1, 2]);
+    assert_eq!(files::list(&Directory::new(dir.path())).unwrap(), [1, 2]);
     assert_eq!(journal.free_slots(), 3);
     let after = journal.record_intent(&intent(3)).await.unwrap();
     assert_eq!(after.file(), 2);
@@ -334,7 +336,7 @@ async fn after_a_failed_sync_nothing_counts_and_a_new_file_is_begun() {
     }
     drop(journal);
     assert_eq!(open(&dir, 3, &committed).1, []);
-    assert_eq!(files::list(dir.path()).unwrap(), [2]);
+    assert_eq!(files::list(&Directory::new(dir.path())).unwrap(), [2]);
 }
 
 #[tokio::test]
@@ -362,7 +364,7 @@ async fn another_key_or_layout_is_refused() {
         other,
         Err(JournalError::Unreadable { slot: 0, .. })
     ));
-    fs::write(files::path(dir.path(), 1), "text").unwrap();
+    fs::write(dir.path().join(files::name(1)), "text").unwrap();
     let other = Journal::open(dir.path(), 1, Sealer::new(&[1; 32]), &|_, _| false);
     assert!(matches!(other, Err(JournalError::Foreign(_))));
 }

@@ -1,0 +1,127 @@
+//! Faults on purpose, to prove that the simulation finds them. They stand where
+//! a slip would be made, and are compiled in by the feature `mischief` alone,
+//! which the daemon never enables: without it [`is`] is a constant, and the
+//! compiler removes what depends on it.
+
+/// What is done wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Mischief {
+    /// The request is sent, and only then its intent would be recorded.
+    IntentAfterSend,
+    /// An answer is read and committed without having been recorded.
+    AnswerUnrecorded,
+    /// What comes after the limit is thrown away.
+    LateAnswerDropped,
+    /// A restart takes an intent without an answer for one that was not sent.
+    DoubtForgotten,
+    /// A restart does not look at recorded answers.
+    AnswerForgotten,
+    /// A settlement is committed whatever the grant has become meanwhile.
+    StaleApplied,
+    /// A new token set gets the number of the old one.
+    GenerationReused,
+    /// A replay's lifetime counts from the replay, not from the first send.
+    ReplayDatedFromReplay,
+    /// A window counts from the end of the exchange, not from the first send.
+    WindowFromAnswer,
+    /// `Retry-After` is not looked at.
+    RetryAfterIgnored,
+    /// A refused refresh token is presented again.
+    RefusalForgotten,
+    /// No least time between two sends.
+    GapDropped,
+    /// A young access token is replaced all the same.
+    LeastAgeIgnored,
+    /// A token in doubt is presented where that may revoke the family.
+    HoldIgnored,
+    /// A token in doubt is presented though the client could ask anew.
+    ReplayWhereAnew,
+    /// Ready grants go first come, first served.
+    FirstComeFirstServed,
+    /// More exchanges are under way than may be.
+    CapIgnored,
+    /// A client that is not accepted goes on asking.
+    ClientPauseIgnored,
+    /// A wall clock that steps back is followed.
+    ClockStepTrusted,
+    /// Records count as durable that were never synced.
+    SyncSkipped,
+    /// A failed sync counts as one that worked.
+    SyncFailureIgnored,
+    /// A torn region counts as whole.
+    TornAccepted,
+    /// Flights that were committed are recovered once more.
+    SettledIgnored,
+    /// A new intent leaves the answer of its slot's last flight standing.
+    OldAnswerKept,
+    /// A journal file gets its name before its bytes are durable.
+    FileNamedBeforeSync,
+    /// The simulated shell: outputs follow before the commit.
+    PublishBeforeDurable,
+    /// The simulated shell: a slot is free as soon as its request has left.
+    SlotFreedEarly,
+    /// The simulated shell: what comes too late to be current is not kept.
+    CandidateDropped,
+    /// The simulated shell: a grant with an exchange under way starts another.
+    TwoFlights,
+}
+
+/// All of them.
+#[cfg(feature = "mischief")]
+pub const ALL: [Mischief; 29] = [
+    Mischief::IntentAfterSend,
+    Mischief::AnswerUnrecorded,
+    Mischief::LateAnswerDropped,
+    Mischief::DoubtForgotten,
+    Mischief::AnswerForgotten,
+    Mischief::StaleApplied,
+    Mischief::GenerationReused,
+    Mischief::ReplayDatedFromReplay,
+    Mischief::WindowFromAnswer,
+    Mischief::RetryAfterIgnored,
+    Mischief::RefusalForgotten,
+    Mischief::GapDropped,
+    Mischief::LeastAgeIgnored,
+    Mischief::HoldIgnored,
+    Mischief::ReplayWhereAnew,
+    Mischief::FirstComeFirstServed,
+    Mischief::CapIgnored,
+    Mischief::ClientPauseIgnored,
+    Mischief::ClockStepTrusted,
+    Mischief::SyncSkipped,
+    Mischief::SyncFailureIgnored,
+    Mischief::TornAccepted,
+    Mischief::SettledIgnored,
+    Mischief::OldAnswerKept,
+    Mischief::FileNamedBeforeSync,
+    Mischief::PublishBeforeDurable,
+    Mischief::SlotFreedEarly,
+    Mischief::CandidateDropped,
+    Mischief::TwoFlights,
+];
+
+#[cfg(feature = "mischief")]
+thread_local! {
+    static ON: std::cell::Cell<Option<Mischief>> = const { std::cell::Cell::new(None) };
+}
+
+/// Does this wrong from now on, in this thread.
+#[cfg(feature = "mischief")]
+pub fn set(mischief: Option<Mischief>) {
+    ON.set(mischief);
+}
+
+/// Whether that is to be done wrong.
+#[cfg(feature = "mischief")]
+#[must_use]
+pub fn is(mischief: Mischief) -> bool {
+    ON.get() == Some(mischief)
+}
+
+/// Whether that is to be done wrong: never.
+#[cfg(not(feature = "mischief"))]
+#[inline(always)]
+#[must_use]
+pub const fn is(_: Mischief) -> bool {
+    false
+}

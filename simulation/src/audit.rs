@@ -1,0 +1,269 @@
+//! What must hold, by name, and what must be remembered to tell. It sees what
+//! no process can: the server's mind, and what is beyond loss on the disk.
+
+use crate::rng::millis;
+use crate::server::{Facts, TokenId, least_gap};
+use refreshd_core::flight::{FlightId, Intent};
+use refreshd_core::grant::{GrantState, TokenSet};
+use refreshd_core::time::WallTime;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// An invariant that did not hold.
+#[derive(Debug)]
+pub(crate) struct Violation {
+    pub(crate) invariant: &'static str,
+    detail: String,
+}
+
+impl std::fmt::Display for Violation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.invariant, self.detail)
+    }
+}
+
+pub(crate) type Check = Result<(), Violation>;
+
+pub(crate) fn ensure(
+    holds: bool,
+    invariant: &'static str,
+    detail: impl FnOnce() -> String,
+) -> Check {
+    if holds {
+        return Ok(());
+    }
+    let detail = detail();
+    Err(Violation { invariant, detail })
+}
+
+/// Between two probes of a client that is not accepted: a quarter of an hour, less
+/// the time in which answers to what was under way before still come.
+const CLIENT_RESTS: Duration = Duration::from_secs(900 - 120);
+
+/// What is known of one grant.
+#[derive(Default)]
+struct Watched {
+    last_sent: Option<WallTime>,
+    asked_until: Option<WallTime>,
+    generation: u64,
+    published: u64,
+    /// When each refresh token was first sent, by the physical clock.
+    first_sent: BTreeMap<TokenId, i64>,
+    /// What was presented where it could cost the family.
+    gambled: BTreeSet<TokenId>,
+}
+
+#[derive(Default)]
+pub(crate) struct Audit {
+    grants: Vec<Watched>,
+    /// Refresh tokens that have been durable anywhere.
+    durable: BTreeSet<TokenId>,
+    /// Flights whose intent was sent or whose answer was recorded, and whose
+    /// commit is not durable; whether the answer was recorded.
+    pub(crate) open: BTreeMap<FlightId, bool>,
+    /// Flights that were committed for good.
+    pub(crate) closed: BTreeSet<FlightId>,
+    /// Flights whose answer the journal refused to take.
+    pub(crate) unsure: BTreeSet<FlightId>,
+    /// When the clock that is trusted last lost time: the process ended while the
+    /// wall clock was behind, and nobody counted until the next start.
+    lost_time_at: Option<i64>,
+    /// Small steps back of the clock are smoothed, each at the cost of its length.
+    pub(crate) smoothed: i64,
+    /// Clients that were not accepted, and when.
+    paused: BTreeMap<u32, WallTime>,
+}
+
+/// A send, as the checks see it.
+pub(crate) struct Sending<'a> {
+    pub(crate) index: u32,
+    pub(crate) intent: &'a Intent,
+    pub(crate) token: Option<TokenId>,
+    /// The state that it starts from.
+    pub(crate) base: &'a GrantState,
+    pub(crate) facts: &'a Facts,
+    /// By an operator or a probe, past what only automatic sends obey.
+    pub(crate) forced: bool,
+    pub(crate) now: i64,
+}
+
+impl Audit {
+    pub(crate) fn new(grants: usize) -> Self {
+        Audit {
+            grants: std::iter::repeat_with(Watched::default)
+                .take(grants)
+                .collect(),
+            ..Audit::default()
+        }
+    }
+
+    fn of(&mut self, index: u32) -> &mut Watched {
+        &mut self.grants[index as usize]
+    }
+
+    pub(crate) fn lost_time(&mut self, now: i64) {
+        self.lost_time_at = Some(now);
+    }
+
+    /// Whether time was lost since then: windows and lives seem longer than they are.
+    pub(crate) fn lost_time_since(&self, then: i64) -> bool {
+        self.lost_time_at.is_some_and(|at| at >= then)
+    }
+
+    pub(crate) fn first_sent(&self, token: TokenId) -> i64 {
+        let watched = &self.grants[token.grant as usize];
+        watched.first_sent.get(&token).copied().unwrap_or(i64::MAX)
+    }
+
+    /// A request leaves.
+    pub(crate) fn sends(&mut self, send: &Sending<'_>) -> Check {
+        let sent = send.intent.sent.wall;
+        let (base, facts) = (send.base, send.facts);
+        let least = least_gap(facts, base.lifetime(), base.doubt.is_some());
+        let lost_time = self.lost_time_at.is_some();
+        let watched = self.of(send.index);
+        if !send.forced {
+            let (last, until) = (watched.last_sent, watched.asked_until);
+            let least = Duration::from_millis(least.unsigned_abs());
+            ensure(last.is_none_or(|last| sent >= last + least), "gap", || {
+                format!("sent at {sent:?}, {least:?} after {last:?} at the least, {base:?}")
+            })?;
+            ensure(
+                until.is_none_or(|until| sent >= until),
+                "retry-after",
+                || format!("sent at {sent:?}, asked to wait until {until:?}"),
+            )?;
+            let age = facts
+                .least_age
+                .filter(|_| !base.expiry_unknown && base.generation > 0);
+            let aged = age.map(|age| base.issued_at + Duration::from_millis(age.unsigned_abs()));
+            ensure(aged.is_none_or(|aged| sent >= aged), "least-age", || {
+                format!("sent at {sent:?}, too young until {aged:?}, {base:?}")
+            })?;
+            let refused = base.refusal.is_some() && facts.rotates && !facts.anew;
+            ensure(!refused, "refused-is-left-alone", || format!("{base:?}"))?;
+        }
+        watched.last_sent = watched.last_sent.max(Some(sent));
+        if let Some(token) = send.token {
+            while watched.first_sent.len() > 8 {
+                watched.first_sent.pop_first();
+            }
+            watched.first_sent.entry(token).or_insert(send.now);
+            let anew = facts.anew && base.doubt.is_some();
+            ensure(!anew || lost_time, "no-replay-where-anew", || {
+                format!("{token:?}, {base:?}")
+            })?;
+        }
+        self.open.insert(send.intent.flight, false);
+        Ok(())
+    }
+
+    /// A superseded refresh token, outside of the time in which it is good, comes
+    /// to a server that revokes, while the access token lives: once, in the last chance.
+    pub(crate) fn gambles(&mut self, token: TokenId, base: &GrantState, sent: WallTime) -> Check {
+        let fits = Duration::from_secs(45).min(base.lifetime() / 4);
+        let last_chance = base.expires_at - fits;
+        let first = self.of(token.grant).gambled.insert(token);
+        ensure(first && sent >= last_chance, "no-gamble", || {
+            format!(
+                "{token:?} sent at {sent:?}, last chance {last_chance:?}, first: {first}, {base:?}"
+            )
+        })
+    }
+
+    /// An answer asked to wait, or brought what ends that.
+    pub(crate) fn asked(&mut self, index: u32, until: Option<WallTime>, success: bool) {
+        let watched = self.of(index);
+        watched.asked_until = match until {
+            _ if success => None,
+            Some(until) => watched.asked_until.max(Some(until)),
+            None => watched.asked_until,
+        };
+    }
+
+    /// The state began afresh, or another token is tried: earlier sends are over.
+    pub(crate) fn afresh(&mut self, index: u32, last_send: Option<WallTime>) {
+        let watched = self.of(index);
+        watched.last_sent = last_send;
+        watched.asked_until = None;
+    }
+
+    pub(crate) fn durable(&mut self, tokens: &TokenSet) {
+        if let Some(token) = &tokens.refresh_token {
+            self.durable.insert(TokenId::of(token.expose()));
+        }
+    }
+
+    pub(crate) fn durable_token(&mut self, token: TokenId) {
+        self.durable.insert(token);
+    }
+
+    pub(crate) fn is_durable(&self, token: TokenId) -> bool {
+        self.durable.contains(&token)
+    }
+
+    /// A grant has a new state in the store.
+    pub(crate) fn stored(&mut self, index: u32, generation: u64, with_tokens: bool) -> Check {
+        let watched = self.of(index);
+        let before = std::mem::replace(&mut watched.generation, generation);
+        let rises = generation == before + u64::from(with_tokens);
+        ensure(rises, "generations-rise", || {
+            format!("grant {index}: {before} to {generation}")
+        })
+    }
+
+    /// A reader finds this generation.
+    pub(crate) fn publishes(&mut self, index: u32, generation: u64, stored: u64) -> Check {
+        let watched = self.of(index);
+        let before = std::mem::replace(&mut watched.published, generation);
+        ensure(generation <= stored, "durable-before-publish", || {
+            format!("grant {index}: generation {generation} is out, {stored} is durable")
+        })?;
+        ensure(generation >= before, "readers-never-go-back", || {
+            format!("grant {index}: generation {before}, then {generation}")
+        })
+    }
+
+    /// A flight's commit is durable.
+    pub(crate) fn closes(&mut self, flight: FlightId) {
+        self.open.remove(&flight);
+        self.closed.insert(flight);
+        if self.closed.len() > 256 {
+            self.closed.pop_first();
+        }
+    }
+
+    pub(crate) fn client_refused(&mut self, client: u32, now: WallTime) {
+        self.paused.entry(client).or_insert(now);
+    }
+
+    pub(crate) fn client_resumed(&mut self, client: u32) {
+        self.paused.remove(&client);
+    }
+
+    /// A paused client sends one probe in a quarter of an hour.
+    pub(crate) fn client_sends(&mut self, client: u32, sent: WallTime) -> Check {
+        let Some(from) = self.paused.get_mut(&client) else {
+            return Ok(());
+        };
+        // It was on its way already.
+        if sent <= *from {
+            return Ok(());
+        }
+        let rested = sent >= *from + CLIENT_RESTS;
+        *from = sent;
+        ensure(rested, "paused-client-waits", || {
+            format!("client {client} sends at {sent:?}")
+        })
+    }
+
+    /// The believed end of an access token is not after the real one.
+    pub(crate) fn dates(&self, state: &GrantState, now: WallTime, real_rest: i64) -> Check {
+        let believed = millis(state.expires_at.since(now));
+        ensure(
+            state.expiry_unknown || believed <= real_rest.max(0) + self.smoothed,
+            "expiry-honest",
+            || format!("{believed} ms left by our reckoning, {real_rest} ms really, {state:?}"),
+        )
+    }
+}

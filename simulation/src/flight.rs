@@ -1,0 +1,800 @@
+//! Performs a flight's actions as `src/engine/perform.rs` does, each as a
+//! happening of its own, and looks at each.
+
+use crate::audit::{Check, Sending, ensure};
+use crate::fate::{Fate, ending};
+use crate::seal::SimSeal;
+use crate::server::TokenId;
+use crate::world::{Exchange, Happening, Inside, World};
+use refreshd::state::SlotRef;
+use refreshd::state::journal::{JournalError, Record, flights_in};
+use refreshd_core::flight::Stamp;
+use refreshd_core::flight::{
+    Action, Answer, Commit, Event, Flight, FlightId, Intent, Standing, Step,
+};
+use refreshd_core::grant::settle::{Ending, OutcomeKind};
+use refreshd_core::grant::{Grant, GrantState, Presents, presentation};
+use refreshd_core::mischief::{self, Mischief};
+use refreshd_core::provider::description::DescriptionHash;
+use refreshd_core::time::WallTime;
+use std::time::Duration;
+
+/// A flight that has taken off.
+pub(crate) struct Aloft {
+    pub(crate) index: u32,
+    flight: Flight,
+    base: GrantState,
+    /// The newest refresh token at the server, and whether it was ours.
+    newest: (TokenId, bool),
+    token: Option<TokenId>,
+    forced: bool,
+    slot: Option<SlotRef>,
+    /// It waits for the end of its exchange.
+    waits: bool,
+    overdue: bool,
+    told: bool,
+    /// An end that came while it was busy otherwise.
+    ended: Option<Ending>,
+    answer: Option<Answer>,
+    /// The journal did not take the answer.
+    unrecorded: bool,
+    commit: Option<Commit>,
+    patience: u32,
+}
+
+/// Until when an answer asks to wait.
+fn asked_until(answer: Option<&Answer>, now: WallTime) -> Option<WallTime> {
+    let answer = answer?;
+    let (_, value) = answer
+        .headers
+        .iter()
+        .find(|(name, _)| name == "retry-after")?;
+    let wait = value.parse().ok().map(Duration::from_secs)?;
+    Some(answer.received.min(now) + wait)
+}
+
+/// The refresh token that an answer brings.
+fn brought(answer: &Answer) -> Option<TokenId> {
+    let whole = answer.complete && answer.status == 200;
+    let body = whole
+        .then(|| std::str::from_utf8(&answer.body).ok())
+        .flatten()?;
+    let (_, rest) = body.split_once(r#""refresh_token":""#)?;
+    Some(TokenId::of(rest.split_once('"')?.0))
+}
+
+impl World {
+    pub(crate) fn fly(&mut self, number: u64, index: u32, forced: bool) -> Check {
+        let (now, roll) = (self.time(), self.rng.roll());
+        let stamp = Stamp {
+            wall: now,
+            boot: self.reading().boot,
+            boot_id: self.boots.to_string(),
+        };
+        let rules = self.server(index).rules.clone();
+        let row = &self.store.rows[index as usize];
+        let (grant, tokens) = (row.grant.clone(), row.tokens.clone());
+        let presents = presentation::next(&grant.state, &rules.policy, now)
+            .expect("there is something to present");
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&number.to_be_bytes());
+        let hash = DescriptionHash("hash".to_owned());
+        let intent = Intent::new(FlightId(id), &grant, presents, stamp, hash, roll);
+        let refresh = tokens.refresh_token.as_ref();
+        let token = refresh
+            .filter(|_| presents != Presents::ClientCredentials)
+            .map(|token| TokenId::of(token.expose()));
+        let overlaps = self
+            .process()
+            .aloft
+            .values()
+            .any(|aloft| aloft.index == index);
+        if overlaps {
+            self.report.count("overlaps");
+        }
+        if grant.state.doubt.is_some() && token.is_some() {
+            self.report.count("replays");
+        }
+        let held = tokens.refresh_token.as_ref();
+        let held = TokenId::of(held.expect("a grant keeps its refresh token").expose());
+        let newest = TokenId {
+            number: self.server(index).family(held).current,
+            ..held
+        };
+        // A candidate is tried after a refusal and not before, as the table has it.
+        let candidates = self.store.rows[index as usize].candidates.iter();
+        let mut refresh = candidates.filter_map(|c| c.tokens.refresh_token.as_ref());
+        let waits = refresh.any(|token| TokenId::of(token.expose()) == newest);
+        // Nor does a flight know what another one of its grant is just writing down.
+        let aloft = &self.process().aloft;
+        let writes = aloft
+            .values()
+            .any(|other| other.index == index && other.answer.is_some());
+        let had = self.audit.is_durable(newest) && !waits && !writes;
+        let aloft = Aloft {
+            index,
+            newest: (newest, had),
+            base: grant.state.clone(),
+            flight: Flight::new(intent, grant, tokens, rules),
+            token,
+            forced,
+            slot: None,
+            waits: false,
+            overdue: false,
+            told: false,
+            ended: None,
+            answer: None,
+            unrecorded: false,
+            commit: None,
+            patience: 0,
+        };
+        self.process().aloft.insert(number, aloft);
+        self.feed(number, Event::Begin)
+    }
+
+    fn aloft(&mut self, number: u64) -> &mut Aloft {
+        let aloft = self.process().aloft.get_mut(&number);
+        aloft.expect("what happens to a flight happens before it lands")
+    }
+
+    pub(crate) fn happen(&mut self, what: Inside) -> Check {
+        match what {
+            Inside::Wake => Ok(()),
+            Inside::Tell(number, event) => self.tell(number, *event),
+            Inside::Ended(number) => self.ended(number),
+            Inside::Overdue(number) => self.reach_limit(number),
+            Inside::Load(number) => {
+                let index = self.aloft(number).index as usize;
+                let row = &self.store.rows[index];
+                let (grant, tokens) = (Box::new(row.grant.clone()), Box::new(row.tokens.clone()));
+                self.feed(number, Event::Reloaded(grant, tokens))
+            }
+            Inside::Sync => self.sync(),
+            Inside::BeginFile => {
+                self.begin_file();
+                Ok(())
+            }
+            Inside::Commit(number) => self.commit(number),
+            Inside::Probe => {
+                if self.store.full {
+                    self.inside(1000, Inside::Probe);
+                } else {
+                    self.process().unwritable = false;
+                }
+                Ok(())
+            }
+            Inside::Publish(index) => {
+                let generation = self.store.rows[index as usize].grant.state.generation;
+                self.audit.publishes(index, generation, generation)
+            }
+        }
+    }
+
+    /// A flight learns something, and says what it wants next.
+    fn feed(&mut self, number: u64, event: Event) -> Check {
+        let now = self.time();
+        let aloft = self.aloft(number);
+        let index = aloft.index;
+        let known = match &event {
+            Event::Committed(grant) | Event::Superseded(grant) => Some(grant.clone()),
+            _ => None,
+        };
+        match self.aloft(number).flight.handle(event, now) {
+            Step::Do(action) => self.act(number, *action),
+            Step::GoOnReading => {
+                self.aloft(number).told = true;
+                self.overdue(index, *known.expect("it comes after a commit"));
+                let aloft = self.aloft(number);
+                aloft.waits = true;
+                match aloft.ended.take() {
+                    Some(ending) => self.end(number, ending),
+                    None => Ok(()),
+                }
+            }
+            Step::Done(verdict) => {
+                self.check_answer_is_kept(number)?;
+                self.landed(number, index, verdict)
+            }
+        }
+    }
+
+    /// What came must be somewhere when the flight is over.
+    fn check_answer_is_kept(&mut self, number: u64) -> Check {
+        let token = self.aloft(number).answer.as_ref().and_then(brought);
+        let kept = token.is_none_or(|token| self.audit.is_durable(token));
+        ensure(kept, "no-answer-dropped", || {
+            format!("flight {number} had {token:?}")
+        })
+    }
+
+    fn act(&mut self, number: u64, action: Action) -> Check {
+        match action {
+            Action::RecordIntent(intent) => {
+                let record = Record::intent(&SimSeal, &intent);
+                self.queue_record(number, record.expect("it fits"));
+                Ok(())
+            }
+            Action::Send => self.send(number),
+            Action::RecordAnswer(answer) => {
+                let flight = self.aloft(number).flight.intent().flight;
+                self.audit.unsure.insert(flight);
+                let aloft = self.aloft(number);
+                let record = Record::answer(&SimSeal, aloft.slot, aloft.flight.intent(), &answer);
+                self.queue_record(number, record.expect("it fits"));
+                Ok(())
+            }
+            Action::Reload => {
+                let wait = self.rng.millis(1, 5);
+                self.inside(wait, Inside::Load(number));
+                Ok(())
+            }
+            Action::Commit(commit) => {
+                self.check_read(number, &commit)?;
+                let index = self.aloft(number).index;
+                if mischief::is(Mischief::PublishBeforeDurable) {
+                    let stored = self.store.rows[index as usize].grant.state.generation;
+                    let settled = commit.settled.settlement.state.generation;
+                    self.audit.publishes(index, settled, stored)?;
+                }
+                let aloft = self.aloft(number);
+                aloft.commit = Some(*commit);
+                aloft.patience = 0;
+                let wait = self.rng.millis(1, 10);
+                self.inside(wait, Inside::Commit(number));
+                Ok(())
+            }
+        }
+    }
+
+    fn queue_record(&mut self, number: u64, record: Record) {
+        let process = self.process();
+        process.records.push((number, record));
+        if !std::mem::replace(&mut process.syncing, true) {
+            let wait = self.rng.millis(1, 8);
+            self.inside(wait, Inside::Sync);
+        }
+    }
+
+    /// The journal's thread takes what has queued up.
+    fn sync(&mut self) -> Check {
+        let process = self.process();
+        process.syncing = false;
+        let (numbers, records): (Vec<u64>, Vec<Record>) = process.records.drain(..).unzip();
+        let results = process.book.process(&records);
+        self.note(|_| format!("journal: {numbers:?} {results:?}"));
+        let process = self.process();
+        let is_open = process.book.is_open();
+        if self.disk.take_dead() {
+            self.report.count("died writing");
+            self.end_process();
+            return Ok(());
+        }
+        if !is_open {
+            self.inside(1000, Inside::BeginFile);
+        }
+        for (number, result) in numbers.into_iter().zip(results) {
+            let event = self.recorded(number, result);
+            self.inside(0, Inside::Tell(number, Box::new(event)));
+        }
+        Ok(())
+    }
+
+    fn recorded(&mut self, number: u64, result: Result<SlotRef, JournalError>) -> Event {
+        if result.is_err() {
+            self.report.count("journal refused");
+        }
+        let aloft = self.aloft(number);
+        if aloft.answer.is_none() {
+            return match result {
+                Ok(slot) => {
+                    aloft.slot = Some(slot);
+                    Event::IntentRecorded
+                }
+                Err(error) => Event::IntentFailed {
+                    text: error.to_string(),
+                },
+            };
+        }
+        match result {
+            Ok(slot) => {
+                aloft.slot = Some(slot);
+                let flight = aloft.flight.intent().flight;
+                let token = aloft.answer.as_ref().and_then(brought);
+                if let Some(token) = token {
+                    self.audit.durable_token(token);
+                }
+                self.audit.unsure.remove(&flight);
+                self.audit.open.insert(flight, true);
+                self.audit.closed.remove(&flight);
+            }
+            Err(_) => aloft.unrecorded = true,
+        }
+        Event::AnswerRecorded
+    }
+
+    fn begin_file(&mut self) {
+        let process = self.process();
+        if process.book.is_open() || process.book.begin_file().is_ok() {
+            return;
+        }
+        if self.disk.take_dead() {
+            return self.end_process();
+        }
+        self.inside(1000, Inside::BeginFile);
+    }
+
+    /// Whether intent and answer of the flight stand in the journal beyond loss.
+    fn stands(&self, slot: Option<SlotRef>, flight: FlightId) -> (bool, bool) {
+        let mut stands = (false, false);
+        for (file, slot) in slot.iter().flat_map(|slot| slot.places()) {
+            let name = format!("journal-{file:04}");
+            let found = self.disk.durable(&name);
+            let found = found.and_then(|file| flights_in(&file, slot).ok());
+            let (intent, answer) = found.unwrap_or_default();
+            stands.0 |= intent == Some(flight);
+            stands.1 |= answer == Some(flight);
+        }
+        stands
+    }
+
+    fn send(&mut self, number: u64) -> Check {
+        let now = self.now;
+        let calm = self.calm;
+        let aloft = &self.process.as_ref().expect("it lives").aloft[&number];
+        let (index, intent) = (aloft.index, aloft.flight.intent().clone());
+        let (token, forced, base) = (aloft.token, aloft.forced, aloft.base.clone());
+        let (durable, _) = self.stands(aloft.slot, intent.flight);
+        ensure(durable, "intent-before-byte", || format!("{intent:?}"))?;
+        self.check_alone(number, index)?;
+        let mood = self.server(index).mood(now);
+        let fate = Fate::draw(&mut self.rng, mood, calm);
+        *self.report.fates.entry(fate).or_default() += 1;
+        self.note(|_| {
+            let (attempt, generation) = (intent.attempt, intent.generation);
+            format!("{number} grant {index} generation {generation} attempt {attempt}: {token:?} is sent: {fate:?}")
+        });
+        let (there, back) = fate.travel(&mut self.rng);
+        if mischief::is(Mischief::SlotFreedEarly)
+            && let Some(slot) = self.aloft(number).slot
+        {
+            self.process().book.free(slot);
+        }
+        self.aloft(number).waits = true;
+        let lane = self.lane(index);
+        let facts = self.server(index).facts;
+        let (newest, had) = self.aloft(number).newest;
+        if fate != Fate::NotSent {
+            self.report.sends += 1;
+            // An older flight that a bad disk brought back has dated the doubt.
+            let forced = forced || (self.bad_disk && base.doubt.is_some());
+            let sending = Sending {
+                index,
+                intent: &intent,
+                token,
+                base: &base,
+                facts: &facts,
+                forced,
+                now,
+            };
+            self.audit.sends(&sending)?;
+            if !forced {
+                self.audit.client_sends(lane, intent.sent.wall)?;
+            }
+            self.schedule(there, Happening::Received(number));
+        }
+        let exchange = Exchange {
+            index,
+            fate,
+            token,
+            base,
+            sent: intent.sent.wall,
+            newest,
+            had,
+            reply: None,
+        };
+        self.exchanges.insert(number, exchange);
+        self.inside(there + back, Inside::Ended(number));
+        if there + back > 30_000 {
+            self.inside(30_000, Inside::Overdue(number));
+        }
+        Ok(())
+    }
+
+    /// One flight a grant, and no more than may be in all; overdue ones apart.
+    fn check_alone(&mut self, number: u64, index: u32) -> Check {
+        let cap = self.temper.flights as usize;
+        let aloft = &self.process().aloft;
+        let going = aloft.values().filter(|aloft| !aloft.told).count();
+        ensure(going <= cap, "no-more-than-may-be", || {
+            format!("{going} of {cap}")
+        })?;
+        let other = aloft
+            .iter()
+            .any(|(other, aloft)| *other != number && aloft.index == index && !aloft.told);
+        ensure(!other, "one-flight-a-grant", || {
+            format!("{number} of grant {index} is not alone")
+        })
+    }
+
+    /// A request comes to its server, whatever has become of who sent it.
+    pub(crate) fn received(&mut self, number: u64) -> Check {
+        let now = self.now;
+        let Some(exchange) = self.exchanges.get(&number) else {
+            return Ok(());
+        };
+        let (index, token, fate) = (exchange.index, exchange.token, exchange.fate);
+        let server = self.server(index);
+        let facts = server.facts;
+        if fate == Fate::FalseRefusal && (facts.rotates || !facts.described) {
+            let newest = exchange.newest;
+            self.server_mut(index).family_mut(newest).excused = true;
+            return Ok(());
+        }
+        if !fate.is_processed() {
+            return Ok(());
+        }
+        let reply = match token {
+            None => (200, self.server_mut(index).authorize(index, now)),
+            Some(token) => {
+                let (lived, good) = (!server.family(token).dead, server.is_good(token, now));
+                // A delayed or lost replay may have superseded it before we ever sent it.
+                let first = self.audit.first_sent(token);
+                let unknown = server.superseded_at(token).is_some_and(|at| at < first);
+                let innocent = fate == Fate::Delayed
+                    || unknown
+                    || exchange.base.doubt.is_none()
+                    || self.audit.lost_time_since(first);
+                if facts.revokes
+                    && lived
+                    && !good
+                    && exchange.base.is_alive(exchange.sent)
+                    && !innocent
+                {
+                    self.report.count("last chances");
+                    let (base, sent) = (exchange.base.clone(), exchange.sent);
+                    self.audit.gambles(token, &base, sent)?;
+                }
+                let exchange = &self.exchanges[&number];
+                let raced = exchange.newest.number != self.server(index).family(token).current;
+                let excused = innocent || raced || !exchange.had;
+                let server = self.server_mut(index);
+                let reply = server.present(token, now);
+                let family = server.family_mut(token);
+                if lived && family.dead {
+                    family.excused |= excused;
+                    self.note(|_| format!("{number} kills its family, excused: {excused}"));
+                }
+                reply
+            }
+        };
+        self.exchanges.get_mut(&number).expect("it is there").reply = Some(reply);
+        Ok(())
+    }
+
+    /// The exchange of a flight has come to its end.
+    fn ended(&mut self, number: u64) -> Check {
+        let now = self.time();
+        let Some(exchange) = self.exchanges.remove(&number) else {
+            return Ok(());
+        };
+        let life = self.server(exchange.index).facts.life;
+        let ending = ending(&mut self.rng, exchange.fate, exchange.reply, life, now);
+        let aloft = self.aloft(number);
+        if aloft.waits {
+            return self.end(number, ending);
+        }
+        aloft.ended = Some(ending);
+        Ok(())
+    }
+
+    fn end(&mut self, number: u64, ending: Ending) -> Check {
+        let aloft = self.aloft(number);
+        aloft.waits = false;
+        if let Ending::Answered(answer) = &ending {
+            aloft.answer = Some(answer.clone());
+        }
+        self.feed(number, Event::Ended(ending))
+    }
+
+    fn reach_limit(&mut self, number: u64) -> Check {
+        let aloft = self.process().aloft.get_mut(&number);
+        let Some(aloft) = aloft.filter(|aloft| aloft.waits && !aloft.overdue) else {
+            return Ok(());
+        };
+        aloft.waits = false;
+        aloft.overdue = true;
+        self.feed(number, Event::Overdue)
+    }
+
+    fn tell(&mut self, number: u64, event: Event) -> Check {
+        let aloft = self.aloft(number);
+        let done = match &event {
+            Event::Committed(_) => true,
+            Event::Superseded(grant) => grant.state.generation != aloft.flight.intent().generation,
+            _ => false,
+        };
+        if done && let Some(slot) = aloft.slot.take() {
+            self.process().book.free(slot);
+        }
+        self.feed(number, event)
+    }
+
+    /// Nothing that an answer says is acted upon before it is durable, or the
+    /// journal has refused to take it.
+    fn check_read(&mut self, number: u64, commit: &Commit) -> Check {
+        let aloft = &self.process.as_ref().expect("it lives").aloft[&number];
+        if aloft.answer.is_none() || aloft.unrecorded || commit.settled.kind != OutcomeKind::Success
+        {
+            return Ok(());
+        }
+        let (_, durable) = self.stands(aloft.slot, aloft.flight.intent().flight);
+        ensure(durable, "answer-before-read", || format!("flight {number}"))
+    }
+
+    /// The store's thread commits a flight.
+    fn commit(&mut self, number: u64) -> Check {
+        if self.store.full {
+            self.report.count("commits failed");
+            let process = self.process();
+            if !std::mem::replace(&mut process.unwritable, true) {
+                self.inside(1000, Inside::Probe);
+            }
+            let aloft = self.aloft(number);
+            let wait = (250 << aloft.patience.min(7)).min(30_000);
+            aloft.patience += 1;
+            self.inside(wait, Inside::Commit(number));
+            return Ok(());
+        }
+        let now = self.time();
+        let aloft = self.aloft(number);
+        let commit = aloft.commit.take().expect("there is something to commit");
+        let (index, intent, slot) = (aloft.index, aloft.flight.intent().clone(), aloft.slot);
+        let asked = asked_until(aloft.answer.as_ref(), now);
+        let (standing, grant) = self.commit_now(index, &intent, slot, &commit, asked)?;
+        let grant = Box::new(grant);
+        let event = match standing {
+            Standing::Current => Event::Committed(grant),
+            Standing::Outdated | Standing::Superseded => Event::Superseded(grant),
+        };
+        self.inside(0, Inside::Tell(number, Box::new(event)));
+        Ok(())
+    }
+
+    /// One transaction, and what must hold after it.
+    pub(crate) fn commit_now(
+        &mut self,
+        index: u32,
+        intent: &Intent,
+        slot: Option<SlotRef>,
+        commit: &Commit,
+        asked: Option<WallTime>,
+    ) -> Result<(Standing, Grant), crate::audit::Violation> {
+        let now = self.time();
+        let settlement = &commit.settled.settlement;
+        let before = self.store.rows[index as usize].tokens.clone();
+        self.store.saw(now);
+        let flight = intent.flight;
+        let standing = self
+            .store
+            .commit(index, flight, slot, commit.base_revision, settlement);
+        let grant = self.store.rows[index as usize].grant.clone();
+        let kind = commit.settled.kind;
+        self.note(|_| {
+            let generation = grant.state.generation;
+            format!("grant {index} generation {generation}: {kind:?} is {standing:?}")
+        });
+        match standing {
+            Standing::Outdated => {
+                self.report.count("settled again");
+                return Ok((standing, grant));
+            }
+            Standing::Superseded => {
+                self.report.count("superseded");
+                self.audit.afresh(index, grant.state.last_send);
+            }
+            Standing::Current => {
+                self.audit.asked(index, asked, kind == OutcomeKind::Success);
+                let (generation, with) = (grant.state.generation, settlement.tokens.is_some());
+                self.audit.stored(index, generation, with)?;
+            }
+        }
+        self.audit.closes(flight);
+        if let Some(tokens) = &settlement.tokens {
+            let kept = standing == Standing::Current || !mischief::is(Mischief::CandidateDropped);
+            if kept {
+                self.audit.durable(tokens);
+            }
+            if standing == Standing::Current {
+                self.report.generations += 1;
+                self.check_tokens(index, &before, tokens, &grant.state, intent)?;
+            }
+        }
+        Ok((standing, grant))
+    }
+
+    fn check_tokens(
+        &mut self,
+        index: u32,
+        before: &refreshd_core::TokenSet,
+        after: &refreshd_core::TokenSet,
+        state: &GrantState,
+        intent: &Intent,
+    ) -> Check {
+        let number = |tokens: &refreshd_core::TokenSet| {
+            tokens
+                .refresh_token
+                .as_ref()
+                .map(|token| TokenId::of(token.expose()))
+        };
+        let (old, new) = (number(before), number(after));
+        ensure(new >= old, "newest-kept", || {
+            format!("{old:?} gave way to {new:?}")
+        })?;
+        let access = TokenId::of(after.access_token.expose());
+        let rest = self.server(index).end_of(access) - self.now;
+        // A refusal that was not meant has ended a doubt that was.
+        let server = self.server(index);
+        let misled = server.family(access).excused || server.latest(index).excused;
+        if misled || self.audit.lost_time_since(0) || intent.sent.boot_id != self.boots.to_string()
+        {
+            return Ok(());
+        }
+        let now = self.time();
+        self.audit.dates(state, now, rest)
+    }
+
+    /// A new process: it opens the journal and settles what it finds there.
+    pub(crate) fn start(&mut self) -> Check {
+        if self.process.is_some() {
+            return Ok(());
+        }
+        if self.store.full {
+            self.start_later();
+            return Ok(());
+        }
+        let slots = u16::try_from(self.temper.flights).expect("a few") + self.temper.spare_slots;
+        let troubled = self.disk.is_troubled();
+        let store = &self.store;
+        let settled = |place, flight| store.settled(place, flight);
+        let opened =
+            refreshd::state::journal::Book::open(self.disk.clone(), slots, &SimSeal, &settled);
+        let died = self.disk.take_dead();
+        let (book, recovered) = match opened {
+            Ok(opened) if !died => opened,
+            Err(error) if !died && !troubled => {
+                return ensure(false, "journal-opens", || error.to_string());
+            }
+            _ => {
+                // What was blanked in it may come back with the next power loss.
+                self.audit.closed.clear();
+                self.disk.fail(0, 0);
+                self.start_later();
+                return Ok(());
+            }
+        };
+        let files = book.files().to_vec();
+        self.note(|_| format!("the journal is opened: {files:?}, {recovered:?}"));
+        self.store.keep_slots_of(book.files());
+        for (flight, answered) in &self.audit.open {
+            let found = recovered.iter().find(|r| r.intent.flight == *flight);
+            let whole = found.is_some_and(|r| r.answer.is_some() || !answered);
+            ensure(whole, "no-flight-forgotten", || {
+                format!("{flight:?}, answered: {answered}, found: {found:?}")
+            })?;
+        }
+        let audit = &self.audit;
+        // After a failed write or sync it is not known what stands in a slot: what
+        // comes back then is settled once more, by its generation.
+        let bad = self.bad_disk;
+        let closed = |flight| audit.closed.contains(flight) && !audit.unsure.contains(flight);
+        let closed = recovered.iter().find(|r| closed(&r.intent.flight));
+        ensure(bad || closed.is_none(), "settled-stays-settled", || {
+            format!("{closed:?}")
+        })?;
+        let clock = refreshd_core::time::Clock::new(self.reading(), self.store.last_seen);
+        let limits = refreshd_core::limits::Limits::new(refreshd_core::limits::Caps {
+            flights: self.temper.flights,
+            lane: None,
+        });
+        let grants = self
+            .store
+            .rows
+            .iter()
+            .map(|row| row.grant.clone())
+            .collect();
+        let process = crate::engine::Process::new(clock, limits, book, grants, slots);
+        self.process = Some(process);
+        for lane in 0..u32::try_from(self.servers.len()).expect("a few") {
+            self.audit.client_resumed(lane);
+        }
+        self.note_lost_time();
+        self.note(|w| {
+            let files = w.process.as_ref().expect("it starts").book.files();
+            format!(
+                "a process starts with the files {files:?}: {} flights are recovered",
+                recovered.len()
+            )
+        });
+        for found in recovered {
+            if !self.adopt(found)? {
+                return Ok(());
+            }
+        }
+        self.load();
+        self.tick()
+    }
+
+    fn note_lost_time(&mut self) {
+        let Some((at, believed)) = self.believed.take() else {
+            return;
+        };
+        let passed = Duration::from_millis((self.now - at).unsigned_abs());
+        if self.time() + Duration::from_secs(1) < believed + passed {
+            self.report.count("clock lost time");
+            let now = self.now;
+            self.audit.lost_time(now);
+        }
+    }
+
+    /// Settles a flight that the journal held; false when the process ended over it.
+    fn adopt(
+        &mut self,
+        found: refreshd::state::Recovered,
+    ) -> Result<bool, crate::audit::Violation> {
+        let refreshd::state::Recovered {
+            slot,
+            intent,
+            answer,
+        } = found;
+        let index: u32 = intent.grant.0.parse().expect("a grant's number");
+        let row = &self.store.rows[index as usize];
+        if answer.is_none() && row.grant.state.generation != intent.generation {
+            // The new generation starts afresh; its state cannot know of that send.
+            let last_send = row.grant.state.last_send;
+            self.audit.afresh(index, last_send);
+            self.process().book.free(slot);
+            self.audit.open.remove(&intent.flight);
+            return Ok(true);
+        }
+        self.report.count(if answer.is_some() {
+            "answers adopted"
+        } else {
+            "in doubt after a stop"
+        });
+        let (grant, tokens) = (row.grant.clone(), row.tokens.clone());
+        let rules = self.server(index).rules.clone();
+        let now = self.time();
+        let asked = asked_until(answer.as_ref(), now);
+        let (mut flight, mut step) =
+            Flight::recovered(intent.clone(), answer, grant, tokens, rules, now);
+        loop {
+            if self.dies_here() {
+                self.end_process();
+                return Ok(false);
+            }
+            let event = match step {
+                Step::Do(action) => match *action {
+                    Action::Commit(commit) => {
+                        let (standing, grant) =
+                            self.commit_now(index, &intent, Some(slot), &commit, asked)?;
+                        match standing {
+                            Standing::Current => Event::Committed(Box::new(grant)),
+                            _ => Event::Superseded(Box::new(grant)),
+                        }
+                    }
+                    _ => {
+                        let row = &self.store.rows[index as usize];
+                        Event::Reloaded(Box::new(row.grant.clone()), Box::new(row.tokens.clone()))
+                    }
+                },
+                _ => break,
+            };
+            let now = self.time();
+            step = flight.handle(event, now);
+        }
+        self.process().book.free(slot);
+        let grant = self.store.rows[index as usize].grant.clone();
+        self.process().put(index, grant);
+        Ok(true)
+    }
+}

@@ -1,0 +1,163 @@
+//! Years of refreshing with a fault at any step, on a simulated machine: the
+//! core's machines, schedule, queue, limits and clock, and the journal's own
+//! code, over simulated time, disk, store, network and authorization servers.
+//! A seed draws the servers' rotation facts and what goes wrong; between any two
+//! happenings the process may end and finds nothing but its disk again.
+//!
+//! Invariants are checked always and by name. A failing seed prints itself:
+//! `REFRESHD_SIMULATION_SEED=N` replays it and prints its history. That the
+//! invariants can fail is proved by faults on purpose (`scripts/mischief`).
+
+#![expect(clippy::print_stdout, reason = "figures, and the history of a seed")]
+
+mod audit;
+mod chaos;
+mod disk;
+mod engine;
+mod fate;
+mod flight;
+mod rng;
+mod seal;
+mod server;
+mod store;
+mod world;
+
+use audit::Violation;
+use std::collections::BTreeMap;
+use world::{CI, FULL, MANY, Report, Size, World};
+
+/// Seeds and what broke at them, by invariant.
+type Broken = BTreeMap<&'static str, Vec<(u64, Violation)>>;
+
+/// How many worlds there are in CI; others by `REFRESHD_SIMULATION_SEEDS`.
+const SEEDS: u64 = 10_000;
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} is a number")),
+    )
+}
+
+fn size() -> Size {
+    match std::env::var("REFRESHD_SIMULATION_SIZE").as_deref() {
+        Ok("full") => FULL,
+        Ok("many") => MANY,
+        _ => CI,
+    }
+}
+
+/// Lives through worlds from `first` on, by as many threads as asked for.
+fn campaign(first: u64, count: u64, size: Size) -> (Report, Broken) {
+    let threads = number("REFRESHD_SIMULATION_THREADS").unwrap_or(2).max(1);
+    let work = |thread: u64| {
+        let mut total = Report::default();
+        let mut broken: Broken = BTreeMap::new();
+        for seed in
+            (first + thread..first + count).step_by(usize::try_from(threads).expect("a few"))
+        {
+            match World::new(seed, size, false).run().0 {
+                Ok(report) => total.add(&report),
+                Err(violation) => broken
+                    .entry(violation.invariant)
+                    .or_default()
+                    .push((seed, violation)),
+            }
+        }
+        (total, broken)
+    };
+    let mut total = Report::default();
+    let mut broken: Broken = BTreeMap::new();
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads)
+            .map(|thread| scope.spawn(move || work(thread)))
+            .collect();
+        for done in running {
+            let (report, violations) = done.join().expect("a world does not panic");
+            total.add(&report);
+            for (invariant, found) in violations {
+                broken.entry(invariant).or_default().extend(found);
+            }
+        }
+    });
+    for found in broken.values_mut() {
+        found.sort_by_key(|(seed, _)| *seed);
+    }
+    (total, broken)
+}
+
+fn tell(broken: &Broken) -> String {
+    let told = broken.values().map(|found| {
+        let (seed, violation) = &found[0];
+        format!(
+            "{} seeds, the first is {seed} (REFRESHD_SIMULATION_SEED={seed} prints its history): {violation}",
+            found.len()
+        )
+    });
+    told.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn invariants_hold_through_every_fault() {
+    let size = size();
+    if let Some(seed) = number("REFRESHD_SIMULATION_SEED") {
+        let (result, history) = World::new(seed, size, true).run();
+        println!("{}", history.join("\n"));
+        return println!(
+            "seed {seed}: {}",
+            result.map_or_else(|v| v.to_string(), |r| format!("{r:?}"))
+        );
+    }
+    let seeds = number("REFRESHD_SIMULATION_SEEDS").unwrap_or(SEEDS);
+    let (total, broken) = campaign(0, seeds, size);
+    println!("{:?}\n{:?}", total.counts, total.fates);
+    println!("figure simulation_seeds {seeds}");
+    println!("figure simulation_generations {}", total.generations);
+    println!("figure simulation_sends {}", total.sends);
+    println!("figure simulation_lost_as_allowed {}", total.lost);
+    assert!(broken.is_empty(), "{}", tell(&broken));
+    for fate in fate::ALL {
+        assert!(total.fates.contains_key(&fate), "{fate:?} never happened");
+    }
+}
+
+/// Each fault on purpose is found by some seed of CI's, and by an invariant.
+#[cfg(feature = "mischief")]
+#[test]
+fn each_mischief_is_found() {
+    use refreshd_core::mischief::{ALL, set};
+    let seeds = number("REFRESHD_SIMULATION_SEEDS").unwrap_or(SEEDS);
+    let mut missed = Vec::new();
+    println!("| fault | invariant | first seed |\n|---|---|---|");
+    for mischief in ALL {
+        set(Some(mischief));
+        let found = (0..seeds).find_map(|seed| {
+            let broken = World::new(seed, CI, false).run().0.err()?;
+            Some((seed, broken.invariant))
+        });
+        set(None);
+        match found {
+            Some((seed, invariant)) => println!("| {mischief:?} | {invariant} | {seed} |"),
+            None => missed.push(mischief),
+        }
+    }
+    println!(
+        "figure mischiefs_found {} of {}",
+        ALL.len() - missed.len(),
+        ALL.len()
+    );
+    assert!(
+        missed.is_empty(),
+        "not found within {seeds} seeds: {missed:?}"
+    );
+}
+
+/// The same seed gives the same history, or a printed seed would be of no use.
+#[test]
+fn a_seed_is_one_history() {
+    for seed in 0..10 {
+        let run = || World::new(seed, CI, true).run();
+        assert_eq!(format!("{:?}", run()), format!("{:?}", run()));
+    }
+}

@@ -1,0 +1,122 @@
+//! The store as it is on disk: every transaction whole or not at all. It goes by
+//! the same rule as `src/state/commit.rs`, which is the core's.
+
+use refreshd::state::SlotRef;
+use refreshd_core::flight::{FlightId, Settlement, Standing};
+use refreshd_core::grant::{Grant, GrantState, TokenSet};
+use refreshd_core::mischief::{self, Mischief};
+use refreshd_core::secret::Fingerprinter;
+use refreshd_core::time::WallTime;
+use std::collections::BTreeMap;
+
+pub(crate) struct Candidate {
+    pub(crate) base_generation: u64,
+    pub(crate) tokens: TokenSet,
+}
+
+pub(crate) struct Row {
+    pub(crate) grant: Grant,
+    pub(crate) tokens: TokenSet,
+    pub(crate) candidates: Vec<Candidate>,
+}
+
+#[derive(Default)]
+pub(crate) struct Store {
+    pub(crate) rows: Vec<Row>,
+    /// The flight last committed from each place in the journal.
+    slots: BTreeMap<(u32, u16), FlightId>,
+    pub(crate) last_seen: Option<WallTime>,
+    /// Commits fail.
+    pub(crate) full: bool,
+}
+
+impl Store {
+    pub(crate) fn settled(&self, place: (u32, u16), flight: FlightId) -> bool {
+        self.slots.get(&place) == Some(&flight)
+    }
+
+    pub(crate) fn keep_slots_of(&mut self, files: &[u32]) {
+        self.slots.retain(|(file, _), _| files.contains(file));
+    }
+
+    pub(crate) fn saw(&mut self, at: WallTime) {
+        self.last_seen = self.last_seen.max(Some(at));
+    }
+
+    /// Commits a flight; how it stood.
+    pub(crate) fn commit(
+        &mut self,
+        index: u32,
+        flight: FlightId,
+        slot: Option<SlotRef>,
+        base_revision: u64,
+        settlement: &Settlement,
+    ) -> Standing {
+        let row = &mut self.rows[index as usize];
+        let standing = settlement.standing(&row.grant, base_revision);
+        if standing == Standing::Outdated {
+            return standing;
+        }
+        for place in slot.iter().flat_map(|slot| slot.places()) {
+            self.slots.insert(place, flight);
+        }
+        if standing == Standing::Current {
+            row.grant.state = settlement.state.clone();
+            row.grant.revision += 1;
+            if let Some(tokens) = &settlement.tokens {
+                row.tokens = tokens.clone();
+            }
+        } else if let Some(tokens) = &settlement.tokens
+            && !mischief::is(Mischief::CandidateDropped)
+        {
+            row.candidates.push(Candidate {
+                base_generation: settlement.base_generation(),
+                tokens: tokens.clone(),
+            });
+        }
+        standing
+    }
+
+    /// Changes a state outside a flight; whether the grant was still of that revision.
+    pub(crate) fn update(&mut self, index: u32, base_revision: u64, state: GrantState) -> bool {
+        let row = &mut self.rows[index as usize];
+        let is_current = row.grant.revision == base_revision;
+        if is_current {
+            row.grant.state = state;
+            row.grant.revision += 1;
+        }
+        is_current
+    }
+
+    /// Another authorization takes the place of what there is.
+    pub(crate) fn reauthorize(&mut self, index: u32, state: GrantState, tokens: TokenSet) {
+        let row = &mut self.rows[index as usize];
+        row.grant.revision += 1;
+        row.grant.state = GrantState {
+            generation: row.grant.state.generation + 1,
+            ..state
+        };
+        row.tokens = tokens;
+    }
+
+    /// Puts the newest refresh token of a late answer in the place of a refused
+    /// one, as `src/state/second_chance.rs` does.
+    pub(crate) fn take_second_chance(&mut self, index: u32, prints: &Fingerprinter) -> bool {
+        let row = &mut self.rows[index as usize];
+        if row.grant.state.refusal.is_none() {
+            return false;
+        }
+        row.candidates.sort_by_key(|c| c.base_generation);
+        while let Some(candidate) = row.candidates.pop() {
+            let token = candidate.tokens.refresh_token.clone();
+            let Some(token) = token.filter(|t| Some(t) != row.tokens.refresh_token.as_ref()) else {
+                continue;
+            };
+            row.grant.state = row.grant.state.trying(prints.of(&token));
+            row.grant.revision += 1;
+            row.tokens.refresh_token = Some(token);
+            return true;
+        }
+        false
+    }
+}

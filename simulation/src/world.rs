@@ -1,0 +1,516 @@
+//! A machine, its network and its servers: it jumps from one happening to the
+//! next. A process lives on it now and then; between any two happenings it may
+//! end, and the next one finds the disk alone.
+
+use crate::audit::{Audit, Check, Violation, ensure};
+use crate::chaos::Temper;
+use crate::disk::SimDisk;
+use crate::engine::Process;
+use crate::fate::Fate;
+use crate::rng::Rng;
+use crate::server::{Server, TokenId};
+use crate::store::{Row, Store};
+use refreshd_core::flight::Event;
+use refreshd_core::grant::schedule::{Never, Plan, plan};
+use refreshd_core::grant::settle::{Import, import};
+use refreshd_core::grant::state::Binding;
+use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
+use refreshd_core::provider::answer::read_import;
+use refreshd_core::time::{BootTime, Now, WallTime};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+pub(crate) const BEGINNING: i64 = 1_800_000_000_000;
+/// Trouble ends at last, and then every grant that can live must live.
+const CALM: i64 = 26 * 3_600_000;
+
+/// How much there is of everything.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    pub(crate) grants: u32,
+    pub(crate) generations: u64,
+    /// Lifetimes from which a world draws, in seconds.
+    pub(crate) lives: &'static [i64],
+}
+
+pub(crate) const LIVES: &[i64] = &[4, 20, 300, 600, 3600, 21_600, 172_800];
+
+pub(crate) const CI: Size = Size {
+    grants: 5,
+    generations: 20,
+    lives: LIVES,
+};
+pub(crate) const FULL: Size = Size {
+    grants: 20,
+    generations: 200,
+    lives: LIVES,
+};
+/// Years.
+pub(crate) const MANY: Size = Size {
+    grants: 3000,
+    generations: 40,
+    lives: &[86_400 * 20, 86_400 * 30],
+};
+
+/// What happened in a world.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) sends: u64,
+    pub(crate) generations: u64,
+    /// Grants that ended refused, as the table allows.
+    pub(crate) lost: u64,
+    pub(crate) counts: BTreeMap<&'static str, u64>,
+    pub(crate) fates: BTreeMap<Fate, u64>,
+}
+
+impl Report {
+    pub(crate) fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    pub(crate) fn add(&mut self, other: &Report) {
+        self.sends += other.sends;
+        self.generations += other.generations;
+        self.lost += other.lost;
+        for (what, count) in &other.counts {
+            *self.counts.entry(what).or_default() += count;
+        }
+        for (fate, count) in &other.fates {
+            *self.fates.entry(*fate).or_default() += count;
+        }
+    }
+}
+
+/// What happens.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    /// A request comes to its server.
+    Received(u64),
+    /// Something goes wrong, or a person does something.
+    Trouble,
+    /// A process starts.
+    Start,
+    /// The disk has space again.
+    Freed,
+    /// To the process of that number.
+    Inside(u32, Inside),
+}
+
+/// What happens inside a process.
+#[derive(Debug)]
+pub(crate) enum Inside {
+    Wake,
+    /// A flight learns something.
+    Tell(u64, Box<Event>),
+    /// Its exchange ended.
+    Ended(u64),
+    /// Its exchange takes long.
+    Overdue(u64),
+    /// It reads its grant anew.
+    Load(u64),
+    /// The journal's thread takes what has queued up.
+    Sync,
+    BeginFile,
+    /// The store's thread commits a flight.
+    Commit(u64),
+    /// Whether the store takes commits again.
+    Probe,
+    Publish(u32),
+}
+
+#[derive(Debug)]
+struct Scheduled {
+    at: i64,
+    sequence: u64,
+    what: Happening,
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Self) -> bool {
+        self.sequence == other.sequence
+    }
+}
+impl Eq for Scheduled {}
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.sequence).cmp(&(other.at, other.sequence))
+    }
+}
+
+/// One request and what comes of it, apart from the process that sent it.
+pub(crate) struct Exchange {
+    pub(crate) index: u32,
+    pub(crate) fate: Fate,
+    /// `None`: the client asks for itself.
+    pub(crate) token: Option<TokenId>,
+    pub(crate) base: GrantState,
+    pub(crate) sent: WallTime,
+    /// The family's newest refresh token when it took off, and whether it was ours.
+    pub(crate) newest: TokenId,
+    pub(crate) had: bool,
+    pub(crate) reply: Option<(u16, String)>,
+}
+
+pub(crate) struct World {
+    pub(crate) rng: Rng,
+    pub(crate) size: Size,
+    pub(crate) temper: Temper,
+    /// Milliseconds since the world began, by no clock of the machine's.
+    pub(crate) now: i64,
+    events: BinaryHeap<Reverse<Scheduled>>,
+    sequence: u64,
+    /// How far the wall clock is off.
+    pub(crate) wall_offset: i64,
+    pub(crate) boot_at: i64,
+    pub(crate) boots: u32,
+    pub(crate) asleep_until: i64,
+    pub(crate) disk: SimDisk,
+    pub(crate) store: Store,
+    pub(crate) servers: Vec<Server>,
+    pub(crate) exchanges: BTreeMap<u64, Exchange>,
+    pub(crate) flights: u64,
+    pub(crate) process: Option<Process>,
+    pub(crate) incarnation: u32,
+    /// What a process that has ended believed the time to be, and when that was.
+    pub(crate) believed: Option<(i64, WallTime)>,
+    pub(crate) calm: bool,
+    happened: u64,
+    /// A write or a sync has failed.
+    pub(crate) bad_disk: bool,
+    pub(crate) audit: Audit,
+    pub(crate) report: Report,
+    /// What happened, for a seed that is looked into.
+    trace: Option<Vec<String>>,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, size: Size, traced: bool) -> Self {
+        let mut rng = Rng::new(seed);
+        let scale = rng.pick(size.lives) * 1000;
+        let servers = (0..=rng.below(3))
+            .map(|_| Server::new(&mut rng, scale))
+            .collect();
+        let temper = Temper::draw(&mut rng, scale);
+        let mut world = World {
+            temper,
+            size,
+            now: 0,
+            events: BinaryHeap::new(),
+            sequence: 0,
+            wall_offset: rng.millis(-86_400_000, 86_400_000),
+            boot_at: -rng.millis(1, 1_000_000_000),
+            boots: 1,
+            asleep_until: 0,
+            disk: SimDisk::new(seed),
+            store: Store::default(),
+            servers,
+            exchanges: BTreeMap::new(),
+            flights: 0,
+            process: None,
+            incarnation: 0,
+            believed: None,
+            calm: false,
+            happened: 0,
+            bad_disk: false,
+            audit: Audit::new(size.grants as usize),
+            report: Report::default(),
+            trace: traced.then(Vec::new),
+            rng,
+        };
+        for index in 0..size.grants {
+            world.add_grant(index);
+        }
+        world.schedule(1, Happening::Start);
+        let first = world.temper.pause(&mut world.rng);
+        world.schedule(first, Happening::Trouble);
+        world
+    }
+
+    fn add_grant(&mut self, index: u32) {
+        let (state, tokens) = self.authorize(index);
+        let grant = Grant {
+            id: GrantId(index.to_string()),
+            name: format!("grant-{index}"),
+            client: "client".to_owned(),
+            vars: BTreeMap::new(),
+            redirect_uri: None,
+            revision: 1,
+            state: GrantState {
+                generation: 1,
+                ..state
+            },
+        };
+        let stored = self.audit.stored(index, 1, true);
+        stored.expect("the first generation");
+        self.audit.durable(&tokens);
+        self.store.rows.push(Row {
+            grant,
+            tokens,
+            candidates: Vec::new(),
+        });
+    }
+
+    /// A person authorizes: the state and token set to import.
+    pub(crate) fn authorize(&mut self, index: u32) -> (GrantState, TokenSet) {
+        let (now, wall, roll) = (self.now, self.wall(), self.rng.roll());
+        let server = self.server_mut(index);
+        let body = server.authorize(index, now);
+        let body = serde_json::from_str(&body).expect("JSON");
+        let import_it = Import {
+            success: read_import(&server.rules.description, &body).expect("a token response"),
+            obtained_at: Some(wall),
+            code: None,
+            binding: Binding {
+                client_id: "client".to_owned(),
+                origin: "https://as.example".to_owned(),
+            },
+            roll,
+        };
+        let (mut state, tokens) = import(&server.rules, import_it, wall);
+        state.asks_anew = server.rules.policy.asks_anew();
+        state.configured = true;
+        (state, tokens)
+    }
+
+    pub(crate) fn lane(&self, index: u32) -> u32 {
+        index % u32::try_from(self.servers.len()).expect("a few")
+    }
+
+    pub(crate) fn server(&self, index: u32) -> &Server {
+        &self.servers[self.lane(index) as usize]
+    }
+
+    pub(crate) fn server_mut(&mut self, index: u32) -> &mut Server {
+        let lane = self.lane(index) as usize;
+        &mut self.servers[lane]
+    }
+
+    /// What the machine's wall clock shows.
+    pub(crate) fn wall(&self) -> WallTime {
+        WallTime(BEGINNING + self.now + self.wall_offset)
+    }
+
+    pub(crate) fn reading(&self) -> Now {
+        Now {
+            wall: self.wall(),
+            boot: BootTime(self.now - self.boot_at),
+        }
+    }
+
+    pub(crate) fn schedule(&mut self, wait: i64, what: Happening) {
+        self.sequence += 1;
+        self.events.push(Reverse(Scheduled {
+            at: self.now.saturating_add(wait.max(0)),
+            sequence: self.sequence,
+            what,
+        }));
+    }
+
+    /// Something happens in the process of now, if it lives to see it.
+    pub(crate) fn inside(&mut self, wait: i64, what: Inside) {
+        let incarnation = self.incarnation;
+        self.schedule(wait, Happening::Inside(incarnation, what));
+    }
+
+    pub(crate) fn note(&mut self, what: impl FnOnce(&Self) -> String) {
+        let Some(mut trace) = self.trace.take() else {
+            return;
+        };
+        trace.push(format!("{:>12} {}", self.now, what(self)));
+        self.trace = Some(trace);
+    }
+
+    /// Lives to the end; what broke, and the history if it is traced.
+    pub(crate) fn run(mut self) -> (Result<Report, Violation>, Vec<String>) {
+        let result = self.live();
+        let trace = self.trace.take().unwrap_or_default();
+        (result.map(|()| self.report), trace)
+    }
+
+    fn live(&mut self) -> Check {
+        let wanted = u64::from(self.size.grants) * self.size.generations;
+        let enough = |world: &Self| {
+            world.report.generations >= wanted
+                || world.report.sends >= 3 * wanted
+                || world.happened > 400 * (wanted + 200)
+        };
+        while !enough(self) && self.is_hopeful() {
+            self.next()?;
+        }
+        self.note(|_| "--- calm".to_owned());
+        self.calm = true;
+        self.disk.set_full(false);
+        self.disk.fail(0, 0);
+        self.store.full = false;
+        let end = self.now + CALM.max(3 * self.longest_life());
+        while self.is_dying() && self.now < end {
+            self.next()?;
+        }
+        self.close()
+    }
+
+    fn longest_life(&self) -> i64 {
+        self.servers.iter().map(|s| s.facts.life).max().unwrap_or(0)
+    }
+
+    /// Whether any grant will be refreshed again.
+    fn is_hopeful(&self) -> bool {
+        (0..self.size.grants).any(|index| !self.is_refused(index))
+    }
+
+    fn is_refused(&self, index: u32) -> bool {
+        let state = &self.store.rows[index as usize].grant.state;
+        let policy = &self.server(index).rules.policy;
+        plan(state, policy, self.wall()) == Plan::Never(Never::Refused)
+    }
+
+    /// Whether a grant is neither alive nor refused, or something is under way.
+    fn is_dying(&mut self) -> bool {
+        let Some(now) = self.trusted() else {
+            return true;
+        };
+        let idle = self.process.as_ref().is_some_and(Process::is_idle);
+        !idle
+            || (0..self.size.grants).any(|index| {
+                let state = &self.store.rows[index as usize].grant.state;
+                let retired = self.process.as_ref().is_some_and(|p| p.is_retired(index));
+                !state.is_alive(now) && !self.is_refused(index) && !retired
+            })
+    }
+
+    fn next(&mut self) -> Check {
+        let Some(Reverse(event)) = self.events.pop() else {
+            return ensure(false, "never-stuck", || {
+                "nothing will ever happen".to_owned()
+            });
+        };
+        self.happened += 1;
+        let most = 1000 * (u64::from(self.size.grants) * self.size.generations + 1000);
+        ensure(self.happened < most, "never-stuck", || {
+            format!("{most} things happened, the last is {:?}", event.what)
+        })?;
+        self.now = self.now.max(event.at);
+        match event.what {
+            Happening::Received(flight) => self.received(flight),
+            Happening::Trouble => self.trouble(),
+            Happening::Freed => {
+                self.disk.set_full(false);
+                self.store.full = false;
+                Ok(())
+            }
+            Happening::Start => self.start(),
+            Happening::Inside(incarnation, _) if incarnation != self.incarnation => Ok(()),
+            Happening::Inside(incarnation, what) if self.now < self.asleep_until => {
+                let wait = self.asleep_until - self.now;
+                self.schedule(wait, Happening::Inside(incarnation, what));
+                Ok(())
+            }
+            Happening::Inside(..) if self.dies_here() => {
+                self.end_process();
+                Ok(())
+            }
+            Happening::Inside(_, what) => {
+                self.happen(what)?;
+                self.tick()
+            }
+        }
+    }
+
+    pub(crate) fn dies_here(&mut self) -> bool {
+        !self.calm && self.process.is_some() && self.rng.below(100_000) < self.temper.deaths
+    }
+
+    /// The process ends, or the whole machine does.
+    pub(crate) fn end_process(&mut self) {
+        let power = self.rng.percent(40);
+        self.note(|_| {
+            format!(
+                "the process ends{}",
+                if power { ", the power too" } else { "" }
+            )
+        });
+        self.report.count(if power {
+            "power lost"
+        } else {
+            "process killed"
+        });
+        if let Some(now) = self.trusted() {
+            self.believed = Some((self.now, now));
+        }
+        self.process = None;
+        self.incarnation += 1;
+        let mut down = self.rng.millis(50, 30_000);
+        if self.rng.percent(5) {
+            let life = self.longest_life();
+            down += self.rng.millis(0, life.min(7 * 86_400_000));
+        }
+        if power {
+            self.disk.lose_power();
+            self.boots += 1;
+            self.boot_at = self.now + down;
+        }
+        self.schedule(down, Happening::Start);
+    }
+
+    /// What must hold at the end of the day.
+    fn close(&mut self) -> Check {
+        for index in 0..self.size.grants {
+            self.close_grant(index)?;
+        }
+        Ok(())
+    }
+
+    fn close_grant(&mut self, index: u32) -> Check {
+        let refused = self.is_refused(index);
+        let row = &self.store.rows[index as usize];
+        let state = row.grant.state.clone();
+        let retired = self.process.as_ref().is_some_and(|p| p.is_retired(index));
+        let now = self.trusted().unwrap_or(self.wall());
+        ensure(
+            refused || retired || state.is_alive(now),
+            "recovers",
+            || format!("grant {index} is dead at {now:?}, and nothing is in the way, {state:?}"),
+        )?;
+        self.check_loss(index)?;
+        self.report.lost += u64::from(refused);
+        Ok(())
+    }
+
+    /// No grant is lost unless the provider rotated, the bytes never came, and
+    /// the old token is void.
+    pub(crate) fn check_loss(&mut self, index: u32) -> Check {
+        if !self.is_refused(index) {
+            return Ok(());
+        }
+        let row = &self.store.rows[index as usize];
+        let state = row.grant.state.clone();
+        let server = self.server(index);
+        let (facts, family) = (server.facts, server.latest(index));
+        let newest = TokenId {
+            grant: index,
+            family: server.latest_family(index),
+            number: family.current,
+        };
+        let (dead, excused) = (family.dead, family.excused);
+        let (had, forgives) = (self.audit.is_durable(newest), server.forgives());
+        ensure(!facts.anew, "anew-never-lost", || format!("{state:?}"))?;
+        ensure(excused || !forgives || dead, "forgiven-never-lost", || {
+            format!("{state:?}")
+        })?;
+        ensure(
+            excused || facts.rotates,
+            "never-rotating-never-lost",
+            || format!("{state:?}"),
+        )?;
+        ensure(excused || (!dead && !had), "no-loss", || {
+            format!(
+                "grant {index} is refused; {newest:?} ours: {had}, family dead: {dead}, {state:?}"
+            )
+        })
+    }
+}
