@@ -189,6 +189,12 @@ fn fail(
     now: WallTime,
 ) -> Settled {
     let intent = presented.intent;
+    if state
+        .presents
+        .is_some_and(|presents| presents != presented.token)
+    {
+        return fail_of_another(state, outcome, ending, now);
+    }
     match outcome {
         Outcome::Lost { text, retry_after } => {
             enter_doubt(&mut state, presented, false);
@@ -227,6 +233,27 @@ fn fail(
         }
         other => fail_harmlessly(rules, state, intent, other, now),
     }
+}
+
+/// A failed exchange that presented another refresh token than the grant has by
+/// now: a second chance took its place. Its refusal or doubt says nothing about
+/// that one, which nobody has tried yet.
+fn fail_of_another(state: GrantState, outcome: Outcome, ending: Ending, now: WallTime) -> Settled {
+    let (kind, text) = match outcome {
+        Outcome::Unread { text } => (OutcomeKind::Unread, text),
+        Outcome::InvalidGrant { text } => (OutcomeKind::InvalidGrant, text),
+        Outcome::AskedToWait { text, .. } => (OutcomeKind::AskedToWait, text),
+        Outcome::InvalidClient { text } => (OutcomeKind::InvalidClient, text),
+        Outcome::TooEarly { text } => (OutcomeKind::TooEarly, text),
+        Outcome::Refused { text } => (OutcomeKind::Refused, text),
+        Outcome::Lost { text, .. } => (OutcomeKind::InDoubt, text),
+        Outcome::Success(_) => unreachable!("settled by the caller"),
+    };
+    let mut settled = settled(state, kind, &text, now);
+    if let (OutcomeKind::Unread, Ending::Answered(answer)) = (kind, ending) {
+        settled.settlement.unread = Some(answer);
+    }
+    settled
 }
 
 /// A failed exchange that presented nothing but the client: whatever became of
