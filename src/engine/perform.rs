@@ -243,12 +243,10 @@ async fn perform(
     let mut overdue = Some(overdue);
     let mut event = Event::Begin;
     loop {
-        if let (Event::Committed(grant) | Event::Superseded(grant), Some(_)) =
-            (&event, &performer.exchange)
-            && let Some(tell) = overdue.take()
-        {
-            tell((**grant).clone());
-        }
+        let known = match &event {
+            Event::Committed(grant) | Event::Superseded(grant) => Some(grant.clone()),
+            _ => None,
+        };
         match flight.handle(event, deck.clock.wall()) {
             Step::Do(action) => {
                 let sending = matches!(*action, Action::Send)
@@ -262,7 +260,13 @@ async fn perform(
                     )
                     .await;
             }
-            Step::GoOnReading => event = Event::Ended(performer.rest_of_exchange().await),
+            Step::GoOnReading => {
+                // Only now: until its send is on record, the next one would not heed it.
+                if let (Some(tell), Some(grant)) = (overdue.take(), known) {
+                    tell(*grant);
+                }
+                event = Event::Ended(performer.rest_of_exchange().await);
+            }
             Step::Done(verdict) => return verdict,
         }
     }
