@@ -49,6 +49,10 @@ impl<M: Medium> Book<M> {
             let file = files::open(&medium, number)
                 .map_err(|e| JournalError::io(&medium, number, &e))?
                 .ok_or_else(|| JournalError::Foreign(medium.path(&files::name(number))))?;
+            // A process that was killed may have left records that only the page cache
+            // has. What is adopted must not be undone by a power loss after that.
+            file.sync()
+                .map_err(|e| JournalError::io(&medium, number, &e))?;
             let found = recovery.read(number, &file)?;
             newest = Some((number, file, found));
         }
@@ -64,6 +68,9 @@ impl<M: Medium> Book<M> {
         };
         let mut files = remove_old(&medium, &numbers, number, &recovered).map_err(io)?;
         files.push(number);
+        // A crash may have come between a file's name and its durability; and what
+        // is removed must not be there again when the store has forgotten its flights.
+        medium.sync_names().map_err(io)?;
         let mut free = Slots::all_of(number, count);
         let taken = |slot: &u16| {
             recovered
@@ -150,7 +157,7 @@ impl<M: Medium> Book<M> {
         match record.slot {
             Some(slot) if slot.file() == self.number => Some(slot),
             slot => {
-                let free = self.lock().free.pop()?;
+                let free = self.lock().take(record.flight)?;
                 let new = SlotRef::new(self.number, free);
                 Some(slot.map_or(new, |old| new.after(old)))
             }

@@ -1,6 +1,7 @@
 //! Slots, and the flights in them.
 
-use refreshd_core::flight::{Answer, Intent};
+use refreshd_core::flight::{Answer, FlightId, Intent};
+use std::collections::BTreeMap;
 
 /// A slot that a flight occupies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +61,8 @@ pub struct Recovered {
 pub(super) struct Slots {
     pub(super) file: u32,
     pub(super) free: Vec<u16>,
+    /// Which flight was last in each, as far as this process knows.
+    last: BTreeMap<u16, FlightId>,
 }
 
 impl Slots {
@@ -67,7 +70,17 @@ impl Slots {
         Slots {
             file,
             free: (0..count).rev().collect(),
+            last: BTreeMap::new(),
         }
+    }
+
+    /// A free slot for a flight, but none that it has been in: the store knows
+    /// that one as settled, and a late answer there would be passed over.
+    pub(super) fn take(&mut self, flight: FlightId) -> Option<u16> {
+        let fresh = |slot: &u16| self.last.get(slot) != Some(&flight);
+        let slot = self.free.remove(self.free.iter().rposition(fresh)?);
+        self.last.insert(slot, flight);
+        Some(slot)
     }
 
     /// What stands in an older file goes with that file.
