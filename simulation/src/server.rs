@@ -268,7 +268,7 @@ fn describe(facts: &Facts) -> Description {
     serde_json::from_value(description).expect("a description")
 }
 
-/// The least time between sends, as DESIGN §4 words it and not as the code has it.
+/// The least time between sends, as the rule is worded and not as the code has it.
 pub(crate) fn least_gap(facts: &Facts, life: Duration, in_doubt: bool) -> i64 {
     let window = facts
         .grace
