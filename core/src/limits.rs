@@ -9,8 +9,10 @@ mod client;
 mod effect;
 mod lane;
 
+use crate::grant::GrantState;
+use crate::grant::schedule::{Policy, refresh_token_over};
+use crate::grant::settle;
 use crate::mischief::{self, Mischief};
-use crate::provider::answer::Outcome;
 use crate::time::WallTime;
 use client::Client;
 use lane::Lane;
@@ -58,21 +60,41 @@ pub enum OutcomeKind {
     Refused,
 }
 
-impl From<&Outcome> for OutcomeKind {
-    fn from(outcome: &Outcome) -> Self {
-        match outcome {
-            Outcome::Success(_) => OutcomeKind::Success,
-            Outcome::Unread { .. } => OutcomeKind::Unread,
-            Outcome::AskedToWait { retry_after, .. } => OutcomeKind::AskedToWait {
-                retry_after: *retry_after,
+impl OutcomeKind {
+    /// What a settled exchange was, for the grant as it is after it. A refusal
+    /// that says nothing about the provider's health is an expected one: the
+    /// client asks anew, or the refresh token had outlived its life.
+    #[must_use]
+    pub fn of(
+        kind: settle::OutcomeKind,
+        state: &GrantState,
+        policy: &Policy,
+        now: WallTime,
+    ) -> Self {
+        match kind {
+            settle::OutcomeKind::Success => OutcomeKind::Success,
+            settle::OutcomeKind::NotSent => OutcomeKind::NotSent,
+            settle::OutcomeKind::AskedToWait => OutcomeKind::AskedToWait {
+                retry_after: state.not_before.map(|at| at.since(now)),
             },
-            Outcome::InvalidGrant { .. } => OutcomeKind::InvalidGrant,
-            Outcome::InvalidClient { .. } => OutcomeKind::InvalidClient,
-            Outcome::TooEarly { .. } => OutcomeKind::TooEarly,
-            Outcome::Refused { .. } => OutcomeKind::Refused,
-            Outcome::Lost { .. } => OutcomeKind::Lost,
+            settle::OutcomeKind::InDoubt | settle::OutcomeKind::Unanswered => OutcomeKind::Lost,
+            settle::OutcomeKind::Unread => OutcomeKind::Unread,
+            settle::OutcomeKind::InvalidGrant if is_expected(state, policy) => {
+                OutcomeKind::ExpectedRefusal
+            }
+            settle::OutcomeKind::InvalidGrant => OutcomeKind::InvalidGrant,
+            settle::OutcomeKind::InvalidClient => OutcomeKind::InvalidClient,
+            settle::OutcomeKind::TooEarly => OutcomeKind::TooEarly,
+            settle::OutcomeKind::Refused => OutcomeKind::Refused,
         }
     }
+}
+
+/// Whether a refusal of the grant's refresh token was to be expected.
+#[must_use]
+pub fn is_expected(state: &GrantState, policy: &Policy) -> bool {
+    let sent = state.last_send.unwrap_or(WallTime(0));
+    policy.asks_anew() || refresh_token_over(state, policy, sent).is_some()
 }
 
 impl Why {

@@ -8,9 +8,7 @@ use crate::rng::millis;
 use crate::world::{Happening, Inside, World};
 use refreshd::state::journal::{Book, Record};
 use refreshd_core::flight::Verdict;
-use refreshd_core::grant::schedule::{
-    Plan, Policy, RETRY_BASE, RETRY_CAP, Urgency, plan, refresh_token_over, wish,
-};
+use refreshd_core::grant::schedule::{Plan, RETRY_BASE, RETRY_CAP, Urgency, plan, wish};
 use refreshd_core::grant::settle::OutcomeKind;
 use refreshd_core::grant::{Grant, GrantState};
 use refreshd_core::limits::{self, Effect, Limits};
@@ -403,14 +401,9 @@ impl World {
         let policy = self.server(index).rules.policy.clone();
         let process = self.process();
         let state = &process.entries[index as usize].grant.state;
-        let wait = state.not_before.map(|at| at.since(now));
-        let expected = is_expected(state, &policy);
-        let kind = kind.map(|kind| match kind {
-            OutcomeKind::InvalidGrant if expected => OutcomeKind::Refused,
-            kind => kind,
-        });
+        let kind = kind.map(|kind| limits::OutcomeKind::of(kind, state, &policy, now));
         let limits = &mut process.limits;
-        match (kind.map(|kind| limits_kind(kind, wait)), counted) {
+        match (kind, counted) {
             (Some(kind), true) => limits.ended(lane, lane, index, kind, now, roll),
             (Some(limits::OutcomeKind::Lost), false) | (None, false) => Vec::new(),
             (Some(kind), false) => limits.observed(lane, lane, index, kind, now, roll),
@@ -496,7 +489,7 @@ impl World {
                 .as_ref()
                 .map(|r| r.at)
                 .filter(|at| *at + DAY > now);
-            let counts = !is_expected(state, &self.server(index).rules.policy);
+            let counts = !limits::is_expected(state, &self.server(index).rules.policy);
             refused.extend(recent.filter(|_| counts).map(|at| (at, index)));
         }
         refused.sort_unstable();
@@ -592,22 +585,3 @@ impl World {
 }
 
 const DAY: Duration = Duration::from_secs(86_400);
-
-fn is_expected(state: &GrantState, policy: &Policy) -> bool {
-    let sent = state.last_send.unwrap_or(WallTime(0));
-    policy.asks_anew() || refresh_token_over(state, policy, sent).is_some()
-}
-
-fn limits_kind(kind: OutcomeKind, wait: Option<Duration>) -> limits::OutcomeKind {
-    match kind {
-        OutcomeKind::Success => limits::OutcomeKind::Success,
-        OutcomeKind::NotSent => limits::OutcomeKind::NotSent,
-        OutcomeKind::AskedToWait => limits::OutcomeKind::AskedToWait { retry_after: wait },
-        OutcomeKind::InDoubt | OutcomeKind::Unanswered => limits::OutcomeKind::Lost,
-        OutcomeKind::Unread => limits::OutcomeKind::Unread,
-        OutcomeKind::InvalidGrant => limits::OutcomeKind::InvalidGrant,
-        OutcomeKind::InvalidClient => limits::OutcomeKind::InvalidClient,
-        OutcomeKind::TooEarly => limits::OutcomeKind::TooEarly,
-        OutcomeKind::Refused => limits::OutcomeKind::Refused,
-    }
-}

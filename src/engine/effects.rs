@@ -3,10 +3,12 @@
 use super::roster::Wished;
 use super::standing::Change;
 use super::{Engine, perform};
-use refreshd_core::grant::schedule::{Policy, Urgency, refresh_token_over};
+use refreshd_core::GrantId;
+use refreshd_core::grant::schedule::Urgency;
 use refreshd_core::grant::settle::OutcomeKind;
 use refreshd_core::limits::{self, Effect};
 use refreshd_core::time::WallTime;
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// Refusals older than this say nothing about the provider's health today.
@@ -26,14 +28,9 @@ impl Engine {
         };
         let (lane, client) = (seat.lane, seat.client_number);
         let now = self.deck.clock.wall();
-        let wait = entry.grant.state.not_before.map(|at| at.since(now));
         let roll = u64::from_le_bytes(perform::random());
-        let kind = kind.map(|kind| match kind {
-            OutcomeKind::InvalidGrant if is_expected(&entry.grant.state, &seat.policy) => {
-                limits::OutcomeKind::ExpectedRefusal
-            }
-            kind => limits_kind(kind, wait),
-        });
+        let (state, policy) = (&entry.grant.state, &seat.policy);
+        let kind = kind.map(|kind| limits::OutcomeKind::of(kind, state, policy, now));
         match (kind, counted) {
             (Some(kind), true) => self.limits.ended(lane, client, index, kind, now, roll),
             // The doubt was told when it became overdue.
@@ -151,7 +148,7 @@ impl Engine {
     /// The process may have ended between a refusal and its second chance.
     pub(super) async fn recall_second_chances(&mut self) {
         let chances = match self.deck.store.second_chances().await {
-            Ok(chances) => chances,
+            Ok(chances) => HashSet::<GrantId>::from_iter(chances),
             Err(e) => return tracing::error!("kept answers cannot be read: {e}"),
         };
         let refused = |engine: &Engine, index: &u32| {
@@ -181,7 +178,7 @@ impl Engine {
                 let (state, seat) = (&entry.grant.state, entry.seat.as_ref()?);
                 let refusal = state.refusal.as_ref()?;
                 let counts = refusal.at + REFUSALS_RECALLED > now;
-                (counts && !is_expected(state, &seat.policy)).then_some((refusal.at, index))
+                (counts && !limits::is_expected(state, &seat.policy)).then_some((refusal.at, index))
             })
             .collect();
         refused.sort_unstable();
@@ -194,27 +191,5 @@ impl Engine {
             let effects = self.limits.observed(lane, client, index, kind, at, 0);
             self.apply(effects).await;
         }
-    }
-}
-
-/// Whether a refusal says nothing about the provider's health: the client asks
-/// anew, or the refresh token had outlived its life.
-fn is_expected(state: &refreshd_core::GrantState, policy: &Policy) -> bool {
-    let sent = state.last_send.unwrap_or(WallTime(0));
-    policy.asks_anew() || refresh_token_over(state, policy, sent).is_some()
-}
-
-/// An outcome as the limits see it.
-fn limits_kind(kind: OutcomeKind, wait: Option<Duration>) -> limits::OutcomeKind {
-    match kind {
-        OutcomeKind::Success => limits::OutcomeKind::Success,
-        OutcomeKind::NotSent => limits::OutcomeKind::NotSent,
-        OutcomeKind::AskedToWait => limits::OutcomeKind::AskedToWait { retry_after: wait },
-        OutcomeKind::InDoubt | OutcomeKind::Unanswered => limits::OutcomeKind::Lost,
-        OutcomeKind::Unread => limits::OutcomeKind::Unread,
-        OutcomeKind::InvalidGrant => limits::OutcomeKind::InvalidGrant,
-        OutcomeKind::InvalidClient => limits::OutcomeKind::InvalidClient,
-        OutcomeKind::TooEarly => limits::OutcomeKind::TooEarly,
-        OutcomeKind::Refused => limits::OutcomeKind::Refused,
     }
 }
