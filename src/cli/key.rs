@@ -49,7 +49,7 @@ enum KeyCommand {
     },
     /// Write the sealing keys into a file under a passphrase
     #[command(
-        after_help = "Example: refreshd key export /mnt/usb/refreshd.key --passphrase-file /root/passphrase"
+        after_help = "Example: refreshd key export /mnt/usb/refreshd.key --passphrase-file passphrase.txt"
     )]
     Export {
         /// The file; it must not be there

@@ -30,7 +30,7 @@ impl Reserve {
     /// Whether the space is put by; tried again where it was not.
     pub(super) fn fill(&mut self) -> bool {
         if !self.whole {
-            self.whole = allocate(&self.path).is_ok();
+            self.whole = self.held() >= BYTES || allocate(&self.path).is_ok();
         }
         self.whole
     }
@@ -38,8 +38,12 @@ impl Reserve {
     /// Gives the space up; whether there was any.
     pub(super) fn release(&mut self) -> bool {
         self.whole = false;
-        let held = std::fs::metadata(&self.path).is_ok_and(|held| held.blocks() > 0);
-        held && File::create(&self.path).is_ok()
+        self.held() > 0 && File::create(&self.path).is_ok()
+    }
+
+    /// The bytes that the file system has set aside.
+    fn held(&self) -> u64 {
+        std::fs::metadata(&self.path).map_or(0, |held| held.blocks() * 512)
     }
 }
 
