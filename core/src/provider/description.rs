@@ -189,12 +189,19 @@ pub enum Fallback {
     ClientCredentials,
 }
 
+impl With {
+    /// Whether the client can ask for itself, with this fallback.
+    pub(crate) fn asks_anew(self, fallback: Option<Fallback>) -> bool {
+        self == With::ClientCredentials || fallback == Some(Fallback::ClientCredentials)
+    }
+}
+
 impl Refresh {
     /// Whether the client can ask for a token set itself, without a person and
     /// without a refresh token.
     #[must_use]
     pub fn asks_anew(&self) -> bool {
-        self.with == With::ClientCredentials || self.fallback == Some(Fallback::ClientCredentials)
+        self.with.asks_anew(self.fallback)
     }
 }
 
