@@ -3,8 +3,9 @@
 
 use crate::clock::SharedClock;
 use crate::config::{Client, Config};
-use crate::engine::perform::{self, random};
+use crate::engine::perform;
 use crate::engine::roster::{Seat, binding_of, seat_of};
+use crate::random;
 use crate::state::{ImportRequest, Imported, Store};
 use refreshd_core::grant::schedule::Policy;
 use refreshd_core::grant::settle::{self, Rules};
@@ -187,7 +188,7 @@ impl Importer {
         check_code(&line, &client)?;
         let binding = binding_of(&seat)?;
         let rules = Rules {
-            description: (*client.description).clone(),
+            description: std::sync::Arc::clone(&client.description),
             policy: Policy::new(
                 &client.description,
                 self.config.schedule_of(&line.name, &client),
@@ -199,7 +200,7 @@ impl Importer {
             obtained_at,
             code: line.code.map(|code| Secret::new(code.expose().trim())),
             binding,
-            roll: u64::from_le_bytes(random()),
+            roll: u64::from_le_bytes(random::bytes()),
         };
         let (mut state, tokens) = settle::import(&rules, import, now);
         state.configured = configured;

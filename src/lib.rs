@@ -19,6 +19,7 @@ pub mod import;
 pub mod logging;
 pub mod net;
 pub mod publish;
+mod random;
 pub mod report;
 pub mod rest;
 pub mod state;

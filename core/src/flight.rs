@@ -220,8 +220,8 @@ pub struct Commit {
 pub enum Step {
     /// Do this and report.
     Do(Box<Action>),
-    /// Go on reading: only [`Event::Ended`] can follow.
-    GoOnReading,
+    /// The grant is in doubt by now. Go on reading: only [`Event::Ended`] can follow.
+    GoOnReading(Box<Grant>),
     /// The flight is over.
     Done(Verdict),
 }
@@ -351,6 +351,12 @@ impl Flight {
         &self.intent
     }
 
+    /// The grant that the last settlement rests on.
+    #[must_use]
+    pub fn grant(&self) -> &Grant {
+        &self.grant
+    }
+
     /// Takes what happened and says what to do next.
     ///
     /// # Panics
@@ -397,7 +403,7 @@ impl Flight {
                 self.commit(now, then_read)
             }
             (Stage::Committing { then_read }, Event::Committed(grant)) => {
-                self.committed(*grant, then_read)
+                self.committed(grant, then_read)
             }
             (Stage::Committing { then_read }, Event::Superseded(grant)) => {
                 self.superseded(grant, then_read)
@@ -476,29 +482,22 @@ impl Flight {
             self.reload(then_read)
         } else if then_read {
             self.stage = Stage::Overdue;
-            Step::GoOnReading
+            Step::GoOnReading(grant)
         } else {
             self.stage = Stage::Over;
             Step::Done(Verdict::Superseded { grant })
         }
     }
 
-    fn committed(&mut self, grant: Grant, then_read: bool) -> Step {
-        self.grant = grant;
+    fn committed(&mut self, grant: Box<Grant>, then_read: bool) -> Step {
         if then_read {
             self.stage = Stage::Overdue;
-            return Step::GoOnReading;
+            self.grant = (*grant).clone();
+            return Step::GoOnReading(grant);
         }
         self.stage = Stage::Over;
-        let (kind, text) = self
-            .outcome
-            .clone()
-            .expect("a committed flight has settled");
-        Step::Done(Verdict::Landed {
-            kind,
-            text,
-            grant: Box::new(self.grant.clone()),
-        })
+        let (kind, text) = self.outcome.take().expect("a committed flight has settled");
+        Step::Done(Verdict::Landed { kind, text, grant })
     }
 }
 

@@ -181,7 +181,7 @@ impl World {
         };
         match self.aloft(number).flight.handle(event, now) {
             Step::Do(action) => self.act(number, *action),
-            Step::GoOnReading => {
+            Step::GoOnReading(_) => {
                 self.aloft(number).told = true;
                 self.overdue(index, *known.expect("it comes after a commit"));
                 let aloft = self.aloft(number);

@@ -114,7 +114,7 @@ impl Server {
         let description = describe(&facts);
         let rules = Rules {
             policy: Policy::new(&description, description.schedule.clone()),
-            description,
+            description: description.into(),
             fingerprinter: Fingerprinter::new([7; 32]),
         };
         Server {

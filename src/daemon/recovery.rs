@@ -53,7 +53,7 @@ pub(crate) async fn finish(
         };
         let policy = policy(config, &grant, &description);
         let rules = Rules {
-            description,
+            description: std::sync::Arc::new(description),
             policy,
             fingerprinter: deck.fingerprinter.clone(),
         };

@@ -241,10 +241,7 @@ pub(super) async fn reconciler(deck: &Deck) -> Result<Reconciler, BookError> {
                     tokens: tokens?,
                 })
             };
-            let Some(grant) = store.grant_by_name(&name).await? else {
-                return Ok(None);
-            };
-            Ok::<_, StoreError>(store.load(&grant.id).await?.and_then(view))
+            Ok::<_, StoreError>(store.load_named(&name).await?.and_then(view))
         }
     };
     let clock = deck.clock.clone();

@@ -1,8 +1,9 @@
 //! What the limits ask for besides: incidents, probes, second chances.
 
+use super::Engine;
 use super::roster::Wished;
 use super::standing::Change;
-use super::{Engine, perform};
+use crate::random;
 use refreshd_core::GrantId;
 use refreshd_core::grant::schedule::Urgency;
 use refreshd_core::grant::settle::OutcomeKind;
@@ -28,7 +29,7 @@ impl Engine {
         };
         let (lane, client) = (seat.lane, seat.client_number);
         let now = self.deck.clock.wall();
-        let roll = u64::from_le_bytes(perform::random());
+        let roll = u64::from_le_bytes(random::bytes());
         let (state, policy) = (&entry.grant.state, &seat.policy);
         let kind = kind.map(|kind| limits::OutcomeKind::of(kind, state, policy, now));
         match (kind, counted) {

@@ -29,6 +29,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
+/// The most messages that are handled before it is looked what may start.
+const MESSAGES: usize = 64;
+
 /// How to talk to the engine.
 #[derive(Clone, Debug)]
 pub struct EngineHandle(mpsc::UnboundedSender<Message>);
@@ -141,14 +144,21 @@ impl Engine {
     /// When the kernel's timers fail.
     pub async fn run(mut self) -> std::io::Result<()> {
         let alarm = Alarm::new()?;
+        let mut messages = Vec::new();
         loop {
             let wake = self.tick();
             tokio::select! {
-                message = self.inbox.recv() => match message {
-                    Some(message) => self.handle_message(message).await,
-                    None => return Ok(()),
-                },
+                // First, so that no timer is set while there is something to do.
+                biased;
+                count = self.inbox.recv_many(&mut messages, MESSAGES) => {
+                    if count == 0 {
+                        return Ok(());
+                    }
+                }
                 rang = alarm.sleep(wake) => rang?,
+            }
+            for message in messages.drain(..) {
+                self.handle_message(message).await;
             }
             if self.aloft == 0
                 && let Some(drained) = self.draining.take()
@@ -284,7 +294,7 @@ impl Engine {
         entry.in_flight = Some(flight);
         self.limits.started(seat.lane, seat.client_number, index);
         let assignment = Assignment {
-            grant: entry.grant.id.clone(),
+            grant: entry.grant.clone(),
             seat,
         };
         let deck = self.deck.clone();
@@ -300,8 +310,9 @@ impl Engine {
             let engine = ticket.engine.clone();
             let overdue = |grant| engine.tell(Message::Overdue(index, flight, Box::new(grant)));
             ticket.land(match errand {
-                Errand::Refresh => fly(&deck, &assignment, overdue).await,
-                Errand::ReadAgain => read_again(&deck, &assignment).await,
+                Errand::Refresh => fly(&deck, assignment, overdue).await,
+                // Rare, and not to be carried in every flight.
+                Errand::ReadAgain => Box::pin(read_again(&deck, assignment)).await,
             });
         });
     }
@@ -454,12 +465,13 @@ impl Engine {
         };
         if kind == OutcomeKind::Success {
             let refresh_token = state.presents.map(|f| f.to_string()).unwrap_or_default();
+            let until = state.expires_at.rfc3339();
             if let Some(trouble) = entry.incident.take() {
                 tracing::info!(grant = %name, "{name}: {trouble} is over");
             }
             tracing::info!(
-                grant = %name, generation = state.generation, expires_at = %state.expires_at.rfc3339(), refresh_token,
-                "{name}: generation {} until {}", state.generation, state.expires_at.rfc3339()
+                grant = %name, generation = state.generation, expires_at = %until, refresh_token,
+                "{name}: generation {} until {until}", state.generation
             );
             return;
         }

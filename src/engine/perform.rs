@@ -5,15 +5,15 @@ use crate::clock::SharedClock;
 use crate::config::Client;
 use crate::engine::roster::{Seat, binding_of};
 use crate::http::Http;
+use crate::random;
 use crate::state::{
     Commit as StoreCommit, Committed, Event as HistoryEvent, Journal, SlotRef, Store, StoreError,
 };
-use refreshd_core::flight::{
-    Action, Answer, Commit, Event, Flight, FlightId, Intent, Step, Verdict,
-};
+use refreshd_core::flight::{Action, Answer, Event, Flight, FlightId, Intent, Step, Verdict};
 use refreshd_core::grant::replay::EXCHANGE_LIMIT;
 use refreshd_core::grant::schedule::Policy;
-use refreshd_core::grant::settle::{Ending, OutcomeKind, Rules};
+use refreshd_core::grant::settle::{Ending, OutcomeKind, Rules, Settled};
+use refreshd_core::grant::state::Binding;
 use refreshd_core::grant::{Grant, GrantId, Presents, TokenSet, presentation};
 use refreshd_core::provider::request::{self, Registration, RequestError, TokenRequest};
 use refreshd_core::secret::Fingerprinter;
@@ -39,8 +39,8 @@ pub struct Deck {
 /// What one flight is about.
 #[derive(Clone)]
 pub struct Assignment {
-    /// The grant.
-    pub grant: GrantId,
+    /// The grant as the engine knows it.
+    pub grant: Grant,
     /// Its client, schedule and variables as the configuration has them.
     pub seat: Seat,
 }
@@ -61,27 +61,34 @@ pub enum Landing {
 
 /// Flies one flight to its end. `overdue` is called when the doubt is committed
 /// and the answer is still being waited for.
-pub async fn fly(deck: &Deck, assignment: &Assignment, overdue: impl FnOnce(Grant)) -> Landing {
-    let (grant, tokens) = match deck.store.load(&assignment.grant).await {
+pub async fn fly(deck: &Deck, assignment: Assignment, overdue: impl FnOnce(Grant)) -> Landing {
+    let Assignment { grant, seat } = assignment;
+    let (grant, tokens) = match deck.store.load_known(grant).await {
         Ok(Some((grant, tokens))) => (grant, tokens.unwrap_or_else(TokenSet::none)),
         Ok(None) => return grounded("the grant is gone from the store".to_owned()),
         Err(e) => return grounded(e.to_string()),
     };
-    let seat = &assignment.seat;
-    if let Err(text) = may_leave(&grant, seat) {
-        return grounded(text);
-    }
-    let Some(presents) = presentation::next(&grant.state, &seat.policy, deck.clock.wall()) else {
-        return grounded("there is nothing to present".to_owned());
+    let flight = match begin(deck, &seat, grant, tokens) {
+        Ok((flight, request)) => perform(deck, &seat.client, flight, Some(request), overdue),
+        Err(text) => return grounded(text),
     };
-    let request = match request(seat, presents, &tokens) {
-        Ok(request) => request,
-        Err(e) => return grounded(e.to_string()),
-    };
-    let intent = intent(deck, assignment, &grant, presents);
+    Landing::Verdict(flight.await)
+}
+
+/// The flight, and the request that it is to send.
+fn begin(
+    deck: &Deck,
+    seat: &Seat,
+    grant: Grant,
+    tokens: TokenSet,
+) -> Result<(Box<Flight>, TokenRequest), String> {
+    let presents = presentation::next(&grant.state, &seat.policy, deck.clock.wall())
+        .ok_or("there is nothing to present")?;
+    let request = request(seat, presents, &tokens).map_err(|e| e.to_string())?;
+    may_leave(&grant, seat, presents, &request)?;
+    let intent = intent(deck, seat, &grant, presents);
     let rules = rules(deck, &seat.client, seat.policy.clone());
-    let flight = Flight::new(intent, grant, tokens, rules);
-    Landing::Verdict(perform(deck, &seat.client, flight, Some(request), overdue).await)
+    Ok((Box::new(Flight::new(intent, grant, tokens, rules)), request))
 }
 
 /// The request that presents this for a grant.
@@ -114,11 +121,11 @@ pub fn request(
 
 /// Reads an answer once more that could not be read by an earlier description.
 /// Nothing is sent.
-pub async fn read_again(deck: &Deck, assignment: &Assignment) -> Landing {
+pub async fn read_again(deck: &Deck, assignment: Assignment) -> Landing {
     let client = &assignment.seat.client;
     let kept = async {
-        let loaded = deck.store.load(&assignment.grant).await?;
-        let unread = deck.store.unread(&assignment.grant).await?;
+        let loaded = deck.store.load(&assignment.grant.id).await?;
+        let unread = deck.store.unread(&assignment.grant.id).await?;
         Ok::<_, StoreError>(loaded.zip(Some(unread)))
     };
     let ((grant, tokens), unread) = match kept.await {
@@ -158,11 +165,22 @@ pub async fn read_again(deck: &Deck, assignment: &Assignment) -> Landing {
 
 /// The last look before a refresh token leaves: it goes to nobody but the client
 /// and origin that it is bound to, whatever was reloaded or imported meanwhile.
-fn may_leave(grant: &Grant, seat: &Seat) -> Result<(), String> {
+fn may_leave(
+    grant: &Grant,
+    seat: &Seat,
+    presents: Presents,
+    request: &TokenRequest,
+) -> Result<(), String> {
     if grant.state.pause.is_some() {
         return Err("it is paused".to_owned());
     }
-    let to = binding_of(seat)?;
+    let to = match presents {
+        Presents::RefreshToken(_) => Binding {
+            client_id: seat.client.client_id.clone(),
+            origin: request.origin(),
+        },
+        Presents::ClientCredentials => binding_of(seat)?,
+    };
     match &grant.state.binding {
         Some(bound) if *bound != to => Err(format!(
             "its refresh token belongs to client {} at {}",
@@ -180,32 +198,21 @@ fn grounded(text: String) -> Landing {
 #[must_use]
 pub fn rules(deck: &Deck, client: &Client, policy: Policy) -> Rules {
     Rules {
-        description: (*client.description).clone(),
+        description: Arc::clone(&client.description),
         policy,
         fingerprinter: deck.fingerprinter.clone(),
     }
 }
 
-fn intent(deck: &Deck, assignment: &Assignment, grant: &Grant, presents: Presents) -> Intent {
+fn intent(deck: &Deck, seat: &Seat, grant: &Grant, presents: Presents) -> Intent {
     Intent::new(
-        FlightId(random()),
+        FlightId(random::bytes()),
         grant,
         presents,
         deck.clock.stamp(),
-        assignment.seat.client.hash.clone(),
-        u64::from_le_bytes(random()),
+        seat.client.hash.clone(),
+        u64::from_le_bytes(random::bytes()),
     )
-}
-
-/// Random bytes from the system.
-///
-/// # Panics
-/// When the system has none, which leaves nothing to do.
-#[must_use]
-pub fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("the system gives random bytes");
-    bytes
 }
 
 /// Commits a flight whose answer was found, in the journal's slot or elsewhere.
@@ -219,10 +226,10 @@ pub async fn adopt(deck: &Deck, mut flight: Flight, first: Step, slot: Option<Sl
     loop {
         match step {
             Step::Do(action) => {
-                let event = performer.act(*action, None, Some(flight.intent())).await;
+                let event = performer.act(*action, None, &flight).await;
                 step = flight.handle(event, deck.clock.wall());
             }
-            Step::GoOnReading => unreachable!("a recovered flight has ended"),
+            Step::GoOnReading(_) => unreachable!("a recovered flight has ended"),
             Step::Done(verdict) => return verdict,
         }
     }
@@ -231,7 +238,7 @@ pub async fn adopt(deck: &Deck, mut flight: Flight, first: Step, slot: Option<Sl
 async fn perform(
     deck: &Deck,
     client: &Arc<Client>,
-    mut flight: Flight,
+    mut flight: Box<Flight>,
     mut request: Option<TokenRequest>,
     overdue: impl FnOnce(Grant),
 ) -> Verdict {
@@ -243,10 +250,6 @@ async fn perform(
     let mut overdue = Some(overdue);
     let mut event = Event::Begin;
     loop {
-        let known = match &event {
-            Event::Committed(grant) | Event::Superseded(grant) => Some(grant.clone()),
-            _ => None,
-        };
         match flight.handle(event, deck.clock.wall()) {
             Step::Do(action) => {
                 let sending = matches!(*action, Action::Send)
@@ -256,13 +259,13 @@ async fn perform(
                     .act(
                         *action,
                         sending.map(|request| (client.clone(), request)),
-                        Some(flight.intent()),
+                        &flight,
                     )
                     .await;
             }
-            Step::GoOnReading => {
+            Step::GoOnReading(grant) => {
                 // Only now: until its send is on record, the next one would not heed it.
-                if let (Some(tell), Some(grant)) = (overdue.take(), known) {
+                if let Some(tell) = overdue.take() {
                     tell(*grant);
                 }
                 event = Event::Ended(performer.rest_of_exchange().await);
@@ -283,7 +286,7 @@ impl Performer<'_> {
         &mut self,
         action: Action,
         send: Option<(Arc<Client>, TokenRequest)>,
-        intent: Option<&Intent>,
+        flight: &Flight,
     ) -> Event {
         match action {
             Action::RecordIntent(intent) => self.record_intent(&intent).await,
@@ -292,15 +295,11 @@ impl Performer<'_> {
                 self.send(client, request).await
             }
             Action::RecordAnswer(answer) => {
-                self.record_answer(intent.expect("a flight that sends has its intent"), &answer)
-                    .await;
+                self.record_answer(flight.intent(), &answer).await;
                 Event::AnswerRecorded
             }
-            Action::Reload => {
-                self.reload(&intent.expect("a flight that sends has its intent").grant)
-                    .await
-            }
-            Action::Commit(commit) => self.commit(*commit, intent).await,
+            Action::Reload => self.reload(&flight.intent().grant).await,
+            Action::Commit(commit) => self.commit(commit.settled, flight).await,
         }
     }
 
@@ -375,37 +374,29 @@ impl Performer<'_> {
     }
 
     /// Tries until it is durable: what is in hand may be the only copy of a refresh token.
-    async fn commit(&mut self, commit: Commit, intent: Option<&Intent>) -> Event {
-        let Commit {
-            base_revision,
-            settled,
-        } = commit;
-        let intent = intent.cloned();
+    async fn commit(&mut self, settled: Settled, flight: &Flight) -> Event {
+        let intent = flight.intent();
+        let commit = Arc::new(StoreCommit {
+            base: flight.grant().clone(),
+            settlement: settled.settlement,
+            event: HistoryEvent {
+                at: self.deck.clock.wall(),
+                kind: settled.kind.word().to_owned(),
+                text: settled.text,
+            },
+            intent: Some(intent.clone()),
+            slot: self.slot,
+        });
         let mut patience = Patience::default();
         loop {
-            let request = StoreCommit {
-                grant: self.grant_of(intent.as_ref()),
-                base_revision,
-                settlement: settled.settlement.clone(),
-                event: HistoryEvent {
-                    at: self.deck.clock.wall(),
-                    kind: settled.kind.word().to_owned(),
-                    text: settled.text.clone(),
-                },
-                intent: intent.clone(),
-                slot: self.slot,
-            };
-            match self.deck.store.commit(request).await {
+            match self.deck.store.commit(Arc::clone(&commit)).await {
                 Ok(Committed::Applied(grant)) => {
                     self.free_slot();
                     return Event::Committed(Box::new(grant));
                 }
                 Ok(Committed::Stale(grant)) => {
                     // Of the same generation it is settled again, and the record must last until then.
-                    if intent
-                        .as_ref()
-                        .is_none_or(|i| i.generation != grant.state.generation)
-                    {
+                    if intent.generation != grant.state.generation {
                         self.free_slot();
                     }
                     return Event::Superseded(Box::new(grant));
@@ -422,10 +413,6 @@ impl Performer<'_> {
         if let Some(slot) = self.slot.take() {
             self.deck.journal.free(slot);
         }
-    }
-
-    fn grant_of(&self, intent: Option<&Intent>) -> GrantId {
-        intent.expect("a commit belongs to an intent").grant.clone()
     }
 }
 

@@ -173,8 +173,8 @@ impl Engine {
     pub(super) async fn commit_states(&mut self, changes: Vec<Change>) -> Option<StoreError> {
         let mut commits = JoinSet::new();
         for change in changes {
-            let grant = &self.roster.entry(change.index).grant;
-            let (name, id, revision) = (grant.name.clone(), grant.id.clone(), grant.revision);
+            let grant = self.roster.entry(change.index).grant.clone();
+            let name = grant.name.clone();
             let Change {
                 kind, text, state, ..
             } = change;
@@ -187,9 +187,7 @@ impl Engine {
                 text,
             };
             let store = self.deck.store.clone();
-            commits.spawn(
-                async move { (name, store.update_state(&id, revision, state, event).await) },
-            );
+            commits.spawn(async move { (name, store.update_state(&grant, state, event).await) });
         }
         let mut failed = None;
         while let Some(joined) = commits.join_next().await {

@@ -1,10 +1,9 @@
 //! Grants that begin by themselves: the client asks for their first token set.
 
-use super::disk;
 use super::error::StoreError;
 use super::history::{self, Event};
 use super::writer::Session;
-use refreshd_core::grant::{Grant, GrantId, GrantState};
+use refreshd_core::grant::{Grant, GrantState};
 use refreshd_core::time::WallTime;
 use std::collections::BTreeMap;
 
@@ -16,11 +15,11 @@ pub(super) fn begin(
     at: WallTime,
 ) -> Result<Grant, StoreError> {
     s.saw(at);
-    if let Some(known) = s.grant_by("name", &name)? {
+    if let Some(known) = s.grant_named(&name)? {
         return Ok(known);
     }
     let grant = Grant {
-        id: GrantId(disk::hex(&disk::random::<16>())),
+        id: s.new_id()?,
         name,
         client,
         vars: BTreeMap::new(),

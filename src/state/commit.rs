@@ -1,25 +1,24 @@
 //! How a flight ends.
 
-use super::disk;
 use super::error::StoreError;
 use super::history::{self, Event};
 use super::journal::SlotRef;
 use super::kept;
-use super::records::signed;
+use super::records::{GRANTS, json, key_of, seal_tokens, signed};
+use super::seal::{KeyId, Sealer};
 use super::writer::Session;
+use crate::random;
 use refreshd_core::flight::{FlightId, Intent, Settlement, Standing};
-use refreshd_core::grant::{Grant, GrantId, TokenSet};
-use refreshd_core::secret::Fingerprint;
+use refreshd_core::grant::{Grant, GrantId};
+use refreshd_core::secret::{Fingerprint, Fingerprinter};
 use refreshd_core::time::WallTime;
 use rusqlite::OptionalExtension;
 
 /// What a flight commits.
 #[derive(Clone, Debug)]
 pub struct Commit {
-    /// The grant.
-    pub grant: GrantId,
-    /// The revision it started from.
-    pub base_revision: u64,
+    /// The grant as the settlement found it.
+    pub base: Grant,
     /// What it came to.
     pub settlement: Settlement,
     /// The row of history.
@@ -48,23 +47,80 @@ pub enum Committed {
     Stale(Grant),
 }
 
-pub(super) fn commit(s: &Session<'_>, commit: Commit) -> Result<Committed, StoreError> {
-    s.saw(commit.event.at);
-    let grant = s.grant(&commit.grant)?;
-    let standing = commit.settlement.standing(&grant, commit.base_revision);
-    if standing == Standing::Outdated {
-        return Ok(Committed::Stale(grant));
-    }
-    if let (Some(flight), Some(slot)) = (commit.flight(), commit.slot) {
-        settle_slot(s, flight, slot)?;
-    }
-    match standing {
-        Standing::Current => apply(s, grant, commit).map(Committed::Applied),
-        Standing::Outdated | Standing::Superseded => stale(s, grant, commit).map(Committed::Stale),
+/// What of a commit needs no connection, made ready by whoever asks for it: the
+/// store's thread has enough to do.
+pub(super) struct Sheet {
+    state: String,
+    tokens: Option<Vec<u8>>,
+    /// Of the new token set, where it is another than before.
+    identity: Option<Fingerprint>,
+}
+
+impl Sheet {
+    pub(super) fn of(commit: &Commit, sealer: &Sealer, fingerprints: &Fingerprinter) -> Self {
+        let Settlement { state, tokens, .. } = &commit.settlement;
+        let identity = tokens.as_ref().map(|t| fingerprints.of(t.identity()));
+        let sealed = tokens.as_ref().map(|tokens| {
+            let (owner, generation) = (&commit.base.id.0, state.generation);
+            seal_tokens(sealer, GRANTS, owner, generation, tokens)
+        });
+        Sheet {
+            state: json(state),
+            tokens: sealed,
+            identity: identity.filter(|new| commit.base.state.presents != Some(*new)),
+        }
     }
 }
 
-fn settle_slot(s: &Session<'_>, flight: FlightId, slot: SlotRef) -> Result<(), StoreError> {
+/// Where a grant's row stands.
+struct Place {
+    key: i64,
+    revision: u64,
+    last_event: Option<i64>,
+}
+
+fn place(s: &Session<'_>, id: &GrantId) -> Result<Place, StoreError> {
+    let key = key_of(id);
+    let found = s
+        .conn
+        .prepare_cached("SELECT revision, last_event FROM grants WHERE key = ?1 AND id = ?2")?
+        .query_row((key, &id.0), |row| {
+            Ok(Place {
+                key,
+                revision: row.get::<_, i64>(0)?.unsigned_abs(),
+                last_event: row.get(1)?,
+            })
+        });
+    found
+        .optional()?
+        .ok_or_else(|| StoreError::NoSuchGrant(id.0.clone()))
+}
+
+/// Checks all before it writes anything: it has no savepoint of its own.
+pub(super) fn commit(
+    s: &Session<'_>,
+    commit: &Commit,
+    sheet: Sheet,
+) -> Result<Committed, StoreError> {
+    s.saw(commit.event.at);
+    let place = place(s, &commit.base.id)?;
+    let grant = match place.revision == commit.base.revision {
+        // Each change of a grant raises its revision: it is as it was.
+        true => commit.base.clone(),
+        false => s.grant(&commit.base.id)?,
+    };
+    match commit.settlement.standing(&grant, commit.base.revision) {
+        Standing::Current => apply(s, place, grant, commit, sheet).map(Committed::Applied),
+        Standing::Outdated => Ok(Committed::Stale(grant)),
+        Standing::Superseded => stale(s, grant, commit).map(Committed::Stale),
+    }
+}
+
+/// The store remembers what it has committed from each slot of the journal.
+fn settle_slot(s: &Session<'_>, commit: &Commit) -> Result<(), StoreError> {
+    let (Some(flight), Some(slot)) = (commit.flight(), commit.slot) else {
+        return Ok(());
+    };
     for (file, slot) in slot.places() {
         s.conn
             .prepare_cached(
@@ -75,38 +131,65 @@ fn settle_slot(s: &Session<'_>, flight: FlightId, slot: SlotRef) -> Result<(), S
     Ok(())
 }
 
-fn apply(s: &Session<'_>, mut grant: Grant, commit: Commit) -> Result<Grant, StoreError> {
+fn apply(
+    s: &Session<'_>,
+    place: Place,
+    mut grant: Grant,
+    commit: &Commit,
+    sheet: Sheet,
+) -> Result<Grant, StoreError> {
     let flight = commit.flight();
     let Settlement {
         state,
         tokens,
         unread,
-    } = commit.settlement;
-    let rise = state.generation.checked_sub(grant.state.generation);
+    } = &commit.settlement;
+    let generation = state.generation;
+    let rise = generation.checked_sub(grant.state.generation);
     // The next generation needs its token set: the old one is sealed for the old number.
-    let fits = matches!((rise, &tokens), (Some(0), _) | (Some(1), Some(_)));
+    let fits = matches!((rise, &sheet.tokens), (Some(0), _) | (Some(1), Some(_)));
     if !fits {
         return Err(StoreError::Generation {
             grant: grant.name,
             have: grant.state.generation,
-            wanted: state.generation,
+            wanted: generation,
         });
     }
+    settle_slot(s, commit)?;
     let base = grant.state.generation;
-    let mut event = commit.event;
+    let mut event = commit.event.clone();
     if state.own && !grant.state.own {
         event.text += keep_authorization(s, &grant, event.at)?;
     }
-    grant.state = state;
+    grant.state = state.clone();
     grant.revision += 1;
-    s.write_grant(&grant, tokens.as_ref())?;
-    if let Some(tokens) = &tokens {
-        event.text += &claim(s, &grant, grant.state.generation, tokens)?;
+    if let Some(identity) = sheet.identity {
+        event.text += &claim(s, &grant, generation, identity)?;
     }
-    if let (Some(answer), Some(intent)) = (&unread, &commit.intent) {
+    if let (Some(answer), Some(intent)) = (unread, &commit.intent) {
         kept::keep_unread(s, intent, base, answer, event.at)?;
     }
-    history::record(s, &grant, flight, &event)?;
+    let last_event = history::append(s, &grant, flight, &event, place.last_event)?;
+    let sealed = match (sheet.tokens, tokens) {
+        // A new key came between sealing and now, and its walk may have passed this row.
+        (Some(sealed), Some(tokens)) if KeyId::of(&sealed) != Some(s.sealer.key_id()) => {
+            Some(s.seal_tokens(GRANTS, &grant.id.0, generation, tokens))
+        }
+        (sealed, _) => sealed,
+    };
+    s.conn
+        .prepare_cached(
+            "UPDATE grants SET revision = ?2, generation = ?3, state = ?4,
+             tokens = coalesce(?5, tokens), last_event = ?6 WHERE key = ?1",
+        )?
+        .execute((
+            place.key,
+            signed(grant.revision),
+            signed(generation),
+            sheet.state,
+            sealed,
+            last_event,
+        ))?;
     Ok(grant)
 }
 
@@ -124,19 +207,21 @@ fn keep_authorization(
     Ok(" (the refresh token that it takes the place of is kept)")
 }
 
-fn stale(s: &Session<'_>, grant: Grant, commit: Commit) -> Result<Grant, StoreError> {
+fn stale(s: &Session<'_>, grant: Grant, commit: &Commit) -> Result<Grant, StoreError> {
+    settle_slot(s, commit)?;
     let flight = commit.flight();
-    let (settlement, mut event) = (commit.settlement, commit.event);
+    let (settlement, mut event) = (&commit.settlement, commit.event.clone());
     let kept = kept::keep_candidate(
         s,
         &grant.id,
-        flight.unwrap_or_else(|| FlightId(disk::random())),
-        &settlement,
+        flight.unwrap_or_else(|| FlightId(random::bytes())),
+        settlement,
         commit.intent.as_ref().map(|intent| &intent.description),
         event.at,
     )?;
     if let Some(tokens) = &settlement.tokens {
-        event.text += &claim(s, &grant, settlement.state.generation, tokens)?;
+        let identity = s.fingerprints.of(tokens.identity());
+        event.text += &claim(s, &grant, settlement.state.generation, identity)?;
     }
     if kept {
         event.text += " (the grant had moved on; kept as a candidate)";
@@ -153,16 +238,22 @@ fn claim(
     s: &Session<'_>,
     grant: &Grant,
     generation: u64,
-    tokens: &TokenSet,
+    identity: Fingerprint,
 ) -> Result<String, StoreError> {
-    let fingerprint = s.fingerprints.of(tokens.identity());
-    match owner(s, fingerprint)? {
+    let mut insert = s.conn.prepare_cached(
+        "INSERT OR IGNORE INTO fingerprints (fp, grant_key, generation, seed) VALUES (?1, ?2, ?3, 0)",
+    )?;
+    let is_new = insert.execute((identity.0, key_of(&grant.id), signed(generation)))? > 0;
+    if is_new {
+        return Ok(String::new());
+    }
+    match owner(s, identity)? {
         Some(other) if other.id != grant.id => Ok(format!(
             " (the provider gave it a token that grant {} has had too)",
             other.name
         )),
         _ => {
-            remember(s, fingerprint, grant, generation, false)?;
+            remember(s, identity, grant, generation, false)?;
             Ok(String::new())
         }
     }
@@ -175,10 +266,12 @@ pub(super) fn owner(
 ) -> Result<Option<Grant>, StoreError> {
     let id: Option<String> = s
         .conn
-        .prepare_cached("SELECT grant_id FROM fingerprints WHERE fp = ?1")?
+        .prepare_cached(
+            "SELECT g.id FROM fingerprints f JOIN grants g ON g.key = f.grant_key WHERE f.fp = ?1",
+        )?
         .query_row([fingerprint.0], |row| row.get(0))
         .optional()?;
-    id.map_or(Ok(None), |id| s.grant_by("id", &id))
+    id.map_or(Ok(None), |id| s.find_grant(&GrantId(id)))
 }
 
 /// Remembers an identity of a grant; once a seed, always a seed.
@@ -191,10 +284,10 @@ pub(super) fn remember(
 ) -> Result<(), StoreError> {
     s.conn
         .prepare_cached(
-            "INSERT INTO fingerprints (fp, grant_id, generation, seed) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (fp) DO UPDATE SET grant_id = excluded.grant_id,
+            "INSERT INTO fingerprints (fp, grant_key, generation, seed) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (fp) DO UPDATE SET grant_key = excluded.grant_key,
                  generation = excluded.generation, seed = max(seed, excluded.seed)",
         )?
-        .execute((fingerprint.0, &grant.id.0, signed(generation), seed))?;
+        .execute((fingerprint.0, key_of(&grant.id), signed(generation), seed))?;
     Ok(())
 }

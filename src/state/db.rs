@@ -3,6 +3,7 @@
 use super::disk;
 use super::schema;
 use super::seal::{Context, KeyId, SealError, Sealer};
+use crate::random;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
 use std::fs::{self, File, OpenOptions};
@@ -245,8 +246,8 @@ pub(super) const FINGERPRINT_KEY: Context<'static> = Context {
 
 /// What a new store has from its first moment.
 fn begin(conn: &Connection, sealer: &Sealer) -> rusqlite::Result<()> {
-    let key = zeroize::Zeroizing::new(disk::random::<32>());
-    set_meta(conn, "store_id", disk::hex(&disk::random::<16>()))?;
+    let key = zeroize::Zeroizing::new(random::bytes::<32>());
+    set_meta(conn, "store_id", disk::hex(&random::bytes::<16>()))?;
     set_meta(conn, "commit_seq", 0_i64)?;
     set_meta(conn, "last_seen", 0_i64)?;
     set_meta(conn, "key_check", sealer.seal(&KEY_CHECK, b"refreshd"))?;

@@ -69,13 +69,6 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Random bytes from the system.
-pub(super) fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("the system gives random numbers");
-    bytes
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,7 @@
 //! History, descriptions, what has been published, and their upkeep.
 
 use super::error::StoreError;
-use super::records::{flight_id, json, signed};
+use super::records::{flight_id, json, key_of, signed};
 use super::writer::Session;
 use refreshd_core::flight::FlightId;
 use refreshd_core::grant::{Grant, GrantId};
@@ -13,8 +13,10 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// How many fingerprints of a grant are kept beside its seeds.
+/// Of how many generations the fingerprints are kept, beside the seeds.
 const FINGERPRINTS: i64 = 32;
+/// Rows that are looked at in one transaction.
+const PRUNED_AT_ONCE: i64 = 1000;
 
 /// Something that happened to a grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,39 +64,69 @@ pub struct Pruned {
     pub fingerprints: usize,
 }
 
+/// Writes an event of a grant after its last one, and that it is the last now.
 pub(super) fn record(
     s: &Session<'_>,
     grant: &Grant,
     flight: Option<FlightId>,
     event: &Event,
 ) -> Result<(), StoreError> {
-    s.saw(event.at);
+    let key = key_of(&grant.id);
+    let previous: Option<i64> = s
+        .conn
+        .prepare_cached("SELECT last_event FROM grants WHERE key = ?1")?
+        .query_row([key], |row| row.get(0))?;
+    let last = append(s, grant, flight, event, previous)?;
     s.conn
-        .prepare_cached(
-            "INSERT INTO events (at, grant_id, kind, generation, flight, text)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?
-        .execute((
-            event.at.0,
-            &grant.id.0,
-            &event.kind,
-            signed(grant.state.generation),
-            flight.map(|f| f.0),
-            &event.text,
-        ))?;
+        .prepare_cached("UPDATE grants SET last_event = ?2 WHERE key = ?1")?
+        .execute((key, last))?;
     Ok(())
 }
 
+/// Writes an event; its number is to become the grant's `last_event`.
+pub(super) fn append(
+    s: &Session<'_>,
+    grant: &Grant,
+    flight: Option<FlightId>,
+    event: &Event,
+    previous: Option<i64>,
+) -> Result<i64, StoreError> {
+    s.saw(event.at);
+    let mut insert = s.conn.prepare_cached(
+        "INSERT INTO events (at, grant_key, kind, generation, flight, text, previous)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    Ok(insert.insert((
+        event.at.0,
+        key_of(&grant.id),
+        &event.kind,
+        signed(grant.state.generation),
+        flight.map(|f| f.0),
+        &event.text,
+        previous,
+    ))?)
+}
+
+/// The latest events, newest first. Numbers may come again after everything was
+/// pruned: one that is not smaller, or another grant's, is not the one before.
 pub(super) fn events(
     s: &Session<'_>,
     grant: &GrantId,
     limit: u32,
 ) -> Result<Vec<EventRow>, StoreError> {
     let mut statement = s.conn.prepare_cached(
-        "SELECT at, kind, generation, flight, text FROM events
-         WHERE grant_id = ?1 ORDER BY id DESC LIMIT ?2",
+        "WITH RECURSIVE list (n, id, at, kind, generation, flight, text, previous) AS (
+             SELECT 1, e.id, e.at, e.kind, e.generation, e.flight, e.text, e.previous
+                 FROM grants g JOIN events e ON e.id = g.last_event AND e.grant_key = g.key
+                 WHERE g.key = ?1 AND g.id = ?2
+             UNION ALL
+             SELECT n + 1, e.id, e.at, e.kind, e.generation, e.flight, e.text, e.previous
+                 FROM list JOIN events e ON e.id = list.previous AND e.grant_key = ?1
+                 WHERE n < ?3 AND e.id < list.id
+         )
+         SELECT at, kind, generation, flight, text FROM list ORDER BY n LIMIT ?3",
     )?;
-    let rows = statement.query_map((&grant.0, limit), |row| {
+    let rows = statement.query_map((key_of(grant), &grant.0, limit), |row| {
         Ok(EventRow {
             at: WallTime(row.get(0)?),
             kind: row.get(1)?,
@@ -161,27 +193,58 @@ pub(super) fn outputs(s: &Session<'_>) -> Result<Vec<PublishedOutput>, StoreErro
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Seeds are kept for ever: a provisioning script may import one again after
-/// years. Candidates and unread answers are kept as well: they may hold the
-/// only living refresh token.
-pub(super) fn prune(s: &Session<'_>, before: WallTime) -> Result<Pruned, StoreError> {
-    let events = s
-        .conn
-        .execute("DELETE FROM events WHERE at < ?1", [before.0])?;
-    let fingerprints = s.conn.execute(
-        "DELETE FROM fingerprints WHERE fp IN (
-             SELECT fp FROM (
-                 SELECT fp, row_number() OVER (
-                     PARTITION BY grant_id ORDER BY generation DESC
-                 ) AS place FROM fingerprints WHERE seed = 0
-             ) WHERE place > ?1
-         )",
-        [FINGERPRINTS],
+/// How far pruning has come; it is gone on with until it is done.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pruning {
+    pub(super) pruned: Pruned,
+    /// Old events are all gone.
+    events_done: bool,
+    after: Option<[u8; 16]>,
+    pub(super) done: bool,
+}
+
+/// Prunes a little: what takes a few milliseconds. Seeds are kept for ever: a
+/// provisioning script may import one again after years. Candidates and unread
+/// answers are kept as well: they may hold the only living refresh token.
+pub(super) fn prune(
+    s: &Session<'_>,
+    before: WallTime,
+    mut pruning: Pruning,
+) -> Result<Pruning, StoreError> {
+    if pruning.events_done {
+        return prune_fingerprints(s, pruning);
+    }
+    // Events are written in the order of their times, but for a clock that was set.
+    let gone = s.conn.execute(
+        "DELETE FROM events WHERE at < ?1
+             AND id <= (SELECT min(id) FROM events) + ?2",
+        (before.0, PRUNED_AT_ONCE),
     )?;
-    Ok(Pruned {
-        events,
-        fingerprints,
-    })
+    pruning.pruned.events += gone;
+    pruning.events_done = gone == 0;
+    Ok(pruning)
+}
+
+fn prune_fingerprints(s: &Session<'_>, mut pruning: Pruning) -> Result<Pruning, StoreError> {
+    let after = pruning.after.unwrap_or_default();
+    let mut last = s.conn.prepare_cached(
+        "SELECT max(fp), count(*) FROM
+             (SELECT fp FROM fingerprints WHERE fp > ?1 ORDER BY fp LIMIT ?2)",
+    )?;
+    let (last, count): (Option<[u8; 16]>, i64) = last
+        .query_row((after, PRUNED_AT_ONCE), |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    // What is presented now may have been so for many generations.
+    pruning.pruned.fingerprints += s.conn.execute(
+        "DELETE FROM fingerprints AS f WHERE fp > ?1 AND fp <= ?2 AND seed = 0 AND EXISTS (
+             SELECT 1 FROM grants WHERE key = f.grant_key AND generation - f.generation >= ?3
+                 AND json_extract(state, '$.presents') IS NOT lower(hex(f.fp)))",
+        (after, last.unwrap_or(after), FINGERPRINTS),
+    )?;
+    pruning.after = last;
+    pruning.done = count < PRUNED_AT_ONCE;
+    Ok(pruning)
 }
 
 pub(super) fn integrity_check(s: &Session<'_>) -> Result<(), StoreError> {

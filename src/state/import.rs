@@ -1,12 +1,12 @@
 //! Token sets from outside: which make a grant, which renew one, which are refused.
 
 use super::commit::{owner, remember};
-use super::disk;
 use super::error::StoreError;
 use super::history::{self, Event};
 use super::kept;
+use super::records::key_of;
 use super::writer::Session;
-use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
+use refreshd_core::grant::{Grant, GrantState, TokenSet};
 use refreshd_core::name;
 use refreshd_core::time::WallTime;
 use std::collections::BTreeMap;
@@ -111,7 +111,7 @@ pub(super) fn import(s: &Session<'_>, request: ImportRequest) -> Result<Imported
             other: other.name.clone(),
         });
     }
-    let Some(grant) = s.grant_by("name", &request.name)? else {
+    let Some(grant) = s.grant_named(&request.name)? else {
         return Ok(Imported::Created(create(s, request)?));
     };
     if !request.replace {
@@ -169,7 +169,7 @@ fn check_age(grant: &Grant, request: &ImportRequest) -> Result<(), ImportRefusal
 
 fn create(s: &Session<'_>, request: ImportRequest) -> Result<Grant, StoreError> {
     let grant = Grant {
-        id: GrantId(disk::hex(&disk::random::<16>())),
+        id: s.new_id()?,
         name: request.name,
         client: request.client,
         vars: request.vars,
@@ -203,8 +203,8 @@ fn reauthorize(
         ..request.state
     };
     s.conn
-        .prepare_cached("UPDATE grants SET imported_at = ?2 WHERE id = ?1")?
-        .execute((&grant.id.0, request.now.0))?;
+        .prepare_cached("UPDATE grants SET imported_at = ?2 WHERE key = ?1")?
+        .execute((key_of(&grant.id), request.now.0))?;
     take_in(s, &grant, &request.tokens, request.now, "reauthorized")?;
     Ok(grant)
 }

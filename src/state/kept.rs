@@ -1,10 +1,11 @@
 //! What is kept because it may still be worth something: candidates, and
 //! answers that could not be read.
 
-use super::disk::{self, hex};
+use super::disk::hex;
 use super::error::StoreError;
 use super::records::{flight_id, from_json, json, signed};
 use super::writer::Session;
+use crate::random;
 use refreshd_core::flight::{Answer, FlightId, Intent, Settlement};
 use refreshd_core::grant::{Grant, GrantId, TokenSet};
 use refreshd_core::provider::description::DescriptionHash;
@@ -113,7 +114,7 @@ pub(super) fn keep_replaced(
         tokens: Some(tokens.clone()),
         unread: None,
     };
-    let flight = FlightId(disk::random());
+    let flight = FlightId(random::bytes());
     keep_candidate(s, &grant.id, flight, &settlement, None, at)?;
     Ok(flight)
 }

@@ -20,6 +20,7 @@ mod db;
 mod disk;
 mod error;
 pub mod fence;
+mod gather;
 mod history;
 mod import;
 pub mod journal;

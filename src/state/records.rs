@@ -1,10 +1,13 @@
 //! How things become columns: JSON, sealed bytes, and SQLite's signed numbers.
 
+use super::disk;
 use super::error::StoreError;
-use super::seal::Context;
+use super::seal::{Context, Sealer};
 use super::writer::Session;
+use crate::random;
 use refreshd_core::flight::{Answer, FlightId};
 use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
+use refreshd_core::secret::Secret;
 use refreshd_core::time::WallTime;
 use rusqlite::types::Type;
 use rusqlite::{OptionalExtension, Row};
@@ -17,12 +20,27 @@ pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// JSON of something secret, in a buffer that is wiped.
-pub(super) fn secret_json(value: &impl Serialize) -> Zeroizing<Vec<u8>> {
-    // Room enough that the buffer hardly ever moves and leaves a copy behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(8 * 1024));
+/// JSON of something secret, in a buffer that is wiped. `room` is about its
+/// length: a buffer that has to grow leaves a copy behind, and one that is far
+/// too large takes long to wipe.
+pub(super) fn secret_json(value: &impl Serialize, room: usize) -> Zeroizing<Vec<u8>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
     serde_json::to_writer(&mut *bytes, value).expect("records are plain data");
     bytes
+}
+
+/// Room for a token set's JSON, also if a good part of it has to be escaped.
+fn room_for(tokens: &TokenSet) -> usize {
+    let length = |secret: &Secret| secret.expose().len() * 5 / 4;
+    let words = [&tokens.token_type, &tokens.scope].into_iter().flatten();
+    let secrets = [&tokens.refresh_token, &tokens.code].into_iter().flatten();
+    let extra = tokens.extra.iter();
+    256 + length(&tokens.access_token)
+        + words.map(String::len).sum::<usize>()
+        + secrets.map(length).sum::<usize>()
+        + extra
+            .map(|(name, value)| name.len() + 2 * length(value) + 8)
+            .sum::<usize>()
 }
 
 pub(super) fn json(value: &impl Serialize) -> String {
@@ -58,6 +76,14 @@ pub(super) fn flight_id(row: &Row<'_>, column: usize) -> rusqlite::Result<Flight
     row.get(column).map(FlightId)
 }
 
+/// The number by which the tables know a grant: the first half of its id. What
+/// is no id of ours has one as well, and no row.
+pub(super) fn key_of(id: &GrantId) -> i64 {
+    let half = id.0.get(..16);
+    let number = half.and_then(|half| u64::from_str_radix(half, 16).ok());
+    number.unwrap_or_default().cast_signed()
+}
+
 const GRANT: &str = "SELECT id, name, client, vars, redirect_uri, revision, state FROM grants";
 
 fn grant(row: &Row<'_>) -> rusqlite::Result<Grant> {
@@ -81,24 +107,65 @@ impl Session<'_> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    pub(super) fn grant_by(&self, column: &str, value: &str) -> Result<Option<Grant>, StoreError> {
-        let sql = format!("{GRANT} WHERE {column} = ?1");
+    pub(super) fn grant_named(&self, name: &str) -> Result<Option<Grant>, StoreError> {
+        let sql = format!("{GRANT} WHERE name = ?1");
         let mut statement = self.conn.prepare_cached(&sql)?;
-        Ok(statement.query_row([value], grant).optional()?)
+        Ok(statement.query_row([name], grant).optional()?)
+    }
+
+    pub(super) fn find_grant(&self, id: &GrantId) -> Result<Option<Grant>, StoreError> {
+        let sql = format!("{GRANT} WHERE key = ?1 AND id = ?2");
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        Ok(statement.query_row((key_of(id), &id.0), grant).optional()?)
     }
 
     pub(super) fn grant(&self, id: &GrantId) -> Result<Grant, StoreError> {
-        self.grant_by("id", &id.0)?
+        self.find_grant(id)?
             .ok_or_else(|| StoreError::NoSuchGrant(id.0.clone()))
+    }
+
+    /// An id that no grant has, nor its number.
+    pub(super) fn new_id(&self) -> Result<GrantId, StoreError> {
+        loop {
+            let id = GrantId(disk::hex(&random::bytes::<16>()));
+            let taken = self
+                .conn
+                .prepare_cached("SELECT 1 FROM grants WHERE key = ?1")?
+                .exists([key_of(&id)])?;
+            if !taken {
+                return Ok(id);
+            }
+        }
+    }
+
+    /// The sealed token set of a grant, if the store's grant is of that revision.
+    pub(super) fn sealed_tokens(
+        &self,
+        id: &GrantId,
+        revision: u64,
+    ) -> Result<Option<Option<Vec<u8>>>, StoreError> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT tokens FROM grants WHERE key = ?1 AND id = ?2 AND revision = ?3",
+        )?;
+        let row = (key_of(id), &id.0, signed(revision));
+        Ok(statement.query_row(row, |row| row.get(0)).optional()?)
     }
 
     pub(super) fn tokens(&self, grant: &Grant) -> Result<Option<TokenSet>, StoreError> {
         let sealed: Option<Vec<u8>> = self
             .conn
-            .prepare_cached("SELECT tokens FROM grants WHERE id = ?1")?
-            .query_row([&grant.id.0], |row| row.get(0))?;
+            .prepare_cached("SELECT tokens FROM grants WHERE key = ?1")?
+            .query_row([key_of(&grant.id)], |row| row.get(0))?;
         sealed
-            .map(|sealed| self.open_tokens("grants", &grant.id.0, grant.state.generation, &sealed))
+            .map(|sealed| {
+                open_tokens(
+                    self.sealer,
+                    GRANTS,
+                    &grant.id.0,
+                    grant.state.generation,
+                    &sealed,
+                )
+            })
             .transpose()
     }
 
@@ -107,10 +174,11 @@ impl Session<'_> {
         self.conn
             .prepare_cached(
                 "INSERT INTO grants
-                 (id, name, client, vars, redirect_uri, revision, generation, state, imported_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                 (key, id, name, client, vars, redirect_uri, revision, generation, state, imported_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             )?
             .execute((
+                key_of(&grant.id),
                 &grant.id.0,
                 &grant.name,
                 &grant.client,
@@ -124,21 +192,22 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Writes revision, state and, where there are new ones, tokens.
+    /// Writes all of a grant and, where there are new ones, its tokens.
     pub(super) fn write_grant(
         &self,
         grant: &Grant,
         tokens: Option<&TokenSet>,
     ) -> Result<(), StoreError> {
         let state: &GrantState = &grant.state;
-        let sealed = tokens.map(|t| self.seal_tokens("grants", &grant.id.0, state.generation, t));
+        let sealed =
+            tokens.map(|t| seal_tokens(self.sealer, GRANTS, &grant.id.0, state.generation, t));
         self.conn
             .prepare_cached(
                 "UPDATE grants SET client = ?2, vars = ?3, redirect_uri = ?4, revision = ?5,
-                 generation = ?6, state = ?7, tokens = coalesce(?8, tokens) WHERE id = ?1",
+                 generation = ?6, state = ?7, tokens = coalesce(?8, tokens) WHERE key = ?1",
             )?
             .execute((
-                &grant.id.0,
+                key_of(&grant.id),
                 &grant.client,
                 json(&grant.vars),
                 &grant.redirect_uri,
@@ -157,13 +226,7 @@ impl Session<'_> {
         generation: u64,
         tokens: &TokenSet,
     ) -> Vec<u8> {
-        let context = Context {
-            purpose,
-            owner,
-            column: "tokens",
-            generation,
-        };
-        self.sealer.seal(&context, &secret_json(tokens))
+        seal_tokens(self.sealer, purpose, owner, generation, tokens)
     }
 
     pub(super) fn open_tokens(
@@ -173,16 +236,7 @@ impl Session<'_> {
         generation: u64,
         sealed: &[u8],
     ) -> Result<TokenSet, StoreError> {
-        let context = Context {
-            purpose,
-            owner,
-            column: "tokens",
-            generation,
-        };
-        let bytes = self.sealer.open(&context, sealed)?;
-        serde_json::from_slice(&bytes).map_err(|_| StoreError::Record {
-            purpose: purpose.to_owned(),
-        })
+        open_tokens(self.sealer, purpose, owner, generation, sealed)
     }
 
     pub(super) fn seal_answer(
@@ -223,4 +277,45 @@ impl Session<'_> {
         answer.body = body;
         Ok(answer)
     }
+}
+
+/// The table of the grants, in the seal's context.
+pub(super) const GRANTS: &str = "grants";
+
+/// Seals a token set for its row. It takes no connection, so that it need not be
+/// done on the store's thread.
+pub(super) fn seal_tokens(
+    sealer: &Sealer,
+    purpose: &str,
+    owner: &str,
+    generation: u64,
+    tokens: &TokenSet,
+) -> Vec<u8> {
+    let context = Context {
+        purpose,
+        owner,
+        column: "tokens",
+        generation,
+    };
+    sealer.seal(&context, &secret_json(tokens, room_for(tokens)))
+}
+
+/// The way back from [`seal_tokens`].
+pub(super) fn open_tokens(
+    sealer: &Sealer,
+    purpose: &str,
+    owner: &str,
+    generation: u64,
+    sealed: &[u8],
+) -> Result<TokenSet, StoreError> {
+    let context = Context {
+        purpose,
+        owner,
+        column: "tokens",
+        generation,
+    };
+    let bytes = sealer.open(&context, sealed)?;
+    serde_json::from_slice(&bytes).map_err(|_| StoreError::Record {
+        purpose: purpose.to_owned(),
+    })
 }

@@ -6,8 +6,8 @@ use super::disk::hex;
 use super::error::StoreError;
 use super::seal::{Context, KeyId, Sealer};
 use super::writer::Session;
-use rusqlite::Connection;
 use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Rows in one transaction: a few milliseconds at most.
@@ -17,6 +17,8 @@ const BATCH: usize = 100;
 struct Table {
     name: &'static str,
     key: &'static str,
+    /// Whose it is, as the seal has it: text, or a flight.
+    owner: &'static str,
     generation: &'static str,
     columns: &'static [&'static str],
 }
@@ -24,19 +26,22 @@ struct Table {
 const TABLES: [Table; 3] = [
     Table {
         name: "grants",
-        key: "id",
+        key: "key",
+        owner: "id",
         generation: "generation",
         columns: &["tokens"],
     },
     Table {
         name: "candidates",
         key: "flight",
+        owner: "flight",
         generation: "base_generation",
         columns: &["tokens", "answer"],
     },
     Table {
         name: "unread",
         key: "flight",
+        owner: "flight",
         generation: "generation",
         columns: &["answer"],
     },
@@ -73,12 +78,13 @@ pub(super) fn walk(s: &Session<'_>, mut walk: Walk, reseal: bool) -> Result<Walk
     };
     let rows = next_rows(s, table, walk.after.take())?;
     let full = rows.len() == BATCH;
-    for (key, generation, sealed) in rows {
-        let owner = match &key {
-            Value::Blob(flight) => hex(flight),
-            Value::Text(id) => id.clone(),
-            _ => String::new(),
-        };
+    for Row {
+        key,
+        owner,
+        generation,
+        sealed,
+    } in rows
+    {
         for (column, sealed) in table.columns.iter().zip(sealed) {
             let Some(sealed) = sealed else { continue };
             let context = Context {
@@ -104,27 +110,39 @@ pub(super) fn walk(s: &Session<'_>, mut walk: Walk, reseal: bool) -> Result<Walk
     Ok(walk)
 }
 
-type SealedRow = (Value, u64, Vec<Option<Vec<u8>>>);
+struct Row {
+    key: Value,
+    owner: String,
+    generation: u64,
+    sealed: Vec<Option<Vec<u8>>>,
+}
 
-fn next_rows(
-    s: &Session<'_>,
-    table: &Table,
-    after: Option<Value>,
-) -> Result<Vec<SealedRow>, StoreError> {
+fn next_rows(s: &Session<'_>, table: &Table, after: Option<Value>) -> Result<Vec<Row>, StoreError> {
     let sql = format!(
-        "SELECT {key}, {}, {} FROM {} WHERE {key} > ?1 ORDER BY {key} LIMIT {BATCH}",
+        "SELECT {key}, {}, {}, {} FROM {} {} ORDER BY {key} LIMIT {BATCH}",
+        table.owner,
         table.generation,
         table.columns.join(", "),
         table.name,
+        after
+            .as_ref()
+            .map_or(String::new(), |_| format!("WHERE {} > ?1", table.key)),
         key = table.key,
     );
     let mut statement = s.conn.prepare_cached(&sql)?;
-    // Every id, and every blob, is greater than no text.
-    let after = after.unwrap_or_else(|| Value::Text(String::new()));
-    let rows = statement.query_map([after], |row| {
-        let sealed = (0..table.columns.len()).map(|column| row.get(2 + column));
-        let sealed = sealed.collect::<rusqlite::Result<_>>()?;
-        Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs(), sealed))
+    let rows = statement.query_map(params_from_iter(after), |row| {
+        let sealed = (0..table.columns.len()).map(|column| row.get(3 + column));
+        let owner = match row.get(1)? {
+            Value::Blob(flight) => hex(&flight),
+            Value::Text(id) => id,
+            _ => String::new(),
+        };
+        Ok(Row {
+            key: row.get(0)?,
+            owner,
+            generation: row.get::<_, i64>(2)?.unsigned_abs(),
+            sealed: sealed.collect::<rusqlite::Result<_>>()?,
+        })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -1,10 +1,19 @@
 //! The tables, and how an older schema becomes this one.
 
+use super::records::key_of;
+use refreshd_core::grant::GrantId;
 use rusqlite::{Connection, Result};
+
+/// One step from a schema to the next.
+type Migration = fn(&Connection) -> Result<()>;
 
 /// Each entry raises `PRAGMA user_version` by one. Entries are never edited
 /// once they are released; a change is another entry.
-const MIGRATIONS: [&str; 2] = [V1, V2];
+const MIGRATIONS: [Migration; 3] = [
+    |conn| conn.execute_batch(V1),
+    |conn| conn.execute_batch(V2),
+    by_number,
+];
 
 /// The schema this program knows.
 pub(super) const KNOWN: i64 = MIGRATIONS.len() as i64;
@@ -103,6 +112,79 @@ ALTER TABLE unread ADD COLUMN intent TEXT;
 ALTER TABLE candidates ADD COLUMN refused INTEGER NOT NULL DEFAULT 0;
 ";
 
+// A refresh touches as few pages as can be: one of `grants`, one of `fingerprints`, and the
+// last of `events`. So grants are found by a number that follows from their id, their rows are
+// whole in one page, and an event names the grant's event before it instead of being in an index.
+const V3: &str = "
+ALTER TABLE grants RENAME TO old_grants;
+ALTER TABLE fingerprints RENAME TO old_fingerprints;
+ALTER TABLE events RENAME TO old_events;
+
+CREATE TABLE grants (
+    key          INTEGER PRIMARY KEY, -- the first half of the id
+    id           TEXT NOT NULL,
+    name         TEXT NOT NULL UNIQUE,
+    client       TEXT NOT NULL,
+    vars         TEXT NOT NULL,
+    redirect_uri TEXT,
+    revision     INTEGER NOT NULL,
+    generation   INTEGER NOT NULL,
+    state        TEXT NOT NULL,
+    tokens       BLOB,
+    imported_at  INTEGER NOT NULL,
+    last_event   INTEGER
+) STRICT;
+
+-- Every identity ever seen: one refresh token belongs to one grant.
+CREATE TABLE fingerprints (
+    fp         BLOB PRIMARY KEY,
+    grant_key  INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    seed       INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The events of a grant are a list: it begins at grants.last_event.
+CREATE TABLE events (
+    id         INTEGER PRIMARY KEY,
+    at         INTEGER NOT NULL,
+    grant_key  INTEGER NOT NULL,
+    kind       TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    flight     BLOB,
+    text       TEXT NOT NULL,
+    previous   INTEGER
+) STRICT;
+";
+
+const TO_V3: &str = "
+INSERT INTO fingerprints SELECT fp, g.key, f.generation, f.seed
+    FROM old_fingerprints f JOIN grants g ON g.id = f.grant_id;
+INSERT INTO events SELECT e.id, e.at, g.key, e.kind, e.generation, e.flight, e.text,
+        lag(e.id) OVER (PARTITION BY e.grant_id ORDER BY e.id)
+    FROM old_events e JOIN grants g ON g.id = e.grant_id;
+UPDATE grants SET last_event = last.id
+    FROM (SELECT grant_key, max(id) AS id FROM events GROUP BY grant_key) AS last
+    WHERE last.grant_key = grants.key;
+DROP TABLE old_grants;
+DROP TABLE old_fingerprints;
+DROP TABLE old_events;
+";
+
+fn by_number(conn: &Connection) -> Result<()> {
+    conn.execute_batch(V3)?;
+    let mut ids = conn.prepare("SELECT id FROM old_grants")?;
+    let mut copy = conn.prepare(
+        "INSERT INTO grants SELECT ?1, id, name, client, vars, redirect_uri, revision, generation,
+             state, tokens, imported_at, NULL FROM old_grants WHERE id = ?2",
+    )?;
+    let mut rows = ids.query([])?;
+    while let Some(row) = rows.next()? {
+        let id = GrantId(row.get(0)?);
+        copy.execute((key_of(&id), &id.0))?;
+    }
+    conn.execute_batch(TO_V3)
+}
+
 /// The schema of an open database; 0 for an empty one.
 pub(super) fn version(conn: &Connection) -> Result<i64> {
     conn.pragma_query_value(None, "user_version", |row| row.get(0))
@@ -112,7 +194,7 @@ pub(super) fn version(conn: &Connection) -> Result<i64> {
 pub(super) fn migrate(conn: &Connection, from: i64) -> Result<()> {
     let done = usize::try_from(from).unwrap_or_default();
     for migration in MIGRATIONS.iter().skip(done) {
-        conn.execute_batch(migration)?;
+        migration(conn)?;
     }
     if from < KNOWN {
         conn.pragma_update(None, "application_id", APPLICATION_ID)?;

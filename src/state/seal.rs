@@ -7,6 +7,7 @@
 //! have sealed still opens.
 
 use super::disk;
+use crate::random;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use serde::{Deserialize, Serialize};
@@ -211,7 +212,7 @@ impl Sealer {
     /// Seals bytes for their place.
     #[must_use]
     pub fn seal(&self, context: &Context<'_>, plain: &[u8]) -> Vec<u8> {
-        let nonce: [u8; NONCE] = disk::random();
+        let nonce: [u8; NONCE] = random::bytes();
         let key = self.newest();
         let sealed = key
             .cipher

@@ -1,20 +1,21 @@
 //! The store's handle: asks the writer's thread, waits for the commit.
 
 use super::begin;
-use super::commit::{self, Commit, Committed};
+use super::commit::{self, Commit, Committed, Sheet};
 use super::copy::{Copied, CopyError, Draft};
 use super::db;
 use super::error::StoreError;
 use super::fence::Fenced;
-use super::history::{self, Event, EventRow, Pruned, PublishedOutput};
+use super::history::{self, Event, EventRow, Pruned, Pruning, PublishedOutput};
 use super::import::{self, ImportRefusal, ImportRequest, Imported};
 use super::kept::{self, Candidate, Unread};
+use super::records::{GRANTS, open_tokens};
 use super::reseal::{self, Walk};
 use super::reserve::Reserve;
 use super::restore;
-use super::seal::{KeyId, Sealer};
+use super::seal::{KeyId, SealError, Sealer};
 use super::second_chance;
-use super::writer::{Job, Message, Op, Reply, Session, Shared, Writer};
+use super::writer::{Job, Kind, Message, Op, Reply, Session, Shared, Writer};
 use refreshd_core::flight::{FlightId, Settlement};
 use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
 use refreshd_core::provider::description::DescriptionHash;
@@ -115,7 +116,7 @@ impl Store {
     }
 
     /// Runs a command on the store's thread and waits until it is durable.
-    async fn run<T, E, F>(&self, writes: bool, command: F) -> Result<T, E>
+    async fn run<T, E, F>(&self, kind: Kind, command: F) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
@@ -131,7 +132,7 @@ impl Store {
             });
             (reply, keep)
         });
-        self.send(Message::Job(Job { writes, op }))?;
+        self.send(Message::Job(Job { kind, op }))?;
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
@@ -140,7 +141,7 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&Session<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        self.run(false, command).await
+        self.run(Kind::Read, command).await
     }
 
     pub(super) async fn write<T, F>(&self, command: F) -> Result<T, StoreError>
@@ -148,7 +149,7 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&Session<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        self.run(true, command).await
+        self.run(Kind::Write, command).await
     }
 
     /// All grants, by name.
@@ -165,7 +166,7 @@ impl Store {
     /// When the database cannot be read.
     pub async fn grant_by_name(&self, name: &str) -> Result<Option<Grant>, StoreError> {
         let name = name.to_owned();
-        self.read(move |s| s.grant_by("name", &name)).await
+        self.read(move |s| s.grant_named(&name)).await
     }
 
     /// A grant with its token set.
@@ -177,14 +178,74 @@ impl Store {
         grant: &GrantId,
     ) -> Result<Option<(Grant, Option<TokenSet>)>, StoreError> {
         let id = grant.clone();
-        self.read(move |s| {
-            let Some(grant) = s.grant_by("id", &id.0)? else {
+        self.load_by(move |s| s.find_grant(&id)).await
+    }
+
+    /// The grant of that name with its token set.
+    ///
+    /// # Errors
+    /// As for [`Store::load`].
+    pub async fn load_named(
+        &self,
+        name: &str,
+    ) -> Result<Option<(Grant, Option<TokenSet>)>, StoreError> {
+        let name = name.to_owned();
+        self.load_by(move |s| s.grant_named(&name)).await
+    }
+
+    async fn load_by(
+        &self,
+        find: impl FnOnce(&Session<'_>) -> Result<Option<Grant>, StoreError> + Send + 'static,
+    ) -> Result<Option<(Grant, Option<TokenSet>)>, StoreError> {
+        let found = self.read(move |s| {
+            let Some(grant) = find(s)? else {
                 return Ok(None);
             };
-            let tokens = s.tokens(&grant)?;
-            Ok(Some((grant, tokens)))
-        })
-        .await
+            let sealed = s.sealed_tokens(&grant.id, grant.revision)?;
+            Ok(Some((grant, sealed.flatten())))
+        });
+        let Some((grant, sealed)) = found.await? else {
+            return Ok(None);
+        };
+        match self.open_tokens(&grant, sealed) {
+            // A rotation came to its end in between: what is read now is of the new key.
+            Err(StoreError::Seal(SealError::OtherKey { .. })) => {
+                let tokens = self.read(move |s| Ok((s.tokens(&grant)?, grant)));
+                tokens.await.map(|(tokens, grant)| Some((grant, tokens)))
+            }
+            opened => Ok(Some((grant, opened?))),
+        }
+    }
+
+    /// The same, for whoever knows the grant already: only its token set is read.
+    /// Where the store's grant has moved on, that one comes.
+    ///
+    /// # Errors
+    /// As for [`Store::load`].
+    pub async fn load_known(
+        &self,
+        known: Grant,
+    ) -> Result<Option<(Grant, Option<TokenSet>)>, StoreError> {
+        let (id, revision) = (known.id.clone(), known.revision);
+        match self.read(move |s| s.sealed_tokens(&id, revision)).await? {
+            Some(sealed) => match self.open_tokens(&known, sealed) {
+                Err(StoreError::Seal(SealError::OtherKey { .. })) => self.load(&known.id).await,
+                opened => Ok(Some((known, opened?))),
+            },
+            None => self.load(&known.id).await,
+        }
+    }
+
+    /// Opened by whoever asked: the store's thread has enough to do.
+    fn open_tokens(
+        &self,
+        grant: &Grant,
+        sealed: Option<Vec<u8>>,
+    ) -> Result<Option<TokenSet>, StoreError> {
+        let (owner, generation) = (&grant.id.0, grant.state.generation);
+        sealed
+            .map(|sealed| open_tokens(&self.0.sealer, GRANTS, owner, generation, &sealed))
+            .transpose()
     }
 
     /// Ends a flight: its settlement, its event and its slot in one transaction.
@@ -193,8 +254,11 @@ impl Store {
     ///
     /// # Errors
     /// When it did not become durable, the grant is gone, or the generation does not fit.
-    pub async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
-        self.write(move |s| commit::commit(s, commit)).await
+    pub async fn commit(&self, commit: impl Into<Arc<Commit>>) -> Result<Committed, StoreError> {
+        let commit = commit.into();
+        let sheet = Sheet::of(&commit, &self.0.sealer, &self.0.fingerprints);
+        self.run(Kind::Commit, move |s| commit::commit(s, &commit, sheet))
+            .await
     }
 
     /// Changes a grant's state without a flight (a pause, a wish, a learned lead).
@@ -203,14 +267,12 @@ impl Store {
     /// As for [`Store::commit`].
     pub async fn update_state(
         &self,
-        grant: &GrantId,
-        base_revision: u64,
+        grant: &Grant,
         state: GrantState,
         event: Event,
     ) -> Result<Committed, StoreError> {
         self.commit(Commit {
-            grant: grant.clone(),
-            base_revision,
+            base: grant.clone(),
             settlement: Settlement {
                 state,
                 tokens: None,
@@ -247,7 +309,8 @@ impl Store {
     /// When it belongs to another grant or client, is older than what is there,
     /// or did not become durable.
     pub async fn import(&self, request: ImportRequest) -> Result<Imported, ImportRefusal> {
-        self.run(true, move |s| import::import(s, request)).await
+        self.run(Kind::Write, move |s| import::import(s, request))
+            .await
     }
 
     /// The latest events of a grant, newest first.
@@ -372,7 +435,13 @@ impl Store {
     /// # Errors
     /// When it did not become durable.
     pub async fn prune(&self, before: WallTime) -> Result<Pruned, StoreError> {
-        self.write(move |s| history::prune(s, before)).await
+        let mut pruning = Pruning::default();
+        while !pruning.done {
+            pruning = self
+                .write(move |s| history::prune(s, before, pruning))
+                .await?;
+        }
+        Ok(pruning.pruned)
     }
 
     /// SQLite's full check of the database.
@@ -421,8 +490,8 @@ impl Store {
     /// # Errors
     /// When it did not become durable.
     pub async fn walk(&self, walk: Walk, reseal: bool) -> Result<Walk, StoreError> {
-        self.run(reseal, move |s| reseal::walk(s, walk, reseal))
-            .await
+        let kind = if reseal { Kind::Write } else { Kind::Read };
+        self.run(kind, move |s| reseal::walk(s, walk, reseal)).await
     }
 
     /// The key that everything in the store has been sealed with; others may

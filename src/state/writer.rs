@@ -6,6 +6,7 @@ use super::copy::{self, CopyError};
 use super::db;
 use super::error::StoreError;
 use super::fence::{self, Fenced};
+use super::gather::gather;
 use super::reserve::Reserve;
 use super::seal::Sealer;
 use refreshd_core::secret::Fingerprinter;
@@ -21,10 +22,12 @@ use tokio::sync::oneshot;
 
 /// The most commands in one transaction.
 const BATCH: usize = 1024;
-/// Commands after which a pause is used for a checkpoint.
+/// Commands after which a pause of [`IDLE`] is used for a checkpoint.
 const CHECKPOINT_IDLE: usize = 1000;
-/// Commands after which a checkpoint is made even under load.
-const CHECKPOINT_BUSY: usize = 50_000;
+/// Commands after which a checkpoint is made even under load: a log of some 40 MiB.
+const CHECKPOINT_BUSY: usize = 4000;
+/// So long nothing is asked for in a pause.
+const IDLE: Duration = Duration::from_millis(100);
 /// The stamp is written at most this often.
 const STAMP_EVERY: Duration = Duration::from_secs(1);
 
@@ -66,8 +69,20 @@ pub(super) type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 /// Runs a command, or tells it why it cannot run; whether its changes are kept.
 pub(super) type Op = Box<dyn FnOnce(Result<&Session<'_>, StoreError>) -> (Reply, bool) + Send>;
 
+/// What a command may do to the transaction it is part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Nothing.
+    Read,
+    /// It writes, in a savepoint of its own: when it fails, it alone is undone.
+    Write,
+    /// It checks first and writes then, without a savepoint, which would cost more
+    /// than the rest of it. Should it fail in between, its whole batch does.
+    Commit,
+}
+
 pub(super) struct Job {
-    pub(super) writes: bool,
+    pub(super) kind: Kind,
     pub(super) op: Op,
 }
 
@@ -104,10 +119,15 @@ impl Writer {
     /// Works until it is closed or every handle is gone.
     pub(super) fn run(mut self, queue: &Receiver<Message>) {
         let mut closing = None;
+        let mut last = 0;
         while closing.is_none() {
             let Some(first) = self.next(queue) else { break };
-            let arrived = std::iter::once(first).chain(queue.try_iter());
-            let rest = self.turn(arrived.take(BATCH).collect());
+            let arrived = gather(queue, first, last, BATCH, |lot| self.read(lot));
+            if arrived.is_empty() {
+                continue;
+            }
+            last = arrived.len();
+            let rest = self.turn(arrived);
             closing = rest.closing;
             for (path, reply) in rest.copies {
                 let copied = if closing.is_some() {
@@ -126,12 +146,27 @@ impl Writer {
         }
     }
 
+    /// Does what only reads, and leaves the rest. It has a transaction of its own:
+    /// on a full disk what lives is still served, whatever it was asked for together
+    /// with; and it does not wait for a sync.
+    fn read(&mut self, messages: Vec<Message>) -> Vec<Message> {
+        let (reads, rest): (Vec<_>, Vec<_>) = messages
+            .into_iter()
+            .partition(|m| matches!(m, Message::Job(job) if job.kind == Kind::Read));
+        let jobs = reads.into_iter().filter_map(|message| match message {
+            Message::Job(job) => Some(job),
+            _ => None,
+        });
+        self.run_alike(jobs.collect(), false);
+        rest
+    }
+
     /// Does what has queued up, but for what takes more than one turn.
     fn turn(&mut self, messages: Vec<Message>) -> Rest {
         let mut rest = Rest::default();
         let mut checkpoints = Vec::new();
         let mut jobs = Vec::new();
-        for message in messages {
+        for message in self.read(messages) {
             match message {
                 Message::Job(job) => jobs.push(job),
                 Message::Checkpoint(reply) => checkpoints.push(reply),
@@ -139,7 +174,7 @@ impl Writer {
                 Message::Close(reply) => rest.closing = Some(reply),
             }
         }
-        self.run_batch(jobs);
+        self.run_alike(jobs, true);
         for reply in checkpoints {
             drop(reply.send(self.checkpoint("PASSIVE")));
         }
@@ -178,25 +213,24 @@ impl Writer {
         match queue.try_recv() {
             Ok(message) => return Some(message),
             Err(TryRecvError::Disconnected) => return None,
-            Err(TryRecvError::Empty) => self.checkpoint_after(CHECKPOINT_IDLE),
+            Err(TryRecvError::Empty) => {}
         }
-        while self.stamp_pending {
+        loop {
             let since = self.last_stamp.map_or(STAMP_EVERY, |at| at.elapsed());
-            match queue.recv_timeout(STAMP_EVERY.saturating_sub(since)) {
+            let stamp = self
+                .stamp_pending
+                .then(|| STAMP_EVERY.saturating_sub(since));
+            let checkpoint = (self.since_checkpoint >= CHECKPOINT_IDLE).then_some(IDLE);
+            let Some(wait) = stamp.into_iter().chain(checkpoint).min() else {
+                return queue.recv().ok();
+            };
+            match queue.recv_timeout(wait) {
                 Ok(message) => return Some(message),
-                Err(RecvTimeoutError::Timeout) => self.write_stamp(),
                 Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) if stamp == Some(wait) => self.write_stamp(),
+                Err(RecvTimeoutError::Timeout) => self.checkpoint_after(CHECKPOINT_IDLE),
             }
         }
-        queue.recv().ok()
-    }
-
-    /// Reads have a transaction of their own: on a full disk what lives is still
-    /// served, whatever it was asked for together with.
-    fn run_batch(&mut self, jobs: Vec<Job>) {
-        let (writes, reads) = jobs.into_iter().partition(|job| job.writes);
-        self.run_alike(writes, true);
-        self.run_alike(reads, false);
     }
 
     fn run_alike(&mut self, jobs: Vec<Job>, writes: bool) {
@@ -255,10 +289,7 @@ impl Writer {
         writes: bool,
         replies: &mut Vec<Reply>,
     ) -> Result<Option<u64>, StoreError> {
-        let begun = self
-            .conn
-            .execute_batch(if writes { "BEGIN IMMEDIATE" } else { "BEGIN" })
-            .map_err(|e| self.not_durable(&e));
+        let begun = self.execute(if writes { "BEGIN IMMEDIATE" } else { "BEGIN" });
         let mut failed = begun.err();
         for job in jobs {
             match &failed {
@@ -284,34 +315,43 @@ impl Writer {
             fingerprints: &self.fingerprints,
             shared: &self.shared,
         };
-        let savepoint = |sql: &str| -> Result<(), StoreError> {
-            let ran = self
-                .conn
-                .prepare_cached(sql)
-                .and_then(|mut s| s.execute([]));
-            ran.map(drop).map_err(|e| self.not_durable(&e))
+        let savepoint = |sql: &str| match job.kind {
+            Kind::Write => self.execute(sql),
+            Kind::Read | Kind::Commit => Ok(()),
         };
-        if !job.writes {
-            replies.push((job.op)(Ok(&session)).0);
-        } else if let Err(error) = savepoint("SAVEPOINT command") {
+        if let Err(error) = savepoint("SAVEPOINT command") {
             replies.push((job.op)(Err(error.clone())).0);
             return Err(error);
-        } else {
-            let (reply, keep) = (job.op)(Ok(&session));
-            replies.push(reply);
-            // A full disk can make SQLite roll back everything by itself.
-            if self.conn.is_autocommit() {
-                return Err(StoreError::NotDurable {
-                    path: self.shared.dir.join(db::FILE),
-                    text: "the transaction was rolled back".to_owned(),
-                });
-            }
-            if !keep {
-                savepoint("ROLLBACK TO command")?;
-            }
-            savepoint("RELEASE command")?;
         }
-        Ok(())
+        let changes = self.conn.total_changes();
+        let (reply, keep) = (job.op)(Ok(&session));
+        replies.push(reply);
+        let half_done = !keep && self.conn.total_changes() != changes;
+        match job.kind {
+            Kind::Read => return Ok(()),
+            // A full disk can make SQLite roll back everything by itself.
+            _ if self.conn.is_autocommit() => {}
+            Kind::Commit if half_done => {}
+            Kind::Commit => return Ok(()),
+            Kind::Write => {
+                if !keep {
+                    savepoint("ROLLBACK TO command")?;
+                }
+                return savepoint("RELEASE command");
+            }
+        }
+        Err(StoreError::NotDurable {
+            path: self.shared.dir.join(db::FILE),
+            text: "the transaction was rolled back".to_owned(),
+        })
+    }
+
+    fn execute(&self, sql: &str) -> Result<(), StoreError> {
+        let ran = self
+            .conn
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute([]));
+        ran.map(drop).map_err(|e| self.not_durable(&e))
     }
 
     fn commit(&self, writes: bool) -> Result<Option<u64>, StoreError> {
@@ -324,10 +364,11 @@ impl Writer {
                 db::set_meta(&self.conn, "commit_seq", next)?;
                 commit_seq = Some(next.unsigned_abs());
             }
-            self.conn.execute_batch("COMMIT")?;
             Ok(commit_seq)
         };
-        commit().map_err(|e| self.not_durable(&e))
+        let commit_seq = commit().map_err(|e| self.not_durable(&e))?;
+        self.execute("COMMIT")?;
+        Ok(commit_seq)
     }
 
     fn not_durable(&self, error: &rusqlite::Error) -> StoreError {

@@ -27,8 +27,10 @@ async fn leave_late_answer(setting: &Setting, refresh_token: &str) {
     };
     let at = WallTime(1);
     let commit = Commit {
-        grant: grant.id.clone(),
-        base_revision: 1,
+        base: Grant {
+            revision: 1,
+            ..grant.clone()
+        },
         settlement: Settlement {
             state: GrantState {
                 generation: grant.state.generation,

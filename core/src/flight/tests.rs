@@ -13,7 +13,7 @@ fn rules() -> Rules {
     let description: Description = serde_json::from_str(text).unwrap();
     Rules {
         policy: Policy::new(&description, description.schedule.clone()),
-        description,
+        description: description.into(),
         fingerprinter: Fingerprinter::new([3; 32]),
     }
 }
@@ -162,7 +162,7 @@ fn an_overdue_flights_doubt_lands_though_the_state_has_moved_on() {
     assert_eq!(second.base_revision, 4);
     assert!(second.settled.settlement.state.doubt.is_some());
     let reading = flight.handle(Event::Committed(Box::new(grant(5, 1))), SENT);
-    assert!(matches!(reading, Step::GoOnReading));
+    assert!(matches!(reading, Step::GoOnReading(_)));
 }
 
 /// One that came too late for its generation is committed on its old revision,

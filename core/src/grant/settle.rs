@@ -16,6 +16,7 @@ use crate::provider::description::RefreshFrom;
 use crate::secret::{Fingerprint, Fingerprinter, Secret};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How an exchange ended, as the shell saw it.
@@ -85,7 +86,7 @@ impl OutcomeKind {
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// The description that the intent names.
-    pub description: Description,
+    pub description: Arc<Description>,
     /// Schedule and rotation.
     pub policy: Policy,
     /// Makes the fingerprints of the new tokens.

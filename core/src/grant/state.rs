@@ -42,50 +42,74 @@ pub struct GrantState {
     /// When the access token ends.
     pub expires_at: WallTime,
     /// The expiry is a guess (an import that did not say): due now, but delivered.
+    #[serde(skip_serializing_if = "is_default")]
     pub expiry_unknown: bool,
     /// When the refresh token ends, where that is known.
+    #[serde(skip_serializing_if = "is_default")]
     pub refresh_expires_at: Option<WallTime>,
     /// When a person last authorized.
     pub login_at: WallTime,
     /// Fingerprint of what will be presented next; `None`: nothing to refresh.
+    #[serde(skip_serializing_if = "is_default")]
     pub presents: Option<Fingerprint>,
     /// Fingerprint of the access token, to notice that the same one came again.
+    #[serde(skip_serializing_if = "is_default")]
     pub access: Option<Fingerprint>,
     /// A random number drawn once a generation; the jitter comes from it.
     pub roll: u64,
     /// A shorter lead than the rule's, learned from the provider.
+    #[serde(skip_serializing_if = "is_default")]
     pub learned_lead: Option<Duration>,
     /// When a request was last sent.
+    #[serde(skip_serializing_if = "is_default")]
     pub last_send: Option<WallTime>,
     /// Sends since the provider's window began, where one is configured.
+    #[serde(skip_serializing_if = "is_default")]
     pub sends_in_window: u32,
     /// When that window began.
+    #[serde(skip_serializing_if = "is_default")]
     pub window_from: Option<WallTime>,
     /// Not to be sent before: back-off or `Retry-After`.
+    #[serde(skip_serializing_if = "is_default")]
     pub not_before: Option<WallTime>,
     /// Automatic tries in a row that brought no new token set.
+    #[serde(skip_serializing_if = "is_default")]
     pub failures: u32,
     /// A flight's answer never came: the refresh token may have been rotated.
+    #[serde(skip_serializing_if = "is_default")]
     pub doubt: Option<Doubt>,
     /// The provider refused the refresh token for good.
+    #[serde(skip_serializing_if = "is_default")]
     pub refusal: Option<Refusal>,
     /// Not refreshed until an operator says so.
+    #[serde(skip_serializing_if = "is_default")]
     pub pause: Option<Pause>,
     /// A consumer or the verify URL found the access token dead before its expiry.
+    #[serde(skip_serializing_if = "is_default")]
     pub access_dead: bool,
     /// What the last flight came to.
+    #[serde(skip_serializing_if = "is_default")]
     pub last_outcome: Option<LastOutcome>,
     /// To whom the refresh token is bound.
+    #[serde(skip_serializing_if = "is_default")]
     pub binding: Option<Binding>,
     /// The grant stood in the configuration: taken out of it, it retires. One
     /// that was only imported stays active as long as its client is configured.
+    #[serde(skip_serializing_if = "is_default")]
     pub configured: bool,
     /// The client can ask for a token set itself (as the configuration says): no
     /// refusal and no doubt needs a person.
+    #[serde(skip_serializing_if = "is_default")]
     pub asks_anew: bool,
     /// The token set came of the client's asking for itself, at once or over
     /// refreshes: no person's authorization is in it.
+    #[serde(skip_serializing_if = "is_default")]
     pub own: bool,
+}
+
+/// What is as it always begins is not written down: most grants have little to tell.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// An exchange whose answer is not known. It lasts until a success, a definite

@@ -27,6 +27,21 @@ pub struct TokenRequest {
     pub body: Secret,
 }
 
+impl TokenRequest {
+    /// What a refresh token that goes out with this request must be bound to:
+    /// `scheme://host:port`, the port always written out.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        origin(&self.url)
+    }
+}
+
+fn origin(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port_or_known_default().unwrap_or_default();
+    format!("{}://{host}:{port}", url.scheme())
+}
+
 impl fmt::Debug for TokenRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut url = self.url.clone();
@@ -124,8 +139,7 @@ pub fn client_credentials(
     draft.finish()
 }
 
-/// `scheme://host:port` of the URL that refresh tokens go to, the port always
-/// written out: what a refresh token is bound to.
+/// The origin of the URL that refresh tokens go to: what a refresh token is bound to.
 ///
 /// # Errors
 /// When the URL cannot be filled for this grant or is not acceptable.
@@ -134,9 +148,7 @@ pub fn token_origin(
     vars: &BTreeMap<String, String>,
 ) -> Result<String, RequestError> {
     let url = draft::endpoint(description, description.refresh_url(), vars)?;
-    let host = url.host_str().unwrap_or_default();
-    let port = url.port_or_known_default().unwrap_or_default();
-    Ok(format!("{}://{host}:{port}", url.scheme()))
+    Ok(origin(&url))
 }
 
 #[cfg(test)]

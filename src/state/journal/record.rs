@@ -11,6 +11,9 @@ use zeroize::Zeroizing;
 /// The most bytes of an answer's body that are recorded.
 pub const MAX_BODY: usize = region::MAX_BODY;
 
+/// About how long an intent is as JSON.
+const INTENT: usize = 1024;
+
 /// The most bytes of one header value that are recorded.
 const MAX_HEADER: usize = 1024;
 
@@ -49,7 +52,13 @@ impl Record {
     /// # Errors
     /// [`JournalError::TooLarge`].
     pub fn intent(sealer: &impl Seal, intent: &Intent) -> Result<Record, JournalError> {
-        Record::new(sealer, Kind::Intent, None, intent, &secret_json(intent))
+        Record::new(
+            sealer,
+            Kind::Intent,
+            None,
+            intent,
+            &secret_json(intent, INTENT),
+        )
     }
 
     /// An answer, for the slot of its intent; or, after the doubt was committed,

@@ -4,12 +4,16 @@
 use super::book::Book;
 use super::medium::Directory;
 use super::{JournalError, Record, SlotRef};
+use crate::state::gather::gather;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// How long to wait before another try to begin a file.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// The most records of one sync.
+const MOST: usize = 1024;
 
 /// A record, and who waits for it.
 pub(super) struct Job {
@@ -19,6 +23,7 @@ pub(super) struct Job {
 
 /// Works until every handle is gone.
 pub(super) fn run(mut book: Book<Directory>, queue: &Receiver<Job>) {
+    let mut last = 0;
     loop {
         let first = if book.is_open() {
             queue.recv().map_err(|_| RecvTimeoutError::Disconnected)
@@ -27,7 +32,9 @@ pub(super) fn run(mut book: Book<Directory>, queue: &Receiver<Job>) {
         };
         match first {
             Ok(first) => {
-                let jobs = std::iter::once(first).chain(queue.try_iter());
+                let jobs = gather(queue, first, last, MOST, |lot| lot);
+                last = jobs.len();
+                let jobs = jobs.into_iter();
                 let (records, replies): (Vec<_>, Vec<_>) =
                     jobs.map(|job| (job.record, job.reply)).unzip();
                 for (reply, result) in replies.into_iter().zip(book.process(&records)) {

@@ -8,6 +8,7 @@
 use super::file::{self, Key};
 use super::{KeyError, path};
 use crate::config::KeySource;
+use crate::random;
 use crate::state::disk;
 use crate::state::lock::{LockError, StateLock};
 use crate::state::seal::{Context, KeyId, Sealer};
@@ -99,7 +100,7 @@ pub fn export(
     }
     let keys = file::read(source)?;
     let ids: Vec<KeyId> = keys.iter().map(|key| KeyId::of_key(key)).collect();
-    let salt = disk::random::<16>();
+    let salt = random::bytes::<16>();
     let sealed =
         derived(passphrase, &salt, ITERATIONS).seal(&CONTEXT, file::lines(&keys).as_bytes());
     let export = Export {

@@ -3,6 +3,7 @@
 
 use super::{KeyError, path};
 use crate::config::KeySource;
+use crate::random;
 use crate::state::disk;
 use crate::state::seal::KeyId;
 use std::fs;
@@ -76,7 +77,7 @@ fn decode(digits: &[u8]) -> Option<Key> {
 
 /// A key that nobody has.
 pub(in crate::state) fn random() -> Key {
-    Zeroizing::new(disk::random::<32>())
+    Zeroizing::new(random::bytes::<32>())
 }
 
 /// Replaces the file; durable when this returns, and before anything is sealed

@@ -24,7 +24,7 @@ async fn a_grant_begins_without_tokens_and_its_first_flight_brings_them() {
         failures: 1,
         ..grant.state.clone()
     };
-    let failed = store.update_state(&grant.id, grant.revision, failed, event("unanswered"));
+    let failed = store.update_state(&grant, failed, event("unanswered"));
     let grant = applied(failed.await.unwrap());
     assert_eq!(store.load(&grant.id).await.unwrap().unwrap().1, None);
     let grant = applied(store.commit(success(&grant, 1)).await.unwrap());

@@ -134,7 +134,7 @@ async fn a_commit_of_the_same_generation_is_left_to_be_settled_again() {
     let slot = state.journal.record_intent(&intent).await.unwrap();
     let event = success(&grant, 2).event;
     let noted = store
-        .update_state(&grant.id, grant.revision, grant.state.clone(), event)
+        .update_state(&grant, grant.state.clone(), event)
         .await
         .unwrap();
     let now = applied(noted);
@@ -217,7 +217,7 @@ async fn an_unread_answer_is_kept_beside_the_state() {
         ..intent
     };
     let again = Commit {
-        base_revision: grant.revision,
+        base: grant.clone(),
         intent: Some(by_another.clone()),
         ..again
     };
@@ -281,13 +281,16 @@ async fn a_state_can_change_without_a_flight() {
         failures: 3,
         ..grant.state.clone()
     };
-    let update = || store.update_state(&grant.id, grant.revision, state.clone(), event("paused"));
+    let update = || store.update_state(&grant, state.clone(), event("paused"));
     assert_eq!(applied(update().await.unwrap()).state.failures, 3);
     assert!(matches!(update().await.unwrap(), Committed::Stale(_)));
     assert_eq!(store.events(&grant.id, 9).await.unwrap().len(), 2);
-    let missing = GrantId("nobody".to_owned());
+    let missing = Grant {
+        id: GrantId("nobody".to_owned()),
+        ..grant.clone()
+    };
     let refused = store
-        .update_state(&missing, 1, state.clone(), event("paused"))
+        .update_state(&missing, state.clone(), event("paused"))
         .await;
     assert!(matches!(refused, Err(StoreError::NoSuchGrant(_))));
 }

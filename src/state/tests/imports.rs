@@ -100,7 +100,7 @@ async fn another_authorization_ends_doubt_and_refusal() {
         failures: 4,
         ..grant.state.clone()
     };
-    let update = store.update_state(&grant.id, grant.revision, broken, event("refused"));
+    let update = store.update_state(&grant, broken, event("refused"));
     applied(update.await.unwrap());
     let Imported::Reauthorized(now) = store.import(request("shop-17", 2)).await.unwrap() else {
         panic!("not authorized again");

@@ -101,8 +101,7 @@ fn event(kind: &str) -> Event {
 /// A refresh of `grant` that brought the token set `number`.
 fn success(grant: &Grant, number: u32) -> Commit {
     Commit {
-        grant: grant.id.clone(),
-        base_revision: grant.revision,
+        base: grant.clone(),
         settlement: Settlement {
             state: GrantState {
                 generation: grant.state.generation + 1,

@@ -47,7 +47,7 @@ async fn accepting_a_restore_goes_above_everything_published() {
         presents: Some(presents),
         ..grant.state.clone()
     };
-    let update = store.update_state(&grant.id, grant.revision, with_token, event("test"));
+    let update = store.update_state(&grant, with_token, event("test"));
     applied(update.await.unwrap());
     let calm = created(store, "calm", 50).await;
     let published = BTreeMap::from([(grant.id.clone(), 4), (GrantId("gone".to_owned()), 9)]);

@@ -19,7 +19,7 @@ async fn refused(store: &Store) -> Grant {
         }),
         ..current.state.clone()
     };
-    let update = store.update_state(&current.id, current.revision, state, event("invalid-grant"));
+    let update = store.update_state(&current, state, event("invalid-grant"));
     applied(update.await.unwrap())
 }
 

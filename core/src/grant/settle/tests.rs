@@ -32,7 +32,7 @@ fn rules_of(members: Value) -> Rules {
     let description: Description = serde_json::from_value(all).expect("a description");
     Rules {
         policy: Policy::new(&description, description.schedule.clone()),
-        description,
+        description: description.into(),
         fingerprinter: Fingerprinter::new([3; 32]),
     }
 }

@@ -34,13 +34,22 @@ impl<'a> Draft<'a> {
         registration: &'a Registration<'a>,
         vars: &'a BTreeMap<String, String>,
     ) -> Result<Self, RequestError> {
+        Draft::to(&description.token.url, description, registration, vars)
+    }
+
+    fn to(
+        url: &str,
+        description: &'a Description,
+        registration: &'a Registration<'a>,
+        vars: &'a BTreeMap<String, String>,
+    ) -> Result<Self, RequestError> {
         let token = &description.token;
         Ok(Draft {
             description,
             registration,
             vars,
             code: None,
-            url: endpoint(description, &token.url, vars)?,
+            url: endpoint(description, url, vars)?,
             body: token.body,
             auth: token.client.auth,
             params: Vec::new(),
@@ -58,9 +67,8 @@ impl<'a> Draft<'a> {
         code: Option<&'a Secret>,
     ) -> Result<Self, RequestError> {
         let refresh = &description.refresh;
-        let mut draft = Draft::token(description, registration, vars)?;
+        let mut draft = Draft::to(description.refresh_url(), description, registration, vars)?;
         draft.code = code;
-        draft.url = endpoint(description, description.refresh_url(), vars)?;
         draft.body = refresh.body.unwrap_or(draft.body);
         draft.auth = refresh.client.as_ref().map_or(draft.auth, |c| c.auth);
         draft.more_params.push(("refresh.params", &refresh.params));

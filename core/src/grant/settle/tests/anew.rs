@@ -99,7 +99,7 @@ fn where_no_refresh_token_came_none_ends() {
 #[test]
 fn too_early_for_a_token_that_there_is_not_is_no_loop() {
     let mut rules = anew_rules();
-    rules.description.errors.too_early = vec!["slow_down".to_owned()];
+    Arc::make_mut(&mut rules.description).errors.too_early = vec!["slow_down".to_owned()];
     let body = json!({ "error": "slow_down" }).to_string();
     let mut state = GrantState::default();
     for _ in 0..12 {
