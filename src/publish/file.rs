@@ -183,11 +183,13 @@ impl Place {
         Ok(())
     }
 
-    /// Replaces a file: readers find the old content or the new, whole.
+    /// Replaces a file: readers find the old content or the new, whole. After a
+    /// power loss they do once [`Place::sync`] has returned, which several
+    /// replacements may share.
     ///
     /// # Errors
     /// When any step fails; the file is then as it was.
-    pub fn write(&self, name: &OsStr, content: &[u8], mode: u32) -> Result<(), FileError> {
+    pub fn replace(&self, name: &OsStr, content: &[u8], mode: u32) -> Result<(), FileError> {
         self.check_target(name)?;
         let path = self.path.join(name);
         let temp_dir = temp_directory(self)?;
@@ -204,7 +206,7 @@ impl Place {
             Err(Errno::BUSY) => return Err(FileError::IsMountPoint(path)),
             Err(errno) => return Err(failed("replace", &path)(errno)),
         }
-        self.sync()
+        Ok(())
     }
 
     /// Mode and group, while the file is still empty: umask ate some of the
@@ -244,7 +246,11 @@ impl Place {
         }
     }
 
-    pub(super) fn sync(&self) -> Result<(), FileError> {
+    /// Makes durable which files have been replaced.
+    ///
+    /// # Errors
+    /// When the directory cannot be synced.
+    pub fn sync(&self) -> Result<(), FileError> {
         match rustix::fs::fsync(&self.dir) {
             // Some file systems have nothing to say about directories.
             Ok(()) | Err(Errno::INVAL) => Ok(()),

@@ -97,19 +97,20 @@ pub fn find(place: &Place, name: &OsStr) -> Result<Found, FileError> {
     Ok(serde_json::from_slice(&existing.bytes).map_or(Found::Foreign, Found::Meta))
 }
 
-/// Writes the metadata of the file `name`, unless it says the same already.
-/// Who may not read the file may not read it either.
+/// Replaces the metadata of the file `name`, unless they say the same already.
+/// Who may not read the file may not read them either. Whether it did; the
+/// directory is still to be synced then.
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn write(place: &Place, name: &OsStr, meta: &Meta, file_mode: u32) -> Result<(), FileError> {
+pub fn write(place: &Place, name: &OsStr, meta: &Meta, file_mode: u32) -> Result<bool, FileError> {
     let (name, bytes) = (with_suffix(name, SUFFIX), meta.to_bytes());
     let mode = 0o600 | (file_mode & 0o044);
     if let Ok(Some(existing)) = place.read(&name)
         && *existing.bytes == bytes
         && place.would_keep(&existing, mode)
     {
-        return Ok(());
+        return Ok(false);
     }
-    place.write(&name, &bytes, mode)
+    place.replace(&name, &bytes, mode).map(|()| true)
 }

@@ -73,18 +73,29 @@ pub fn publish(job: &Job) -> Result<Option<u64>, PublishError> {
     }
     let mode = output.mode.unwrap_or(place.default_mode()) & 0o777;
     let dead = output.when_dead == WhenDead::Withdraw && is_dead(view, job.now);
+    let mut replaced = false;
     if dead {
         // The metadata stays: it says why there is no token, and its generation guards the fence.
         if is_ours(&found, &view.store_id, true) {
             place.remove(name)?;
         }
-    } else if let Err(error) = write_if_changed(&place, job, mode) {
-        if matches!(error, PublishError::Format(_)) && is_over(&found, job) {
-            place.remove(name)?;
+    } else {
+        match write_if_changed(&place, job, mode) {
+            Ok(wrote) => replaced = wrote,
+            Err(error) => {
+                if matches!(error, PublishError::Format(_)) && is_over(&found, job) {
+                    place.remove(name)?;
+                }
+                return Err(error);
+            }
         }
-        return Err(error);
     }
-    meta::write(&place, name, &Meta::of(view, job.now), mode)?;
+    let told = meta::write(&place, name, &Meta::of(view, job.now), mode);
+    // One sync for both, and also when the metadata could not be written.
+    if replaced || told.as_ref().is_ok_and(|told| *told) {
+        place.sync()?;
+    }
+    told?;
     Ok((!dead).then_some(view.grant.state.generation))
 }
 
@@ -108,7 +119,8 @@ pub fn is_dead(view: &View, now: WallTime) -> bool {
     state.access_dead || (!state.expiry_unknown && now >= state.expires_at)
 }
 
-fn write_if_changed(place: &Place, job: &Job, mode: u32) -> Result<(), PublishError> {
+/// Whether it did; the directory is still to be synced then.
+fn write_if_changed(place: &Place, job: &Job, mode: u32) -> Result<bool, PublishError> {
     let (output, view) = (&job.output, &job.view);
     let (_, name) = split(&output.path)?;
     let content = format::render(&output.format, view, job.now)?;
@@ -117,9 +129,10 @@ fn write_if_changed(place: &Place, job: &Job, mode: u32) -> Result<(), PublishEr
         && format::same(&output.format, &existing.bytes, view)
         && place.would_keep(&existing, mode)
     {
-        return Ok(());
+        return Ok(false);
     }
-    Ok(place.write(name, &content, mode)?)
+    place.replace(name, &content, mode)?;
+    Ok(true)
 }
 
 fn is_ours(found: &Found, store_id: &str, recorded: bool) -> bool {
