@@ -11,6 +11,7 @@
 
 mod bare;
 mod child;
+mod disk;
 mod endpoint;
 mod idle;
 mod place;
@@ -59,7 +60,7 @@ fn main() {
     } else if has("--quick") {
         let plan = Plan {
             grants: 15_000,
-            with_files: 2_000,
+            with_files: 10_000,
             turn: Duration::from_millis(1000),
             pairs: 1,
         };
@@ -67,7 +68,7 @@ fn main() {
     } else {
         let plan = Plan {
             grants: 30_000,
-            with_files: 4_000,
+            with_files: 10_000,
             turn: Duration::from_secs(3),
             pairs: 3,
         };
@@ -118,38 +119,69 @@ fn classes(plan: &Plan, endpoint: &Endpoint, place: &Place, class: (&str, &str, 
     bare.pause();
     let daemon = place.daemon();
     let (mut daemons, mut bares) = (Vec::new(), Vec::new());
-    let mut used = Used::default();
+    let (mut used, mut used_bare) = (Used::default(), Used::default());
     for _ in 0..plan.pairs {
         daemons.push(turn(plan, endpoint, &daemon, &mut used));
-        bares.push(turn(plan, endpoint, &bare, &mut Used::default()));
+        bares.push(turn(plan, endpoint, &bare, &mut used_bare));
     }
     let suffix = suffix(endpoint, word);
     let (refreshes, posts) = (median(daemons), median(bares));
     figure(&format!("refresh_per_s_{suffix}"), refreshes);
     figure(&format!("bare_per_s_{suffix}"), posts);
     figure(&format!("refresh_ratio_{suffix}"), refreshes / posts);
-    let per_refresh = used.cpu_secs * 1e6 / used.requests;
-    figure(&format!("cpu_us_per_refresh_{suffix}"), per_refresh);
+    let each = |used: &Used| used.cpu_secs * 1e6 / used.requests;
+    figure(&format!("cpu_us_per_refresh_{suffix}"), each(&used));
+    figure(
+        &format!("cpu_us_per_bare_request_{suffix}"),
+        each(&used_bare),
+    );
     figure(&format!("resident_mib_{suffix}"), daemon.resident_mib());
     assert!(daemon.stop());
+    syncs(plan, endpoint, place, &suffix);
 }
 
-/// Refreshes a second while each is published in a file, and files a second.
-/// A file may leave out generations that were replaced before their turn came.
+/// How many fdatasyncs and fsyncs a refresh costs, of journal and database
+/// together; start and stop included.
+fn syncs(plan: &Plan, endpoint: &Endpoint, place: &Place, suffix: &str) {
+    let before = endpoint.served();
+    let Some(daemon) = place.counted_daemon() else {
+        return println!("no strace here: fdatasyncs are not counted");
+    };
+    std::thread::sleep(plan.turn);
+    assert!(daemon.stop());
+    let refreshes = (endpoint.served() - before) as f64;
+    figure(
+        &format!("fdatasyncs_per_refresh_{suffix}"),
+        place.syncs() / refreshes,
+    );
+}
+
+/// Refreshes a second while each is published in a file and its metadata, and
+/// files a second against what the disk can do. A file may leave out generations
+/// that were replaced before their turn came.
 fn with_files(plan: &Plan, endpoint: &Endpoint, place: &Place) {
     place.describe(&endpoint.url, "");
     let watch = Watch::start(&place.path("tokens"));
     let daemon = place.daemon();
-    wait_for("all files", || watch.count() >= plan.with_files as u64);
-    let begun = (Instant::now(), endpoint.served(), watch.count());
-    std::thread::sleep(2 * plan.turn);
-    let secs = begun.0.elapsed().as_secs_f64();
-    let per_second = |from: u64, to: u64| (to - from) as f64 / secs;
-    let (served, files) = (endpoint.served(), watch.count());
+    wait_for("all files", || watch.count() >= 2 * plan.with_files as u64);
+    let (mut refreshes, mut files, mut disk) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..plan.pairs {
+        let begun = (Instant::now(), endpoint.served(), watch.count());
+        std::thread::sleep(2 * plan.turn);
+        let secs = begun.0.elapsed().as_secs_f64();
+        let per_second = |from: u64, to: u64| (to - from) as f64 / secs;
+        refreshes.push(per_second(begun.1, endpoint.served()));
+        files.push(per_second(begun.2, watch.count()));
+        daemon.pause();
+        disk.push(disk::files_per_second(&place.path("disk"), plan.turn));
+        daemon.resume();
+    }
     let suffix = suffix(endpoint, "outputs");
-    let rate = per_second(begun.1, served);
-    figure(&format!("refresh_per_s_{suffix}"), rate);
-    figure(&format!("files_per_s_{suffix}"), per_second(begun.2, files));
+    let (files, disk) = (median(files), median(disk));
+    figure(&format!("refresh_per_s_{suffix}"), median(refreshes));
+    figure(&format!("files_per_s_{suffix}"), files);
+    figure(&format!("disk_files_per_s_{suffix}"), disk);
+    figure(&format!("files_ratio_{suffix}"), files / disk);
     if endpoint.authority.is_some() {
         figure("resident_mib", daemon.resident_mib());
     }

@@ -80,9 +80,49 @@ impl Place {
 
     /// Starts the daemon and waits until it is ready.
     pub(crate) fn daemon(&self) -> Child {
+        self.daemon_by(self.command(&["run"]))
+    }
+
+    /// The same under strace, which counts its syncs until it ends: see
+    /// [`Place::syncs`]. `None`: there is no strace.
+    pub(crate) fn counted_daemon(&self) -> Option<Child> {
+        Command::new("strace").arg("--version").output().ok()?;
+        let daemon = self.command(&["run"]);
+        let mut command = Command::new("strace");
+        command
+            // -D: the process that is started here becomes the daemon, not strace.
+            .args([
+                "-D",
+                "-f",
+                "--seccomp-bpf",
+                "-c",
+                "-e",
+                "trace=fsync,fdatasync",
+                "-o",
+            ])
+            .arg(self.path("syncs"))
+            .arg(daemon.get_program())
+            .args(daemon.get_args())
+            .stdin(Stdio::null());
+        Some(self.daemon_by(command))
+    }
+
+    /// How many syncs strace has counted, once it has written that down.
+    pub(crate) fn syncs(&self) -> f64 {
+        let mut total = None;
+        wait_for("strace", || {
+            let text = fs::read_to_string(self.path("syncs")).unwrap_or_default();
+            let line = text.lines().find(|line| line.ends_with(" total"));
+            total = line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok());
+            total.is_some()
+        });
+        total.unwrap_or_default()
+    }
+
+    fn daemon_by(&self, mut command: Command) -> Child {
         let log = self.path("log");
         let stderr = fs::File::create(&log).expect("a file");
-        let mut daemon = Child::spawn(self.command(&["run"]).stderr(stderr));
+        let mut daemon = Child::spawn(command.stderr(stderr));
         wait_for("the daemon", || {
             let text = fs::read_to_string(&log).unwrap_or_default();
             assert!(!daemon.has_ended(), "the daemon ended: {text}");

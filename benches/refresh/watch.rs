@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Token files that were replaced, metadata not counted.
+/// Files that were replaced: a token and its metadata are two.
 pub(crate) struct Watch(Arc<AtomicU64>);
 
 impl Watch {
@@ -20,11 +20,8 @@ impl Watch {
         std::thread::spawn(move || {
             let mut buffer = [MaybeUninit::uninit(); 64 * 1024];
             let mut reader = Reader::new(fd, &mut buffer);
-            while let Ok(event) = reader.next() {
-                let name = event.file_name().map(|name| name.to_bytes());
-                if name.is_some_and(|name| !name.ends_with(b".meta.json")) {
-                    counter.fetch_add(1, Ordering::Relaxed);
-                }
+            while reader.next().is_ok() {
+                counter.fetch_add(1, Ordering::Relaxed);
             }
         });
         Watch(count)
