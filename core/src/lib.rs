@@ -5,6 +5,7 @@
 //! - [`provider`]: how one kind of authorization server talks, as data
 //! - [`grant`]: what is kept alive, when it is due, when it may be presented again
 //! - [`flight`]: one exchange as a machine, event in, action out
+//! - [`incident`]: what is not healthy, and when a person is told of it
 //! - [`queue`] and [`limits`]: what is due next, and what may start now
 //! - [`time`] and [`secret`]: the vocabulary of the rest
 //! - [`mischief`]: faults on purpose, compiled in for the simulation alone
@@ -12,6 +13,7 @@
 pub mod duration;
 pub mod flight;
 pub mod grant;
+pub mod incident;
 pub mod limits;
 pub mod mischief;
 pub mod name;

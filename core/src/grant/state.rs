@@ -105,6 +105,10 @@ pub struct GrantState {
     /// refreshes: no person's authorization is in it.
     #[serde(skip_serializing_if = "is_default")]
     pub own: bool,
+    /// Another grant has had the refresh token that this token set brought: whichever
+    /// refreshes cuts the other off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared_with: Option<String>,
 }
 
 /// What is as it always begins is not written down: most grants have little to tell.

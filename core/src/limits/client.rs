@@ -138,6 +138,7 @@ impl Client {
             });
             effects.push(Effect::ClientPaused {
                 client,
+                mass_refusal: false,
                 reason: reason.to_owned(),
             });
         }
@@ -260,6 +261,7 @@ impl Client {
         let others_at = Some(now + UNREFUSED_PROBE_EVERY);
         effects.push(Effect::ClientPaused {
             client,
+            mass_refusal: true,
             reason: format!("{many} of its grants were refused within ten minutes"),
         });
         match &mut self.refused {

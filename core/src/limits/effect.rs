@@ -54,6 +54,9 @@ pub enum Effect {
     ClientPaused {
         /// Which.
         client: u32,
+        /// Many of its grants were refused at once; else the provider does not
+        /// accept the client itself.
+        mass_refusal: bool,
         /// A sentence for a person.
         reason: String,
     },

@@ -14,7 +14,7 @@ fn refused() -> Limits {
     assert_eq!(
         effects,
         [
-            Effect::ClientPaused { client: 0, reason },
+            Effect::ClientPaused { client: 0, mass_refusal: true, reason },
             probe(0, after(PROBE)),
         ]
     );

@@ -1,0 +1,61 @@
+//! What is wrong with a grant: a function of its state, so that what a crash
+//! left untold is told at the next start.
+
+use super::{Kind, Kinds};
+use crate::grant::GrantState;
+use crate::grant::notice::notice;
+use crate::grant::schedule::{Policy, reauthorize_before, refresh_token_over};
+use crate::grant::settle::OutcomeKind;
+use crate::time::WallTime;
+
+impl Kinds {
+    /// What is wrong with a grant.
+    #[must_use]
+    pub fn of_grant(state: &GrantState, policy: &Policy, now: WallTime) -> Kinds {
+        if state.generation == 0 {
+            return Kinds::NONE;
+        }
+        let anew = policy.asks_anew();
+        let over = refresh_token_over(state, policy, now).is_some();
+        let refused = state.refusal.is_some() && !anew && !over;
+        let doubt = state.doubt.as_ref().filter(|_| !anew && !refused && !over);
+        let ends = reauthorize_before(state, policy)
+            .is_some_and(|end| notice(end, now).days.is_some() && !refused && !over);
+        let waits = state.pause.is_some() || refused || over;
+        let expired = state.failures > 0 && now >= state.expires_at && !waits;
+        Kinds::NONE
+            .with_if(Kind::RefreshTokenOver, over)
+            .with_if(Kind::Refused, refused)
+            .with_if(Kind::InDoubt, doubt.is_some_and(|doubt| !doubt.unread))
+            .with_if(Kind::Unread, doubt.is_some_and(|doubt| doubt.unread))
+            .with_if(Kind::NeedsAuthorization, ends)
+            .with_if(Kind::BindingChanged, state.pause.is_some())
+            .with_if(Kind::Suspect, state.access_dead && !refused)
+            .with_if(Kind::Expired, expired)
+            .with_if(Kind::DuplicateRefreshToken, state.shared_with.is_some())
+    }
+}
+
+/// Why an incident of a grant is over, as the state that ended it tells.
+#[must_use]
+pub fn over(kind: Kind, state: &GrantState) -> String {
+    let came = format!("generation {} came", state.generation);
+    let last = state.last_outcome.as_ref().map(|last| last.kind.as_str());
+    match kind {
+        Kind::BindingChanged => "it may be refreshed again".to_owned(),
+        Kind::NotStarted if last != Some(OutcomeKind::Success.word()) => {
+            "a refresh has begun again".to_owned()
+        }
+        _ if last == Some(OutcomeKind::Success.word()) => came,
+        Kind::InDoubt | Kind::Unread | Kind::Suspect | Kind::Expired
+            if state.refusal.is_some() =>
+        {
+            "the provider refused the refresh token".to_owned()
+        }
+        Kind::InDoubt if state.doubt.as_ref().is_some_and(|doubt| doubt.unread) => {
+            "an answer came, which cannot be read".to_owned()
+        }
+        _ if last.is_none() => format!("{came} with another authorization"),
+        _ => "it is not so any more".to_owned(),
+    }
+}
