@@ -2,7 +2,7 @@
 //!
 //! What decides is in the crate `refreshd-core`; this one acts. The arrows point
 //! one way: `cli::run` → [`daemon`] → [`control`] → [`engine`] → [`state`],
-//! [`http`], [`publish`] → core; every other command → `control::client`, or
+//! [`http`], [`publish`], [`incidents`] → core; every other command → `control::client`, or
 //! [`rest`] while no daemon runs; [`config`] feeds them all. [`net`] and
 //! [`authorities`] serve [`config`] and [`http`].
 
@@ -16,6 +16,7 @@ pub mod engine;
 pub mod exit;
 pub mod http;
 pub mod import;
+pub mod incidents;
 pub mod logging;
 pub mod net;
 pub mod publish;

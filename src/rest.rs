@@ -14,6 +14,8 @@ use crate::engine::roster::seat_of;
 use crate::exit::{Exit, Failure};
 use crate::http::Http;
 use crate::import::Importer;
+use crate::incidents::at_rest::open_incidents;
+use crate::incidents::report::{CLOSED_SHOWN, IncidentReport};
 use crate::report::{GrantReport, missing};
 use crate::state::{LockError, OpenError, OpenOptions, State};
 use crate::upkeep::Upkeep;
@@ -74,12 +76,24 @@ impl Rest {
         reports.sort_by(|a, b| a.grant.cmp(&b.grant));
         let mut notices = vec!["refreshd is not running: nothing is refreshed".to_owned()];
         notices.extend(self.deck.store.fence().map(|f| fence_text(&f)));
+        let open = open_incidents(&self.deck.store, &grants, &self.config, now).await;
         Ok(Status {
             running: false,
             pid: None,
             notices,
+            incidents: IncidentReport::of(&open.map_err(internal)?),
+            closed_incidents: Vec::new(),
             grants: reports,
         })
+    }
+
+    /// The incidents of a grant that are over.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn closed_incidents(&self, name: &str) -> Result<Vec<IncidentReport>, Failure> {
+        let closed = self.deck.store.closed_incidents(name, CLOSED_SHOWN).await;
+        Ok(IncidentReport::of(&closed.map_err(internal)?))
     }
 
     /// `refreshd get`.

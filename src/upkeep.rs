@@ -6,7 +6,9 @@ use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::control::api::{BackupMade, BackupRequest, KeyProgress, KeyStatus};
 use crate::exit::{Exit, Failure};
+use crate::incidents::Incidents;
 use crate::state::{CopyError, KeyError, Keys, KeysError, Store, StoreError, Walk, backups};
+use refreshd_core::incident::{Kind, Subject};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -19,6 +21,8 @@ pub struct Upkeep {
     turn: tokio::sync::Mutex<()>,
     progress: Mutex<KeyProgress>,
     failed_backup: Mutex<Option<String>>,
+    /// Who announces what fails; nobody for a command.
+    incidents: Option<Incidents>,
 }
 
 impl Upkeep {
@@ -32,7 +36,15 @@ impl Upkeep {
             turn: tokio::sync::Mutex::default(),
             progress: Mutex::default(),
             failed_backup: Mutex::default(),
+            incidents: None,
         }
+    }
+
+    /// Has failures announced as incidents.
+    #[must_use]
+    pub fn telling(self, incidents: Incidents) -> Self {
+        let incidents = Some(incidents);
+        Upkeep { incidents, ..self }
     }
 
     /// What holds for all grants: that the last backup into the configured
@@ -65,12 +77,24 @@ impl Upkeep {
             .backup_into(&backup.dir, backup.keep, request.replace)
             .await;
         let failed = made.as_ref().err();
-        if let Some(failure) = failed {
-            tracing::error!("no backup was made: {failure}");
-        }
+        self.announce(failed);
         *(self.failed_backup.lock()).expect("nothing panics under this lock") =
             failed.map(|failure| format!("the last backup was not made: {failure}"));
         made
+    }
+
+    fn announce(&self, failed: Option<&Failure>) {
+        let (daemon, kind) = (Subject::Daemon, Kind::BackupFailed);
+        match (&self.incidents, failed) {
+            (Some(incidents), Some(failure)) => {
+                let text = || format!("no backup was made: {failure}");
+                incidents.raise(&daemon, kind, text);
+            }
+            (Some(incidents), None) => {
+                incidents.close(&daemon, kind, "a backup was made");
+            }
+            (None, _) => {}
+        }
     }
 
     async fn backup_into(

@@ -43,7 +43,7 @@ impl Doctor {
 
 /// Everything that needs a person, and nothing else.
 fn examine(context: &Context, json: bool) -> Result<Exit, Failure> {
-    let mut status = status::fetch(context)?;
+    let mut status = status::fetch(context, &[])?;
     status.grants.retain(|report| {
         !matches!(report.state.as_str(), "fresh" | "retired")
             || report.reauthorize_before.is_some()
@@ -51,7 +51,7 @@ fn examine(context: &Context, json: bool) -> Result<Exit, Failure> {
     });
     if json {
         output::json(&status);
-    } else if status.grants.is_empty() && status.notices.is_empty() {
+    } else if status.grants.is_empty() && status.notices.is_empty() && status.incidents.is_empty() {
         output::line("nothing needs a person");
     } else {
         status
@@ -59,6 +59,9 @@ fn examine(context: &Context, json: bool) -> Result<Exit, Failure> {
             .iter()
             .for_each(|notice| output::line(notice));
         output::raw(&crate::report::table(&status.grants));
+        for incident in &status.incidents {
+            output::line(&incident.line());
+        }
     }
     Ok(Exit::Ok)
 }

@@ -6,6 +6,7 @@ use crate::control::server::no_such_grant;
 use crate::exit::{Exit, Failure};
 use crate::report::{outputs, table};
 use crate::rest::Rest;
+use refreshd_core::name::is_valid;
 use std::sync::Arc;
 
 /// `refreshd status`
@@ -22,7 +23,7 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let mut status = fetch(context)?;
+        let mut status = fetch(context, &self.grants)?;
         if !self.grants.is_empty() {
             for name in &self.grants {
                 if !status
@@ -36,6 +37,9 @@ impl Status {
             status
                 .grants
                 .retain(|report| self.grants.contains(&report.grant));
+            status.incidents.retain(|incident| {
+                (incident.grant.as_ref()).is_some_and(|grant| self.grants.contains(grant))
+            });
         }
         if self.json {
             output::json(&status);
@@ -44,6 +48,8 @@ impl Status {
             if !self.grants.is_empty() {
                 output::raw(&outputs(&status.grants));
             }
+            let incidents = status.incidents.iter().chain(&status.closed_incidents);
+            incidents.for_each(|incident| output::line(&incident.line()));
             for notice in &status.notices {
                 output::note(notice);
             }
@@ -52,15 +58,27 @@ impl Status {
     }
 }
 
-/// The status, from the daemon or from the state at rest.
-pub(super) fn fetch(context: &Context) -> Result<api::Status, Failure> {
+/// The status, from the daemon or from the state at rest, with the last closed
+/// incidents of some grants.
+pub(super) fn fetch(context: &Context, grants: &[String]) -> Result<api::Status, Failure> {
     let config = context.config()?;
     block_on(async {
         match context.control(&config)? {
-            Some(control) => control.status().await,
+            Some(control) => {
+                let mut status = control.status().await?;
+                for name in grants.iter().filter(|name| is_valid(name)) {
+                    let closed = control.closed_incidents(name).await?;
+                    status.closed_incidents.extend(closed);
+                }
+                Ok(status)
+            }
             None => {
                 let rest = Rest::open(Arc::new(config)).await?;
-                let status = rest.status().await?;
+                let mut status = rest.status().await?;
+                for name in grants {
+                    let closed = rest.closed_incidents(name).await?;
+                    status.closed_incidents.extend(closed);
+                }
                 rest.close().await?;
                 Ok(status)
             }

@@ -1,6 +1,7 @@
 //! What goes over the control socket, as JSON.
 
 use crate::import::LineReport;
+use crate::incidents::report::IncidentReport;
 use crate::report::GrantReport;
 use crate::state::{Copied, KeyUse};
 use refreshd_core::grant::{Grant, TokenSet};
@@ -20,6 +21,12 @@ pub struct Status {
     /// What holds for all grants: a fence, a clock that is not trusted.
     #[serde(default)]
     pub notices: Vec<String>,
+    /// What is not healthy, the oldest first.
+    #[serde(default)]
+    pub incidents: Vec<IncidentReport>,
+    /// What was not healthy with the grants that were asked for, the latest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub closed_incidents: Vec<IncidentReport>,
     /// The grants, by name.
     pub grants: Vec<GrantReport>,
 }

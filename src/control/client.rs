@@ -7,6 +7,7 @@ use super::api::{
 };
 use crate::engine::message::{Accept, Refreshed, Wish};
 use crate::exit::{Exit, Failure};
+use crate::incidents::report::IncidentReport;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io;
@@ -61,6 +62,15 @@ impl Control {
     /// What the daemon answers.
     pub async fn status(&self) -> Result<Status, Failure> {
         self.answer(self.http.get(url("status"))).await
+    }
+
+    /// `GET /v1/grants/NAME/incidents`.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn closed_incidents(&self, name: &str) -> Result<Vec<IncidentReport>, Failure> {
+        let path = format!("grants/{name}/incidents");
+        self.answer(self.http.get(url(&path))).await
     }
 
     /// `GET /v1/grants/NAME/token`.

@@ -9,6 +9,8 @@ use crate::engine::EngineHandle;
 use crate::engine::message::{Accept, Look, Message, NotRefreshed, Refreshed, Wish};
 use crate::exit::{Exit, Failure};
 use crate::import::Importer;
+use crate::incidents::Incidents;
+use crate::incidents::report::{CLOSED_SHOWN, IncidentReport};
 use crate::upkeep::Upkeep;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
@@ -35,6 +37,8 @@ pub struct Desk {
     pub reloader: Arc<Reloader>,
     /// Backups and keys.
     pub upkeep: Arc<Upkeep>,
+    /// What is not healthy.
+    pub incidents: Incidents,
 }
 
 /// Serves until `stop` is done.
@@ -49,6 +53,7 @@ pub async fn serve(
     let router = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/grants/{name}/token", get(token))
+        .route("/v1/grants/{name}/incidents", get(incidents))
         .route("/v1/refresh", post(refresh))
         .route("/v1/import", post(import))
         .route("/v1/reload", post(reload))
@@ -90,8 +95,22 @@ async fn status(State(desk): State<Desk>) -> Result<Json<Status>, Failure> {
         running: true,
         pid: Some(std::process::id()),
         notices,
+        incidents: IncidentReport::of(&desk.incidents.open()),
+        closed_incidents: Vec::new(),
         grants,
     }))
+}
+
+/// Those of a grant that are over.
+async fn incidents(
+    State(desk): State<Desk>,
+    Path(name): Path<String>,
+) -> Result<Json<Vec<IncidentReport>>, Failure> {
+    // What has just turned may not be in the store yet.
+    desk.incidents.write().await;
+    let store = &desk.reloader.deck.store;
+    let closed = store.closed_incidents(&name, CLOSED_SHOWN).await;
+    Ok(Json(IncidentReport::of(&closed.map_err(internal)?)))
 }
 
 async fn token(

@@ -8,7 +8,9 @@ use super::reload::Reloader;
 use crate::engine::EngineHandle;
 use crate::engine::perform::Deck;
 use crate::exit::Failure;
+use crate::incidents::Incidents;
 use crate::upkeep::Upkeep;
+use refreshd_core::incident::{Kind, Subject};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_cron_scheduler::{Job, JobScheduler};
@@ -25,12 +27,14 @@ pub(super) async fn start(
     reloader: &Arc<Reloader>,
     engine: &EngineHandle,
     upkeep: &Arc<Upkeep>,
+    incidents: &Incidents,
 ) -> Result<JobScheduler, Failure> {
     let deck = &reloader.deck;
     let scheduler = JobScheduler::new().await.map_err(super::internal)?;
     let current = reloader.clone();
     let (healer, engine) = (reloader.clone(), engine.clone());
     let (keeper, keys) = (reloader.clone(), upkeep.clone());
+    let incidents = incidents.clone();
     let jobs = [
         job(HEALING, deck, move |_| {
             let (healer, engine) = (healer.clone(), engine.clone());
@@ -49,11 +53,10 @@ pub(super) async fn start(
             let history = current.config().daemon.history;
             async move { prune(&deck, history).await }
         })?,
-        job(
-            INTEGRITY,
-            deck,
-            |deck| async move { integrity(&deck).await },
-        )?,
+        job(INTEGRITY, deck, move |deck| {
+            let incidents = incidents.clone();
+            async move { integrity(&deck, &incidents).await }
+        })?,
     ];
     for job in jobs {
         scheduler.add(job).await.map_err(super::internal)?;
@@ -95,11 +98,21 @@ async fn prune(deck: &Deck, history: Duration) {
         Ok(pruned) => tracing::info!("history pruned: {pruned:?}"),
         Err(e) => tracing::warn!("history could not be pruned: {e}"),
     }
+    if let Err(e) = deck.store.prune_incidents(deck.clock.wall()).await {
+        tracing::warn!("old incidents could not be pruned: {e}");
+    }
 }
 
-async fn integrity(deck: &Deck) {
+async fn integrity(deck: &Deck, incidents: &Incidents) {
+    let (daemon, kind) = (Subject::Daemon, Kind::DatabaseDamaged);
     match deck.store.integrity_check().await {
-        Ok(()) => tracing::info!("the database is sound"),
-        Err(e) => tracing::error!("the database is damaged: {e}; restore it from a backup"),
+        Ok(()) => {
+            tracing::info!("the database is sound");
+            incidents.close(&daemon, kind, "it passes SQLite's check");
+        }
+        Err(e) => {
+            let text = || format!("the database is damaged: {e}; restore it from a backup");
+            incidents.raise(&daemon, kind, text);
+        }
     }
 }

@@ -18,11 +18,14 @@ use crate::engine::perform::Deck;
 use crate::engine::{Engine, EngineHandle};
 use crate::exit::{Exit, Failure};
 use crate::http::Http;
+use crate::incidents::Incidents;
 use crate::state::{Fenced, State};
 use crate::upkeep::Upkeep;
+use refreshd_core::incident::{Kind, Subject};
 use reload::Reloader;
 use sd_notify::NotifyState;
 use signals::{Signal, Signals};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -44,23 +47,35 @@ pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     let mut state = crate::rest::open(&config)?;
     let listener = socket::bind(&config.daemon.runtime_dir)?;
     let deck = deck(&state);
-    let upkeep = Arc::new(Upkeep::new(
-        deck.store.clone(),
-        state.keys.clone(),
-        deck.clock.clone(),
-    ));
+    let recalled = Incidents::recall(deck.store.clone(), deck.clock.clone()).await;
+    let incidents = recalled.map_err(internal)?;
+    let keys = state.keys.clone();
+    let upkeep = Upkeep::new(deck.store.clone(), keys, deck.clock.clone());
+    let upkeep = Arc::new(upkeep.telling(incidents.clone()));
     // On a full disk the engine sees to it before it refreshes; what lives is served.
     if let Err(e) = reload::save_descriptions(&deck.store, &config).await {
         tracing::error!("{e}");
     }
     recovery::finish(&deck, &config, std::mem::take(&mut state.recovered)).await?;
 
-    let publisher = reload::reconciler(&deck).await.map_err(internal)?;
+    let publisher = reload::reconciler(&deck, incidents.clone())
+        .await
+        .map_err(internal)?;
     let grants = deck.store.grants().await.map_err(internal)?;
     let fenced = fenced(&deck, &config, &grants).await?;
+    if let Some(text) = &fenced {
+        incidents.raise(&Subject::Daemon, Kind::Fenced, || text.clone());
+    }
     publisher.set_fenced(fenced.is_some());
-    let mut engine = Engine::new(deck.clone(), config.clone(), publisher.clone(), fenced);
+    let mut engine = Engine::new(
+        deck.clone(),
+        config.clone(),
+        publisher.clone(),
+        incidents.clone(),
+        fenced,
+    );
     engine.load(grants).await;
+    let keeping = tokio::spawn(incidents.clone().keep());
     let handle = engine.handle();
     let engine = tokio::spawn(engine.run());
     let reloader = Arc::new(Reloader::new(
@@ -71,15 +86,20 @@ pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     ));
     reloader.retarget(&handle).await;
     publisher.first_pass(FIRST_PASS).await;
+    let places: HashSet<String> = publisher.reports().iter().map(|o| o.place()).collect();
+    incidents.forget(
+        |subject| matches!(subject, Subject::Output { place, .. } if !places.contains(place)),
+    );
 
     let (stop, stopped) = oneshot::channel::<()>();
     let desk = Desk {
         engine: handle.clone(),
         reloader: reloader.clone(),
         upkeep: upkeep.clone(),
+        incidents: incidents.clone(),
     };
     let server = tokio::spawn(serve(listener, desk, async move { drop(stopped.await) }));
-    let maintenance = maintenance::start(&reloader, &handle, &upkeep).await?;
+    let maintenance = maintenance::start(&reloader, &handle, &upkeep, &incidents).await?;
     notify(&[NotifyState::Ready, NotifyState::Status("running")]);
     tracing::info!(
         pid = std::process::id(),
@@ -96,6 +116,8 @@ pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     publisher.stop().await;
     server.abort();
     socket::remove(&config.daemon.runtime_dir);
+    keeping.abort();
+    incidents.write().await;
     deck.store.close().await.map_err(internal)?;
     tracing::info!("refreshd has stopped");
     Ok(())
@@ -151,11 +173,7 @@ async fn fenced(
             deck.store.set_fenced(ahead).await.map_err(internal)?;
         }
     }
-    let text = deck.store.fence().map(|fenced| fence_text(&fenced));
-    if let Some(text) = &text {
-        tracing::error!("{text}");
-    }
-    Ok(text)
+    Ok(deck.store.fence().map(|fenced| fence_text(&fenced)))
 }
 
 pub(crate) fn fence_text(fenced: &Fenced) -> String {

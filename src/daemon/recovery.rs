@@ -73,7 +73,7 @@ pub(crate) async fn finish(
                 tracing::info!(grant = %name, "{name}: refreshd stopped before the answer was written down; the client asks anew");
             }
             _ => {
-                tracing::warn!(grant = %name, "{name}: in doubt: refreshd stopped before the answer was written down")
+                tracing::info!(grant = %name, "{name}: in doubt: refreshd stopped before the answer was written down")
             }
         }
     }

@@ -7,10 +7,12 @@ use crate::engine::EngineHandle;
 use crate::engine::message::Message;
 use crate::engine::perform::Deck;
 use crate::exit::{Exit, Failure};
+use crate::incidents::Incidents;
 use crate::publish::database::read_generations;
-use crate::publish::reconcile::{BookError, Sink, Target, Wiring};
+use crate::publish::reconcile::{BookError, Sink, Target, Trouble, Wiring};
 use crate::publish::{Reconciler, View, read_meta};
 use crate::state::{Store, StoreError};
+use refreshd_core::incident::{Kind, Subject};
 use refreshd_core::{Grant, GrantId, TokenSet};
 use sd_notify::NotifyState;
 use std::collections::BTreeMap;
@@ -228,8 +230,23 @@ fn published_generation(config: &Config, store_id: &str, grant: &Grant) -> Optio
         .max()
 }
 
+fn tell_output(incidents: &Incidents, trouble: Trouble<'_>) {
+    let (place, grant) = (trouble.address.place(), trouble.grant.to_owned());
+    let text =
+        |error| format!("output of {grant} fails, trying again until it works: {place}: {error}");
+    let subject = Subject::Output {
+        place: place.clone(),
+        grant: grant.clone(),
+    };
+    let kind = Kind::OutputFailing;
+    match trouble.error {
+        Some(error) => incidents.raise(&subject, kind, || text(error)),
+        None => incidents.close(&subject, kind, &format!("output of {grant} works again")),
+    };
+}
+
 /// The outputs' reconciler over the store.
-pub(super) async fn reconciler(deck: &Deck) -> Result<Reconciler, BookError> {
+pub(super) async fn reconciler(deck: &Deck, incidents: Incidents) -> Result<Reconciler, BookError> {
     let store = deck.store.clone();
     let source = move |name: String| {
         let store = store.clone();
@@ -253,6 +270,7 @@ pub(super) async fn reconciler(deck: &Deck) -> Result<Reconciler, BookError> {
         }),
         book: Arc::new(StoreBook(deck.store.clone())),
         clock: Arc::new(move || clock.wall()),
+        trouble: Arc::new(move |trouble| tell_output(&incidents, trouble)),
     })
     .await
 }

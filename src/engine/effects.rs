@@ -7,6 +7,7 @@ use crate::random;
 use refreshd_core::GrantId;
 use refreshd_core::grant::schedule::Urgency;
 use refreshd_core::grant::settle::OutcomeKind;
+use refreshd_core::incident::{Kind, Subject};
 use refreshd_core::limits::{self, Effect};
 use refreshd_core::time::WallTime;
 use std::collections::HashSet;
@@ -52,15 +53,19 @@ impl Engine {
                 Effect::LaneOpened { lane, .. } if self.roster.grants_of(lane) < 2 => {}
                 Effect::LaneOpened { lane, probe_at } => {
                     let endpoint = self.roster.endpoint(lane);
-                    tracing::error!(
-                        endpoint,
-                        "{endpoint}: exchanges in a row got no answer; one grant at a time tries it, from {}",
-                        probe_at.rfc3339()
-                    );
+                    let text = || {
+                        format!(
+                            "{endpoint}: exchanges in a row got no answer; one grant at a time tries it, from {}",
+                            probe_at.rfc3339()
+                        )
+                    };
+                    let subject = Subject::Endpoint(endpoint.to_owned());
+                    self.incidents.raise(&subject, Kind::EndpointFailing, text);
                 }
                 Effect::LaneClosed { lane } => {
-                    let endpoint = self.roster.endpoint(lane);
-                    tracing::info!(endpoint, "{endpoint}: answers again");
+                    let subject = Subject::Endpoint(self.roster.endpoint(lane).to_owned());
+                    let why = "it answers again";
+                    self.incidents.close(&subject, Kind::EndpointFailing, why);
                 }
                 Effect::LanePaused { lane, until } => {
                     let endpoint = self.roster.endpoint(lane);
@@ -70,31 +75,48 @@ impl Engine {
                         until.rfc3339()
                     );
                 }
-                Effect::ClientPaused { client, reason } => {
+                Effect::ClientPaused {
+                    client,
+                    mass_refusal,
+                    reason,
+                } => {
                     let client = self.roster.client_name(client).to_owned();
-                    tracing::error!(
-                        client,
-                        "client {client} is paused: {reason}; nothing of it is lost. Once that is mended, `refreshd reload` goes on at once"
-                    );
+                    let text = || {
+                        format!(
+                            "client {client} is paused: {reason}; nothing of it is lost. Once that is mended, `refreshd reload` goes on at once"
+                        )
+                    };
+                    let kind = match mass_refusal {
+                        true => Kind::MassRefusal,
+                        false => Kind::ClientPaused,
+                    };
+                    let subject = Subject::Client(client.clone());
+                    self.incidents.raise(&subject, kind, text);
                     self.paused_clients.insert(client);
                 }
                 Effect::Probe { grant, at, .. } => self.probe(grant, at),
                 Effect::ClientResumed { client, rearm } => {
                     let client = self.roster.client_name(client).to_owned();
-                    self.paused_clients.remove(&client);
-                    tracing::info!(client, "client {client} works again");
+                    self.client_works(&client, &format!("client {client} works again"));
                     self.forget_refusals(rearm).await;
                 }
                 Effect::RefusalsStand { client, grants } => {
                     let client = self.roster.client_name(client).to_owned();
-                    self.paused_clients.remove(&client);
-                    tracing::warn!(
-                        client,
-                        "client {client} works; {} grants that were refused need another authorization",
-                        grants.len()
+                    let refused = grants.len();
+                    let why = format!(
+                        "client {client} works; {refused} grants that were refused need another authorization"
                     );
+                    self.client_works(&client, &why);
                 }
             }
+        }
+    }
+
+    fn client_works(&mut self, client: &str, why: &str) {
+        self.paused_clients.remove(client);
+        let subject = Subject::Client(client.to_owned());
+        for kind in [Kind::ClientPaused, Kind::MassRefusal] {
+            self.incidents.close(&subject, kind, why);
         }
     }
 

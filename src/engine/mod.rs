@@ -2,17 +2,18 @@
 //! in step with the store. One task owns all of it; others send it messages.
 
 mod advice;
-mod announce;
 mod effects;
 pub mod message;
 pub mod perform;
 mod requests;
 pub mod roster;
 mod standing;
+mod watch;
 
 use crate::clock::{Alarm, MAX_WAIT};
 use crate::config::Config;
 use crate::daemon::reload::save_descriptions;
+use crate::incidents::Incidents;
 use crate::publish::Reconciler;
 use message::{Message, NotRefreshed, Refreshed};
 use perform::{Assignment, Deck, Landing, fly, read_again};
@@ -20,6 +21,7 @@ use refreshd_core::Grant;
 use refreshd_core::flight::Verdict;
 use refreshd_core::grant::schedule::{Plan, RETRY_BASE, RETRY_CAP, plan, wish};
 use refreshd_core::grant::settle::OutcomeKind;
+use refreshd_core::incident::{Kind, Subject};
 use refreshd_core::limits::{Caps, Limits};
 use refreshd_core::queue::Queue;
 use refreshd_core::time::{BootTime, WallTime};
@@ -69,6 +71,7 @@ pub struct Engine {
     queue: Queue,
     limits: Limits,
     publisher: Reconciler,
+    incidents: Incidents,
     handle: EngineHandle,
     inbox: mpsc::UnboundedReceiver<Message>,
     /// Flights that have not landed, overdue ones included.
@@ -96,6 +99,7 @@ impl Engine {
         deck: Deck,
         config: Arc<Config>,
         publisher: Reconciler,
+        incidents: Incidents,
         fenced: Option<String>,
     ) -> Self {
         let (sender, inbox) = mpsc::unbounded_channel();
@@ -107,6 +111,7 @@ impl Engine {
             queue: Queue::default(),
             limits,
             publisher,
+            incidents,
             handle: EngineHandle(sender),
             inbox,
             aloft: 0,
@@ -136,6 +141,7 @@ impl Engine {
         self.align_all().await;
         self.recall_second_chances().await;
         self.recall_refusals().await;
+        self.disprove_at_start();
     }
 
     /// Runs until it is drained.
@@ -211,7 +217,9 @@ impl Engine {
             return true;
         }
         self.unwritable = true;
-        tracing::error!("the database cannot be written: nothing is refreshed until it can");
+        let text = "the database cannot be written: nothing is refreshed until it can";
+        let kind = Kind::StoreUnwritable;
+        (self.incidents).raise(&Subject::Daemon, kind, || text.to_owned());
         let (store, engine) = (self.deck.store.clone(), self.handle.clone());
         let config = self.config.clone();
         tokio::spawn(async move {
@@ -240,13 +248,14 @@ impl Engine {
             return;
         }
         self.clock_trusted = trusted;
+        let (subject, kind) = (Subject::Daemon, Kind::ClockDistrusted);
         if trusted {
-            tracing::info!("the system's wall clock has caught up and is followed again");
+            let why = "the system's wall clock is followed again";
+            self.incidents.close(&subject, kind, why);
         } else {
-            tracing::error!(
-                "the system's wall clock was set back and is not followed; the time since boot carries on. \
-                 If the clock is right now, run `refreshd doctor --accept-clock`"
-            );
+            let text = "the system's wall clock was set back and is not followed; the time since boot carries on. \
+                 If the clock is right now, run `refreshd doctor --accept-clock`";
+            self.incidents.raise(&subject, kind, || text.to_owned());
         }
     }
 
@@ -341,7 +350,8 @@ impl Engine {
 
     async fn writable(&mut self) {
         self.unwritable = false;
-        tracing::info!("the database can be written again");
+        let why = "the database can be written again";
+        (self.incidents).close(&Subject::Daemon, Kind::StoreUnwritable, why);
         // What could not be saved meanwhile: a grant that was to begin, a pause.
         self.align_all().await;
     }
@@ -386,9 +396,9 @@ impl Engine {
             self.grounded(index, &text);
         } else {
             self.roster.entry_mut(index).grounded = 0;
-            let text = self.with_advice(index, kind, text);
             self.report_outcome(index, kind, &text);
             self.schedule(index);
+            let text = self.with_advice(index, kind, text);
             if counted {
                 self.answer_waiters(index, kind, &text);
             }
@@ -423,8 +433,9 @@ impl Engine {
         });
         let effects = self.settle_limits(index, kind, true);
         self.roster.entry_mut(index).in_flight = None;
-        let text = self.with_advice(index, kind, "no answer yet; still listening".to_owned());
+        let text = "no answer yet; still listening".to_owned();
         self.report_outcome(index, kind, &text);
+        let text = self.with_advice(index, kind, text);
         self.answer_waiters(index, kind, &text);
         self.schedule(index);
         self.touched(index, effects).await;
@@ -445,17 +456,24 @@ impl Engine {
     fn grounded(&mut self, index: u32, text: &str) {
         let now = self.deck.clock.wall();
         let entry = self.roster.entry_mut(index);
-        let name = &entry.grant.name;
-        if entry.grounded.is_power_of_two() || entry.grounded == 0 {
-            tracing::error!(grant = %name, "{name}: not refreshed, since {text}");
-        }
         let wait = (RETRY_BASE * 10).saturating_mul(1 << entry.grounded.min(8));
         entry.grounded += 1;
+        let news = entry.grounded.is_power_of_two();
+        let text = format!("not refreshed, since {text}");
+        let told = self.watch(index, now, Some(&text));
+        if news && told.opened.is_empty() {
+            let name = &self.roster.entry(index).grant.name;
+            tracing::error!(grant = %name, "{name}: {text}");
+        }
         self.queue.arm(index, now + wait.min(RETRY_CAP));
     }
 
-    /// One line when trouble begins or changes, one when it is over; not one for each try.
+    /// One line when trouble begins or changes, one when it is over; not one for each
+    /// try, nor for what an incident has told.
     fn report_outcome(&mut self, index: u32, kind: Option<OutcomeKind>, text: &str) {
+        let now = self.deck.clock.wall();
+        let told = self.watch(index, now, Some(text));
+        let advice = self.with_advice(index, kind, String::new());
         let entry = self.roster.entry_mut(index);
         let name = entry.grant.name.clone();
         let state = &entry.grant.state;
@@ -466,20 +484,21 @@ impl Engine {
         if kind == OutcomeKind::Success {
             let refresh_token = state.presents.map(|f| f.to_string()).unwrap_or_default();
             let until = state.expires_at.rfc3339();
-            if let Some(trouble) = entry.incident.take() {
+            if let Some(trouble) = entry.trouble.take().filter(|_| told.closed.is_empty()) {
                 tracing::info!(grant = %name, "{name}: {trouble} is over");
             }
             tracing::info!(
                 grant = %name, generation = state.generation, expires_at = %until, refresh_token,
                 "{name}: generation {} until {until}", state.generation
             );
-            return;
+            return self.disprove_for(index);
         }
         let word = kind.word();
-        if entry.incident.as_deref() != Some(word) || state.failures.is_power_of_two() {
-            tracing::warn!(grant = %name, outcome = word, tries = state.failures, "{name}: {word}: {text}");
+        let news = entry.trouble.as_deref() != Some(word) || state.failures.is_power_of_two();
+        if news && told.opened.is_empty() {
+            tracing::warn!(grant = %name, outcome = word, tries = state.failures, "{name}: {word}: {text}{advice}");
         }
-        entry.incident = Some(word.to_owned());
+        entry.trouble = Some(word.to_owned());
     }
 
     fn answer_waiters(&mut self, index: u32, kind: Option<OutcomeKind>, text: &str) {
@@ -511,10 +530,12 @@ impl Engine {
     /// Arms the grant for when it is due or wished for.
     fn schedule(&mut self, index: u32) {
         let entry = self.roster.entry(index);
-        let Some(seat) = &entry.seat else {
-            return self.queue.remove(index);
-        };
         let now = self.deck.clock.wall();
+        let Some(seat) = &entry.seat else {
+            self.queue.remove(index);
+            self.watch(index, now, None);
+            return;
+        };
         self.queue
             .insert(index, seat.lane, entry.grant.state.expires_at);
         let due = match plan(&entry.grant.state, &seat.policy, now) {
@@ -523,7 +544,8 @@ impl Engine {
         };
         // A flight's landing schedules anew, so nothing is missed meanwhile.
         let wished = entry.wished.map_or(WallTime::NEVER, |wished| wished.at);
-        let look_again = self.announce(index, now).unwrap_or(WallTime::NEVER);
+        let look_again = self.watch(index, now, None).again;
+        let look_again = look_again.unwrap_or(WallTime::NEVER);
         self.queue.arm(index, due.min(wished).min(look_again));
     }
 }

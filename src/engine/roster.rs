@@ -6,6 +6,7 @@ use crate::engine::message::RefreshReply;
 use refreshd_core::grant::Grant;
 use refreshd_core::grant::schedule::{Policy, Urgency};
 use refreshd_core::grant::state::{Binding, GrantState, Pause};
+use refreshd_core::incident::Kinds;
 use refreshd_core::provider::request::token_origin;
 use refreshd_core::time::WallTime;
 use std::collections::{BTreeMap, HashMap};
@@ -55,9 +56,10 @@ pub struct Entry {
     /// Who waits for the flight to end.
     pub waiters: Vec<RefreshReply>,
     /// The kind of trouble that was last reported, until it is over.
-    pub incident: Option<String>,
-    /// The end that its owner was last told of, and how many days ahead.
-    pub announced: Option<(WallTime, u64)>,
+    pub trouble: Option<String>,
+    /// What was wrong with it when it was last looked at, and the end that a person
+    /// alone can move; `None`: it was not looked at.
+    pub watched: Option<(Kinds, Option<WallTime>)>,
 }
 
 /// All grants, by index and by name.
@@ -91,8 +93,8 @@ impl Roster {
             grounded: 0,
             recheck: false,
             waiters: Vec::new(),
-            incident: None,
-            announced: None,
+            trouble: None,
+            watched: None,
         });
         (index, true)
     }

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::daemon::reload::published_generations;
 use crate::state::{Committed, Event as HistoryEvent, StoreError};
 use refreshd_core::grant::state::Status;
+use refreshd_core::incident::{self, Subject};
 use refreshd_core::{Grant, GrantState};
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -43,7 +44,7 @@ impl Engine {
         let name = grant.name.clone();
         let (index, _) = self.roster.put(grant);
         let entry = self.roster.entry_mut(index);
-        entry.incident = None;
+        entry.trouble = None;
         entry.wished = None;
         // What the limits held against its old authorization is over.
         if entry.in_flight.is_none() {
@@ -178,9 +179,6 @@ impl Engine {
             let Change {
                 kind, text, state, ..
             } = change;
-            if kind == "paused" {
-                tracing::error!(grant = %name, "{name}: paused: {text}; run `refreshd doctor --accept-binding {name}` if that is meant");
-            }
             let event = HistoryEvent {
                 at: self.deck.clock.wall(),
                 kind: kind.to_owned(),
@@ -285,6 +283,9 @@ impl Engine {
             .await;
         let grants = accepted.map_err(|e| e.to_string())?;
         self.fenced = None;
+        let accepted = "the restored state was accepted";
+        self.incidents
+            .close(&Subject::Daemon, incident::Kind::Fenced, accepted);
         self.publisher.set_fenced(false);
         for grant in grants {
             self.changed(grant).await;

@@ -36,6 +36,21 @@ pub type Source = Arc<dyn Fn(String) -> BoxFuture<Result<Option<View>, String>> 
 /// The trusted wall time.
 pub type WallClock = Arc<dyn Fn() -> WallTime + Send + Sync>;
 
+/// An output that begins to fail, or works: for the first time in this process,
+/// or again.
+#[derive(Clone, Copy, Debug)]
+pub struct Trouble<'a> {
+    /// Which.
+    pub address: &'a Address,
+    /// The grant's name.
+    pub grant: &'a str,
+    /// Why it fails; `None`: it works.
+    pub error: Option<&'a str>,
+}
+
+/// Is told of trouble with outputs, when it begins and when it is over.
+pub type Listener = Arc<dyn Fn(Trouble<'_>) + Send + Sync>;
+
 /// What was or is about to be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -90,6 +105,8 @@ pub struct Wiring {
     pub book: Arc<dyn PublishedBook>,
     /// The time to go by.
     pub clock: WallClock,
+    /// Who announces what fails.
+    pub trouble: Listener,
 }
 
 /// How an output is, for `status` and metrics.
@@ -116,6 +133,16 @@ pub struct OutputReport {
 }
 
 impl OutputReport {
+    /// Where it is, for a person: the file, or the database and the row.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let address = match self.is_row {
+            true => Address::row(&self.path, &self.grant),
+            false => Address::file(&self.path),
+        };
+        address.place()
+    }
+
     /// Whether it is as a store that holds this generation would have it. A dead
     /// token that was withdrawn is, too.
     #[must_use]

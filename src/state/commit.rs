@@ -136,7 +136,7 @@ fn apply(
     place: Place,
     mut grant: Grant,
     commit: &Commit,
-    sheet: Sheet,
+    mut sheet: Sheet,
 ) -> Result<Grant, StoreError> {
     let flight = commit.flight();
     let Settlement {
@@ -164,7 +164,15 @@ fn apply(
     grant.state = state.clone();
     grant.revision += 1;
     if let Some(identity) = sheet.identity {
-        event.text += &claim(s, &grant, generation, identity)?;
+        let other = claim(s, &grant, generation, identity)?;
+        event.text += &shared_text(other.as_deref());
+        // Two clients' own tokens may well be the same, and nobody is cut off.
+        let presented = tokens.as_ref().is_some_and(|t| t.refresh_token.is_some());
+        let shared_with = other.filter(|_| presented);
+        if grant.state.shared_with != shared_with {
+            grant.state.shared_with = shared_with;
+            sheet.state = json(&grant.state);
+        }
     }
     if let (Some(answer), Some(intent)) = (unread, &commit.intent) {
         kept::keep_unread(s, intent, base, answer, event.at)?;
@@ -221,7 +229,8 @@ fn stale(s: &Session<'_>, grant: Grant, commit: &Commit) -> Result<Grant, StoreE
     )?;
     if let Some(tokens) = &settlement.tokens {
         let identity = s.fingerprints.of(tokens.identity());
-        event.text += &claim(s, &grant, settlement.state.generation, identity)?;
+        let other = claim(s, &grant, settlement.state.generation, identity)?;
+        event.text += &shared_text(other.as_deref());
     }
     if kept {
         event.text += " (the grant had moved on; kept as a candidate)";
@@ -233,30 +242,33 @@ fn stale(s: &Session<'_>, grant: Grant, commit: &Commit) -> Result<Grant, StoreE
 }
 
 /// Notes whose identity this is. A token that another grant has had is not
-/// refused here: losing it would be worse. The history says so.
+/// refused here: losing it would be worse. Returns that grant's name.
 fn claim(
     s: &Session<'_>,
     grant: &Grant,
     generation: u64,
     identity: Fingerprint,
-) -> Result<String, StoreError> {
+) -> Result<Option<String>, StoreError> {
     let mut insert = s.conn.prepare_cached(
         "INSERT OR IGNORE INTO fingerprints (fp, grant_key, generation, seed) VALUES (?1, ?2, ?3, 0)",
     )?;
     let is_new = insert.execute((identity.0, key_of(&grant.id), signed(generation)))? > 0;
     if is_new {
-        return Ok(String::new());
+        return Ok(None);
     }
     match owner(s, identity)? {
-        Some(other) if other.id != grant.id => Ok(format!(
-            " (the provider gave it a token that grant {} has had too)",
-            other.name
-        )),
+        Some(other) if other.id != grant.id => Ok(Some(other.name)),
         _ => {
             remember(s, identity, grant, generation, false)?;
-            Ok(String::new())
+            Ok(None)
         }
     }
+}
+
+fn shared_text(other: Option<&str>) -> String {
+    other.map_or_else(String::new, |other| {
+        format!(" (the provider gave it a token that grant {other} has had too)")
+    })
 }
 
 /// The grant that has had this identity.

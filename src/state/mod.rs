@@ -23,6 +23,7 @@ pub mod fence;
 mod gather;
 mod history;
 mod import;
+mod incidents;
 pub mod journal;
 mod kept;
 pub mod key;

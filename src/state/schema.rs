@@ -9,10 +9,11 @@ type Migration = fn(&Connection) -> Result<()>;
 
 /// Each entry raises `PRAGMA user_version` by one. Entries are never edited
 /// once they are released; a change is another entry.
-const MIGRATIONS: [Migration; 3] = [
+const MIGRATIONS: [Migration; 4] = [
     |conn| conn.execute_batch(V1),
     |conn| conn.execute_batch(V2),
     by_number,
+    |conn| conn.execute_batch(V4),
 ];
 
 /// The schema this program knows.
@@ -184,6 +185,27 @@ fn by_number(conn: &Connection) -> Result<()> {
     }
     conn.execute_batch(TO_V3)
 }
+
+// The times something was not healthy. At most one of a kind is open of a subject.
+const V4: &str = "
+CREATE TABLE incidents (
+    id             INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind           TEXT NOT NULL,
+    about          TEXT NOT NULL,
+    subject        TEXT NOT NULL,
+    grant_name     TEXT,
+    text           TEXT NOT NULL,
+    opened_at      INTEGER NOT NULL,
+    ends_at        INTEGER,
+    reminded_at    INTEGER,
+    reminders      INTEGER NOT NULL,
+    closed_at      INTEGER,
+    closed_because TEXT
+) STRICT;
+CREATE INDEX incidents_open ON incidents (id) WHERE closed_at IS NULL;
+CREATE INDEX incidents_by_grant ON incidents (grant_name, closed_at);
+CREATE INDEX incidents_closed ON incidents (closed_at);
+";
 
 /// The schema of an open database; 0 for an empty one.
 pub(super) fn version(conn: &Connection) -> Result<i64> {

@@ -136,7 +136,7 @@ impl Store {
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
-    async fn read<T, F>(&self, command: F) -> Result<T, StoreError>
+    pub(super) async fn read<T, F>(&self, command: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Session<'_>) -> Result<T, StoreError> + Send + 'static,

@@ -81,13 +81,21 @@ async fn an_answer_under_way_is_committed_and_nothing_new_begun() {
     setting.run(&args).fails(75, &told);
     assert_eq!(setting.server.presentations().len(), 1);
     assert_eq!(generation(), 2, "it still answers");
+    // The incident is announced, and cannot be written down yet.
+    let open = crate::incidents::open(&setting.house);
+    assert_eq!(open[0]["kind"], "store-unwritable", "{open:?}");
+    let file = setting.house.path("state/refreshd.db");
     disk.make_room();
     wait_for("the log to say so", || {
         daemon.log().contains("the database can be written again")
     });
     setting.run(&args).succeeds();
     assert_eq!(generation(), 3);
+    assert_eq!(crate::incidents::open(&setting.house).len(), 0);
     assert_eq!(daemon.stop(), Some(0));
+    let rows = crate::incidents::rows(&file);
+    let row = rows.iter().find(|row| row.kind == "store-unwritable");
+    assert!(row.is_some_and(|row| row.closed), "{rows:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,6 +22,7 @@ mod docs;
 mod exchange;
 mod formats;
 mod full_disk;
+mod incidents;
 mod keys;
 mod kill;
 mod manners;

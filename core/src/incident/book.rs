@@ -100,7 +100,8 @@ impl Book {
             .collect()
     }
 
-    /// Something is wrong: opens an incident, unless one is open.
+    /// Something is wrong: opens an incident, unless one is open. Where the end that
+    /// it warns of has moved, another one takes its place.
     pub fn raise(
         &mut self,
         subject: &Subject,
@@ -108,11 +109,16 @@ impl Book {
         ends_at: Option<WallTime>,
         text: impl FnOnce() -> String,
         now: WallTime,
-    ) -> Option<Notice> {
+    ) -> Vec<Notice> {
+        let mut notices = Vec::new();
         if let Some(open) = self.open.get_mut(&(subject.clone(), kind)) {
-            open.confirmed = true;
-            open.incident.ends_at = ends_at;
-            return None;
+            if is_same(open.incident.ends_at, ends_at) {
+                open.confirmed = true;
+                open.incident.ends_at = ends_at;
+                return notices;
+            }
+            let moved = || "another authorization came, with another end".to_owned();
+            notices.extend(self.close(subject, kind, moved, now));
         }
         self.last_id += 1;
         let incident = Incident {
@@ -131,7 +137,8 @@ impl Book {
             confirmed: true,
         };
         self.open.insert((subject.clone(), kind), open);
-        Some(Notice::Opened(incident))
+        notices.push(Notice::Opened(incident));
+        notices
     }
 
     /// It is not wrong any more.
@@ -190,6 +197,13 @@ impl Book {
     }
 }
 
+fn is_same(told: Option<WallTime>, end: Option<WallTime>) -> bool {
+    match (told, end) {
+        (Some(told), Some(end)) => end.since(told).max(told.since(end)) <= SAME_END,
+        (told, end) => told == end,
+    }
+}
+
 /// What is said of an end that a person alone can move.
 #[must_use]
 pub fn before(end: WallTime, now: WallTime) -> String {
@@ -205,9 +219,11 @@ pub fn before(end: WallTime, now: WallTime) -> String {
 fn remind_at(incident: &Incident) -> WallTime {
     let last = incident.reminded_at.unwrap_or(incident.opened_at);
     match incident.ends_at {
-        Some(end) => notice(end, last + SAME_END)
-            .changes_at
-            .unwrap_or(last + DAY),
+        Some(end) => match notice(end, last + SAME_END).changes_at {
+            Some(at) => at,
+            None if last < end => end,
+            None => last + DAY,
+        },
         None => {
             last + match incident.reminders {
                 0 => HOUR,

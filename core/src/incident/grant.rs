@@ -47,9 +47,7 @@ pub fn over(kind: Kind, state: &GrantState) -> String {
             "a refresh has begun again".to_owned()
         }
         _ if last == Some(OutcomeKind::Success.word()) => came,
-        Kind::InDoubt | Kind::Unread | Kind::Suspect | Kind::Expired
-            if state.refusal.is_some() =>
-        {
+        Kind::InDoubt | Kind::Unread | Kind::Suspect | Kind::Expired if state.refusal.is_some() => {
             "the provider refused the refresh token".to_owned()
         }
         Kind::InDoubt if state.doubt.as_ref().is_some_and(|doubt| doubt.unread) => {

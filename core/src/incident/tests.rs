@@ -15,7 +15,9 @@ fn one() -> Subject {
 }
 
 fn raise(book: &mut Book, kind: Kind, now: WallTime) -> Option<Notice> {
-    book.raise(&one(), kind, None, || "as it is".to_owned(), now)
+    let mut notices = book.raise(&one(), kind, None, || "as it is".to_owned(), now);
+    assert!(notices.len() < 2);
+    notices.pop()
 }
 
 fn close(book: &mut Book, kind: Kind, now: WallTime) -> Option<Notice> {
@@ -118,6 +120,16 @@ fn an_end_is_told_as_its_days_run_out() {
     }
     assert!(told[1].1.contains("authorize it again before"), "{told:?}");
     assert!(told[5].1.contains("it ended at"), "{told:?}");
+    let mut book = Book::default();
+    let soon = NOW + Duration::from_secs(4);
+    book.raise(&one(), kind, Some(soon), String::new, NOW);
+    assert_eq!(book.poll_time(), Some(soon), "not only an hour later");
+    assert_eq!(book.handle_time(soon).len(), 1);
+    assert_eq!(book.poll_time(), Some(soon + day));
+    // Authorized again, and not for long: that is told anew.
+    let (now, sooner) = (NOW + day * 17, NOW + day * 19);
+    let notices = book.raise(&one(), kind, Some(sooner), || before(sooner, now), now);
+    assert!(matches!(&notices[..], [Notice::Closed(a), Notice::Opened(b)] if a.id + 1 == b.id));
 }
 
 fn policy(name: &str) -> Policy {

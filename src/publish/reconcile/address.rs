@@ -46,6 +46,16 @@ impl Address {
         self.row.is_some()
     }
 
+    /// Where it is, for a person.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let path = self.path.display();
+        match &self.row {
+            Some(row) => format!("{path} (row {row})"),
+            None => path.to_string(),
+        }
+    }
+
     /// What hangs or fails as one: the files of a directory, the rows of a database.
     pub(super) fn neighbourhood(&self) -> (bool, &Path) {
         let dir = || self.path.parent().unwrap_or(&self.path);

@@ -85,6 +85,7 @@ impl World {
             }),
             book: self.book.clone(),
             clock: Arc::new(move || WallTime(clock.load(Ordering::Relaxed))),
+            trouble: Arc::new(|_| {}),
         }
     }
 

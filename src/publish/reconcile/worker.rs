@@ -3,7 +3,7 @@
 
 use super::entry::{Done, Goal, Task, Turn};
 use super::table::Id;
-use super::{Record, Shared, Sink};
+use super::{Record, Shared, Sink, Trouble};
 use crate::publish::database::RowJob;
 use crate::publish::output::{Job, is_dead, withdraw};
 use refreshd_core::duration;
@@ -70,7 +70,7 @@ async fn run(shared: Arc<Shared>, id: Id, task: Task, mut permit: Option<OwnedSe
             if gives_back {
                 drop(permit.take());
             }
-            log(&task, turn);
+            log(&shared, &task, turn);
             shared.progress.send_replace(());
             work.await
         }
@@ -83,21 +83,28 @@ fn finish(shared: &Shared, id: Id, task: &Task, result: Result<Done, String>) {
     let wall = (shared.wiring.clock)();
     let (first, most) = shared.tuning.back_off;
     let retry = |failures| Instant::now() + back_off(failures, first, most, roll());
-    let turn = shared.table().finish(id, result, wall, retry);
-    log(task, turn);
+    let works = task.first && result.is_ok();
+    let turn = match shared.table().finish(id, result, wall, retry) {
+        // An earlier process may have left it failing.
+        Turn::Same if works => Turn::Ended,
+        turn => turn,
+    };
+    log(shared, task, turn);
     shared.wake.notify_one();
     shared.progress.send_replace(());
 }
 
-fn log(task: &Task, turn: Turn) {
-    let (grant, path) = (&*task.grant, task.address.path().display());
-    match turn {
-        Turn::Began(error) => {
-            tracing::warn!(grant, %path, error, "output of {grant} fails, trying again until it works");
-        }
-        Turn::Ended => tracing::info!(grant, %path, "output of {grant} works again"),
-        Turn::Same => {}
-    }
+fn log(shared: &Shared, task: &Task, turn: Turn) {
+    let error = match &turn {
+        Turn::Began(error) => Some(error.as_str()),
+        Turn::Ended => None,
+        Turn::Same => return,
+    };
+    (shared.wiring.trouble)(Trouble {
+        address: &task.address,
+        grant: &task.grant,
+        error,
+    });
 }
 
 async fn attempt(shared: Arc<Shared>, id: Id, task: Task) -> Result<Done, String> {

@@ -5,6 +5,7 @@ mod commits;
 mod copies;
 mod files;
 mod imports;
+mod incidents;
 mod keys;
 mod opening;
 mod restores;

@@ -57,7 +57,7 @@ async fn json_lines_have_the_grant_as_a_field() {
             .unwrap()
             .starts_with("one: generation 2 until 20")
     );
-    assert_eq!(about("WARN", "outcome")["outcome"], "in-doubt");
+    assert_eq!(about("WARN", "incident")["incident"], "in-doubt");
     for line in &lines {
         chrono::DateTime::parse_from_rfc3339(line["timestamp"].as_str().unwrap()).unwrap();
     }

@@ -14,7 +14,11 @@ fn refused() -> Limits {
     assert_eq!(
         effects,
         [
-            Effect::ClientPaused { client: 0, mass_refusal: true, reason },
+            Effect::ClientPaused {
+                client: 0,
+                mass_refusal: true,
+                reason
+            },
             probe(0, after(PROBE)),
         ]
     );

@@ -1,0 +1,193 @@
+//! Looks at each grant after whatever happened to it: what is wrong is an
+//! incident, what is not any more is the end of one.
+
+use super::Engine;
+use super::advice::advice;
+use super::roster::Entry;
+use crate::incidents::{Incidents, Told, Turned};
+use refreshd_core::duration::human;
+use refreshd_core::grant::notice::notice;
+use refreshd_core::grant::schedule::{reauthorize_before, refresh_token_over};
+use refreshd_core::grant::settle::OutcomeKind;
+use refreshd_core::grant::state::Pause;
+use refreshd_core::incident::{Kind, Kinds, Subject, before, over};
+use refreshd_core::time::WallTime;
+
+/// What a look has brought.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Watched {
+    /// Incidents that were opened.
+    pub(super) opened: Kinds,
+    /// Incidents that were closed.
+    pub(super) closed: Kinds,
+    /// When to look again, if nothing happens before.
+    pub(super) again: Option<WallTime>,
+}
+
+impl Engine {
+    /// Looks at a grant. `said`: what was just found out about it.
+    pub(super) fn watch(&mut self, index: u32, now: WallTime, said: Option<&str>) -> Watched {
+        let entry = self.roster.entry_mut(index);
+        let (wrong, ends_at) = wrong(entry, now);
+        let again = ends_at.and_then(|end| notice(end, now).changes_at);
+        let ends_at = ends_at.filter(|_| wrong.contains(Kind::NeedsAuthorization));
+        if entry.watched.replace((wrong, ends_at)) == Some((wrong, ends_at)) {
+            return Watched {
+                again,
+                ..Watched::default()
+            };
+        }
+        let Turned { opened, closed } = observe(&self.incidents, entry, wrong, now, said);
+        Watched {
+            opened,
+            closed,
+            again,
+        }
+    }
+
+    /// What an earlier process left open, and what is plainly not so any more.
+    pub(super) fn disprove_at_start(&mut self) {
+        let why = "it was not so when refreshd started again";
+        let daemon = Subject::Daemon;
+        if self.fenced.is_none() {
+            self.incidents.disprove(&daemon, Kind::Fenced, why);
+        }
+        if self.deck.clock.is_trusted() {
+            self.incidents.disprove(&daemon, Kind::ClockDistrusted, why);
+        }
+        if self.deck.store.took_last_commit() {
+            self.incidents.disprove(&daemon, Kind::StoreUnwritable, why);
+        }
+        let (roster, config) = (&self.roster, &self.config);
+        self.incidents.forget(|subject| match subject {
+            Subject::Grant(name) => roster.index(name).is_none(),
+            Subject::Client(name) => !config.clients.contains_key(name),
+            _ => false,
+        });
+    }
+
+    /// A success says of client and endpoint that they work: limits do not
+    /// remember over a restart that they did not.
+    pub(super) fn disprove_for(&mut self, index: u32) {
+        let Some(seat) = &self.roster.entry(index).seat else {
+            return;
+        };
+        if !self.incidents.may_disprove() {
+            return;
+        }
+        let client = Subject::Client(seat.client.name.clone());
+        let endpoint = Subject::Endpoint(self.roster.endpoint(seat.lane).to_owned());
+        let why = "it works again";
+        for kind in [Kind::ClientPaused, Kind::MassRefusal] {
+            self.incidents.disprove(&client, kind, why);
+        }
+        let kind = Kind::EndpointFailing;
+        self.incidents.disprove(&endpoint, kind, why);
+    }
+}
+
+/// What is wrong with a grant, and an end that a person alone can move. Nothing
+/// is with one that was taken out of the configuration.
+fn wrong(entry: &Entry, now: WallTime) -> (Kinds, Option<WallTime>) {
+    let Some(seat) = &entry.seat else {
+        return (Kinds::NONE, None);
+    };
+    let state = &entry.grant.state;
+    let wrong = Kinds::of_grant(state, &seat.policy, now)
+        .with_if(Kind::NotStarted, entry.grounded > 0 && state.generation > 0);
+    let over = wrong.contains(Kind::RefreshTokenOver);
+    let ends_at = reauthorize_before(state, &seat.policy).filter(|_| !over);
+    (wrong, ends_at)
+}
+
+fn observe(
+    incidents: &Incidents,
+    entry: &Entry,
+    wrong: Kinds,
+    now: WallTime,
+    said: Option<&str>,
+) -> Turned {
+    let (state, retired) = (&entry.grant.state, entry.seat.is_none());
+    let ends_at = entry.watched.and_then(|(_, ends_at)| ends_at);
+    let told = |kind| tell(entry, kind, now, said);
+    let over = |kind| match retired {
+        true => "it was taken out of the configuration".to_owned(),
+        false => over(kind, state),
+    };
+    incidents.observe(&entry.grant.name, wrong, ends_at, told, over)
+}
+
+/// What is wrong, for a person.
+fn tell(entry: &Entry, kind: Kind, now: WallTime, said: Option<&str>) -> Told {
+    let (state, name) = (&entry.grant.state, &entry.grant.name);
+    match kind {
+        Kind::RefreshTokenOver => died(entry, now).into(),
+        Kind::NeedsAuthorization => {
+            let end = entry.watched.and_then(|(_, ends_at)| ends_at);
+            before(end.unwrap_or(now), now).into()
+        }
+        Kind::BindingChanged => {
+            let Some(Pause::BindingChanged { from, to }) = &state.pause else {
+                return Told::default();
+            };
+            format!(
+                "its refresh token belongs to client {} at {}, the configuration now says client {} at {}; run `refreshd doctor --accept-binding {name}` if that is meant",
+                from.client_id, from.origin, to.client_id, to.origin
+            )
+            .into()
+        }
+        Kind::DuplicateRefreshToken => {
+            let other = state.shared_with.as_deref().unwrap_or("?");
+            format!(
+                "the provider gave it a refresh token that grant {other} has had too: one authorization under two names, of which each cuts the other off where refresh tokens rotate; authorize one of them again, or take it out of the configuration"
+            )
+            .into()
+        }
+        _ => Told {
+            text: found(entry, said),
+            advice: entry.seat.as_ref().map_or_else(String::new, |seat| {
+                let last = state.last_outcome.as_ref();
+                let client = OutcomeKind::InvalidClient;
+                // Only what depends on the outcome's kind is of interest.
+                let kind = last.filter(|last| last.kind == client.word());
+                let kind = kind.map_or(OutcomeKind::InDoubt, |_| client);
+                advice(state, seat, kind, now)
+            }),
+        },
+    }
+}
+
+/// What was just found out, or what the state remembers of it.
+fn found(entry: &Entry, said: Option<&str>) -> String {
+    let state = &entry.grant.state;
+    let last = state.last_outcome.as_ref().filter(|l| !l.text.is_empty());
+    match (said, last, &state.refusal) {
+        (Some(said), _, _) => said.to_owned(),
+        (None, _, Some(refusal)) if !refusal.text.is_empty() => refusal.text.clone(),
+        (None, Some(last), _) => last.text.clone(),
+        (None, None, _) if state.access_dead => "its access token was refused".to_owned(),
+        (None, None, _) => {
+            "its refresh token may have been exchanged, and the answer is not here".to_owned()
+        }
+    }
+}
+
+fn died(entry: &Entry, now: WallTime) -> String {
+    let (state, name) = (&entry.grant.state, &entry.grant.name);
+    let seat = entry.seat.as_ref();
+    let died = seat.and_then(|seat| refresh_token_over(state, &seat.policy, now));
+    let died = died.unwrap_or(now);
+    let tried = state.refusal.is_some() || state.last_send.is_some_and(|at| at >= died);
+    let next = match tried {
+        true => format!("{name} has to be authorized again"),
+        false => format!(
+            "It is tried once, in case a clock errs; then {name} has to be authorized again"
+        ),
+    };
+    let (at, ago) = (died.rfc3339(), human(now.since(died)));
+    let lived = human(died.since(state.issued_at));
+    let issued = state.issued_at.rfc3339();
+    format!(
+        "its refresh token died at {at}, {ago} ago: it was issued at {issued} and lived {lived}. {next}"
+    )
+}
