@@ -7,6 +7,7 @@ pub(crate) mod judge;
 pub(crate) mod kinds;
 mod reader;
 
+use crate::incidents::of_grant;
 use crate::resource::{Asker, published};
 use crate::support::{Daemon, House, PATIENCE, text, wait_for};
 use judge::{judge_loss, judge_presentations};
@@ -209,6 +210,7 @@ impl<'a> Campaign<'a> {
 
     fn mourn_one(&mut self, report: &Value) {
         assert_says_why(report);
+        self.assert_named(report);
         let name = report["grant"].as_str().unwrap();
         let kinds = self.kinds;
         let kind = kinds
@@ -219,6 +221,16 @@ impl<'a> Campaign<'a> {
         self.lost += 1;
         let family = kind.authorize(self.house, name);
         self.families.insert(name.to_owned(), family);
+    }
+
+    /// A loss is an incident, and so was the doubt before it.
+    fn assert_named(&self, report: &Value) {
+        let name = report["grant"].as_str().unwrap();
+        let incidents = of_grant(self.house, name);
+        for kind in ["in-doubt", "refused"] {
+            let named = incidents.iter().any(|i| i["kind"] == kind);
+            assert!(named, "no {kind} of {name}: {incidents:#?}");
+        }
     }
 
     /// Lets everything settle, and looks at what is left.

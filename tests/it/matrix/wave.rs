@@ -88,12 +88,17 @@ fn judge_loss(place: &Place, done: &mut Done, report: &Value) {
         done.wrong
             .push(format!("lost, and nothing says why: {report:#}"));
     }
-    let line = place.log().lines().any(|line| {
-        line.contains(&done.grant) && (line.contains("WARN") || line.contains("ERROR"))
-    });
-    if !line {
+    let incidents = crate::incidents::of_grant(&place.house, &done.grant);
+    let named = |kind: &str| incidents.iter().any(|i| i["kind"] == kind);
+    if !named("refused") || !(named("in-doubt") || named("suspect")) {
         done.wrong
-            .push("lost, and no line of the log says so".to_owned());
+            .push(format!("lost, and no incident names it: {incidents:#?}"));
+    }
+    let notice = format!("{}: refused: ", done.grant);
+    let notices = place.log().matches(&notice).count();
+    if notices != 1 {
+        done.wrong
+            .push(format!("lost, and the log says so {notices} times"));
     }
 }
 

@@ -5,6 +5,7 @@
 //! `REFRESHD_TEST_KILLS` makes a longer campaign of it, `REFRESHD_TEST_SEED` repeats one.
 
 use super::{AUTHLIB, DOT, EndsWhenDropped, Scene};
+use crate::incidents::of_grant;
 use crate::kill::Chance;
 use crate::resource::{Asker, published};
 use crate::support::wait_for;
@@ -104,7 +105,8 @@ fn round(
     for name in &names {
         settle(&scene, &asker, name, tally);
     }
-    tally.doubts += scene.daemon.log().matches("in doubt").count();
+    let log = scene.daemon.log();
+    tally.doubts += log.matches("incident=\"in-doubt\"").count();
 }
 
 /// Waits until a grant works, or is refused as it may be.
@@ -128,17 +130,16 @@ fn settle(scene: &Scene, asker: &Asker, name: &str, tally: &mut Tally) {
     tally.generations += status["generation"].as_u64().unwrap();
     if status["state"] == "refused" {
         tally.lost += 1;
-        let log = scene.daemon.log();
-        let doubted = log.lines().position(|line| {
-            line.contains(&format!("{name}: in doubt"))
-                || line.contains(&format!("{name}: in-doubt"))
-        });
-        let refused = log
-            .lines()
-            .position(|line| line.contains(&format!("{name}: invalid-grant")));
+        // The loss has a name, and so had the doubt before it.
+        let incidents = of_grant(&scene.house, name);
+        let id = |kind: &str| {
+            let found = incidents.iter().find(|i| i["kind"] == kind);
+            found.and_then(|i| i["id"].as_u64())
+        };
+        let (doubted, refused) = (id("in-doubt"), id("refused"));
         assert!(
             doubted.is_some() && doubted < refused,
-            "{name} was lost without a doubt: {log}"
+            "{name} was lost without a doubt: {incidents:#?}"
         );
         let needs = status["why"].as_str().unwrap();
         assert!(needs.contains("authorize again"), "{status}");
