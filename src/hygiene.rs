@@ -1,8 +1,6 @@
 //! What keeps the process's memory to itself: it holds tokens, keys and secrets.
 
-use rustix::process::{
-    DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit,
-};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
 /// Forbids core files, and that another process of this user attaches and reads.
 ///

@@ -15,6 +15,7 @@ pub mod daemon;
 pub mod engine;
 pub mod exit;
 pub mod http;
+pub mod hygiene;
 pub mod import;
 pub mod incidents;
 pub mod logging;

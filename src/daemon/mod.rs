@@ -40,7 +40,9 @@ const FIRST_PASS: Duration = Duration::from_secs(10);
 pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     // Nothing that is made here is for others, unless its mode is set by name.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    forbid_core_dumps();
+    if let Err(e) = crate::hygiene::keep_memory_private() {
+        tracing::warn!("{e}");
+    }
     crate::install_tls();
     let config = Arc::new(config);
     let mut signals = Signals::start().map_err(internal)?;
@@ -121,23 +123,6 @@ pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     deck.store.close().await.map_err(internal)?;
     tracing::info!("refreshd has stopped");
     Ok(())
-}
-
-/// A core file would hold tokens.
-fn forbid_core_dumps() {
-    let none = rustix::process::Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    if let Err(e) = rustix::process::setrlimit(rustix::process::Resource::Core, none) {
-        tracing::warn!("core dumps cannot be forbidden: {e}");
-    }
-    // A pipe of the system's core handler is not bound by that limit; nor may another
-    // process of this user attach and read.
-    let not_dumpable = rustix::process::DumpableBehavior::NotDumpable;
-    if let Err(e) = rustix::process::set_dumpable_behavior(not_dumpable) {
-        tracing::warn!("this process cannot be kept from being dumped: {e}");
-    }
 }
 
 fn deck(state: &State) -> Deck {

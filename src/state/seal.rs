@@ -9,7 +9,7 @@
 use super::disk;
 use crate::random;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
-use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -144,7 +144,7 @@ struct SealingKey {
 impl SealingKey {
     fn new(key: &[u8; 32]) -> Self {
         SealingKey {
-            cipher: Arc::new(XChaCha20Poly1305::new(&Key::from(*key))),
+            cipher: Arc::new(XChaCha20Poly1305::new(key.into())),
             id: KeyId::of_key(key),
         }
     }
