@@ -1,8 +1,10 @@
 //! How the daemon behaves towards the system: signals, logs, systemd, modes.
 
+mod debugs;
 mod logs;
 mod modes;
 mod notify;
+mod panics;
 mod secrecy;
 mod signals;
 mod unit;

@@ -8,6 +8,7 @@ use sandbox::server::Server;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -130,6 +131,17 @@ impl Setting {
     pub(crate) fn run_command(&self, mut command: Command) -> Ran {
         let output = command.output().unwrap();
         self.ran(&["prepared"], output)
+    }
+
+    /// Runs a prepared command with standard input.
+    pub(crate) fn run_command_with(&self, mut command: Command, input: &str) -> Ran {
+        command.stdin(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(input.as_bytes()).unwrap();
+        drop(stdin);
+        self.ran(&["prepared"], child.wait_with_output().unwrap())
     }
 
     fn ran(&self, args: &[&str], output: Output) -> Ran {

@@ -140,6 +140,15 @@ impl House {
     /// Starts the daemon as the last arguments of another command, which must
     /// become it, and waits until it is ready.
     pub fn daemon_under(&self, wrapper: &[&str]) -> Daemon {
+        self.daemon_by(self.under(wrapper))
+    }
+
+    /// The same, and does not wait.
+    pub fn launch_under(&self, wrapper: &[&str]) -> Daemon {
+        self.launch_by(self.under(wrapper))
+    }
+
+    fn under(&self, wrapper: &[&str]) -> Command {
         let plain = self.command(&["run"]);
         let (program, args) = wrapper.split_first().expect("a command");
         let mut command = Command::new(program);
@@ -147,7 +156,7 @@ impl House {
         command.args(plain.get_args()).stdin(Stdio::null());
         let set = plain.get_envs().filter_map(|(k, v)| Some((k, v?)));
         command.env_clear().env("PATH", "/usr/bin:/bin").envs(set);
-        self.daemon_by(command)
+        command
     }
 
     /// Starts it by a command that becomes the daemon, and waits.
@@ -175,12 +184,17 @@ impl House {
             .append(true)
             .open(&log)
             .unwrap();
+        let earlier = readies(&log);
         let child = command
             .stderr(stderr)
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        Daemon { child, log }
+        Daemon {
+            child,
+            log,
+            earlier,
+        }
     }
 
     /// The report of one grant.
@@ -211,6 +225,8 @@ fn readies(log: &Path) -> usize {
 pub struct Daemon {
     child: Child,
     log: PathBuf,
+    /// How many before it have been ready.
+    earlier: usize,
 }
 
 impl Daemon {
@@ -222,6 +238,11 @@ impl Daemon {
     /// Whether it has ended, by itself or not.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Whether it has said that it is ready.
+    pub fn has_become_ready(&self) -> bool {
+        readies(&self.log) > self.earlier
     }
 
     /// What it has logged so far.

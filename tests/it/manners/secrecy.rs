@@ -1,11 +1,11 @@
 //! What of a running daemon others can get hold of: not its secrets. Logs,
 //! errors and the state are looked through by every [`Setting`].
 
-use crate::setting::{CLIENT_SECRET, Setting};
+use crate::setting::{CLIENT_SECRET, ONE, Setting};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 
 const USER: u32 = 65530;
 
@@ -28,12 +28,83 @@ async fn neither_arguments_nor_environment_hold_a_secret() {
             assert!(!text.contains(secret), "{file}");
         }
     }
-    let children = format!("/proc/{0}/task/{0}/children", daemon.pid());
-    assert_eq!(
-        fs::read_to_string(children).unwrap(),
-        "",
-        "it starts no programs"
-    );
+    // What it starts would inherit what it must not: it starts nothing.
+    for thread in fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap() {
+        let children = thread.unwrap().path().join("children");
+        assert_eq!(fs::read_to_string(children).unwrap_or_default(), "");
+    }
+}
+
+/// From its first moment to its last, with a secret in its own environment.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_executes_no_program() {
+    let setting = Setting::one().await;
+    let house = &setting.house;
+    house.configure(&ONE.replace(
+        "{ file = \"ROOT/secrets/pretend\" }",
+        "{ env = \"SECRET\" }",
+    ));
+    let trace = house.path("trace");
+    let secret = format!("SECRET={CLIENT_SECRET}");
+    let path = trace.to_str().unwrap();
+    let follow = [
+        "strace",
+        "-D",
+        "-f",
+        "-qq",
+        "-o",
+        path,
+        "-e",
+        "trace=execve,execveat,fork,vfork",
+    ];
+    let daemon = house.daemon_under(&[&["env", &secret][..], &follow].concat());
+    let mut import = house.command(&["import", "one"]);
+    let response = setting.response("one").to_string();
+    import.env("SECRET", CLIENT_SECRET);
+    setting.run_command_with(import, &response).succeeds();
+    for args in [
+        &["refresh", "one", "--force"][..],
+        &["backup", "COPY"],
+        &["reload"],
+    ] {
+        let copy = house.path("copy.db").display().to_string();
+        let args: Vec<&str> = args
+            .iter()
+            .map(|a| if *a == "COPY" { &copy } else { *a })
+            .collect();
+        let mut command = house.command(&args);
+        command.env("SECRET", CLIENT_SECRET);
+        setting.run_command(command).succeeds();
+    }
+    assert_eq!(daemon.stop(), Some(0));
+    let calls = fs::read_to_string(&trace).unwrap();
+    let calls: Vec<&str> = calls.lines().filter(|line| line.contains("exec")).collect();
+    assert_eq!(calls.len(), 1, "{calls:?}");
+    assert!(!calls[0].contains(CLIENT_SECRET), "{calls:?}");
+}
+
+/// A command holds secrets too: one that waits for its input is looked at.
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_does_a_command_leave_a_core() {
+    let setting = Setting::one().await;
+    let plain = setting.house.command(&["import", "one"]);
+    let mut command = Command::new("prlimit");
+    command.arg("--core=unlimited").arg(plain.get_program());
+    command.args(plain.get_args()).stdin(Stdio::piped());
+    let mut child = command.current_dir(setting.house.path("")).spawn().unwrap();
+    let waits = format!("/proc/{}/wchan", child.id());
+    let limits = format!("/proc/{}/limits", child.id());
+    crate::support::wait_for("the command to read", || {
+        let text = fs::read_to_string(&limits).unwrap_or_default();
+        let line = text.lines().find(|l| l.starts_with("Max core file size"));
+        line.is_some_and(|line| line.split_whitespace().nth(4) == Some("0"))
+            && fs::read_to_string(&waits).is_ok_and(|w| w.contains("pipe"))
+    });
+    let pid = child.id().to_string();
+    let killed = Command::new("kill").args(["-ABRT", &pid]).status();
+    assert!(killed.unwrap().success());
+    let ended = child.wait().unwrap();
+    assert_eq!((ended.signal(), ended.core_dumped()), (Some(6), false));
 }
 
 /// Not even by another process of its own user, which could read its memory.
