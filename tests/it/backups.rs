@@ -23,7 +23,7 @@ fn generation(house: &House) -> u64 {
     house.status("one")["generation"].as_u64().unwrap()
 }
 
-fn notices(house: &House) -> String {
+pub(crate) fn notices(house: &House) -> String {
     let status = house.json(&["status", "--json"]);
     let notices = status["notices"].as_array().unwrap();
     let texts: Vec<&str> = notices.iter().filter_map(Value::as_str).collect();
@@ -39,7 +39,7 @@ fn backups_in(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// Puts a backup in the place of the state: only the database, and the lock made anew.
-fn put_back(house: &House, backup: &Path) {
+pub(crate) fn put_back(house: &House, backup: &Path) {
     let state = house.path("state");
     if state.exists() {
         fs::rename(&state, house.path("state.old")).unwrap();

@@ -20,6 +20,7 @@ mod commands;
 mod databases;
 mod docs;
 mod exchange;
+mod fence;
 mod formats;
 mod full_disk;
 mod incidents;
