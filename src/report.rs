@@ -117,6 +117,17 @@ impl GrantReport {
         }
     }
 
+    /// The same of a grant whose client is there, but broken: it has not retired.
+    #[must_use]
+    pub fn without_client(self, state: &GrantState, now: WallTime) -> Self {
+        GrantReport {
+            state: state.status(now).to_string(),
+            why: "something is wrong with its client in the configuration; see `refreshd check`"
+                .to_owned(),
+            ..self
+        }
+    }
+
     /// Adds where it is published, and what is wrong there.
     pub fn tell_outputs(&mut self, outputs: &[OutputReport]) {
         let error = |output: &OutputReport| {

@@ -10,7 +10,7 @@ use crate::control::api::{
 use crate::control::server::no_such_grant;
 use crate::daemon::{fence_text, recovery};
 use crate::engine::perform::Deck;
-use crate::engine::roster::seat_of;
+use crate::engine::roster::{has_broken_client, seat_of};
 use crate::exit::{Exit, Failure};
 use crate::http::Http;
 use crate::import::Importer;
@@ -68,7 +68,12 @@ impl Rest {
             .map(|grant| {
                 let seat = seat_of(grant, &self.config);
                 let provider = seat.as_ref().map(|s| s.client.description.name.as_str());
-                GrantReport::new(grant, provider, seat.as_ref().map(|s| &s.policy), now)
+                let policy = seat.as_ref().map(|s| &s.policy);
+                let report = GrantReport::new(grant, provider, policy, now);
+                match has_broken_client(grant, &self.config) {
+                    true => report.without_client(&grant.state, now),
+                    false => report,
+                }
             })
             .collect();
         let known: HashSet<&str> = grants.iter().map(|grant| grant.name.as_str()).collect();

@@ -30,7 +30,7 @@ pub(super) struct Backup {
 
 impl Backup {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let config = context.config()?;
+        let config = context.sound_config()?;
         let absolute = |file: PathBuf| {
             std::path::absolute(file).map_err(|e| Failure::new(Exit::Usage, e.to_string()))
         };

@@ -15,7 +15,9 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let Loaded { config, problems } = config::load(&context.sources);
+        let Loaded {
+            config, problems, ..
+        } = config::load(&context.sources);
         let exit = if config.is_some() {
             Exit::Ok
         } else {

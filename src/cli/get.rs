@@ -32,7 +32,7 @@ pub(super) struct Get {
 impl Get {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let name = grant_name(&self.grant)?;
-        let config = context.config()?;
+        let config = context.sound_config()?;
         let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
         let query = TokenQuery {
             min_valid_ms: millis(self.min_valid),

@@ -83,7 +83,7 @@ pub(super) struct Import {
 
 impl Import {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let config = context.config()?;
+        let config = context.sound_config()?;
         if std::io::stdin().is_terminal() {
             output::note("reading from the terminal; end with Ctrl-D");
         }
@@ -106,7 +106,8 @@ impl Import {
             match context.control(&config)? {
                 Some(control) => send(&control, &lines, query).await,
                 None => {
-                    let rest = Rest::open(Arc::new(config)).await?;
+                    // Here it is this configuration that says whose the tokens are.
+                    let rest = Rest::open(Arc::new(context.config()?)).await?;
                     let imported = rest.import(&lines, self.replace).await;
                     rest.close().await?;
                     Ok(imported)

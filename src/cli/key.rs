@@ -80,7 +80,7 @@ impl Key {
                 file,
                 passphrase_file,
             } => {
-                let config = context.config()?;
+                let config = context.sound_config()?;
                 let passphrase = passphrase::read(passphrase_file.as_deref(), true)?;
                 let ids =
                     export::export(&config.daemon.key, &file, &passphrase).map_err(failure)?;
@@ -91,7 +91,7 @@ impl Key {
                 file,
                 passphrase_file,
             } => {
-                let config = context.config()?;
+                let config = context.sound_config()?;
                 let passphrase = passphrase::read(passphrase_file.as_deref(), false)?;
                 let daemon = &config.daemon;
                 let ids = export::import(&daemon.key, &daemon.state_dir, &file, &passphrase)
@@ -107,7 +107,7 @@ impl Key {
 }
 
 fn status(context: &Context, json: bool) -> Result<Exit, Failure> {
-    let config = context.config()?;
+    let config = context.sound_config()?;
     let status = block_on(async {
         match context.control(&config)? {
             Some(control) => control.key().await,
@@ -124,7 +124,7 @@ fn status(context: &Context, json: bool) -> Result<Exit, Failure> {
 }
 
 fn rotate(context: &Context, json: bool) -> Result<Exit, Failure> {
-    let config = context.config()?;
+    let config = context.sound_config()?;
     let status = block_on(async {
         match context.control(&config)? {
             Some(control) => rotate_running(&control).await,

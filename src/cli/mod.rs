@@ -117,7 +117,9 @@ struct Context {
 impl Context {
     /// The configuration; warnings go to standard error.
     fn config(&self) -> Result<Config, Failure> {
-        let Loaded { config, problems } = config::load(&self.sources);
+        let Loaded {
+            config, problems, ..
+        } = config::load(&self.sources);
         let text = config::render(&problems);
         match config {
             Some(config) => {
@@ -128,6 +130,25 @@ impl Context {
         }
     }
 
+    /// The configuration as far as it is sound, for what needs no client: a slip in one
+    /// must not keep a person from the daemon, or from the state. Problems go to
+    /// standard error.
+    fn sound_config(&self) -> Result<Config, Failure> {
+        let loaded = config::load(&self.sources);
+        let text = config::render(&loaded.problems);
+        if let Some(config) = loaded.config {
+            output::note(&text);
+            return Ok(config);
+        }
+        let failure = || Failure::new(Exit::Config, text.clone());
+        let config = loaded.sound.ok_or_else(failure)?;
+        output::note(&text);
+        output::note(
+            "refreshd: the configuration is broken; this goes on with what is sound of it",
+        );
+        Ok(config)
+    }
+
     /// The running daemon, if one runs.
     fn control(&self, config: &Config) -> Result<Option<Control>, Failure> {
         Control::connect(&config.daemon.runtime_dir)
@@ -135,7 +156,7 @@ impl Context {
 
     /// The running daemon, for a command that needs one.
     fn running(&self) -> Result<Control, Failure> {
-        let config = self.config()?;
+        let config = self.sound_config()?;
         self.control(&config)?.ok_or_else(|| {
             let message = format!(
                 "refreshd is not running (no control socket in {}); start it with `refreshd run`",

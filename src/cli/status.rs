@@ -61,7 +61,7 @@ impl Status {
 /// The status, from the daemon or from the state at rest, with the last closed
 /// incidents of some grants.
 pub(super) fn fetch(context: &Context, grants: &[String]) -> Result<api::Status, Failure> {
-    let config = context.config()?;
+    let config = context.sound_config()?;
     block_on(async {
         match context.control(&config)? {
             Some(control) => {

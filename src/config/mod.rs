@@ -30,7 +30,7 @@ use crate::net::Network;
 use refreshd_core::provider::description::{Description, DescriptionHash, Schedule};
 use refreshd_core::secret::Secret;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
@@ -49,6 +49,9 @@ pub struct Config {
     pub backup: Option<Backup>,
     /// `[clients.NAME]`.
     pub clients: BTreeMap<String, Arc<Client>>,
+    /// Clients that stand there, and with which something is wrong. The daemon never
+    /// runs with any; commands that need no client do.
+    pub broken_clients: BTreeSet<String>,
     /// `[grants.NAME]`.
     pub grants: BTreeMap<String, GrantConfig>,
     /// `[[databases]]`.

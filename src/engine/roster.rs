@@ -202,6 +202,14 @@ pub fn seat_of(grant: &Grant, config: &Config) -> Option<Seat> {
     })
 }
 
+/// Whether something is wrong with its client in the configuration.
+#[must_use]
+pub fn has_broken_client(grant: &Grant, config: &Config) -> bool {
+    let configured = config.grants.get(&grant.name);
+    let client = configured.map_or(&grant.client, |c| &c.client);
+    config.broken_clients.contains(client)
+}
+
 /// To whom the configuration would send the refresh token.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! What is open while no daemon runs: what the rows say, in step with what a crash
 //! left. Nothing is written, so that the next daemon announces it.
 
-use crate::engine::roster::seat_of;
+use crate::engine::roster::{has_broken_client, seat_of};
 use crate::state::{Store, StoreError};
 use refreshd_core::Grant;
 use refreshd_core::incident::{Book, Incident, Kinds, Subject, over};
@@ -19,7 +19,11 @@ pub async fn open_incidents(
 ) -> Result<Vec<Incident>, StoreError> {
     let (open, last_id) = store.open_incidents().await?;
     let mut book = Book::recalled(open, last_id);
-    for grant in grants {
+    // Of a broken client's grants the rows are all there is to go by.
+    for grant in grants
+        .iter()
+        .filter(|grant| !has_broken_client(grant, config))
+    {
         let (subject, state) = (Subject::Grant(grant.name.clone()), &grant.state);
         let wrong = seat_of(grant, config).map_or(Kinds::NONE, |seat| {
             Kinds::of_grant(state, &seat.policy, now)

@@ -25,6 +25,9 @@ use std::path::{Component, PathBuf};
 pub struct Loaded {
     /// There when no problem is an error.
     pub config: Option<Config>,
+    /// Otherwise what is sound, where every file could be read and nothing is wrong
+    /// with `[daemon]` and `[backup]`: enough to find the daemon, or the state.
+    pub sound: Option<Config>,
     /// Errors and warnings, by file and place.
     pub problems: Vec<Problem>,
 }
@@ -45,13 +48,24 @@ pub fn load(sources: &Sources) -> Loaded {
     let usable = problems
         .iter()
         .all(|problem| problem.severity == Severity::Warning);
+    let (config, sound) = match config {
+        Some((config, _)) if usable => (Some(config), None),
+        Some((config, true)) => (None, Some(config)),
+        _ => (None, None),
+    };
     Loaded {
-        config: config.filter(|_| usable),
+        config,
+        sound,
         problems,
     }
 }
 
-fn read(sources: &Sources, gathered: Gathered, problems: &mut Vec<Problem>) -> Option<Config> {
+/// What is sound, and whether the daemon can be found by it.
+fn read(
+    sources: &Sources,
+    gathered: Gathered,
+    problems: &mut Vec<Problem>,
+) -> Option<(Config, bool)> {
     let registry = Registry::new(&gathered.providers, problems);
     let stack = Stack::new(gathered.layers);
     let Extracted { value, reported } = extract::<Raw>(&stack, stack.merged(), problems);
@@ -73,16 +87,23 @@ fn read(sources: &Sources, gathered: Gathered, problems: &mut Vec<Problem>) -> O
         .collect();
     let databases = check.databases(&raw.databases);
     let backup = check.backup(&raw.backup, daemon.as_ref());
+    let mut tables = ["daemon", "backup"].into_iter();
+    let finds = gathered.complete && !tables.any(|table| check.was_reported_within(&[table]));
+    // One that was taken out for its form is known all the same.
+    let told = check.reported.iter().filter(|path| path[0] == "clients");
+    let told = told.filter_map(|path| path.get(1).cloned());
+    let broken = raw.clients.keys().cloned().chain(told);
     let config = Config {
         files: gathered.files,
         daemon: daemon?,
         backup,
+        broken_clients: broken.filter(|name| !clients.contains_key(name)).collect(),
         clients,
         grants,
         databases,
     };
     check.paths_of_outputs(&config);
-    Some(config)
+    Some((config, finds))
 }
 
 /// What the checks have at hand.
