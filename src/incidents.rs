@@ -168,15 +168,12 @@ impl Incidents {
         turned
     }
 
-    /// Closes what an earlier process left open of things that are gone.
+    /// Closes what is open of things that are gone.
     pub fn forget(&self, is_gone: impl Fn(&Subject) -> bool) {
-        let left: Vec<(Subject, Kind)> = {
-            let inner = self.inner();
-            let gone = inner.book.unconfirmed().filter(|i| is_gone(&i.subject));
-            gone.map(|i| (i.subject.clone(), i.kind)).collect()
-        };
-        for (subject, kind) in left {
-            self.disprove(&subject, kind, "it is not there any more");
+        for incident in self.open() {
+            if is_gone(&incident.subject) {
+                self.close(&incident.subject, incident.kind, "it is not there any more");
+            }
         }
     }
 

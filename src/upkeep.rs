@@ -83,6 +83,15 @@ impl Upkeep {
         made
     }
 
+    /// None are made by themselves any more, so none can fail.
+    pub fn expects_no_backups(&self) {
+        *(self.failed_backup.lock()).expect("nothing panics under this lock") = None;
+        if let Some(incidents) = &self.incidents {
+            let why = "no backups are configured any more";
+            incidents.close(&Subject::Daemon, Kind::BackupFailed, why);
+        }
+    }
+
     fn announce(&self, failed: Option<&Failure>) {
         let (daemon, kind) = (Subject::Daemon, Kind::BackupFailed);
         match (&self.incidents, failed) {

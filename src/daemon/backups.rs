@@ -16,6 +16,9 @@ pub(super) async fn keep_schedule(
     loop {
         let config = reloader.config();
         let wanted = config.backup.as_ref().map(|backup| &backup.schedule);
+        if wanted.is_none() {
+            upkeep.expects_no_backups();
+        }
         if current.as_ref().map(|(schedule, _)| schedule) != wanted {
             if let Some((_, job)) = current.take()
                 && let Err(e) = scheduler.remove(&job.guid()).await

@@ -30,6 +30,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use watch::NO_OUTCOMES;
 
 /// The most messages that are handled before it is looked what may start.
 const MESSAGES: usize = 64;
@@ -495,7 +496,7 @@ impl Engine {
         }
         let word = kind.word();
         let news = entry.trouble.as_deref() != Some(word) || state.failures.is_power_of_two();
-        if news && told.opened.is_empty() {
+        if news && told.opened.without(NO_OUTCOMES).is_empty() {
             tracing::warn!(grant = %name, outcome = word, tries = state.failures, "{name}: {word}: {text}{advice}");
         }
         entry.trouble = Some(word.to_owned());

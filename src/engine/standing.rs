@@ -66,6 +66,7 @@ impl Engine {
             self.apply(effects).await;
         }
         self.align_all().await;
+        self.forget_incidents();
     }
 
     /// Brings every grant in line; their commits share transactions.

@@ -12,6 +12,13 @@ use refreshd_core::grant::settle::OutcomeKind;
 use refreshd_core::grant::state::Pause;
 use refreshd_core::incident::{Kind, Kinds, Subject, before, over};
 use refreshd_core::time::WallTime;
+use std::collections::HashSet;
+
+/// Of these the outcome of an exchange is not the reason.
+pub(super) const NO_OUTCOMES: Kinds = Kinds::NONE
+    .with(Kind::NeedsAuthorization)
+    .with(Kind::BindingChanged)
+    .with(Kind::DuplicateRefreshToken);
 
 /// What a look has brought.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,11 +65,22 @@ impl Engine {
         if self.deck.store.took_last_commit() {
             self.incidents.disprove(&daemon, Kind::StoreUnwritable, why);
         }
+        self.forget_incidents();
+    }
+
+    /// What is gone from the configuration is not unhealthy.
+    pub(super) fn forget_incidents(&self) {
         let (roster, config) = (&self.roster, &self.config);
+        let lanes = roster
+            .iter()
+            .filter_map(|entry| Some(entry.seat.as_ref()?.lane));
+        let lanes: HashSet<u32> = lanes.collect();
+        let endpoints: HashSet<&str> = lanes.iter().map(|lane| roster.endpoint(*lane)).collect();
         self.incidents.forget(|subject| match subject {
             Subject::Grant(name) => roster.index(name).is_none(),
             Subject::Client(name) => !config.clients.contains_key(name),
-            _ => false,
+            Subject::Endpoint(url) => !endpoints.contains(url.as_str()),
+            Subject::Output { .. } | Subject::Daemon => false,
         });
     }
 

@@ -304,7 +304,14 @@ async fn backups_by_cron_follow_the_configuration() {
     wait_for("the failure to be told", || {
         notices(house).contains("the last backup was not made")
     });
+    let kinds = || -> Vec<Value> {
+        let open = crate::incidents::open(house).into_iter();
+        open.map(|incident| incident["kind"].clone()).collect()
+    };
+    assert_eq!(kinds(), ["backup-failed"]);
     house.configure(ONE);
     setting.run(&["reload"]).succeeds();
+    wait_for("it to be over", || kinds().is_empty());
+    assert_eq!(notices(house), "");
     assert_eq!(daemon.stop(), Some(0));
 }

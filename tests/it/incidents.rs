@@ -223,6 +223,66 @@ async fn an_output_that_fails_is_one_incident_over_restarts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_refusals_at_once_are_one_incident_of_their_client() {
+    let names = ["g0", "g1", "g2", "g3", "g4"];
+    let grants = names.map(|name| format!("\n[grants.{name}]\nclient = \"pretend\"\n"));
+    let config = ONE.split("[grants.one]").next().unwrap().to_owned() + &grants.concat();
+    let setting = Setting::new(Options::default(), &config).await;
+    let house = &setting.house;
+    let daemon = house.daemon();
+    for name in names {
+        setting.import(name);
+        setting.server.withdraw_grant(name);
+    }
+    for name in names {
+        setting.run(&["refresh", name, "--force"]).fails(77, &[]);
+    }
+    let count = |kind: &str| open(house).iter().filter(|i| i["kind"] == kind).count();
+    assert_eq!((count("refused"), count("mass-refusal")), (5, 1));
+    let of_client = |i: &&Value| i["about"] == "client" && i["subject"] == "pretend";
+    assert_eq!(open(house).iter().filter(of_client).count(), 1);
+    // The client is taken out: nothing of it is unhealthy any more.
+    house.configure("");
+    setting.run(&["reload"]).succeeds();
+    assert_eq!(open(house), Vec::<Value>::new());
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_was_set_back_is_one_incident_until_it_is_accepted() {
+    let setting = Setting::one().await;
+    let house = &setting.house;
+    let (daemon, _) = setting.daemon_with_one();
+    assert_eq!(daemon.stop(), Some(0));
+    // What was seen last lies a day ahead of the clock of now.
+    let tomorrow = (epoch().cast_signed() + 86_400) * 1000;
+    Connection::open(house.path("state/refreshd.db"))
+        .unwrap()
+        .execute(
+            "UPDATE meta SET value = ?1 WHERE key = 'last_seen'",
+            [tomorrow],
+        )
+        .unwrap();
+    let daemon = house.daemon();
+    wait_for("the incident", || !open(house).is_empty());
+    let first = open(house).remove(0);
+    assert_eq!(first["kind"], "clock-distrusted");
+    assert_eq!(daemon.stop(), Some(0));
+    let daemon = house.daemon();
+    wait_for("the look at the clock", || {
+        open(house)[0]["id"] == first["id"]
+    });
+    assert_eq!(
+        lines(&daemon.log(), &["clock-distrusted", "ERROR"]).len(),
+        1
+    );
+    setting.run(&["doctor", "--accept-clock"]).succeeds();
+    wait_for("the end", || open(house).is_empty());
+    assert_eq!(lines(&daemon.log(), &["clock-distrusted", "INFO"]).len(), 1);
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_refresh_token_for_two_grants_is_told() {
     const SAME: &str =
         r#"{"access_token":"at-same-1","refresh_token":"rt-same-1","expires_in":3600}"#;

@@ -132,7 +132,7 @@ impl Kinds {
 
     /// These and one more.
     #[must_use]
-    pub fn with(self, kind: Kind) -> Kinds {
+    pub const fn with(self, kind: Kind) -> Kinds {
         Kinds(self.0 | Kinds::bit(kind))
     }
 
@@ -166,7 +166,7 @@ impl Kinds {
         Kind::ALL.into_iter().filter(here)
     }
 
-    fn bit(kind: Kind) -> u32 {
+    const fn bit(kind: Kind) -> u32 {
         1 << kind as u8
     }
 }
