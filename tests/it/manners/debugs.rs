@@ -122,7 +122,7 @@ fn rules() -> Rules {
     let description: refreshd_core::provider::Description = serde_json::from_str(text).unwrap();
     Rules {
         policy: Policy::new(&description, description.schedule.clone()),
-        description,
+        description: Arc::new(description),
         fingerprinter: Fingerprinter::new(*b"hunter2-hunter2-hunter2-hunter2-"),
     }
 }
@@ -202,8 +202,7 @@ fn each(mut look: impl FnMut(&'static str, Box<dyn Debug + Send>)) {
     };
     value("TokenRequest", Box::new(request));
     let commit = Commit {
-        grant: GrantId("g".to_owned()),
-        base_revision: 1,
+        base: grant(),
         settlement: settlement(),
         event: Event {
             at: NOW,
