@@ -114,7 +114,6 @@ impl Book {
         if let Some(open) = self.open.get_mut(&(subject.clone(), kind)) {
             if is_same(open.incident.ends_at, ends_at) {
                 open.confirmed = true;
-                open.incident.ends_at = ends_at;
                 return notices;
             }
             let moved = || "another authorization came, with another end".to_owned();
@@ -219,11 +218,7 @@ pub fn before(end: WallTime, now: WallTime) -> String {
 fn remind_at(incident: &Incident) -> WallTime {
     let last = incident.reminded_at.unwrap_or(incident.opened_at);
     match incident.ends_at {
-        Some(end) => match notice(end, last + SAME_END).changes_at {
-            Some(at) => at,
-            None if last < end => end,
-            None => last + DAY,
-        },
+        Some(end) => notice(end, last).changes_at.unwrap_or(last + DAY),
         None => {
             last + match incident.reminders {
                 0 => HOUR,
