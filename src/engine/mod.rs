@@ -288,8 +288,13 @@ impl Engine {
             Err(blocked) if blocked.why.is_full() || !forced => {
                 let entry = self.roster.entry_mut(index);
                 entry.wished = wished.or(entry.wished);
-                let until = blocked.until.unwrap_or(now + MAX_WAIT);
-                return self.queue.arm(index, until);
+                // Where all places are taken, the next one to land frees one: the queue sees to that.
+                let wait = if blocked.why.is_full() {
+                    Duration::ZERO
+                } else {
+                    MAX_WAIT
+                };
+                return self.queue.arm(index, blocked.until.unwrap_or(now + wait));
             }
             _ => {}
         }

@@ -115,3 +115,26 @@ async fn a_wish_that_waits_for_its_turn_outlives_a_reload() {
     assert!(ran.out.starts_with("two: generation 2"), "{}", ran.out);
     assert_eq!(daemon.stop(), Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forced_wishes_take_the_next_place_that_is_free() {
+    let config = format!("{ONE}\n[grants.two]\nclient = \"pretend\"\n");
+    let setting = Setting::new(Options::default(), &config).await;
+    setting
+        .house
+        .write("conf.d/x.toml", "[daemon]\nmax_flights = 1\n");
+    let (daemon, _) = setting.daemon_with_one();
+    setting.import("two");
+    setting.server.queue_fault(None, Fault::Slow { ms: 1500 });
+    let (first, second) = (["refresh", "one", "--force"], ["refresh", "two", "--force"]);
+    let holds_the_place = setting.begin(&first);
+    wait_for("the slow request", || {
+        setting.house.status("one")["refreshing"] == true
+    });
+    let begun = std::time::Instant::now();
+    setting.run(&second).succeeds();
+    setting.end(&first, holds_the_place).succeeds();
+    // The engine looks again after 30 s whatever happens.
+    assert!(begun.elapsed() < Duration::from_secs(20), "{begun:?}");
+    assert_eq!(daemon.stop(), Some(0));
+}
