@@ -26,11 +26,26 @@ pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
 }
 
 /// Makes a directory, and those above it, with mode 0700 where they are missing.
+/// It is durable when this returns, whoever made it: nothing in it would be else.
 pub(super) fn private_dir(dir: &Path) -> io::Result<()> {
+    let there = dir.ancestors().position(Path::exists).unwrap_or(0);
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
-        .create(dir)
+        .create(dir)?;
+    dir.ancestors()
+        .take(there.max(1))
+        .try_for_each(|made| sync_name(parent(made)))
+}
+
+/// Makes the names in a directory durable that may be another user's, which we
+/// cannot open then, or of a kind that has nothing to say about it.
+fn sync_name(dir: &Path) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, PermissionDenied};
+    match sync_dir(dir) {
+        Err(error) if [InvalidInput, PermissionDenied].contains(&error.kind()) => Ok(()),
+        done => done,
+    }
 }
 
 /// The directory of a file, `.` for a bare name.
@@ -88,6 +103,23 @@ mod tests {
         for magic in [0xef53, 0x0102_1994, 0x794c_7630, 0x6573_5546] {
             assert_eq!(network_magic(magic), None);
         }
+    }
+
+    #[test]
+    fn missing_directories_are_made_for_their_owner() {
+        use std::os::unix::fs::PermissionsExt;
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("a/b/c");
+        for _ in 0..2 {
+            private_dir(&dir).unwrap();
+        }
+        for made in dir.ancestors().take(3) {
+            let mode = fs::metadata(made).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o700);
+        }
+        private_dir(Path::new("/")).unwrap();
+        fs::write(root.path().join("file"), "").unwrap();
+        assert!(private_dir(&root.path().join("file/x")).is_err());
     }
 
     #[test]
