@@ -30,6 +30,7 @@ mod manners;
 mod matrix;
 mod networks;
 mod outputs;
+mod power;
 mod providers;
 mod real_servers;
 mod smoke;
