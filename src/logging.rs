@@ -23,6 +23,8 @@ pub fn start(format: LogFormat) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_target(false)
+        // They would go to standard error too, by way of a panic where that is full or gone.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal());
     // A second start (tests in one process) keeps the first.
     let _first = match format {
