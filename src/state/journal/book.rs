@@ -19,6 +19,8 @@ pub struct Book<M: Medium> {
     file: Option<M::File>,
     number: u32,
     count: u16,
+    /// The last try to begin a file failed, and that was told.
+    refused: bool,
     slots: Arc<Mutex<Slots>>,
     /// The current file at the start, and those that hold flights of earlier runs.
     files: Vec<u32>,
@@ -83,6 +85,7 @@ impl<M: Medium> Book<M> {
             file: Some(file),
             number,
             count,
+            refused: false,
             slots: Arc::new(Mutex::new(free)),
             files,
         };
@@ -231,11 +234,17 @@ impl<M: Medium> Book<M> {
         let next = self.number + 1;
         *self.lock() = Slots::all_of(next, 0);
         let file = files::create(&self.medium, next, self.count).map_err(|error| {
-            tracing::error!(%error, file = next, "no new journal file can be begun; no exchange starts until one can");
+            // Tried every second; told once.
+            if !std::mem::replace(&mut self.refused, true) {
+                tracing::error!(%error, file = next, "no new journal file can be begun; no exchange starts until one can");
+            }
             JournalError::io(&self.medium, next, &error)
         })?;
         self.file = Some(file);
         self.number = next;
+        if std::mem::take(&mut self.refused) {
+            tracing::info!(file = next, "a new journal file was begun after all");
+        }
         *self.lock() = Slots::all_of(next, self.count);
         Ok(())
     }
