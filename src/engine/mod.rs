@@ -218,7 +218,7 @@ impl Engine {
             return true;
         }
         self.unwritable = true;
-        let text = "the database cannot be written: nothing is refreshed until it can";
+        let text = "the database cannot be written: nothing is refreshed until it can; see whether its disk is full or read-only";
         let kind = Kind::StoreUnwritable;
         (self.incidents).raise(&Subject::Daemon, kind, || text.to_owned());
         let (store, engine) = (self.deck.store.clone(), self.handle.clone());

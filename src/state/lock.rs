@@ -40,7 +40,8 @@ pub enum LockError {
     },
     /// It cannot be made or written to.
     #[error(
-        "the state directory {dir} cannot be {verb} by {user}: {source}; make it writable for that user, or set daemon.state_dir to another"
+        "the state directory {dir} cannot be {verb} by {user}: {source}; {}",
+        remedy(source)
     )]
     Unusable {
         /// The state directory.
@@ -93,6 +94,16 @@ impl StateLock {
             .and_then(|()| writeln!(file, "{}", std::process::id()))
             .map_err(unusable("written to"))?;
         Ok(StateLock { _file: file })
+    }
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "the kernel's log may say why (dmesg); mend the disk and make it writable (mount -o remount,rw), or set daemon.state_dir to another"
+        }
+        io::ErrorKind::StorageFull => "make room on this disk",
+        _ => "make it writable for that user, or set daemon.state_dir to another",
     }
 }
 
