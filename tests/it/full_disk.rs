@@ -1,52 +1,17 @@
 //! A disk that is full: what is under way is kept, nothing new is begun, and it
 //! goes on by itself once there is room.
 
+use crate::disks::Disk;
 use crate::setting::{ONE, Setting};
 use crate::support::wait_for;
 use sandbox::Options;
 use sandbox::faults::Fault;
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
-
-/// A small disk, mounted for a test. Only root can do this.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn mount(at: PathBuf) -> Disk {
-        fs::create_dir_all(&at).unwrap();
-        let options = "size=40m,mode=0700";
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
-            .arg(&at)
-            .status()
-            .unwrap();
-        assert!(mounted.success());
-        Disk(at)
-    }
-
-    /// Leaves not a byte.
-    fn fill(&self) {
-        let filler = fs::File::create(self.0.join("filler")).unwrap();
-        let block = [1_u8; 4096];
-        while std::io::Write::write(&mut &filler, &block).is_ok() {}
-    }
-
-    fn make_room(&self) {
-        fs::remove_file(self.0.join("filler")).unwrap();
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _unmounted = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_under_way_is_committed_and_nothing_new_begun() {
     let setting = Setting::new(Options::default(), ONE).await;
-    let disk = Disk::mount(setting.house.path("state"));
+    let disk = Disk::tmpfs(setting.house.path("state"), 40);
     let (daemon, _) = setting.daemon_with_one();
     setting.server.queue_fault(None, Fault::Late { ms: 2000 });
     let args = ["refresh", "one", "--force"];
@@ -101,7 +66,7 @@ async fn an_answer_under_way_is_committed_and_nothing_new_begun() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_on_a_full_disk_publishes_and_waits() {
     let setting = Setting::new(Options::default(), ONE).await;
-    let disk = Disk::mount(setting.house.path("state"));
+    let disk = Disk::tmpfs(setting.house.path("state"), 40);
     let (daemon, response) = setting.daemon_with_one();
     // What is not in the book yet cannot be published from a full disk.
     wait_for("the first file", || {
@@ -109,7 +74,7 @@ async fn a_start_on_a_full_disk_publishes_and_waits() {
     });
     assert_eq!(daemon.stop(), Some(0));
     fs::remove_dir_all(setting.house.path("tokens")).unwrap();
-    fs::remove_file(disk.0.join("reserve")).unwrap();
+    fs::remove_file(setting.house.path("state/reserve")).unwrap();
     disk.fill();
     let daemon = setting.house.daemon();
     let token = fs::read_to_string(setting.house.path("tokens/one")).unwrap();

@@ -8,6 +8,7 @@
     reason = "a test that cannot go on panics, and says why; figures go to standard output"
 )]
 
+mod disks;
 mod resource;
 mod second_chance;
 mod setting;
@@ -32,6 +33,8 @@ mod networks;
 mod outputs;
 mod power;
 mod providers;
+mod read_only;
 mod real_servers;
+mod small_disks;
 mod smoke;
 mod unread;

@@ -7,7 +7,7 @@ mod case;
 mod path;
 mod place;
 mod slots;
-mod strace;
+pub(crate) mod strace;
 mod table;
 mod wave;
 

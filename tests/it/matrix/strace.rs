@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 /// What a thread of the daemon is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Role {
+pub(crate) enum Role {
     /// The only worker of the runtime: sockets, timers, decisions.
     Worker,
     /// Writes the journal.
@@ -37,7 +37,7 @@ impl Role {
 
 /// The threads of an idle daemon that refresh, by their names. Of the runtime's,
 /// the worker is the one that sleeps in epoll; the others are the pool's.
-pub(super) fn threads(pid: u32) -> Vec<(u32, Role)> {
+pub(crate) fn threads(pid: u32) -> Vec<(u32, Role)> {
     let mut found = Vec::new();
     wait_for("an idle worker", || {
         found = named_threads(pid);
@@ -77,7 +77,7 @@ fn named_threads(pid: u32) -> Vec<(u32, Role)> {
 }
 
 /// A strace that is attached. It lets go when it is dropped.
-pub(super) struct Tracer {
+pub(crate) struct Tracer {
     strace: Child,
     out: PathBuf,
 }
@@ -85,7 +85,7 @@ pub(super) struct Tracer {
 impl Tracer {
     /// Attaches to threads; calls made from now on are seen. `None` when one of
     /// them has just ended.
-    pub(super) fn attach(ids: &[u32], out: &Path, args: &[String]) -> Option<Self> {
+    pub(crate) fn attach(ids: &[u32], out: &Path, args: &[String]) -> Option<Self> {
         assert!(!ids.is_empty(), "no such thread");
         let said = out.with_extension("said");
         let mut command = Command::new("strace");
@@ -117,12 +117,12 @@ impl Tracer {
     }
 
     /// What it has written so far.
-    pub(super) fn trace(&self) -> String {
+    pub(crate) fn trace(&self) -> String {
         fs::read_to_string(&self.out).unwrap_or_default()
     }
 
     /// Lets go of the daemon.
-    pub(super) fn detach(mut self) -> String {
+    pub(crate) fn detach(mut self) -> String {
         self.end();
         self.trace()
     }
