@@ -40,12 +40,13 @@ fn nothing_promised_is_lost_with_the_power() {
     );
 
     // It can find something: without any one of these syncs, something is lost.
-    for (kind, [all, forgotten, missed]) in replay.forget(if draws > 1 { 1 } else { 8 }) {
+    for (kind, syncs) in replay.forget(if draws > 1 { 1 } else { 8 }) {
+        let (all, forgotten, missed) = (syncs.all, syncs.forgotten, syncs.missed);
         println!("figure power_syncs_{kind} {all}");
         println!("figure power_syncs_{kind}_forgotten {forgotten}");
         println!("figure power_syncs_{kind}_missed {missed}");
         match kind {
-            "intent" | "answer" => assert_eq!(missed, forgotten, "{kind}"),
+            "intent" | "answer" => assert!(syncs.needed > 0 && missed >= syncs.needed, "{kind}"),
             // What is in the journal need not be in the log as well.
             "log" => assert!(missed > 0, "no import was missed"),
             "database" => assert!(all > 2, "no checkpoint was made"),

@@ -89,17 +89,37 @@ pub(super) enum Kept {
 
 impl Disk {
     pub(super) fn new() -> Self {
-        let root = Node::Directory {
-            durable: BTreeMap::new(),
-            pending: Vec::new(),
-            now: BTreeMap::new(),
-        };
         Disk {
-            nodes: vec![root],
+            nodes: vec![Node::empty(true)],
             tickets: 0,
             homes: HashMap::new(),
             changed: 0,
             hardened: 0,
+        }
+    }
+
+    /// What lies in a directory, all of it durable.
+    pub(super) fn load(root: &Path) -> Self {
+        let mut disk = Disk::new();
+        disk.load_into(ROOT, root);
+        disk
+    }
+
+    fn load_into(&mut self, dir: Id, path: &Path) {
+        for entry in fs::read_dir(path).unwrap() {
+            let entry = entry.unwrap();
+            let id = self.nodes.len();
+            let is_dir = entry.file_type().unwrap().is_dir();
+            self.nodes.push(Node::empty(is_dir));
+            match &mut self.nodes[id] {
+                Node::File { durable, .. } => *durable = fs::read(entry.path()).unwrap(),
+                Node::Directory { .. } => self.load_into(id, &entry.path()),
+            }
+            let name = entry.file_name().into_string().unwrap();
+            if let Node::Directory { durable, now, .. } = &mut self.nodes[dir] {
+                durable.insert(name.clone(), id);
+                now.insert(name, id);
+            }
         }
     }
 
@@ -135,18 +155,7 @@ impl Disk {
     /// Makes a file or a directory.
     pub(super) fn create(&mut self, path: &Path, directory: bool) -> (Id, Ticket) {
         let id = self.nodes.len();
-        self.nodes.push(if directory {
-            Node::Directory {
-                durable: BTreeMap::new(),
-                pending: Vec::new(),
-                now: BTreeMap::new(),
-            }
-        } else {
-            Node::File {
-                durable: Vec::new(),
-                pending: Vec::new(),
-            }
-        });
+        self.nodes.push(Node::empty(directory));
         let (dir, name) = self.place(path);
         (id, self.rename_in(dir, Naming::Bind(name, id)))
     }
@@ -321,6 +330,22 @@ impl Disk {
             } else {
                 write_sparse(&path, &self.content(id, fate));
             }
+        }
+    }
+}
+
+impl Node {
+    fn empty(directory: bool) -> Node {
+        match directory {
+            true => Node::Directory {
+                durable: BTreeMap::new(),
+                pending: Vec::new(),
+                now: BTreeMap::new(),
+            },
+            false => Node::File {
+                durable: Vec::new(),
+                pending: Vec::new(),
+            },
         }
     }
 }

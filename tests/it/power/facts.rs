@@ -165,7 +165,8 @@ impl Reading {
     }
 }
 
-fn flight(region: &[u8]) -> FlightId {
+/// The flight of a region of the journal.
+pub(super) fn flight(region: &[u8]) -> FlightId {
     FlightId(region[8..24].try_into().unwrap())
 }
 
@@ -191,10 +192,10 @@ fn intent(bytes: &[u8], disk: &Disk) -> Intent {
 }
 
 /// Had anything been written unseen, the files would differ from what was followed.
-fn compare(disk: &Disk, root: &Path) {
+pub(super) fn compare(disk: &Disk, root: &Path) {
     let mut files = Vec::new();
-    for top in FOLLOWED {
-        let mut dirs = vec![root.join(top)];
+    for top in FOLLOWED.map(|top| root.join(top)) {
+        let mut dirs: Vec<_> = top.exists().then_some(top).into_iter().collect();
         while let Some(dir) = dirs.pop() {
             for entry in fs::read_dir(&dir).unwrap() {
                 let path = entry.unwrap().path();
@@ -211,5 +212,5 @@ fn compare(disk: &Disk, root: &Path) {
             }
         }
     }
-    assert!(files.len() > 10, "{files:?}");
+    assert!(files.len() > 4, "{files:?}");
 }

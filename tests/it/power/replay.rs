@@ -1,11 +1,12 @@
 //! Goes through a recording and has the power fail after each step.
 
 use super::disk::{Fate, Id, Kept};
-use super::facts::{AsWritten, Facts};
+use super::facts::{AsWritten, Facts, flight};
 use super::judge::{Found, LEFT, Must};
 use super::trace::{Arg, Step};
 use super::walk::Walk;
 use super::work::Recording;
+use refreshd_core::flight::FlightId;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
@@ -94,6 +95,16 @@ impl Chance {
     }
 }
 
+/// What became of syncs that were taken as if they had not been.
+#[derive(Debug, Default)]
+pub(super) struct Forgotten {
+    pub(super) all: usize,
+    pub(super) forgotten: usize,
+    /// Of records that were relied upon before another sync made up for it.
+    pub(super) needed: usize,
+    pub(super) missed: usize,
+}
+
 /// See the module.
 pub(super) struct Replay<'a> {
     recording: &'a Recording,
@@ -104,6 +115,9 @@ pub(super) struct Replay<'a> {
     synced_only: usize,
     drawn: usize,
     asked: usize,
+    newsy: usize,
+    recoveries: usize,
+    again: usize,
     took: Duration,
 }
 
@@ -119,6 +133,9 @@ impl<'a> Replay<'a> {
             synced_only: 0,
             drawn: 0,
             asked: 0,
+            newsy: 0,
+            recoveries: 0,
+            again: 0,
             took: Duration::ZERO,
         }
     }
@@ -166,6 +183,12 @@ impl<'a> Replay<'a> {
                     let mut fate = self.fate(index, draw);
                     told.extend(drawn.err().map(|e| (e, self.keep(&walk, &mut fate))));
                 }
+                if news {
+                    self.newsy += 1;
+                    if self.newsy.is_multiple_of(self.again_one_in()) {
+                        told.extend(self.again(&walk, index));
+                    }
+                }
                 let told = told.iter().map(|(e, kept)| tell(index, step, kept, e));
                 wrong.extend(told);
             }
@@ -178,8 +201,46 @@ impl<'a> Replay<'a> {
         wrong
     }
 
+    /// Recoveries are recorded themselves, one in so many.
+    fn again_one_in(&self) -> usize {
+        if self.draws > 1 { 1 } else { 12 }
+    }
+
+    /// The power fails again after each step of the recovery.
+    fn again(&mut self, walk: &Walk, index: usize) -> Vec<(String, String)> {
+        let mut wrong = Vec::new();
+        // What it was that is recovered from: all that was written, or a part.
+        let mut fate = self.fate(index, usize::MAX);
+        match self.recoveries % 2 {
+            0 => self.facts.judge.lay_out(&walk.disk, &mut AsWritten),
+            _ => self.facts.judge.lay_out(&walk.disk, &mut fate),
+        }
+        self.recoveries += 1;
+        let (mut walk, steps) = match self.facts.judge.records_recovery() {
+            Ok(recorded) => recorded,
+            Err(e) => return vec![(e, "nothing".to_owned())],
+        };
+        let mut at = Versions::of(&walk);
+        for (_, step) in &steps {
+            walk.step(step);
+            let now = Versions::of(&walk);
+            let fates: [(bool, &mut dyn Fate); 2] = [
+                (now.changed != at.changed, &mut AsWritten),
+                (now.hardened != at.hardened, &mut AsSynced),
+            ];
+            for (_, fate) in fates.into_iter().filter(|(is_new, _)| *is_new) {
+                self.again += 1;
+                let found = self.open(&walk, fate);
+                let judged = self.judged(index, Some(&found), false);
+                wrong.extend(judged.err().map(|e| (e, self.keep(&walk, fate))));
+            }
+            at = now;
+        }
+        wrong
+    }
+
     fn fate(&self, index: usize, draw: usize) -> Drawn {
-        let number = (index * 1_000_003 + draw) as u64;
+        let number = index.wrapping_mul(1_000_003).wrapping_add(draw) as u64;
         Drawn {
             chance: Chance(self.seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ number),
             policies: HashMap::new(),
@@ -217,56 +278,74 @@ impl<'a> Replay<'a> {
     }
 
     /// Takes syncs as if they had not been, one in so many of each kind, each by
-    /// itself until the next one of that file; of each kind how many there are, how
-    /// many were forgotten, and how many of those were found to be missing.
-    pub(super) fn forget(&mut self, one_in: usize) -> BTreeMap<&'static str, [usize; 3]> {
+    /// itself until the next one of that file has made up for it.
+    pub(super) fn forget(&mut self, one_in: usize) -> BTreeMap<&'static str, Forgotten> {
         let all: Vec<_> = steps(self.recording).collect();
         let mut walk = Walk::new(self.recording.house.root());
-        let mut tally: BTreeMap<&'static str, [usize; 3]> = BTreeMap::new();
+        let mut tally: BTreeMap<&'static str, Forgotten> = BTreeMap::new();
         let mut records = HashMap::new();
         for (place, (_, step)) in all.iter().enumerate() {
             let Some(step) = step else {
                 walk.next_process();
                 continue;
             };
-            if let Some(kind) = kind_of_sync(step, &mut records)
+            if let Some((kind, flights)) = kind_of_sync(step, &mut records)
                 && succeeds(&all[place..])
             {
                 let tally = tally.entry(kind).or_default();
-                if tally[0].is_multiple_of(one_in) {
-                    tally[1] += 1;
-                    tally[2] += usize::from(self.is_missed(walk.clone(), &all[place..]));
+                if tally.all.is_multiple_of(one_in) {
+                    let (needed, missed) = self.misses(walk.clone(), &flights, &all[place..]);
+                    tally.forgotten += 1;
+                    tally.needed += usize::from(needed);
+                    tally.missed += usize::from(missed);
                 }
-                tally[0] += 1;
+                tally.all += 1;
             }
             walk.step(step);
         }
         tally
     }
 
-    /// Whether something is wrong after a sync that has not been, while no later
-    /// one of that file makes up for it.
-    fn is_missed(&mut self, mut walk: Walk, rest: &[(usize, Option<&Step>)]) -> bool {
+    /// Whether the records of these flights were needed after a sync that has not
+    /// been, and whether anything was found to be wrong.
+    fn misses(
+        &mut self,
+        mut walk: Walk,
+        flights: &[FlightId],
+        rest: &[(usize, Option<&Step>)],
+    ) -> (bool, bool) {
         walk.forget = Some(walk.syncs());
         let place = |step: &Step| match step {
-            Step::Enter(_, call) if call.name.contains("sync") => call.args[0].place.clone(),
+            Step::Enter(tid, call) if call.name.contains("sync") => {
+                Some((*tid, call.args[0].place.clone()))
+            }
             _ => None,
         };
-        let of = rest[0].1.and_then(place);
+        let of = rest[0].1.and_then(place).map(|(_, of)| of);
+        let (mut needed, mut makes_up) = (false, None);
         for (number, (index, step)) in rest.iter().enumerate() {
-            let Some(step) = step else { return false };
-            if number > 0 && place(step) == of {
-                return false;
-            }
+            let Some(step) = step else { break };
             walk.step(step);
-            if self.facts.musts.iter().any(|(from, _)| from == index) {
+            match (place(step), step) {
+                (Some((tid, to)), _) if number > 0 && Some(&to) == of.as_ref() => {
+                    makes_up = makes_up.or(Some(tid));
+                }
+                (_, Step::Leave(tid, 0)) if makes_up == Some(*tid) => break,
+                _ => {}
+            }
+            let news: Vec<_> = self.facts.musts.iter().filter(|m| m.0 == *index).collect();
+            needed |= news.iter().any(|(_, must)| match must {
+                Must::Know(flight) | Must::Adopt(flight) => flights.contains(flight),
+                _ => false,
+            });
+            if !news.is_empty() {
                 let found = self.open(&walk, &mut AsSynced);
                 if self.judged(*index, Some(&found), false).is_err() {
-                    return true;
+                    return (needed, true);
                 }
             }
         }
-        false
+        (needed, false)
     }
 
     /// Prints what was run.
@@ -276,6 +355,8 @@ impl<'a> Replay<'a> {
         println!("figure power_prefixes {}", self.prefixes);
         println!("figure power_only_synced {}", self.synced_only);
         println!("figure power_drawn {}", self.drawn);
+        println!("figure power_recoveries {}", self.recoveries);
+        println!("figure power_in_recoveries {}", self.again);
         println!("figure power_asked_binary {}", self.asked);
         println!("figure power_seconds {}", self.took.as_secs());
     }
@@ -308,29 +389,35 @@ fn steps(recording: &Recording) -> impl Iterator<Item = (usize, Option<&Step>)> 
     })
 }
 
-/// What is synced by a call that is one. `records` are those of the journal that
-/// a thread has written since its last sync.
-fn kind_of_sync(step: &Step, records: &mut HashMap<u32, &'static str>) -> Option<&'static str> {
+/// Records of the journal that a thread has written since its last sync.
+type Records = HashMap<u32, (&'static str, Vec<FlightId>)>;
+
+/// What is synced by a call that is one, and the flights whose records that are.
+fn kind_of_sync(step: &Step, records: &mut Records) -> Option<(&'static str, Vec<FlightId>)> {
     let Step::Enter(tid, call) = step else {
         return None;
     };
     if call.name == "pwrite64" {
-        if call.args[1].bytes.starts_with(b"rfshint1") {
-            records.insert(*tid, "intent");
-        } else if call.args[1].bytes.starts_with(b"rfshans1") {
-            records.entry(*tid).or_insert("answer");
+        let bytes = &call.args[1].bytes;
+        let kinds = [("intent", b"rfshint1"), ("answer", b"rfshans1")];
+        for (kind, _) in kinds.iter().filter(|(_, magic)| bytes.starts_with(*magic)) {
+            let known = records.entry(*tid).or_insert((kind, Vec::new()));
+            known.1.push(flight(bytes));
         }
         return None;
     }
     let place = call.args.first().and_then(|arg| arg.place.as_deref());
     let name = place.filter(|_| call.name.contains("sync"))?.file_name()?;
-    Some(match name.to_str()? {
+    let kind = match name.to_str()? {
         "refreshd.db" => "database",
         "refreshd.db-wal" => "log",
         "state" | "key" => "names",
-        name if name.starts_with("journal-") => records.remove(tid).unwrap_or("journal"),
+        name if name.starts_with("journal-") => {
+            return Some(records.remove(tid).unwrap_or(("journal", Vec::new())));
+        }
         _ => return None,
-    })
+    };
+    Some((kind, Vec::new()))
 }
 
 /// Whether the first of these steps is a call that succeeds.

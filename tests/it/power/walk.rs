@@ -58,8 +58,13 @@ pub(super) struct Walk {
 
 impl Walk {
     pub(super) fn new(root: &Path) -> Self {
+        Walk::on(Disk::new(), root)
+    }
+
+    /// Of a process that finds something.
+    pub(super) fn on(disk: Disk, root: &Path) -> Self {
         Walk {
-            disk: Disk::new(),
+            disk,
             root: root.to_owned(),
             open: HashMap::new(),
             doing: HashMap::new(),

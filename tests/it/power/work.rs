@@ -23,6 +23,20 @@ const CALLS: &str = "trace=open,openat,creat,close,lseek,write,writev,pwrite64,p
     renameat2,mkdir,mkdirat,rmdir,unlink,unlinkat,link,linkat,symlink,symlinkat,\
     copy_file_range,sendfile,splice,dup,dup2,dup3,io_uring_setup,io_submit";
 
+/// Records every byte that is written.
+pub(super) const STRACE: [&str; 10] = [
+    "strace",
+    "-f",
+    "-y",
+    "-xx",
+    "-ttt",
+    "-s",
+    "2000000",
+    "--seccomp-bpf",
+    "-e",
+    CALLS,
+];
+
 /// What was recorded: of each process its calls, and what was promised when.
 pub(super) struct Recording {
     pub(super) house: House,
@@ -79,8 +93,8 @@ impl Recording {
     /// Starts the daemon under strace.
     fn start(&self, more: &[&str]) -> Daemon {
         let out = self.trace_file();
-        let mut strace = vec!["strace", "-D", "-f", "-y", "-xx", "-ttt", "-s", "2000000"];
-        strace.extend(["--seccomp-bpf", "-e", CALLS]);
+        let mut strace = STRACE.to_vec();
+        strace.push("-D");
         strace.extend(more);
         strace.extend(["-o", out.to_str().unwrap()]);
         self.house.daemon_under(&strace)
