@@ -6,9 +6,14 @@
 //! `REFRESHD_TEST_POWER` is how many ways of losing are drawn after each call,
 //! `REFRESHD_TEST_SEED` draws others.
 
+mod binary;
+mod change;
 mod disk;
 mod facts;
+mod fate;
+mod forget;
 mod judge;
+mod lay_out;
 mod replay;
 mod trace;
 mod walk;

@@ -16,7 +16,7 @@ fn generation(setting: &Setting) -> u64 {
 }
 
 fn rotations(setting: &Setting) -> u64 {
-    setting.server.stats().grants["one"].rotations as u64
+    setting.server.stats().grants["one"].rotations
 }
 
 fn never_twice(setting: &Setting) {

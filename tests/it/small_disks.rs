@@ -38,7 +38,7 @@ async fn place() -> Setting {
 }
 
 fn rotations(setting: &Setting, grant: &str) -> u64 {
-    setting.server.stats().grants[grant].rotations as u64
+    setting.server.stats().grants[grant].rotations
 }
 
 fn all_rotations(setting: &Setting) -> u64 {

@@ -1,11 +1,11 @@
 //! A disk with a page cache before it: what was written and not yet synced is
 //! kept apart, so that a loss of power can take any part of it.
 
+use super::change::{Change, Kept, Naming, Pending, overwrite};
+use super::fate::Fate;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path};
-use std::rc::Rc;
 
 /// Names a file or a directory, whatever it is called.
 pub(super) type Id = usize;
@@ -14,35 +14,6 @@ pub(super) type Ticket = u64;
 
 /// The directory that everything is in; it was there before.
 pub(super) const ROOT: Id = 0;
-
-/// A change of a file.
-#[derive(Clone, Debug)]
-pub(super) enum Change {
-    Write(u64, Rc<[u8]>),
-    SetLength(u64),
-    /// Space is set aside; the file is at least so long.
-    Allocate(u64),
-}
-
-/// A change of a directory.
-#[derive(Clone, Debug)]
-enum Naming {
-    Bind(String, Id),
-    /// Only if it still stands for that.
-    Unbind(String, Id),
-    /// Both at once, as journalling file systems do it.
-    Move(String, String, Id),
-}
-
-#[derive(Clone, Debug)]
-struct Pending<T> {
-    ticket: Ticket,
-    change: T,
-    /// The call has returned.
-    done: bool,
-    /// A sync that should have written it failed: no later one counts for it.
-    doomed: bool,
-}
 
 #[derive(Clone, Debug)]
 enum Node {
@@ -69,22 +40,6 @@ pub(super) struct Disk {
     pub(super) changed: u64,
     /// Rises when something becomes durable.
     pub(super) hardened: u64,
-}
-
-/// What a loss of power leaves of the changes that are not durable.
-pub(super) trait Fate {
-    /// Which of the pieces of this many bytes, or of a single change of names, stay.
-    /// Asked for each change in order, by the file or directory.
-    fn keeps(&mut self, of: Id, bytes: usize) -> Kept;
-}
-
-/// See [`Fate`].
-#[derive(Clone, Debug)]
-pub(super) enum Kept {
-    All,
-    Nothing,
-    /// Pieces of this size, aligned in the file; which of them.
-    Pieces(usize, Vec<bool>),
 }
 
 impl Disk {
@@ -297,7 +252,7 @@ impl Disk {
     }
 
     /// The names in a directory, as a loss of power leaves them.
-    fn listing(&self, dir: Id, fate: &mut dyn Fate) -> BTreeMap<String, Id> {
+    pub(super) fn listing(&self, dir: Id, fate: &mut dyn Fate) -> BTreeMap<String, Id> {
         let Node::Directory {
             durable, pending, ..
         } = &self.nodes[dir]
@@ -311,26 +266,6 @@ impl Disk {
             }
         }
         names
-    }
-
-    /// Writes what is left to an empty directory; `wanted` says which names of the root.
-    pub(super) fn lay_out(&self, into: &Path, wanted: &[&str], fate: &mut dyn Fate) {
-        let mut top = self.listing(ROOT, fate);
-        top.retain(|name, _| wanted.contains(&name.as_str()));
-        self.lay_out_names(into, &top, fate);
-    }
-
-    fn lay_out_names(&self, into: &Path, names: &BTreeMap<String, Id>, fate: &mut dyn Fate) {
-        for (name, &id) in names {
-            let path = into.join(name);
-            if self.is_directory(id) {
-                fs::DirBuilder::new().mode(0o700).create(&path).unwrap();
-                let names = self.listing(id, fate);
-                self.lay_out_names(&path, &names, fate);
-            } else {
-                write_sparse(&path, &self.content(id, fate));
-            }
-        }
     }
 }
 
@@ -347,124 +282,5 @@ impl Node {
                 pending: Vec::new(),
             },
         }
-    }
-}
-
-impl<T> Pending<T> {
-    fn new(ticket: Ticket, change: T) -> Self {
-        Pending {
-            ticket,
-            change,
-            done: false,
-            doomed: false,
-        }
-    }
-}
-
-impl Naming {
-    fn apply(&self, names: &mut BTreeMap<String, Id>) {
-        let mut take = |name: &str, id: Id| {
-            if names.get(name) == Some(&id) {
-                names.remove(name);
-            }
-        };
-        match self {
-            Naming::Bind(name, id) => drop(names.insert(name.clone(), *id)),
-            Naming::Unbind(name, id) => take(name, *id),
-            Naming::Move(from, to, id) => {
-                take(from, *id);
-                names.insert(to.clone(), *id);
-            }
-        }
-    }
-}
-
-impl Change {
-    fn apply(&self, file: &mut Vec<u8>, kept: &Kept) {
-        let mut put = |at: usize, bytes: &[u8]| {
-            let end = at + bytes.len();
-            if file.len() < end {
-                file.resize(end, 0);
-            }
-            file[at..end].copy_from_slice(bytes);
-        };
-        match (self, kept) {
-            (_, Kept::Nothing) => {}
-            (Change::Write(at, bytes), Kept::All) => put(*at as usize, bytes),
-            (Change::Write(at, bytes), Kept::Pieces(size, which)) => {
-                let (at, mut from) = (*at as usize, 0);
-                for kept in which.iter().cycle() {
-                    if from == bytes.len() {
-                        break;
-                    }
-                    let to = ((at + from) / size + 1) * size - at;
-                    let to = to.min(bytes.len());
-                    if *kept {
-                        put(at + from, &bytes[from..to]);
-                    }
-                    from = to;
-                }
-            }
-            (Change::SetLength(length), _) => file.resize(*length as usize, 0),
-            (Change::Allocate(to), _) => {
-                let to = file.len().max(*to as usize);
-                file.resize(to, 0);
-            }
-        }
-    }
-}
-
-/// Takes what a durable write covers out of the writes that a failed sync left.
-fn overwrite(pending: &mut Vec<Pending<Change>>, by: &Pending<Change>) {
-    let Change::Write(from, bytes) = &by.change else {
-        return;
-    };
-    let (from, to) = (*from, from + bytes.len() as u64);
-    let mut left = Vec::new();
-    for p in pending.drain(..) {
-        let Change::Write(at, old) = &p.change else {
-            left.push(p);
-            continue;
-        };
-        let end = at + old.len() as u64;
-        if !p.doomed || end <= from || to <= *at {
-            left.push(p);
-            continue;
-        }
-        for (start, stop) in [(*at, from), (to, end)] {
-            if start < stop {
-                let part = &old[(start - at) as usize..(stop - at) as usize];
-                left.push(Pending {
-                    change: Change::Write(start, part.into()),
-                    ..p.clone()
-                });
-            }
-        }
-    }
-    *pending = left;
-}
-
-const BLOCK: usize = 4096;
-
-/// Zeros are left out, as in the file systems that know holes.
-fn write_sparse(path: &Path, bytes: &[u8]) {
-    let zeros = [0; BLOCK];
-    let file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .unwrap();
-    file.set_len(bytes.len() as u64).unwrap();
-    let mut from = 0;
-    for (index, block) in bytes.chunks(BLOCK).enumerate() {
-        if block == &zeros[..block.len()] {
-            file.write_all_at(&bytes[from..index * BLOCK], from as u64)
-                .unwrap();
-            from = (index + 1) * BLOCK;
-        }
-    }
-    if from < bytes.len() {
-        file.write_all_at(&bytes[from..], from as u64).unwrap();
     }
 }

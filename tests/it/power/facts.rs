@@ -1,6 +1,7 @@
 //! What a recording shows beside the disk: from which step on what must be there.
 
-use super::disk::{Disk, Fate, Id, Kept, Ticket};
+use super::disk::{Disk, Id, Ticket};
+use super::fate::AsWritten;
 use super::judge::{Judge, Must};
 use super::trace::Step;
 use super::walk::{FOLLOWED, Seen, Walk};
@@ -19,15 +20,6 @@ use std::path::Path;
 const BLOCK: usize = 4096;
 /// Magic, flight, generation, length, checksum.
 const HEADER: usize = 8 + 16 + 8 + 4 + 4;
-
-/// Everything that was written is there.
-pub(super) struct AsWritten;
-
-impl Fate for AsWritten {
-    fn keeps(&mut self, _of: Id, _bytes: usize) -> Kept {
-        Kept::All
-    }
-}
 
 /// See the module.
 pub(super) struct Facts {

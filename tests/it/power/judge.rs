@@ -1,11 +1,8 @@
 //! Opens what a loss of power left, with the code that opens it after a real
 //! one, and holds it against what had been promised by then.
 
-use super::disk::{Disk, Fate};
-use super::facts::compare;
-use super::trace::{self, Timed};
-use super::walk::Walk;
-use super::work::STRACE;
+use super::disk::Disk;
+use super::fate::Fate;
 use refreshd::config::{self, Config, Sources};
 use refreshd::rest::{self, Rest};
 use refreshd_core::flight::FlightId;
@@ -56,9 +53,9 @@ type Known = BTreeMap<(String, u64), (String, Option<String>)>;
 
 /// See the module.
 pub(super) struct Judge {
-    root: TempDir,
+    pub(super) root: TempDir,
     config: Arc<Config>,
-    config_file: PathBuf,
+    pub(super) config_file: PathBuf,
     runtime: Runtime,
     /// The token set of each generation, as it was first seen.
     known: Known,
@@ -93,7 +90,7 @@ impl Judge {
         }
     }
 
-    fn left(&self) -> PathBuf {
+    pub(super) fn left(&self) -> PathBuf {
         self.root.path().join("left")
     }
 
@@ -249,62 +246,10 @@ impl Judge {
             Some(_) => Ok(()),
         }
     }
-
-    /// The same by the binary, which must say the same generations.
-    pub(super) fn asks_the_binary(&self, found: &Found) -> Result<(), String> {
-        let status = self.status(&[])?;
-        for report in status["grants"].as_array().unwrap() {
-            let name = report["grant"].as_str().unwrap();
-            let generation = found.grants.get(name).map_or(0, |grant| grant.generation);
-            if report["generation"] != generation {
-                return Err(format!("status: {generation} expected in {report}"));
-            }
-        }
-        Ok(())
-    }
-
-    /// Recovers what was laid out by the binary, and records that: the disk as it
-    /// was before, and the calls.
-    pub(super) fn records_recovery(&self) -> Result<(Walk, Vec<Timed>), String> {
-        let walk = Walk::on(Disk::load(&self.left()), &self.left());
-        let out = self.root.path().join("trace");
-        let mut strace = STRACE.to_vec();
-        strace.extend(["-o", out.to_str().unwrap()]);
-        self.status(&strace)?;
-        let steps = trace::read(&fs::read_to_string(&out).unwrap());
-        let mut done = walk.clone();
-        for (_, step) in &steps {
-            done.step(step);
-        }
-        compare(&done.disk, &self.left());
-        Ok((walk, steps))
-    }
-
-    /// What the binary says of it, run as the last arguments of another command.
-    fn status(&self, wrapper: &[&str]) -> Result<serde_json::Value, String> {
-        let binary = env!("CARGO_BIN_EXE_refreshd");
-        let mut command = match wrapper.split_first() {
-            Some((program, args)) => {
-                let mut command = std::process::Command::new(program);
-                command.args(args).arg(binary);
-                command
-            }
-            None => std::process::Command::new(binary),
-        };
-        command.env_clear().env("PATH", "/usr/bin:/bin");
-        command.arg("--config").arg(&self.config_file);
-        for (key, value) in settings(self.root.path()) {
-            command.arg("--set").arg(format!("{key}={value}"));
-        }
-        let ran = command.args(["status", "--json"]).output().unwrap();
-        if !ran.status.success() {
-            return Err(format!("status: {}", crate::support::text(&ran.stderr)));
-        }
-        Ok(serde_json::from_slice(&ran.stdout).unwrap())
-    }
 }
 
-fn settings(root: &Path) -> Vec<(String, String)> {
+/// Where the configuration finds what was laid out below a directory.
+pub(super) fn settings(root: &Path) -> Vec<(String, String)> {
     let at = |name: &str| root.join("left").join(name).display().to_string();
     vec![
         ("daemon.state_dir".to_owned(), at("state")),

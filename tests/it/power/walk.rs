@@ -1,6 +1,7 @@
 //! Follows a daemon through its calls, and makes of them what happened on the disk.
 
-use super::disk::{Change, Disk, Id, Ticket};
+use super::change::Change;
+use super::disk::{Disk, Id, Ticket};
 use super::trace::{Arg, Call, Step};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,139 @@
+//! Syncs that are taken as if they had not been: what relied upon them must be
+//! found to be missing.
+
+use super::facts::flight;
+use super::fate::AsSynced;
+use super::judge::Must;
+use super::replay::{Replay, steps};
+use super::trace::Step;
+use super::walk::Walk;
+use refreshd_core::flight::FlightId;
+use std::collections::{BTreeMap, HashMap};
+
+/// What became of syncs that were taken as if they had not been.
+#[derive(Debug, Default)]
+pub(super) struct Forgotten {
+    pub(super) all: usize,
+    pub(super) forgotten: usize,
+    /// Of records that were relied upon before another sync made up for it.
+    pub(super) needed: usize,
+    pub(super) missed: usize,
+}
+
+impl Replay<'_> {
+    /// Takes syncs as if they had not been, one in so many of each kind, each by
+    /// itself until the next one of that file has made up for it.
+    pub(super) fn forget(&mut self, one_in: usize) -> BTreeMap<&'static str, Forgotten> {
+        let all: Vec<_> = steps(self.recording).collect();
+        let mut walk = Walk::new(self.recording.house.root());
+        let mut tally: BTreeMap<&'static str, Forgotten> = BTreeMap::new();
+        let mut records = HashMap::new();
+        for (place, (_, step)) in all.iter().enumerate() {
+            let Some(step) = step else {
+                walk.next_process();
+                continue;
+            };
+            if let Some((kind, flights)) = kind_of_sync(step, &mut records)
+                && succeeds(&all[place..])
+            {
+                let tally = tally.entry(kind).or_default();
+                if tally.all.is_multiple_of(one_in) {
+                    let (needed, missed) = self.misses(walk.clone(), &flights, &all[place..]);
+                    tally.forgotten += 1;
+                    tally.needed += usize::from(needed);
+                    tally.missed += usize::from(missed);
+                }
+                tally.all += 1;
+            }
+            walk.step(step);
+        }
+        tally
+    }
+
+    /// Whether the records of these flights were needed after a sync that has not
+    /// been, and whether anything was found to be wrong.
+    fn misses(
+        &mut self,
+        mut walk: Walk,
+        flights: &[FlightId],
+        rest: &[(usize, Option<&Step>)],
+    ) -> (bool, bool) {
+        walk.forget = Some(walk.syncs());
+        let place = |step: &Step| match step {
+            Step::Enter(tid, call) if call.name.contains("sync") => {
+                Some((*tid, call.args[0].place.clone()))
+            }
+            _ => None,
+        };
+        let of = rest[0].1.and_then(place).map(|(_, of)| of);
+        let (mut needed, mut makes_up) = (false, None);
+        for (number, (index, step)) in rest.iter().enumerate() {
+            let Some(step) = step else { break };
+            walk.step(step);
+            match (place(step), step) {
+                (Some((tid, to)), _) if number > 0 && Some(&to) == of.as_ref() => {
+                    makes_up = makes_up.or(Some(tid));
+                }
+                (_, Step::Leave(tid, 0)) if makes_up == Some(*tid) => break,
+                _ => {}
+            }
+            let news: Vec<_> = self.facts.musts.iter().filter(|m| m.0 == *index).collect();
+            needed |= news.iter().any(|(_, must)| match must {
+                Must::Know(flight) | Must::Adopt(flight) => flights.contains(flight),
+                _ => false,
+            });
+            if !news.is_empty() {
+                let found = self.open(&walk, &mut AsSynced);
+                if self.judged(*index, Some(&found), false).is_err() {
+                    return (needed, true);
+                }
+            }
+        }
+        (needed, false)
+    }
+}
+
+/// Records of the journal that a thread has written since its last sync.
+type Records = HashMap<u32, (&'static str, Vec<FlightId>)>;
+
+/// What is synced by a call that is one, and the flights whose records that are.
+fn kind_of_sync(step: &Step, records: &mut Records) -> Option<(&'static str, Vec<FlightId>)> {
+    let Step::Enter(tid, call) = step else {
+        return None;
+    };
+    if call.name == "pwrite64" {
+        let bytes = &call.args[1].bytes;
+        let kinds = [("intent", b"rfshint1"), ("answer", b"rfshans1")];
+        for (kind, _) in kinds.iter().filter(|(_, magic)| bytes.starts_with(*magic)) {
+            let known = records.entry(*tid).or_insert((kind, Vec::new()));
+            known.1.push(flight(bytes));
+        }
+        return None;
+    }
+    let place = call.args.first().and_then(|arg| arg.place.as_deref());
+    let name = place.filter(|_| call.name.contains("sync"))?.file_name()?;
+    let kind = match name.to_str()? {
+        "refreshd.db" => "database",
+        "refreshd.db-wal" => "log",
+        "state" | "key" => "names",
+        name if name.starts_with("journal-") => {
+            return Some(records.remove(tid).unwrap_or(("journal", Vec::new())));
+        }
+        _ => return None,
+    };
+    Some((kind, Vec::new()))
+}
+
+/// Whether the first of these steps is a call that succeeds.
+fn succeeds(steps: &[(usize, Option<&Step>)]) -> bool {
+    let Some(Step::Enter(tid, _)) = steps[0].1 else {
+        return false;
+    };
+    steps
+        .iter()
+        .find_map(|(_, step)| match step {
+            Some(Step::Leave(other, value)) if other == tid => Some(*value == 0),
+            _ => None,
+        })
+        .unwrap_or(false)
+}
