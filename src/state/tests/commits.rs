@@ -103,20 +103,25 @@ async fn when_the_commit_fails_all_of_it_fails() {
         .unwrap();
     let before = store.commit_seq();
     let (release, released) = mpsc::channel::<()>();
-    let (busy, bad, good, _) = tokio::join!(
-        store.write(move |_| {
-            released.recv().unwrap();
-            Ok(())
-        }),
-        store.write(|s| Ok(s.conn.execute_batch("INSERT INTO c VALUES (1)")?)),
-        store.commit(success(&grant, 2)),
-        async { release.send(()).unwrap() }
-    );
-    // Whether the first was alone in its transaction depends on the thread's start.
-    drop(busy);
+    let (start, started) = tokio::sync::oneshot::channel();
+    let busy = store.write(move |_| {
+        start.send(()).unwrap();
+        released.recv().unwrap();
+        Ok(())
+    });
+    // While the thread is busy these two queue up, and share a transaction.
+    let both = async {
+        started.await.unwrap();
+        let bad = store.write(|s| Ok(s.conn.execute_batch("INSERT INTO c VALUES (1)")?));
+        let good = store.commit(success(&grant, 2));
+        let release = async { release.send(()).unwrap() };
+        tokio::join!(bad, good, release)
+    };
+    let (busy, (bad, good, ())) = tokio::join!(busy, both);
+    busy.unwrap();
     assert!(matches!(bad, Err(StoreError::NotDurable { .. })));
     assert!(matches!(good, Err(StoreError::NotDurable { .. })));
-    assert!(store.commit_seq() <= before + 1);
+    assert_eq!(store.commit_seq(), before + 1);
     let (found, set) = store.load(&grant.id).await.unwrap().unwrap();
     assert_eq!((found, set), (grant.clone(), Some(tokens(1))));
     // The next write shows that it works again.
