@@ -37,6 +37,7 @@ fn nothing_promised_is_lost_with_the_power() {
     for (name, number) in figures {
         println!("figure power_{name} {number}");
     }
+    println!("figure power_states_wrong {}", wrong.len());
     assert!(
         wrong.is_empty(),
         "{} states are wrong:\n{}",
@@ -49,6 +50,7 @@ fn nothing_promised_is_lost_with_the_power() {
         let (all, forgotten, missed) = (syncs.all, syncs.forgotten, syncs.missed);
         println!("figure power_syncs_{kind} {all}");
         println!("figure power_syncs_{kind}_forgotten {forgotten}");
+        println!("figure power_syncs_{kind}_needed {}", syncs.needed);
         println!("figure power_syncs_{kind}_missed {missed}");
         match kind {
             "intent" | "answer" => assert!(syncs.needed > 0 && missed >= syncs.needed, "{kind}"),

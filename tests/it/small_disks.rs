@@ -10,6 +10,7 @@ use sandbox::{Options, Verdict};
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 const GRANTS: [&str; 3] = ["one", "two", "three"];
 /// How often the disk fills up.
@@ -108,26 +109,31 @@ async fn a_disk_that_fills_up_while_refreshing_costs_nothing() {
             wait_for("the disk to be full", || {
                 told("nothing is refreshed until it can") >= round
             });
-            wait_for("what was under way", || {
-                GRANTS.iter().all(|grant| {
-                    let report = setting.house.status(grant);
-                    let rotations = rotations(&setting, grant);
-                    report["refreshing"] == false && report["generation"] == 1 + rotations
-                })
-            });
             are_served(&setting);
-            let (asked, turned_down) = (
-                setting.server.presentations().len(),
-                refused.load(Ordering::Relaxed),
-            );
+            // What came is committed into the space put by, or waits in memory and in
+            // the journal, where the filler was quicker to take that.
+            let under_way = || {
+                let report = |grant: &&str| setting.house.status(grant)["refreshing"] == true;
+                GRANTS.iter().filter(|grant| report(grant)).count()
+            };
+            let turned_down = refused.load(Ordering::Relaxed);
             wait_for("wishes to be turned down", || {
-                refused.load(Ordering::Relaxed) > turned_down + 6
+                refused.load(Ordering::Relaxed) > turned_down + 6 || under_way() == GRANTS.len()
             });
-            assert_eq!(setting.server.presentations().len(), asked);
-            kept_everything(&setting);
+            // An exchange that had begun before may arrive only now.
+            let asked = setting.server.presentations().len();
+            thread::sleep(Duration::from_millis(500));
+            assert!(setting.server.presentations().len() <= asked + under_way());
             disk.make_room();
             wait_for("the daemon to notice", || {
                 told("the database can be written again") >= round
+            });
+            wait_for("what was kept in memory", || {
+                GRANTS.iter().all(|grant| {
+                    let before = rotations(&setting, grant);
+                    let generation = setting.house.status(grant)["generation"].as_u64();
+                    generation >= Some(1 + before)
+                })
             });
         }
         let before = all_rotations(&setting);

@@ -47,7 +47,7 @@ async fn a_grant_removed_during_its_exchange_keeps_what_the_answer_brings() {
     let args = ["refresh", "one", "--force"];
     let refresh = setting.begin(&args);
     wait_for("the exchange", || {
-        setting.house.status("one")["refreshing"] == true
+        setting.server.stats().grants["one"].rotations == 1
     });
 
     let without = ONE.split("[grants.one]").next().unwrap();

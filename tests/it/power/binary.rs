@@ -57,7 +57,11 @@ impl Judge {
         for (key, value) in settings(self.root.path()) {
             command.arg("--set").arg(format!("{key}={value}"));
         }
-        let ran = command.args(["status", "--json"]).output().unwrap();
+        command.args(["status", "--json"]);
+        let mut ran = command.output().unwrap();
+        while text(&ran.stderr).contains("another refreshd") {
+            ran = command.output().unwrap();
+        }
         if !ran.status.success() {
             return Err(format!("status: {}", text(&ran.stderr)));
         }

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -121,7 +122,15 @@ impl Judge {
     }
 
     async fn look(&self) -> Result<Found, String> {
-        let state = rest::open(&self.config);
+        let mut state = rest::open(&self.config);
+        // Where another test starts a process, that one has our lock until it is another program.
+        while state
+            .as_ref()
+            .is_err_and(|e| e.message.contains("another refreshd"))
+        {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            state = rest::open(&self.config);
+        }
         let mut state = state.map_err(|e| format!("opens-again: {}", e.message))?;
         let recovered = std::mem::take(&mut state.recovered);
         if let Some(left) = recovered.first() {
