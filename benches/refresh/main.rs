@@ -160,7 +160,8 @@ fn syncs(plan: &Plan, endpoint: &Endpoint, place: &Place, suffix: &str) {
 /// files a second against what the disk can do. A file may leave out generations
 /// that were replaced before their turn came.
 fn with_files(plan: &Plan, endpoint: &Endpoint, place: &Place) {
-    place.describe(&endpoint.url, "");
+    let (_, old_valid, reuse) = KEPT;
+    place.describe(&endpoint.url, &format!("{old_valid}\n{reuse}"));
     let watch = Watch::start(&place.path("tokens"));
     let daemon = place.daemon();
     wait_for("all files", || watch.count() >= 2 * plan.with_files as u64);
