@@ -45,6 +45,7 @@ impl Rest {
             http: Http::default(),
             clock: SharedClock::new(last_seen),
             fingerprinter: state.store.fingerprinter(),
+            arrivals: Default::default(),
         };
         recovery::finish(&deck, &config, std::mem::take(&mut state.recovered)).await?;
         let upkeep = Upkeep::new(deck.store.clone(), state.keys.clone(), deck.clock.clone());
@@ -221,7 +222,7 @@ pub fn open(config: &Config) -> Result<State, Failure> {
     let options = OpenOptions {
         state_dir: &config.daemon.state_dir,
         key: &config.daemon.key,
-        slots: config.daemon.max_flights,
+        flights: config.daemon.max_flights,
     };
     State::open(&options).map_err(|e| Failure::new(exit_of(&e), e.to_string()))
 }

@@ -173,6 +173,9 @@ pub enum Event {
         /// Why, for people.
         text: String,
     },
+    /// Nothing was sent after all: at the last look, an answer of an earlier
+    /// flight had come, which may have made what was to be presented void.
+    Forestalled,
     /// How the exchange ended.
     Ended(Ending),
     /// No answer within [`crate::grant::replay::EXCHANGE_LIMIT`]; it goes on being read.
@@ -195,7 +198,9 @@ pub enum Event {
 pub enum Action {
     /// Make the intent durable: [`Event::IntentRecorded`] or [`Event::IntentFailed`].
     RecordIntent(Intent),
-    /// Send the request and wait: [`Event::Ended`] or [`Event::Overdue`].
+    /// Look whether a late answer of the grant has come since it was decided what
+    /// to present: [`Event::Forestalled`]. If not, send the request, with nothing in
+    /// between, and wait: [`Event::Ended`] or [`Event::Overdue`].
     Send,
     /// Make the answer durable: [`Event::AnswerRecorded`].
     RecordAnswer(Answer),
@@ -229,7 +234,8 @@ pub enum Step {
 /// What a flight came to.
 #[derive(Clone, Debug)]
 pub enum Verdict {
-    /// Nothing was sent and nothing changed: the intent could not be saved.
+    /// Nothing was sent and nothing changed: the intent could not be saved, or the
+    /// flight was forestalled.
     NotStarted {
         /// Why, for people.
         text: String,
@@ -377,6 +383,11 @@ impl Flight {
             }
             (Stage::Recording, Event::IntentFailed { text }) => {
                 self.stage = Stage::Over;
+                Step::Done(Verdict::NotStarted { text })
+            }
+            (Stage::Sending, Event::Forestalled) => {
+                self.stage = Stage::Over;
+                let text = "an answer to an earlier exchange has come".to_owned();
                 Step::Done(Verdict::NotStarted { text })
             }
             (Stage::Sending, Event::Overdue) => {

@@ -63,8 +63,6 @@ pub(crate) struct Audit {
     pub(crate) open: BTreeMap<FlightId, bool>,
     /// Flights that were committed for good.
     pub(crate) closed: BTreeSet<FlightId>,
-    /// Flights whose answer the journal refused to take.
-    pub(crate) unsure: BTreeSet<FlightId>,
     /// When the clock that is trusted last lost time: the process ended while the
     /// wall clock was behind, and nobody counted until the next start.
     lost_time_at: Option<i64>,

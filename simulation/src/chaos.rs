@@ -110,12 +110,10 @@ impl World {
                 self.schedule(lasts, Happening::Freed);
             }
             Trouble::BadSyncs => {
-                self.bad_disk = true;
                 let syncs = self.rng.pick(&[1, 1, 2, 5]);
                 self.disk.fail(syncs, 0);
             }
             Trouble::BadWrites => {
-                self.bad_disk = true;
                 let writes = self.rng.pick(&[1, 1, 2, 5]);
                 self.disk.fail(0, writes);
             }

@@ -264,7 +264,9 @@ impl MediumFile for SimFile {
         for (number, chunk) in bytes.chunks_exact(BLOCK).take(blocks).enumerate() {
             let block = at / BLOCK as u64 + number as u64;
             if chunk == ZEROS {
-                if inode.live.remove(&block).is_some() {
+                // Zeros over zeros count as well where a failed sync left others behind.
+                let changes = inode.durable.contains_key(&block);
+                if inode.live.remove(&block).is_some() || changes {
                     inode.dirty.insert(block);
                 }
             } else {

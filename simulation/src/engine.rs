@@ -47,6 +47,8 @@ pub(crate) struct Process {
     wakes_at: i64,
     slots: usize,
     launches: u64,
+    /// How many late answers of each grant have come.
+    arrivals: BTreeMap<u32, u64>,
 }
 
 impl Process {
@@ -82,11 +84,22 @@ impl Process {
             wakes_at: i64::MAX,
             slots: usize::from(slots),
             launches: 0,
+            arrivals: BTreeMap::new(),
         }
     }
 
     pub(crate) fn is_idle(&self) -> bool {
         self.aloft.is_empty()
+    }
+
+    /// A late answer of a grant has come.
+    pub(crate) fn arrives(&mut self, index: u32) {
+        *self.arrivals.entry(index).or_default() += 1;
+    }
+
+    /// How many have come.
+    pub(crate) fn arrived(&self, index: u32) -> u64 {
+        self.arrivals.get(&index).copied().unwrap_or(0)
     }
 
     pub(crate) fn is_retired(&self, index: u32) -> bool {
@@ -244,6 +257,13 @@ impl World {
         let busy = entry.in_flight.is_some() && !mischief::is(Mischief::TwoFlights);
         if busy || !(due || granted) {
             self.arm_for_due(index);
+            return Ok(());
+        }
+        let in_hand = |aloft: &Aloft| aloft.has_in_hand(index);
+        if self.process().aloft.values().any(in_hand) {
+            let process = self.process();
+            process.entry(index).wished = wished;
+            process.arm(index, now + RETRY_BASE);
             return Ok(());
         }
         let forced = wished.is_some_and(Urgency::is_forced);

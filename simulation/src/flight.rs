@@ -40,6 +40,20 @@ pub(crate) struct Aloft {
     unrecorded: bool,
     commit: Option<Commit>,
     patience: u32,
+    /// How many late answers of the grant had come when it took off.
+    arrived: u64,
+}
+
+impl Aloft {
+    /// A late answer of that grant is being written down, or settled.
+    pub(crate) fn has_in_hand(&self, index: u32) -> bool {
+        self.index == index && self.told && self.answer.is_some()
+    }
+
+    /// The slot, if nothing more will be written there.
+    fn done_with(&self) -> Option<SlotRef> {
+        self.slot.filter(|_| !self.overdue || self.answer.is_some())
+    }
 }
 
 /// Until when an answer asks to wait.
@@ -105,12 +119,8 @@ impl World {
         let candidates = self.store.rows[index as usize].candidates.iter();
         let mut refresh = candidates.filter_map(|c| c.tokens.refresh_token.as_ref());
         let waits = refresh.any(|token| TokenId::of(token.expose()) == newest);
-        // Nor does a flight know what another one of its grant is just writing down.
-        let aloft = &self.process().aloft;
-        let writes = aloft
-            .values()
-            .any(|other| other.index == index && other.answer.is_some());
-        let had = self.audit.is_durable(newest) && !waits && !writes;
+        let had = self.audit.is_durable(newest) && !waits;
+        let arrived = self.process().arrived(index);
         let aloft = Aloft {
             index,
             newest: (newest, had),
@@ -127,6 +137,7 @@ impl World {
             unrecorded: false,
             commit: None,
             patience: 0,
+            arrived,
         };
         self.process().aloft.insert(number, aloft);
         self.feed(number, Event::Begin)
@@ -193,9 +204,30 @@ impl World {
             }
             Step::Done(verdict) => {
                 self.check_answer_is_kept(number)?;
+                self.leave(number);
                 self.landed(number, index, verdict)
             }
         }
+    }
+
+    /// Gives back the slot of a flight that has nothing more to commit.
+    fn leave(&mut self, number: u64) {
+        let aloft = self.aloft(number);
+        let Some(slot) = aloft.slot.take() else {
+            return;
+        };
+        let flight = aloft.flight.intent().flight;
+        self.settle_slot(flight, slot);
+    }
+
+    /// What stands in a slot is done with; if the store takes that, for ever.
+    pub(crate) fn settle_slot(&mut self, flight: FlightId, slot: SlotRef) {
+        // Whatever it was about is known already.
+        self.audit.open.remove(&flight);
+        if self.store.settle(flight, slot) {
+            self.audit.closes(flight);
+        }
+        self.process().book.free(slot);
     }
 
     /// What came must be somewhere when the flight is over.
@@ -216,8 +248,6 @@ impl World {
             }
             Action::Send => self.send(number),
             Action::RecordAnswer(answer) => {
-                let flight = self.aloft(number).flight.intent().flight;
-                self.audit.unsure.insert(flight);
                 let aloft = self.aloft(number);
                 let record = Record::answer(&SimSeal, aloft.slot, aloft.flight.intent(), &answer);
                 self.queue_record(number, record.expect("it fits"));
@@ -290,9 +320,13 @@ impl World {
                     aloft.slot = Some(slot);
                     Event::IntentRecorded
                 }
-                Err(error) => Event::IntentFailed {
-                    text: error.to_string(),
-                },
+                Err(error) => {
+                    // It may stand there all the same.
+                    aloft.slot = error.place();
+                    Event::IntentFailed {
+                        text: error.to_string(),
+                    }
+                }
             };
         }
         match result {
@@ -303,11 +337,13 @@ impl World {
                 if let Some(token) = token {
                     self.audit.durable_token(token);
                 }
-                self.audit.unsure.remove(&flight);
                 self.audit.open.insert(flight, true);
                 self.audit.closed.remove(&flight);
             }
-            Err(_) => aloft.unrecorded = true,
+            Err(error) => {
+                aloft.unrecorded = true;
+                aloft.slot = error.place().or(aloft.slot);
+            }
         }
         Event::AnswerRecorded
     }
@@ -342,6 +378,12 @@ impl World {
         let calm = self.calm;
         let aloft = &self.process.as_ref().expect("it lives").aloft[&number];
         let (index, intent) = (aloft.index, aloft.flight.intent().clone());
+        let process = self.process.as_ref().expect("it lives");
+        let mut others = process.aloft.values();
+        if others.any(|other| other.has_in_hand(index)) || process.arrived(index) != aloft.arrived {
+            self.report.count("forestalled");
+            return self.feed(number, Event::Forestalled);
+        }
         let (token, forced, base) = (aloft.token, aloft.forced, aloft.base.clone());
         let (durable, _) = self.stands(aloft.slot, intent.flight);
         ensure(durable, "intent-before-byte", || format!("{intent:?}"))?;
@@ -365,8 +407,6 @@ impl World {
         let (newest, had) = self.aloft(number).newest;
         if fate != Fate::NotSent {
             self.report.sends += 1;
-            // An older flight that a bad disk brought back has dated the doubt.
-            let forced = forced || (self.bad_disk && base.doubt.is_some());
             let sending = Sending {
                 index,
                 intent: &intent,
@@ -492,6 +532,10 @@ impl World {
         aloft.waits = false;
         if let Ending::Answered(answer) = &ending {
             aloft.answer = Some(answer.clone());
+            if aloft.told {
+                let index = aloft.index;
+                self.process().arrives(index);
+            }
         }
         self.feed(number, Event::Ended(ending))
     }
@@ -513,7 +557,8 @@ impl World {
             Event::Superseded(grant) => grant.state.generation != aloft.flight.intent().generation,
             _ => false,
         };
-        if done && let Some(slot) = aloft.slot.take() {
+        if done && let Some(slot) = aloft.done_with() {
+            aloft.slot = None;
             self.process().book.free(slot);
         }
         self.feed(number, event)
@@ -548,7 +593,8 @@ impl World {
         let now = self.time();
         let aloft = self.aloft(number);
         let commit = aloft.commit.take().expect("there is something to commit");
-        let (index, intent, slot) = (aloft.index, aloft.flight.intent().clone(), aloft.slot);
+        let (index, intent) = (aloft.index, aloft.flight.intent().clone());
+        let slot = aloft.done_with();
         let asked = asked_until(aloft.answer.as_ref(), now);
         let (standing, grant) = self.commit_now(index, &intent, slot, &commit, asked)?;
         let grant = Box::new(grant);
@@ -598,7 +644,9 @@ impl World {
                 self.audit.stored(index, generation, with)?;
             }
         }
-        self.audit.closes(flight);
+        if slot.is_some() {
+            self.audit.closes(flight);
+        }
         if let Some(tokens) = &settlement.tokens {
             let kept = standing == Standing::Current || !mischief::is(Mischief::CandidateDropped);
             if kept {
@@ -665,8 +713,6 @@ impl World {
                 return ensure(false, "journal-opens", || error.to_string());
             }
             _ => {
-                // What was blanked in it may come back with the next power loss.
-                self.audit.closed.clear();
                 self.disk.fail(0, 0);
                 self.start_later();
                 return Ok(());
@@ -683,12 +729,9 @@ impl World {
             })?;
         }
         let audit = &self.audit;
-        // After a failed write or sync it is not known what stands in a slot: what
-        // comes back then is settled once more, by its generation.
-        let bad = self.bad_disk;
-        let closed = |flight| audit.closed.contains(flight) && !audit.unsure.contains(flight);
+        let closed = |flight| audit.closed.contains(flight);
         let closed = recovered.iter().find(|r| closed(&r.intent.flight));
-        ensure(bad || closed.is_none(), "settled-stays-settled", || {
+        ensure(closed.is_none(), "settled-stays-settled", || {
             format!("{closed:?}")
         })?;
         let clock = refreshd_core::time::Clock::new(self.reading(), self.store.last_seen);
@@ -752,8 +795,8 @@ impl World {
             // The new generation starts afresh; its state cannot know of that send.
             let last_send = row.grant.state.last_send;
             self.audit.afresh(index, last_send);
-            self.process().book.free(slot);
             self.audit.open.remove(&intent.flight);
+            self.settle_slot(intent.flight, slot);
             return Ok(true);
         }
         self.report.count(if answer.is_some() {

@@ -1,20 +1,31 @@
 //! The store as it is on disk: every transaction whole or not at all. It goes by
 //! the same rule as `src/state/commit.rs`, which is the core's.
 
+use crate::server::TokenId;
 use refreshd::state::SlotRef;
 use refreshd_core::flight::{FlightId, Settlement, Standing};
 use refreshd_core::grant::{Grant, GrantState, TokenSet};
 use refreshd_core::mischief::{self, Mischief};
 use refreshd_core::secret::Fingerprinter;
 use refreshd_core::time::WallTime;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 pub(crate) struct Candidate {
     pub(crate) base_generation: u64,
     pub(crate) tokens: TokenSet,
 }
 
+impl Row {
+    /// Whether the grant has not had it before; noted by this.
+    fn is_new(&mut self, tokens: &TokenSet) -> bool {
+        let token = tokens.refresh_token.as_ref();
+        token.is_some_and(|token| self.had.insert(TokenId::of(token.expose())))
+    }
+}
+
 pub(crate) struct Row {
+    /// Every refresh token it has had.
+    pub(crate) had: BTreeSet<TokenId>,
     pub(crate) grant: Grant,
     pub(crate) tokens: TokenSet,
     pub(crate) candidates: Vec<Candidate>,
@@ -23,8 +34,8 @@ pub(crate) struct Row {
 #[derive(Default)]
 pub(crate) struct Store {
     pub(crate) rows: Vec<Row>,
-    /// The flight last committed from each place in the journal.
-    slots: BTreeMap<(u32, u16), FlightId>,
+    /// The flights that are done with, by their places in the journal.
+    slots: BTreeSet<((u32, u16), FlightId)>,
     pub(crate) last_seen: Option<WallTime>,
     /// Commits fail.
     pub(crate) full: bool,
@@ -32,11 +43,11 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn settled(&self, place: (u32, u16), flight: FlightId) -> bool {
-        self.slots.get(&place) == Some(&flight)
+        self.slots.contains(&(place, flight))
     }
 
     pub(crate) fn keep_slots_of(&mut self, files: &[u32]) {
-        self.slots.retain(|(file, _), _| files.contains(file));
+        self.slots.retain(|((file, _), _)| files.contains(file));
     }
 
     pub(crate) fn saw(&mut self, at: WallTime) {
@@ -57,17 +68,20 @@ impl Store {
         if standing == Standing::Outdated {
             return standing;
         }
-        for place in slot.iter().flat_map(|slot| slot.places()) {
-            self.slots.insert(place, flight);
+        if let Some(slot) = slot {
+            self.settle(flight, slot);
         }
+        let row = &mut self.rows[index as usize];
         if standing == Standing::Current {
             row.grant.state = settlement.state.clone();
             row.grant.revision += 1;
             if let Some(tokens) = &settlement.tokens {
+                row.is_new(tokens);
                 row.tokens = tokens.clone();
             }
         } else if let Some(tokens) = &settlement.tokens
             && !mischief::is(Mischief::CandidateDropped)
+            && row.is_new(tokens)
         {
             row.candidates.push(Candidate {
                 base_generation: settlement.base_generation(),
@@ -75,6 +89,19 @@ impl Store {
             });
         }
         standing
+    }
+
+    /// A flight is done with at that place; whether the store took that.
+    pub(crate) fn settle(&mut self, flight: FlightId, slot: SlotRef) -> bool {
+        if self.full {
+            return false;
+        }
+        for place in slot.places() {
+            self.slots
+                .retain(|(p, _)| slot.is_doubtful() || *p != place);
+            self.slots.insert((place, flight));
+        }
+        true
     }
 
     /// Changes a state outside a flight; whether the grant was still of that revision.
@@ -96,6 +123,7 @@ impl Store {
             generation: row.grant.state.generation + 1,
             ..state
         };
+        row.is_new(&tokens);
         row.tokens = tokens;
     }
 

@@ -180,8 +180,6 @@ pub(crate) struct World {
     pub(crate) believed: Option<(i64, WallTime)>,
     pub(crate) calm: bool,
     happened: u64,
-    /// A write or a sync has failed.
-    pub(crate) bad_disk: bool,
     pub(crate) audit: Audit,
     pub(crate) report: Report,
     /// What happened, for a seed that is looked into.
@@ -216,7 +214,6 @@ impl World {
             believed: None,
             calm: false,
             happened: 0,
-            bad_disk: false,
             audit: Audit::new(size.grants as usize),
             report: Report::default(),
             trace: traced.then(Vec::new),
@@ -248,7 +245,12 @@ impl World {
         let stored = self.audit.stored(index, 1, true);
         stored.expect("the first generation");
         self.audit.durable(&tokens);
+        let token = tokens
+            .refresh_token
+            .as_ref()
+            .map(|t| TokenId::of(t.expose()));
         self.store.rows.push(Row {
+            had: token.into_iter().collect(),
             grant,
             tokens,
             candidates: Vec::new(),

@@ -133,6 +133,7 @@ fn deck(state: &State) -> Deck {
         http: Http::default(),
         clock: SharedClock::new(last_seen),
         fingerprinter: state.store.fingerprinter(),
+        arrivals: Default::default(),
     }
 }
 

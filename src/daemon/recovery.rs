@@ -2,7 +2,7 @@
 //! answer is adopted, an intent without one puts its grant in doubt.
 
 use crate::config::Config;
-use crate::engine::perform::{Deck, adopt};
+use crate::engine::perform::{Deck, adopt, leave};
 use crate::engine::roster::seat_of;
 use crate::exit::Failure;
 use crate::state::Recovered;
@@ -39,12 +39,12 @@ pub(crate) async fn finish(
         let name = intent.name.clone();
         let Some((grant, tokens)) = loaded else {
             tracing::warn!(grant = %name, "{name}: the journal holds a flight of a grant that is gone");
-            deck.journal.free(slot);
+            leave(deck, intent.flight, slot).await;
             continue;
         };
         if answer.is_none() && grant.state.generation != intent.generation {
             // Another authorization came first: whatever became of the old token, nobody needs it.
-            deck.journal.free(slot);
+            leave(deck, intent.flight, slot).await;
             continue;
         }
         let Some(description) = description(deck, config, &grant, &intent).await? else {

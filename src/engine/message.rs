@@ -1,5 +1,6 @@
 //! What the engine is told and asked.
 
+use super::arrivals::InHand;
 use super::perform::Landing;
 use crate::config::{Client, Config};
 use crate::report::GrantReport;
@@ -12,8 +13,8 @@ use tokio::sync::oneshot;
 /// One message to the engine.
 #[derive(Debug)]
 pub enum Message {
-    /// A flight of a grant has ended.
-    Landed(u32, u64, Box<Landing>),
+    /// A flight of a grant has ended; with the late answer that it had in hand.
+    Landed(u32, u64, Box<Landing>, Option<InHand>),
     /// A flight's answer is overdue; its doubt is committed.
     Overdue(u32, u64, Box<Grant>),
     /// Somebody else committed a grant (an import).

@@ -2,6 +2,7 @@
 //! in step with the store. One task owns all of it; others send it messages.
 
 mod advice;
+pub mod arrivals;
 mod effects;
 pub mod message;
 pub mod perform;
@@ -15,6 +16,7 @@ use crate::config::Config;
 use crate::daemon::reload::save_descriptions;
 use crate::incidents::Incidents;
 use crate::publish::Reconciler;
+use arrivals::InHand;
 use message::{Message, NotRefreshed, Refreshed};
 use perform::{Assignment, Deck, Landing, fly, read_again};
 use refreshd_core::Grant;
@@ -280,6 +282,11 @@ impl Engine {
             return self.schedule(index);
         }
         let wished = wished.map(|(wished, _)| wished);
+        if self.deck.arrivals.are_in_hand(&entry.grant.id) {
+            // Its landing schedules anew; this is for a store that takes its time.
+            entry.wished = wished.or(entry.wished);
+            return self.queue.arm(index, now + RETRY_BASE);
+        }
         let forced = wished.is_some_and(|wished| wished.urgency.is_forced());
         match self
             .limits
@@ -320,21 +327,26 @@ impl Engine {
             landing: Some(Landing::Grounded {
                 text: "of an internal error".to_owned(),
             }),
+            in_hand: None,
         };
         tokio::spawn(async move {
             let engine = ticket.engine.clone();
             let overdue = |grant| engine.tell(Message::Overdue(index, flight, Box::new(grant)));
-            ticket.land(match errand {
-                Errand::Refresh => fly(&deck, assignment, overdue).await,
+            let landing = match errand {
+                Errand::Refresh => fly(&deck, assignment, overdue, &mut ticket.in_hand).await,
                 // Rare, and not to be carried in every flight.
                 Errand::ReadAgain => Box::pin(read_again(&deck, assignment)).await,
-            });
+            };
+            ticket.land(landing);
         });
     }
 
     async fn handle_message(&mut self, message: Message) {
         match message {
-            Message::Landed(index, flight, landing) => self.landed(index, flight, *landing).await,
+            Message::Landed(index, flight, landing, in_hand) => {
+                self.landed(index, flight, *landing).await;
+                drop(in_hand);
+            }
             Message::Overdue(index, flight, grant) => self.overdue(index, flight, *grant).await,
             Message::Changed(grant) => self.changed(*grant).await,
             Message::Writable => self.writable().await,
@@ -571,6 +583,7 @@ struct Ticket {
     index: u32,
     flight: u64,
     landing: Option<Landing>,
+    in_hand: Option<InHand>,
 }
 
 impl Ticket {
@@ -582,8 +595,12 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if let Some(landing) = self.landing.take() {
-            self.engine
-                .tell(Message::Landed(self.index, self.flight, Box::new(landing)));
+            self.engine.tell(Message::Landed(
+                self.index,
+                self.flight,
+                Box::new(landing),
+                self.in_hand.take(),
+            ));
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::clock::SharedClock;
 use crate::config::Client;
+use crate::engine::arrivals::{Arrivals, InHand};
 use crate::engine::roster::{Seat, binding_of};
 use crate::http::Http;
 use crate::random;
@@ -34,6 +35,8 @@ pub struct Deck {
     pub clock: SharedClock,
     /// Makes fingerprints.
     pub fingerprinter: Fingerprinter,
+    /// Late answers.
+    pub arrivals: Arrivals,
 }
 
 /// What one flight is about.
@@ -60,19 +63,32 @@ pub enum Landing {
 }
 
 /// Flies one flight to its end. `overdue` is called when the doubt is committed
-/// and the answer is still being waited for.
-pub async fn fly(deck: &Deck, assignment: Assignment, overdue: impl FnOnce(Grant)) -> Landing {
+/// and the answer is still being waited for; `in_hand` is set when it comes.
+pub async fn fly(
+    deck: &Deck,
+    assignment: Assignment,
+    overdue: impl FnOnce(Grant),
+    in_hand: &mut Option<InHand>,
+) -> Landing {
     let Assignment { grant, seat } = assignment;
+    let arrived = deck.arrivals.count(&grant.id);
     let (grant, tokens) = match deck.store.load_known(grant).await {
         Ok(Some((grant, tokens))) => (grant, tokens.unwrap_or_else(TokenSet::none)),
         Ok(None) => return grounded("the grant is gone from the store".to_owned()),
         Err(e) => return grounded(e.to_string()),
     };
-    let flight = match begin(deck, &seat, grant, tokens) {
-        Ok((flight, request)) => perform(deck, &seat.client, flight, Some(request), overdue),
+    let (flight, request) = match begin(deck, &seat, grant, tokens) {
+        Ok(begun) => begun,
         Err(text) => return grounded(text),
     };
-    Landing::Verdict(flight.await)
+    let mut performer = Performer::new(deck, None);
+    performer.arrived = arrived;
+    let verdict = perform(&mut performer, &seat.client, flight, Some(request), overdue).await;
+    *in_hand = performer.in_hand;
+    match verdict {
+        Verdict::NotStarted { .. } if performer.forestalled => Landing::Idle,
+        verdict => Landing::Verdict(verdict),
+    }
 }
 
 /// The flight, and the request that it is to send.
@@ -217,11 +233,7 @@ fn intent(deck: &Deck, seat: &Seat, grant: &Grant, presents: Presents) -> Intent
 
 /// Commits a flight whose answer was found, in the journal's slot or elsewhere.
 pub async fn adopt(deck: &Deck, mut flight: Flight, first: Step, slot: Option<SlotRef>) -> Verdict {
-    let mut performer = Performer {
-        deck,
-        slot,
-        exchange: None,
-    };
+    let mut performer = Performer::new(deck, slot);
     let mut step = first;
     loop {
         match step {
@@ -236,17 +248,13 @@ pub async fn adopt(deck: &Deck, mut flight: Flight, first: Step, slot: Option<Sl
 }
 
 async fn perform(
-    deck: &Deck,
+    performer: &mut Performer<'_>,
     client: &Arc<Client>,
     mut flight: Box<Flight>,
     mut request: Option<TokenRequest>,
     overdue: impl FnOnce(Grant),
 ) -> Verdict {
-    let mut performer = Performer {
-        deck,
-        slot: None,
-        exchange: None,
-    };
+    let deck = performer.deck;
     let mut overdue = Some(overdue);
     let mut event = Event::Begin;
     loop {
@@ -268,20 +276,53 @@ async fn perform(
                 if let Some(tell) = overdue.take() {
                     tell(*grant);
                 }
-                event = Event::Ended(performer.rest_of_exchange().await);
+                let ending = performer.rest_of_exchange(&flight.intent().grant).await;
+                event = Event::Ended(ending);
             }
-            Step::Done(verdict) => return verdict,
+            Step::Done(verdict) => {
+                if let Some(slot) = performer.slot.take() {
+                    leave(deck, flight.intent().flight, slot).await;
+                }
+                return verdict;
+            }
         }
     }
+}
+
+/// Gives back the slot of a flight that has nothing more to commit, once the store
+/// knows that what stands there is done with. If it does not get to know, the next
+/// start finds a doubt there that is known already.
+pub async fn leave(deck: &Deck, flight: FlightId, slot: SlotRef) {
+    if let Err(e) = deck.store.settle(flight, slot).await {
+        tracing::warn!("a flight that is over stays in the journal until the next start: {e}");
+    }
+    deck.journal.free(slot);
 }
 
 struct Performer<'a> {
     deck: &'a Deck,
     slot: Option<SlotRef>,
+    /// An exchange that is overdue.
     exchange: Option<JoinHandle<Ending>>,
+    /// How many late answers of the grant had come when it was read.
+    arrived: u64,
+    /// The late answer that this flight brought.
+    in_hand: Option<InHand>,
+    forestalled: bool,
 }
 
-impl Performer<'_> {
+impl<'a> Performer<'a> {
+    fn new(deck: &'a Deck, slot: Option<SlotRef>) -> Self {
+        Performer {
+            deck,
+            slot,
+            exchange: None,
+            arrived: 0,
+            in_hand: None,
+            forestalled: false,
+        }
+    }
+
     async fn act(
         &mut self,
         action: Action,
@@ -292,6 +333,12 @@ impl Performer<'_> {
             Action::RecordIntent(intent) => self.record_intent(&intent).await,
             Action::Send => {
                 let (client, request) = send.expect("a flight sends once, with its request");
+                let grant = &flight.intent().grant;
+                let arrivals = &self.deck.arrivals;
+                if arrivals.are_in_hand(grant) || arrivals.count(grant) != self.arrived {
+                    self.forestalled = true;
+                    return Event::Forestalled;
+                }
                 self.send(client, request).await
             }
             Action::RecordAnswer(answer) => {
@@ -309,9 +356,15 @@ impl Performer<'_> {
                 self.slot = Some(slot);
                 Event::IntentRecorded
             }
-            Err(e) => Event::IntentFailed {
-                text: e.to_string(),
-            },
+            Err(e) => {
+                // It may stand there all the same, and would be a doubt at the next start.
+                if let Some(place) = e.place() {
+                    leave(self.deck, intent.flight, place).await;
+                }
+                Event::IntentFailed {
+                    text: e.to_string(),
+                }
+            }
         }
     }
 
@@ -333,12 +386,16 @@ impl Performer<'_> {
         }
     }
 
-    async fn rest_of_exchange(&mut self) -> Ending {
+    async fn rest_of_exchange(&mut self, grant: &GrantId) -> Ending {
         let exchange = self
             .exchange
             .take()
             .expect("an overdue exchange is still running");
-        exchange.await.unwrap_or_else(lost)
+        let ending = exchange.await.unwrap_or_else(lost);
+        if matches!(ending, Ending::Answered(_)) {
+            self.in_hand = Some(self.deck.arrivals.came(grant));
+        }
+        ending
     }
 
     /// An answer that the journal does not take is not lost: the commit follows at once.
@@ -351,6 +408,8 @@ impl Performer<'_> {
         {
             Ok(slot) => self.slot = Some(slot),
             Err(e) => {
+                // Where it may stand all the same, it is settled by the commit.
+                self.slot = e.place().or(self.slot);
                 tracing::error!(grant = %intent.name, "{}: the answer could not be written to the journal: {e}", intent.name);
             }
         }
@@ -385,7 +444,7 @@ impl Performer<'_> {
                 text: settled.text,
             },
             intent: Some(intent.clone()),
-            slot: self.slot,
+            slot: self.done_with(),
         });
         let mut patience = Patience::default();
         loop {
@@ -409,8 +468,15 @@ impl Performer<'_> {
         }
     }
 
+    /// The slot, if nothing more will be written there: while an answer is listened
+    /// for, it stays the flight's own, since one must always be there for that.
+    fn done_with(&self) -> Option<SlotRef> {
+        self.slot.filter(|_| self.exchange.is_none())
+    }
+
     fn free_slot(&mut self) {
-        if let Some(slot) = self.slot.take() {
+        if let Some(slot) = self.done_with() {
+            self.slot = None;
             self.deck.journal.free(slot);
         }
     }

@@ -117,15 +117,29 @@ pub(super) fn commit(
 }
 
 /// The store remembers what it has committed from each slot of the journal.
-fn settle_slot(s: &Session<'_>, commit: &Commit) -> Result<(), StoreError> {
-    let (Some(flight), Some(slot)) = (commit.flight(), commit.slot) else {
-        return Ok(());
-    };
+fn settle(s: &Session<'_>, commit: &Commit) -> Result<(), StoreError> {
+    match (commit.flight(), commit.slot) {
+        (Some(flight), Some(slot)) => settle_slot(s, flight, slot),
+        _ => Ok(()),
+    }
+}
+
+/// Remembers that a flight is done with in its places, and forgets who was done
+/// with there before, unless that one may come back.
+pub(super) fn settle_slot(
+    s: &Session<'_>,
+    flight: FlightId,
+    slot: SlotRef,
+) -> Result<(), StoreError> {
+    let doubtful = slot.is_doubtful();
     for (file, slot) in slot.places() {
+        if !doubtful {
+            s.conn
+                .prepare_cached("DELETE FROM slots WHERE file = ?1 AND slot = ?2")?
+                .execute((file, slot))?;
+        }
         s.conn
-            .prepare_cached(
-                "INSERT OR REPLACE INTO slots (file, slot, flight) VALUES (?1, ?2, ?3)",
-            )?
+            .prepare_cached("INSERT OR IGNORE INTO slots (file, slot, flight) VALUES (?1, ?2, ?3)")?
             .execute((file, slot, flight.0))?;
     }
     Ok(())
@@ -155,7 +169,7 @@ fn apply(
             wanted: generation,
         });
     }
-    settle_slot(s, commit)?;
+    settle(s, commit)?;
     let base = grant.state.generation;
     let mut event = commit.event.clone();
     if state.own && !grant.state.own {
@@ -216,14 +230,23 @@ fn keep_authorization(
 }
 
 fn stale(s: &Session<'_>, grant: Grant, commit: &Commit) -> Result<Grant, StoreError> {
-    settle_slot(s, commit)?;
+    settle(s, commit)?;
     let flight = commit.flight();
-    let (settlement, mut event) = (&commit.settlement, commit.event.clone());
+    let (mut settlement, mut event) = (commit.settlement.clone(), commit.event.clone());
+    if let Some(tokens) = &settlement.tokens {
+        let known = owner(s, s.fingerprints.of(tokens.identity()))?;
+        if known.is_some_and(|owner| owner.id == grant.id) {
+            // A record that came back, or a replay: it has been exchanged since, or is
+            // current, or waits to be tried already. To try it (again) would be wrong.
+            settlement.tokens = None;
+            event.text += " (the grant has had this token set before)";
+        }
+    }
     let kept = kept::keep_candidate(
         s,
         &grant.id,
         flight.unwrap_or_else(|| FlightId(random::bytes())),
-        settlement,
+        &settlement,
         commit.intent.as_ref().map(|intent| &intent.description),
         event.at,
     )?;

@@ -8,7 +8,7 @@ use refreshd_core::grant::{Grant, GrantId};
 use refreshd_core::provider::description::DescriptionHash;
 use refreshd_core::time::WallTime;
 use rusqlite::{Connection, OptionalExtension};
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -257,10 +257,10 @@ pub(super) fn integrity_check(s: &Session<'_>) -> Result<(), StoreError> {
     Err(StoreError::Damaged(found))
 }
 
-/// The flight last committed from each journal slot.
+/// The flights that are done with, by the journal's slots.
 pub(super) fn settled_flights(
     conn: &Connection,
-) -> rusqlite::Result<HashMap<(u32, u16), FlightId>> {
+) -> rusqlite::Result<HashSet<((u32, u16), FlightId)>> {
     let mut statement = conn.prepare("SELECT file, slot, flight FROM slots")?;
     let rows = statement.query_map([], |row| {
         Ok(((row.get(0)?, row.get(1)?), flight_id(row, 2)?))

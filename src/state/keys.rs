@@ -144,7 +144,7 @@ impl Keys {
         let settled = self.store.settled().await?;
         let dir = self.dir.clone();
         let scan =
-            move || journal::keys_in(&dir, &|place, flight| settled.get(&place) == Some(&flight));
+            move || journal::keys_in(&dir, &|place, flight| settled.contains(&(place, flight)));
         let journal = blocking(scan).await.map_err(|source| KeysError::Journal {
             dir: self.dir.clone(),
             source,

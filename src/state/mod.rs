@@ -72,8 +72,9 @@ pub struct OpenOptions<'a> {
     pub state_dir: &'a Path,
     /// The sealing key.
     pub key: &'a KeySource,
-    /// How many flights may be under way at once.
-    pub slots: u16,
+    /// How many flights may be under way at once, but for those whose answer is
+    /// overdue and still listened for.
+    pub flights: u16,
 }
 
 /// A state that is not opened. It is left as it was; each message says what to do.
@@ -134,10 +135,12 @@ impl State {
         let machine = machine.identity(&opened.store_id);
         let fenced = restore::fence_at_start(dir, &opened, machine.as_deref()).map_err(sql)?;
         let settled = history::settled_flights(&opened.conn).map_err(sql)?;
-        let (journal, recovered) =
-            Journal::open(dir, options.slots, sealer.clone(), &|place, flight| {
-                settled.get(&place) == Some(&flight)
-            })?;
+        let (journal, recovered) = Journal::open(
+            dir,
+            slots_for(options.flights),
+            sealer.clone(),
+            &|place, flight| settled.contains(&(place, flight)),
+        )?;
         history::keep_slots_of(&opened.conn, journal.files()).map_err(sql)?;
         let store = Store::start(dir, opened, sealer.clone(), fenced, machine).map_err(sql)?;
         let keys = Keys {
@@ -163,6 +166,13 @@ impl State {
     pub async fn close(self) -> Result<(), StoreError> {
         self.store.close().await
     }
+}
+
+/// A flight keeps its slot while its overdue answer is listened for, though it has
+/// given back its place among those that may be under way: there are spare slots,
+/// so that a provider that hangs does not hold up the others.
+fn slots_for(flights: u16) -> u16 {
+    flights.saturating_add((flights / 2).max(8))
 }
 
 /// A person knows the key by its file.

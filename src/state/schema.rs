@@ -9,11 +9,12 @@ type Migration = fn(&Connection) -> Result<()>;
 
 /// Each entry raises `PRAGMA user_version` by one. Entries are never edited
 /// once they are released; a change is another entry.
-const MIGRATIONS: [Migration; 4] = [
+const MIGRATIONS: [Migration; 5] = [
     |conn| conn.execute_batch(V1),
     |conn| conn.execute_batch(V2),
     by_number,
     |conn| conn.execute_batch(V4),
+    |conn| conn.execute_batch(V5),
 ];
 
 /// The schema this program knows.
@@ -205,6 +206,19 @@ CREATE TABLE incidents (
 CREATE INDEX incidents_open ON incidents (id) WHERE closed_at IS NULL;
 CREATE INDEX incidents_by_grant ON incidents (grant_name, closed_at);
 CREATE INDEX incidents_closed ON incidents (closed_at);
+";
+
+// After a failed write a slot may hold either of two flights.
+const V5: &str = "
+ALTER TABLE slots RENAME TO old_slots;
+CREATE TABLE slots (
+    file   INTEGER NOT NULL,
+    slot   INTEGER NOT NULL,
+    flight BLOB NOT NULL,
+    PRIMARY KEY (file, slot, flight)
+) STRICT, WITHOUT ROWID;
+INSERT INTO slots SELECT file, slot, flight FROM old_slots;
+DROP TABLE old_slots;
 ";
 
 /// The schema of an open database; 0 for an empty one.

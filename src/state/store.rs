@@ -8,6 +8,7 @@ use super::error::StoreError;
 use super::fence::Fenced;
 use super::history::{self, Event, EventRow, Pruned, Pruning, PublishedOutput};
 use super::import::{self, ImportRefusal, ImportRequest, Imported};
+use super::journal::SlotRef;
 use super::kept::{self, Candidate, Unread};
 use super::records::{GRANTS, open_tokens};
 use super::reseal::{self, Walk};
@@ -21,7 +22,7 @@ use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
 use refreshd_core::provider::description::DescriptionHash;
 use refreshd_core::secret::Fingerprinter;
 use refreshd_core::time::WallTime;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::path::Path;
 use std::rc::Rc;
@@ -258,6 +259,16 @@ impl Store {
         let commit = commit.into();
         let sheet = Sheet::of(&commit, &self.0.sealer, &self.0.fingerprints);
         self.run(Kind::Commit, move |s| commit::commit(s, &commit, sheet))
+            .await
+    }
+
+    /// Remembers that a flight is done with and has nothing to commit, so that its
+    /// record is passed over at the next start. Then its slot may be freed.
+    ///
+    /// # Errors
+    /// When it did not become durable.
+    pub async fn settle(&self, flight: FlightId, slot: SlotRef) -> Result<(), StoreError> {
+        self.write(move |s| commit::settle_slot(s, flight, slot))
             .await
     }
 
@@ -507,8 +518,8 @@ impl Store {
         .await
     }
 
-    /// The flight last committed from each journal slot.
-    pub(super) async fn settled(&self) -> Result<HashMap<(u32, u16), FlightId>, StoreError> {
+    /// The flights that are done with, by the journal's slots.
+    pub(super) async fn settled(&self) -> Result<HashSet<((u32, u16), FlightId)>, StoreError> {
         self.read(|s| Ok(history::settled_flights(s.conn)?)).await
     }
 

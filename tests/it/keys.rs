@@ -136,7 +136,7 @@ async fn tokens(house: &House) -> BTreeMap<String, String> {
     let options = OpenOptions {
         state_dir: &house.path("state"),
         key: &KeySource::File(house.path("key/key")),
-        slots: 64,
+        flights: 64,
     };
     let state = State::open(&options).unwrap();
     let mut found = BTreeMap::new();

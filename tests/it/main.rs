@@ -17,6 +17,7 @@ mod tiny;
 
 mod backups;
 mod bad_input;
+mod bygone;
 mod commands;
 mod databases;
 mod docs;

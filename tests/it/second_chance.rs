@@ -16,7 +16,7 @@ async fn leave_late_answer(setting: &Setting, refresh_token: &str) {
     let options = OpenOptions {
         state_dir: &setting.house.path("state"),
         key: &KeySource::File(setting.house.path("key/key")),
-        slots: 64,
+        flights: 64,
     };
     let store = State::open(&options).unwrap().store;
     let grant = store.grant_by_name("one").await.unwrap().unwrap();

@@ -200,7 +200,9 @@ mod tests {
                 file: Some(place.config()),
                 ..Sources::default()
             };
-            let Loaded { config, problems, .. } = load(&sources);
+            let Loaded {
+                config, problems, ..
+            } = load(&sources);
             assert!(problems.is_empty(), "{}", render(&problems));
             assert_eq!(config.unwrap().grants.len(), place.files.len());
         }

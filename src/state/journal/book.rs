@@ -43,6 +43,7 @@ impl<M: Medium> Book<M> {
         let io = |source: io::Error| JournalError::Io {
             path: medium.path(""),
             text: source.to_string(),
+            place: None,
         };
         let numbers = files::list(&medium).map_err(io)?;
         let mut recovery = Recovery::new(&medium, sealer, settled);
@@ -101,7 +102,7 @@ impl<M: Medium> Book<M> {
     /// How many flights may still begin; 0 also while the disk takes no records.
     #[must_use]
     pub fn free_slots(&self) -> usize {
-        self.lock().free.len()
+        self.lock().unclaimed()
     }
 
     /// Gives a slot back, after its flight was committed to the store.
@@ -125,7 +126,8 @@ impl<M: Medium> Book<M> {
     }
 
     /// Writes records and makes them durable together. Returns the slot of each,
-    /// in their order; where the sync failed, nothing counts of what shared it.
+    /// in their order; where the sync failed, nothing counts of what shared it, and
+    /// the errors say where it may stand all the same ([`JournalError::place`]).
     pub fn process(&mut self, records: &[Record]) -> Vec<Result<SlotRef, JournalError>> {
         if self.file.is_none()
             && let Err(error) = self.begin_file()
@@ -149,21 +151,19 @@ impl<M: Medium> Book<M> {
         let result = |slot: Option<SlotRef>| match (slot, &done) {
             (None, _) => Err(JournalError::NoSlot),
             (Some(slot), Ok(())) => Ok(slot),
-            (Some(_), Err(error)) => Err(error.clone()),
+            (Some(slot), Err(error)) => Err(error.at(slot.doubted())),
         };
         slots.into_iter().map(result).collect()
     }
 
     /// The slot to write to. A slot in a file that was given up is exchanged
-    /// for one in the current file.
+    /// for the one in the current file that has been kept for it.
     fn place(&self, record: &Record) -> Option<SlotRef> {
+        let new = |slot| SlotRef::new(self.number, slot);
         match record.slot {
             Some(slot) if slot.file() == self.number => Some(slot),
-            slot => {
-                let free = self.lock().take(record.flight)?;
-                let new = SlotRef::new(self.number, free);
-                Some(slot.map_or(new, |old| new.after(old)))
-            }
+            Some(old) => Some(new(self.lock().redeem(old)?).after(old)),
+            None => self.lock().take().map(new),
         }
     }
 
@@ -211,13 +211,15 @@ impl<M: Medium> Book<M> {
         tracing::error!(%error, file = self.number, records = written.len(), "the journal could not be made durable; a new file is begun");
         let failed = JournalError::io(&self.medium, self.number, error);
         for (slot, record) in written {
+            if record.kind != Kind::Intent {
+                continue;
+            }
             // Its flight will not be sent: spare the next start a doubt about it.
-            if record.kind == Kind::Intent
-                && let Ok(file) = self.current()
-            {
+            if let Ok(file) = self.current() {
                 let start = region::offset(slot.slot());
                 file.write_all_at(&[0; BLOCK], start).ok();
             }
+            self.lock().give_back(*slot);
         }
         if let Some(file) = self.file.take() {
             file.sync().ok();
@@ -232,7 +234,7 @@ impl<M: Medium> Book<M> {
     /// When the disk does not take it.
     pub fn begin_file(&mut self) -> Result<(), JournalError> {
         let next = self.number + 1;
-        *self.lock() = Slots::all_of(next, 0);
+        self.lock().go_on_in(next, 0);
         let file = files::create(&self.medium, next, self.count).map_err(|error| {
             // Tried every second; told once.
             if !std::mem::replace(&mut self.refused, true) {
@@ -245,7 +247,7 @@ impl<M: Medium> Book<M> {
         if std::mem::take(&mut self.refused) {
             tracing::info!(file = next, "a new journal file was begun after all");
         }
-        *self.lock() = Slots::all_of(next, self.count);
+        self.lock().go_on_in(next, self.count);
         Ok(())
     }
 

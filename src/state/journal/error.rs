@@ -1,5 +1,6 @@
 //! What can go wrong with the journal.
 
+use super::SlotRef;
 use super::files;
 use super::medium::Medium;
 use std::io;
@@ -21,6 +22,8 @@ pub enum JournalError {
         path: PathBuf,
         /// What the system said.
         text: String,
+        /// Where the record may stand all the same, and come back after a crash.
+        place: Option<SlotRef>,
     },
     /// A file of another layout.
     #[error(
@@ -47,6 +50,26 @@ impl JournalError {
         JournalError::Io {
             path: medium.path(&files::name(number)),
             text: error.to_string(),
+            place: None,
+        }
+    }
+
+    /// The same of a record that was to stand there.
+    pub(super) fn at(&self, slot: SlotRef) -> Self {
+        let mut error = self.clone();
+        if let JournalError::Io { place, .. } = &mut error {
+            *place = Some(slot);
+        }
+        error
+    }
+
+    /// Where the record may stand, though it does not count as durable: whatever
+    /// its flight comes to must be known to the store by this place too.
+    #[must_use]
+    pub fn place(&self) -> Option<SlotRef> {
+        match self {
+            JournalError::Io { place, .. } => *place,
+            _ => None,
         }
     }
 }

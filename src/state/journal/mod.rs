@@ -3,10 +3,11 @@
 //!
 //! The files are made of slots of fixed size, allocated and written beforehand,
 //! so that a record costs one write in place and a shared fdatasync. A slot is
-//! occupied from the intent until its flight has been committed to the store
-//! and [`Journal::free`] was called. The store knows which flights it has
-//! committed; whatever else stands in the slots at the next start is handed
-//! out as [`Recovered`].
+//! occupied from the intent until its flight has been committed to the store, or
+//! left there as done with, and [`Journal::free`] was called; so an answer that
+//! comes late has a place too, whatever is under way besides. The store knows
+//! which flights it has committed; whatever else stands in the slots at the next
+//! start is handed out as [`Recovered`].
 
 mod book;
 mod error;
@@ -39,9 +40,7 @@ use std::thread::{self, JoinHandle};
 use tokio::sync::{RwLock, oneshot};
 use writer::Job;
 
-/// Whether the store committed this flight from this place (file, slot). It
-/// goes by place: the late answer of a flight whose doubt was committed from
-/// another slot is still to be had.
+/// Whether the store is done with this flight at this place (file, slot).
 pub type Settled<'a> = dyn Fn((u32, u16), FlightId) -> bool + 'a;
 
 /// A handle of the journal; clones share one thread, which ends with the last.
@@ -123,12 +122,14 @@ impl Journal {
         self.record(Record::intent(&self.0.sealer, intent)?).await
     }
 
-    /// Records an answer beside its intent, or with `slot: None` in a slot of
-    /// its own (a late answer, after the doubt was committed). The slot may be
-    /// another one than before: go on with what is returned.
+    /// Records an answer beside its intent. Where that file was given up, it goes to
+    /// the slot that has been kept for it in the current one: go on with what is
+    /// returned. With `slot: None` it takes a slot of its own, if one is free.
     ///
     /// # Errors
-    /// When it is not durable. The answer is still the caller's; it may be tried again.
+    /// When it is not durable. The answer is still the caller's; and what the error
+    /// calls its [place](JournalError::place) is where it may come back from, so the
+    /// commit must name that.
     pub async fn record_answer(
         &self,
         slot: Option<SlotRef>,
@@ -162,7 +163,7 @@ impl Journal {
     /// How many flights may still begin; 0 also while the disk takes no records.
     #[must_use]
     pub fn free_slots(&self) -> usize {
-        self.slots().free.len()
+        self.slots().unclaimed()
     }
 
     /// The numbers of the files that were there, and needed, at the start.

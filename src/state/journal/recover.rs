@@ -34,32 +34,19 @@ impl<'a, M: Medium, S: Seal> Recovery<'a, M, S> {
     pub(super) fn read(&mut self, number: u32, file: &M::File) -> Result<u16, JournalError> {
         let io = |source| JournalError::io(self.medium, number, &source);
         let slots = region::slots_in(file.size().map_err(io)?);
-        let mut stale = false;
         for slot in 0..slots {
-            let mut settled = Vec::new();
-            let mut taken = false;
             for kind in [Kind::Answer, Kind::Intent] {
                 let Some(region) = read_region(file, slot, kind).map_err(io)? else {
                     continue;
                 };
                 let known = (self.settled)((number, slot), region.flight);
                 if known && !mischief::is(Mischief::SettledIgnored) {
-                    settled.push(kind);
                     continue;
                 }
-                self.take(kind, SlotRef::new(number, slot), &region)?;
-                taken = true;
+                // It was read through a page cache that may hold what a failed sync
+                // never wrote.
+                self.take(kind, SlotRef::new(number, slot).doubted(), &region)?;
             }
-            // The store remembers one flight for each slot. Once it is told of the
-            // one that is taken here, it would not know the other any more.
-            for kind in settled.into_iter().filter(|_| taken) {
-                let start = region::offset(slot) + kind.start();
-                file.write_all_at(&[0; BLOCK], start).map_err(io)?;
-                stale = true;
-            }
-        }
-        if stale {
-            file.sync().map_err(io)?;
         }
         Ok(slots)
     }

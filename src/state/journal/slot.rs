@@ -1,7 +1,7 @@
 //! Slots, and the flights in them.
 
-use refreshd_core::flight::{Answer, FlightId, Intent};
-use std::collections::BTreeMap;
+use refreshd_core::flight::{Answer, Intent};
+use std::collections::BTreeSet;
 
 /// A slot that a flight occupies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -10,6 +10,9 @@ pub struct SlotRef {
     slot: u16,
     /// Where its intent stands, when that file was given up in between.
     first: Option<(u32, u16)>,
+    /// Whether its records are beyond loss is not known, so an older flight's may
+    /// come back in their place.
+    doubtful: bool,
 }
 
 impl SlotRef {
@@ -18,6 +21,7 @@ impl SlotRef {
             file,
             slot,
             first: None,
+            doubtful: false,
         }
     }
 
@@ -40,6 +44,21 @@ impl SlotRef {
         SlotRef { first, ..self }
     }
 
+    /// The same, where what stands there is not known to last.
+    pub(super) fn doubted(self) -> SlotRef {
+        SlotRef {
+            doubtful: true,
+            ..self
+        }
+    }
+
+    /// Whether the flight that was in its places before may come back there: then
+    /// who remembers that this one is done with must not forget that one.
+    #[must_use]
+    pub fn is_doubtful(self) -> bool {
+        self.doubtful
+    }
+
     /// Every place (file, slot) in which the flight's records may be found.
     pub fn places(self) -> impl Iterator<Item = (u32, u16)> {
         std::iter::once((self.file, self.slot)).chain(self.first)
@@ -57,38 +76,62 @@ pub struct Recovered {
     pub answer: Option<Answer>,
 }
 
-/// Which slots of the current file are free.
+/// Which slots of the current file are free, and to whom.
 pub(super) struct Slots {
     pub(super) file: u32,
+    count: u16,
     pub(super) free: Vec<u16>,
-    /// Which flight was last in each, as far as this process knows.
-    last: BTreeMap<u16, FlightId>,
+    /// Slots of files that were given up, whose flights are under way: each has a
+    /// slot here kept for its answer.
+    owed: BTreeSet<(u32, u16)>,
 }
 
 impl Slots {
     pub(super) fn all_of(file: u32, count: u16) -> Self {
         Slots {
             file,
+            count,
             free: (0..count).rev().collect(),
-            last: BTreeMap::new(),
+            owed: BTreeSet::new(),
         }
     }
 
-    /// A free slot for a flight, but none that it has been in: the store knows
-    /// that one as settled, and a late answer there would be passed over.
-    pub(super) fn take(&mut self, flight: FlightId) -> Option<u16> {
-        let fresh = |slot: &u16| self.last.get(slot) != Some(&flight);
-        let slot = self.free.remove(self.free.iter().rposition(fresh)?);
-        self.last.insert(slot, flight);
-        Some(slot)
+    /// The slots of the next file, of which there may be none for now.
+    pub(super) fn go_on_in(&mut self, file: u32, count: u16) {
+        let taken = (0..self.count).filter(|slot| !self.free.contains(slot));
+        self.owed.extend(taken.map(|slot| (self.file, slot)));
+        *self = Slots {
+            owed: std::mem::take(&mut self.owed),
+            ..Slots::all_of(file, count)
+        };
+    }
+
+    /// How many flights may begin without taking what is kept for an answer.
+    pub(super) fn unclaimed(&self) -> usize {
+        self.free.len().saturating_sub(self.owed.len())
+    }
+
+    /// A slot for a flight that begins.
+    pub(super) fn take(&mut self) -> Option<u16> {
+        (self.unclaimed() > 0).then(|| self.free.pop())?
+    }
+
+    /// The slot that is kept for the answer of a flight whose own was given up.
+    pub(super) fn redeem(&mut self, old: SlotRef) -> Option<u16> {
+        if self.owed.remove(&(old.file, old.slot)) {
+            return self.free.pop();
+        }
+        self.take()
     }
 
     /// What stands in an older file goes with that file.
     pub(super) fn give_back(&mut self, slot: SlotRef) {
-        for (file, number) in slot.places() {
-            if file == self.file && !self.free.contains(&number) {
+        for place in slot.places() {
+            let (file, number) = place;
+            if file == self.file && number < self.count && !self.free.contains(&number) {
                 self.free.push(number);
             }
+            self.owed.remove(&place);
         }
     }
 }

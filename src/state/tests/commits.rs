@@ -250,15 +250,62 @@ async fn a_flight_goes_from_intent_to_free() {
     // The process dies before the commit: the answer is adopted.
     let state = house.open();
     assert_eq!(state.recovered.len(), 1);
-    assert_eq!(state.recovered[0].slot, slot);
+    assert!(state.recovered[0].slot.places().eq(slot.places()));
     assert_eq!(state.recovered[0].answer, Some(body));
     let mut commit = success(&grant, 2);
     (commit.intent, commit.slot) = (Some(intent.clone()), Some(slot));
     applied(state.store.commit(commit).await.unwrap());
     state.journal.free(slot);
-    assert_eq!(state.journal.free_slots(), 2);
+    assert_eq!(state.journal.free_slots(), 10); // two, and the spare ones
     drop(state);
     assert_eq!(house.open().recovered, []);
+}
+
+#[tokio::test]
+async fn who_had_a_slot_before_is_remembered_while_it_may_come_back() {
+    let house = House::new();
+    let state = house.open();
+    let grant = created(&state.store, "shop-17", 1).await;
+    let (one, two) = (
+        intent(&state.store, &grant, 5),
+        intent(&state.store, &grant, 6),
+    );
+    let slot = state.journal.record_intent(&one).await.unwrap();
+    state.store.settle(one.flight, slot).await.unwrap();
+    state.journal.free(slot);
+    assert_eq!(state.journal.record_intent(&two).await.unwrap(), slot);
+    drop(state);
+    // What was read at the start may stand in the page cache alone, and on the disk
+    // still the first flight.
+    let state = house.open();
+    let found = state.recovered[0].slot;
+    assert!(found.is_doubtful());
+    state.store.settle(two.flight, found).await.unwrap();
+    let settled = state.store.settled().await.unwrap();
+    let place = slot.places().next().unwrap();
+    assert!(settled.contains(&(place, one.flight)) && settled.contains(&(place, two.flight)));
+    // A flight whose record was synced there leaves nothing of both.
+    state.journal.free(found);
+    state.store.settle(FlightId([7; 16]), slot).await.unwrap();
+    assert_eq!(state.store.settled().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_grant_has_had_is_no_second_chance() {
+    let house = House::new();
+    let store = house.open().store;
+    let old = created(&store, "shop-17", 1).await;
+    let now = applied(store.commit(success(&old, 2)).await.unwrap());
+    applied(store.commit(success(&now, 3)).await.unwrap());
+    // The record of the first refresh comes back after a power loss.
+    let mut again = success(&old, 2);
+    again.intent = Some(intent(&store, &old, 5));
+    assert!(matches!(
+        store.commit(again).await.unwrap(),
+        Committed::Stale(_)
+    ));
+    assert_eq!(store.candidates(&old.id).await.unwrap(), []);
+    assert_eq!(store.second_chances().await.unwrap(), []);
 }
 
 #[tokio::test]

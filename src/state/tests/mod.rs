@@ -46,7 +46,7 @@ impl House {
         State::open(&OpenOptions {
             state_dir: &self.dir(),
             key: &self.key,
-            slots: 2,
+            flights: 2,
         })
     }
 
