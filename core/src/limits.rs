@@ -214,6 +214,12 @@ impl Limits {
         self.observed(lane, client, grant, kind, now, roll)
     }
 
+    /// A probe of the refused is held in doubt: its grant's turn goes to the next.
+    #[must_use]
+    pub fn held(&mut self, client: u32, grant: u32, now: WallTime) -> Option<Effect> {
+        self.client_mut(client).held(client, grant, now)
+    }
+
     /// It has ended before anything was sent, or its outcome says nothing any
     /// more: it gives back its place and is no probe.
     pub fn abandoned(&mut self, lane: u32, client: u32, grant: u32) {

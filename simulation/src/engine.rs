@@ -256,6 +256,10 @@ impl World {
         let granted = wished.is_some_and(|urgency| wish(state, &policy, urgency, now).is_ok());
         let busy = entry.in_flight.is_some() && !mischief::is(Mischief::TwoFlights);
         if busy || !(due || granted) {
+            if !busy && wished.is_some() {
+                let effect = self.process().limits.held(lane, index, now);
+                self.apply(effect.into_iter().collect());
+            }
             self.arm_for_due(index);
             return Ok(());
         }

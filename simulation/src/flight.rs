@@ -680,11 +680,7 @@ impl World {
         })?;
         let access = TokenId::of(after.access_token.expose());
         let rest = self.server(index).end_of(access) - self.now;
-        // A refusal that was not meant has ended a doubt that was.
-        let server = self.server(index);
-        let misled = server.family(access).excused || server.latest(index).excused;
-        if misled || self.audit.lost_time_since(0) || intent.sent.boot_id != self.boots.to_string()
-        {
+        if self.audit.lost_time_since(0) || intent.sent.boot_id != self.boots.to_string() {
             return Ok(());
         }
         let now = self.time();

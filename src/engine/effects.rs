@@ -121,7 +121,7 @@ impl Engine {
     }
 
     /// Presents a refused refresh token once more; a hold in doubt still holds.
-    fn probe(&mut self, index: u32, at: WallTime) {
+    pub(super) fn probe(&mut self, index: u32, at: WallTime) {
         let entry = self.roster.entry_mut(index);
         let urgency = Urgency::Force;
         entry.wished = Some(Wished { urgency, at });

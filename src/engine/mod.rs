@@ -24,7 +24,7 @@ use refreshd_core::flight::Verdict;
 use refreshd_core::grant::schedule::{Plan, RETRY_BASE, RETRY_CAP, plan, wish};
 use refreshd_core::grant::settle::OutcomeKind;
 use refreshd_core::incident::{Kind, Subject};
-use refreshd_core::limits::{Caps, Limits};
+use refreshd_core::limits::{Caps, Effect, Limits};
 use refreshd_core::queue::Queue;
 use refreshd_core::time::{BootTime, WallTime};
 use roster::Roster;
@@ -277,6 +277,11 @@ impl Engine {
         let granted = due || matches!(wished, Some((_, Ok(()))));
         if entry.in_flight.is_some() || !granted {
             if let Some((_, Err(denied))) = wished {
+                if let Some(Effect::Probe { grant, at, .. }) =
+                    self.limits.held(seat.client_number, index, now)
+                {
+                    self.probe(grant, at);
+                }
                 self.turn_down(index, denied);
             }
             return self.schedule(index);

@@ -219,8 +219,9 @@ fn fail(
             settled
         }
         Outcome::InvalidGrant { text } => {
+            // A doubt outlasts it, at rest: should the refusal be taken back, since the
+            // provider was broken, what was not known before is not known still.
             let earlier = state.refusal.take();
-            state.doubt = None;
             state.failures += 1;
             state.refusal = Some(Refusal {
                 at: earlier.as_ref().map_or(now, |r| r.at),

@@ -116,8 +116,8 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// An exchange whose answer is not known. It lasts until a success, a definite
-/// refusal of that very token, or another authorization.
+/// An exchange whose answer is not known. It lasts until a success or another
+/// authorization; while the token stands refused, it is at rest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Doubt {
     /// When this refresh token was first presented; its windows count from here.

@@ -14,6 +14,8 @@ pub const CLIENT_PROBE_EVERY: Duration = Duration::from_secs(15 * 60);
 /// the least lead of an ordinary token, so that the others outlive a pause for
 /// refusals that were meant.
 pub const UNREFUSED_PROBE_EVERY: Duration = Duration::from_secs(5 * 60);
+/// The next of the refused is asked so soon when one may not probe.
+const HELD_PROBE_EVERY: Duration = Duration::from_secs(60);
 /// The least number of refused grants that counts as many; a fifth of the client's too.
 pub const REFUSED_AT_LEAST: usize = 5;
 /// They must have been refused within this.
@@ -97,6 +99,21 @@ impl Client {
             refused.probing.take_if(was);
             refused.other_probing.take_if(was);
         }
+    }
+
+    /// The grant whose turn it is to probe may not: the next one does, in a while.
+    pub(super) fn held(&mut self, client: u32, grant: u32, now: WallTime) -> Option<Effect> {
+        let refused = self.refused.as_mut()?;
+        if refused.grants.front() != Some(&grant) || refused.probing.is_some() {
+            return None;
+        }
+        refused.grants.rotate_left(1);
+        refused.probe_at = now + HELD_PROBE_EVERY;
+        Some(Effect::Probe {
+            client,
+            grant: refused.grants[0],
+            at: refused.probe_at,
+        })
     }
 
     pub(super) fn leave(

@@ -259,3 +259,15 @@ fn a_grant_whose_refusal_was_to_be_expected_lets_the_next_probe() {
         assert_eq!(limits.run(grant, OutcomeKind::ExpectedRefusal, at), []);
     }
 }
+
+#[test]
+fn a_probe_that_is_held_gives_its_turn_to_the_next() {
+    let mut limits = refused();
+    let at = after(PROBE);
+    assert_eq!(limits.held(0, 3, at), None, "it is not its turn");
+    assert_eq!(limits.held(0, 0, at), Some(probe(1, after(PROBE + 60))));
+    let next = after(PROBE + 60);
+    assert_eq!(limits.why(0, next).map(|b| b.0), Some(Why::Refused));
+    let effects = limits.run(1, OutcomeKind::Success, next);
+    assert_eq!(effects, [resumed(&[2, 3, 4, 0])]);
+}

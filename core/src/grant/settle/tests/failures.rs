@@ -1,7 +1,8 @@
 //! Failures: what they do to doubt, and how long they hold back.
 
 use super::*;
-use crate::grant::schedule::RETRY_CAP;
+use crate::grant::schedule::{self, Never, Plan, RETRY_CAP, Why};
+use crate::grant::state::Status;
 
 fn wrong(from: &GrantState, sent: WallTime, ending: Ending) -> Settled {
     let settled = exchange(&rules(), from, sent, ending);
@@ -55,7 +56,7 @@ fn doubt_begins_with_what_may_have_been_carried_out() {
     }
 }
 
-/// Only success, a definite refusal or another authorization ends doubt.
+/// Only success or another authorization ends doubt.
 #[test]
 fn doubt_lasts_and_keeps_its_first_send() {
     let early = json!({ "errors": { "too_early": ["token_too_young"] } });
@@ -93,16 +94,34 @@ fn doubt_lasts_and_keeps_its_first_send() {
 }
 
 #[test]
-fn a_definite_refusal_ends_doubt_and_keeps_the_token() {
+fn a_definite_refusal_puts_doubt_to_rest_and_keeps_the_token() {
     let refusal = || answered(400, &[], r#"{"error":"invalid_grant"}"#);
     let settled = wrong(&doubtful(), AGAIN, refusal());
     let after = settled.settlement.state;
     assert_eq!(settled.kind, OutcomeKind::InvalidGrant);
-    assert!(after.doubt.is_none());
+    let plan = schedule::plan(&after, &rules().policy, AGAIN + secs(2));
+    assert_eq!(plan, Plan::Never(Never::Refused));
+    assert_eq!(after.status(AGAIN), Status::Refused);
     assert_eq!(after.presents, Some(print_of("rt-1")));
     let first = after.refusal.clone().expect("it is refused");
     assert_eq!((first.at, first.times), (AGAIN + secs(1), 1));
     assert!(first.text.contains("invalid_grant"));
+
+    // The provider was broken, and the refusal is taken back: the token may be void
+    // all the same, by the exchange whose answer was lost.
+    let (taken_back, first_sent) = (
+        GrantState {
+            refusal: None,
+            ..after.clone()
+        },
+        FIRST,
+    );
+    assert_eq!(
+        taken_back.doubt.as_ref().map(|d| d.first_sent),
+        Some(first_sent)
+    );
+    let plan = schedule::plan(&taken_back, &rules().policy, AGAIN + secs(2));
+    assert!(matches!(plan, Plan::At { why: Why::Hold, .. }), "{plan:?}");
 
     let later = AGAIN + secs(3600);
     let again = wrong(&after, later, refusal()).settlement.state.refusal;
