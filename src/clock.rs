@@ -25,15 +25,15 @@ pub struct SharedClock {
 }
 
 impl SharedClock {
-    /// Starts from the machine's clocks and from the latest wall time that the
-    /// store remembers.
+    /// Starts from the machine's clocks and from the latest moment that is
+    /// remembered.
     #[must_use]
-    pub fn new(last_seen: Option<WallTime>) -> Self {
-        let boot_id =
-            std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    pub fn new(last_seen: Option<&Stamp>) -> Self {
+        let boot_id = boot_id();
+        let clock = Clock::new(reading(), &boot_id, last_seen);
         SharedClock {
-            clock: Arc::new(Mutex::new(Clock::new(reading(), last_seen))),
-            boot_id: boot_id.trim().into(),
+            clock: Arc::new(Mutex::new(clock)),
+            boot_id: boot_id.into(),
         }
     }
 
@@ -80,7 +80,14 @@ impl SharedClock {
     }
 }
 
-fn reading() -> Now {
+/// The kernel's id of this boot; empty where it does not tell.
+pub(crate) fn boot_id() -> String {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    text.trim().to_owned()
+}
+
+/// What the machine's clocks show.
+pub(crate) fn reading() -> Now {
     let millis = |t: Timespec| {
         t.tv_sec
             .saturating_mul(1000)

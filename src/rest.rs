@@ -38,12 +38,12 @@ impl Rest {
     /// When it cannot be opened.
     pub async fn open(config: Arc<Config>) -> Result<Self, Failure> {
         let mut state = open(&config)?;
-        let last_seen = state.store.last_seen();
+        let last_seen = state.last_seen();
         let deck = Deck {
             store: state.store.clone(),
             journal: state.journal.clone(),
             http: Http::default(),
-            clock: SharedClock::new(last_seen),
+            clock: SharedClock::new(last_seen.as_ref()),
             fingerprinter: state.store.fingerprinter(),
             arrivals: Default::default(),
         };

@@ -6,24 +6,14 @@ use crate::grant::state::Binding;
 use crate::grant::{Grant, GrantId, GrantState, Presents, TokenSet};
 use crate::mischief::{self, Mischief};
 use crate::provider::description::DescriptionHash;
-use crate::time::{BootTime, WallTime};
+pub use crate::time::Stamp;
+use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
 
 /// Tells one flight from every other: 16 random bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct FlightId(pub [u8; 16]);
-
-/// A moment, so that a later process can tell how long ago it was.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stamp {
-    /// Trusted wall time.
-    pub wall: WallTime,
-    /// Boot time.
-    pub boot: BootTime,
-    /// The kernel's boot id: boot times of other boots do not compare.
-    pub boot_id: String,
-}
 
 /// What is durable before the first byte of an exchange leaves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -32,6 +32,27 @@ pub struct Now {
     pub boot: BootTime,
 }
 
+/// A moment, so that a later process can tell how long ago it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Trusted wall time.
+    pub wall: WallTime,
+    /// Boot time.
+    pub boot: BootTime,
+    /// The kernel's boot id: boot times of other boots do not compare.
+    pub boot_id: String,
+}
+
+impl Stamp {
+    /// The time of that boot at which at least so much has passed since this
+    /// moment; `None` where the machine has been started anew since.
+    fn reckoned(&self, boot: BootTime, boot_id: &str) -> Option<WallTime> {
+        let same = self.boot_id == boot_id && !boot_id.is_empty() && self.boot <= boot;
+        let passed = boot.0.saturating_sub(self.boot.0).unsigned_abs();
+        same.then(|| self.wall + Duration::from_millis(passed))
+    }
+}
+
 impl WallTime {
     /// The far end of what is scheduled: nothing is ever due after it.
     pub const NEVER: WallTime = WallTime(i64::MAX);
@@ -114,29 +135,37 @@ pub struct Clock {
     /// The latest time handed out, and the boot time of that moment.
     last: Now,
     trusted: bool,
+    lost_time: bool,
 }
 
 impl Clock {
     /// Steps back of up to this much are smoothed over without a word.
     pub const TOLERANCE: Duration = Duration::from_secs(2);
 
-    /// Starts from a first reading. `last_seen` is the latest wall time that
-    /// the store remembers from before; a wall clock before it is not trusted.
+    /// Starts from a first reading. `last_seen` is the latest moment that the
+    /// store remembers from before; the boot clock tells how long ago it was, if
+    /// the machine still runs. A wall clock before that is not trusted.
     #[must_use]
-    pub fn new(reading: Now, last_seen: Option<WallTime>) -> Self {
-        match last_seen {
-            Some(seen) if reading.wall + Self::TOLERANCE < seen => Clock {
-                last: Now {
-                    wall: seen,
-                    boot: reading.boot,
-                },
-                trusted: false,
+    pub fn new(reading: Now, boot_id: &str, last_seen: Option<&Stamp>) -> Self {
+        let reckoned = last_seen.and_then(|seen| seen.reckoned(reading.boot, boot_id));
+        let least = reckoned.or(last_seen.map(|seen| seen.wall));
+        let least = least.unwrap_or(reading.wall);
+        let trusted = least <= reading.wall + Self::TOLERANCE;
+        Clock {
+            last: Now {
+                wall: reading.wall.max(least),
+                ..reading
             },
-            _ => Clock {
-                last: reading,
-                trusted: true,
-            },
+            trusted,
+            lost_time: !trusted && reckoned.is_none(),
         }
+    }
+
+    /// Whether it started in another boot than the last moment that is remembered,
+    /// with a wall clock before that: how long ago it was, nobody knows.
+    #[must_use]
+    pub fn lost_time(&self) -> bool {
+        self.lost_time
     }
 
     /// Takes a reading of the system's clocks and returns the time to go by.
@@ -180,6 +209,7 @@ impl Clock {
         *self = Clock {
             last: reading,
             trusted: true,
+            lost_time: false,
         };
     }
 }
@@ -197,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_step_back_is_not_followed_until_caught_up() {
-        let mut clock = Clock::new(at(1_000_000, 0), None);
+        let mut clock = Clock::new(at(1_000_000, 0), "b", None);
         assert_eq!(
             clock.observe(at(1_010_000, 10_000)).wall,
             WallTime(1_010_000)
@@ -215,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_small_step_back_is_smoothed() {
-        let mut clock = Clock::new(at(1_000_000, 0), None);
+        let mut clock = Clock::new(at(1_000_000, 0), "b", None);
         clock.observe(at(1_010_000, 10_000));
         assert_eq!(
             clock.observe(at(1_009_500, 10_500)).wall,
@@ -226,11 +256,45 @@ mod tests {
 
     #[test]
     fn the_store_remembers_a_later_time() {
-        let mut clock = Clock::new(at(1_000, 0), Some(WallTime(900_000)));
-        assert!(!clock.is_trusted());
+        let seen = stamp(900_000, 500_000, "another boot");
+        let mut clock = Clock::new(at(1_000, 0), "b", Some(&seen));
+        assert!(!clock.is_trusted() && clock.lost_time());
         assert_eq!(clock.observe(at(2_000, 1_000)).wall, WallTime(901_000));
         clock.accept(at(2_000, 1_000));
         assert_eq!(clock.observe(at(3_000, 2_000)).wall, WallTime(3_000));
+    }
+
+    fn stamp(wall: i64, boot: i64, boot_id: &str) -> Stamp {
+        Stamp {
+            wall: WallTime(wall),
+            boot: BootTime(boot),
+            boot_id: boot_id.to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_boot_clock_tells_how_long_nobody_counted() {
+        // Set back by 700 s while no process ran, for 1000 s: later than the last one seen.
+        let seen = stamp(2_000_000, 50_000, "b");
+        let mut clock = Clock::new(at(2_300_000, 1_050_000), "b", Some(&seen));
+        assert!(!clock.is_trusted() && !clock.lost_time());
+        let now = clock.observe(at(2_301_000, 1_051_000));
+        assert_eq!(now.wall, WallTime(3_001_000));
+        // Another boot, and an unknown one, tell nothing.
+        for (boot_id, known) in [("b", "c"), ("", "")] {
+            let seen = stamp(2_000_000, 50_000, known);
+            let clock = Clock::new(at(2_300_000, 1_050_000), boot_id, Some(&seen));
+            assert!(clock.is_trusted() && !clock.lost_time());
+            let clock = Clock::new(at(1_300_000, 1_050_000), boot_id, Some(&seen));
+            assert!(!clock.is_trusted() && clock.lost_time());
+        }
+        // Nor does time go back by what is smoothed over.
+        let mut clock = Clock::new(at(2_999_000, 1_050_000), "b", Some(&seen));
+        assert!(clock.is_trusted());
+        assert_eq!(
+            clock.observe(at(2_999_001, 1_050_001)).wall,
+            WallTime(3_000_000)
+        );
     }
 
     #[test]

@@ -61,10 +61,11 @@ pub(crate) struct Audit {
     /// Flights whose intent was sent or whose answer was recorded, and whose
     /// commit is not durable; whether the answer was recorded.
     pub(crate) open: BTreeMap<FlightId, bool>,
+    sent_at: BTreeMap<FlightId, i64>,
     /// Flights that were committed for good.
     pub(crate) closed: BTreeSet<FlightId>,
-    /// When the clock that is trusted last lost time: the process ended while the
-    /// wall clock was behind, and nobody counted until the next start.
+    /// When the clock that is trusted last lost time and nobody could notice: the
+    /// machine was off, and its clock set back by less than that took.
     lost_time_at: Option<i64>,
     /// Small steps back of the clock are smoothed, each at the cost of its length.
     pub(crate) smoothed: i64,
@@ -106,6 +107,11 @@ impl Audit {
     /// Whether time was lost since then: windows and lives seem longer than they are.
     pub(crate) fn lost_time_since(&self, then: i64) -> bool {
         self.lost_time_at.is_some_and(|at| at >= then)
+    }
+
+    /// When a flight's request left, by the physical clock.
+    pub(crate) fn sent_at(&self, flight: FlightId) -> Option<i64> {
+        self.sent_at.get(&flight).copied()
     }
 
     pub(crate) fn first_sent(&self, token: TokenId) -> i64 {
@@ -153,6 +159,10 @@ impl Audit {
             })?;
         }
         self.open.insert(send.intent.flight, false);
+        self.sent_at.insert(send.intent.flight, send.now);
+        if self.sent_at.len() > 4096 {
+            self.sent_at.pop_first();
+        }
         Ok(())
     }
 

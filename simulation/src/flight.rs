@@ -8,7 +8,6 @@ use crate::server::TokenId;
 use crate::world::{Exchange, Happening, Inside, World};
 use refreshd::state::SlotRef;
 use refreshd::state::journal::{JournalError, Record, flights_in};
-use refreshd_core::flight::Stamp;
 use refreshd_core::flight::{
     Action, Answer, Commit, Event, Flight, FlightId, Intent, Standing, Step,
 };
@@ -16,7 +15,7 @@ use refreshd_core::grant::settle::{Ending, OutcomeKind};
 use refreshd_core::grant::{Grant, GrantState, Presents, presentation};
 use refreshd_core::mischief::{self, Mischief};
 use refreshd_core::provider::description::DescriptionHash;
-use refreshd_core::time::WallTime;
+use refreshd_core::time::{Clock, Stamp, WallTime};
 use std::time::Duration;
 
 /// A flight that has taken off.
@@ -80,11 +79,7 @@ fn brought(answer: &Answer) -> Option<TokenId> {
 impl World {
     pub(crate) fn fly(&mut self, number: u64, index: u32, forced: bool) -> Check {
         let (now, roll) = (self.time(), self.rng.roll());
-        let stamp = Stamp {
-            wall: now,
-            boot: self.reading().boot,
-            boot_id: self.boots.to_string(),
-        };
+        let stamp = self.stamp(now);
         let rules = self.server(index).rules.clone();
         let row = &self.store.rows[index as usize];
         let (grant, tokens) = (row.grant.clone(), row.tokens.clone());
@@ -618,7 +613,8 @@ impl World {
         let now = self.time();
         let settlement = &commit.settled.settlement;
         let before = self.store.rows[index as usize].tokens.clone();
-        self.store.saw(now);
+        let (stamp, physical) = (self.stamp(now), self.now);
+        self.store.saw(stamp, physical);
         let flight = intent.flight;
         let standing = self
             .store
@@ -680,7 +676,10 @@ impl World {
         })?;
         let access = TokenId::of(after.access_token.expose());
         let rest = self.server(index).end_of(access) - self.now;
-        if self.audit.lost_time_since(0) || intent.sent.boot_id != self.boots.to_string() {
+        let presented = old.map_or(i64::MAX, |token| self.audit.first_sent(token));
+        let sent = self.audit.sent_at(intent.flight).unwrap_or(0);
+        // What is adopted before lost time is allowed for is not shown before that.
+        if self.store.lost_time || self.audit.lost_time_since(presented.min(sent)) {
             return Ok(());
         }
         let now = self.time();
@@ -730,7 +729,7 @@ impl World {
         ensure(closed.is_none(), "settled-stays-settled", || {
             format!("{closed:?}")
         })?;
-        let clock = refreshd_core::time::Clock::new(self.reading(), self.store.last_seen);
+        let clock = self.start_clock(&recovered)?;
         let limits = refreshd_core::limits::Limits::new(refreshd_core::limits::Caps {
             flights: self.temper.flights,
             lane: None,
@@ -746,7 +745,6 @@ impl World {
         for lane in 0..u32::try_from(self.servers.len()).expect("a few") {
             self.audit.client_resumed(lane);
         }
-        self.note_lost_time();
         self.note(|w| {
             let files = w.process.as_ref().expect("it starts").book.files();
             format!(
@@ -759,19 +757,60 @@ impl World {
                 return Ok(());
             }
         }
+        self.store.allow_for_lost_time();
+        for index in 0..self.size.grants {
+            let grant = self.store.rows[index as usize].grant.clone();
+            self.process().put(index, grant);
+        }
         self.load();
         self.tick()
     }
 
-    fn note_lost_time(&mut self) {
-        let Some((at, believed)) = self.believed.take() else {
-            return;
+    /// Starts the clock from the latest moment that is remembered. In the same boot
+    /// no time is lost; in another one, the clock may have been set back by less
+    /// than passed, which nobody can tell.
+    fn start_clock(
+        &mut self,
+        recovered: &[refreshd::state::Recovered],
+    ) -> Result<Clock, crate::audit::Violation> {
+        let physical = self.store.last_seen_at;
+        let stored = self.store.last_seen.clone().map(|seen| (seen, physical));
+        let sent = |found: &refreshd::state::Recovered| {
+            let at = self.audit.sent_at(found.intent.flight)?;
+            Some((found.intent.sent.clone(), at))
         };
-        let passed = Duration::from_millis((self.now - at).unsigned_abs());
-        if self.time() + Duration::from_secs(1) < believed + passed {
-            self.report.count("clock lost time");
-            let now = self.now;
-            self.audit.lost_time(now);
+        let sent = recovered.iter().filter_map(sent);
+        let last = stored
+            .into_iter()
+            .chain(sent)
+            .max_by_key(|(seen, _)| seen.wall);
+        let boot_id = self.boots.to_string();
+        let seen = last.as_ref().map(|(seen, _)| seen);
+        let mut clock = Clock::new(self.reading(), &boot_id, seen);
+        let now = clock.observe(self.reading()).wall;
+        if clock.lost_time() {
+            self.report.count("lost time was noticed");
+            self.store.lost_time = true;
+        } else if let Some((seen, at)) = last {
+            let real = seen.wall + Duration::from_millis((self.now - at).unsigned_abs());
+            let lost = now + Duration::from_secs(1) < real;
+            ensure(!lost || seen.boot_id != boot_id, "no-time-lost", || {
+                format!("{now:?} is believed, {real:?} is the least that it can be")
+            })?;
+            if lost {
+                self.report.count("lost time went unnoticed");
+                let now = self.now;
+                self.audit.lost_time(now);
+            }
+        }
+        Ok(clock)
+    }
+
+    pub(crate) fn stamp(&self, wall: WallTime) -> Stamp {
+        Stamp {
+            wall,
+            boot: self.reading().boot,
+            boot_id: self.boots.to_string(),
         }
     }
 

@@ -7,7 +7,7 @@ use refreshd_core::flight::{FlightId, Settlement, Standing};
 use refreshd_core::grant::{Grant, GrantState, TokenSet};
 use refreshd_core::mischief::{self, Mischief};
 use refreshd_core::secret::Fingerprinter;
-use refreshd_core::time::WallTime;
+use refreshd_core::time::Stamp;
 use std::collections::BTreeSet;
 
 pub(crate) struct Candidate {
@@ -36,7 +36,11 @@ pub(crate) struct Store {
     pub(crate) rows: Vec<Row>,
     /// The flights that are done with, by their places in the journal.
     slots: BTreeSet<((u32, u16), FlightId)>,
-    pub(crate) last_seen: Option<WallTime>,
+    pub(crate) last_seen: Option<Stamp>,
+    /// When that was, by the physical clock.
+    pub(crate) last_seen_at: i64,
+    /// Time was lost, and has not been allowed for.
+    pub(crate) lost_time: bool,
     /// Commits fail.
     pub(crate) full: bool,
 }
@@ -50,8 +54,28 @@ impl Store {
         self.slots.retain(|((file, _), _)| files.contains(file));
     }
 
-    pub(crate) fn saw(&mut self, at: WallTime) {
-        self.last_seen = self.last_seen.max(Some(at));
+    pub(crate) fn saw(&mut self, seen: Stamp, physical: i64) {
+        if self
+            .last_seen
+            .as_ref()
+            .is_none_or(|last| last.wall < seen.wall)
+        {
+            self.last_seen = Some(seen);
+            self.last_seen_at = physical;
+        }
+    }
+
+    /// What may be over counts as over, as `src/state/seen.rs` has it.
+    pub(crate) fn allow_for_lost_time(&mut self) {
+        if !std::mem::take(&mut self.lost_time) {
+            return;
+        }
+        for row in &mut self.rows {
+            if let Some(state) = row.grant.state.after_lost_time() {
+                row.grant.state = state;
+                row.grant.revision += 1;
+            }
+        }
     }
 
     /// Commits a flight; how it stood.

@@ -176,8 +176,6 @@ pub(crate) struct World {
     pub(crate) flights: u64,
     pub(crate) process: Option<Process>,
     pub(crate) incarnation: u32,
-    /// What a process that has ended believed the time to be, and when that was.
-    pub(crate) believed: Option<(i64, WallTime)>,
     pub(crate) calm: bool,
     happened: u64,
     pub(crate) audit: Audit,
@@ -211,7 +209,6 @@ impl World {
             flights: 0,
             process: None,
             incarnation: 0,
-            believed: None,
             calm: false,
             happened: 0,
             audit: Audit::new(size.grants as usize),
@@ -441,9 +438,6 @@ impl World {
         } else {
             "process killed"
         });
-        if let Some(now) = self.trusted() {
-            self.believed = Some((self.now, now));
-        }
         self.process = None;
         self.incarnation += 1;
         let mut down = self.rng.millis(50, 30_000);

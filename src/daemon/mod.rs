@@ -126,12 +126,12 @@ pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
 }
 
 fn deck(state: &State) -> Deck {
-    let last_seen = state.store.last_seen();
+    let last_seen = state.last_seen();
     Deck {
         store: state.store.clone(),
         journal: state.journal.clone(),
         http: Http::default(),
-        clock: SharedClock::new(last_seen),
+        clock: SharedClock::new(last_seen.as_ref()),
         fingerprinter: state.store.fingerprinter(),
         arrivals: Default::default(),
     }

@@ -2,7 +2,7 @@
 //! answer is adopted, an intent without one puts its grant in doubt.
 
 use crate::config::Config;
-use crate::engine::perform::{Deck, adopt, leave};
+use crate::engine::perform::{Deck, Patience, adopt, leave};
 use crate::engine::roster::seat_of;
 use crate::exit::Failure;
 use crate::state::Recovered;
@@ -77,7 +77,29 @@ pub(crate) async fn finish(
             }
         }
     }
+    allow_for_lost_time(deck).await;
     Ok(())
+}
+
+/// Before anything is sent, and until it is durable: a window that is thought to be
+/// open, and is over, could cost a grant.
+async fn allow_for_lost_time(deck: &Deck) {
+    let mut patience = Patience::default();
+    loop {
+        match deck.store.allow_for_lost_time(deck.clock.wall()).await {
+            Ok(None) => return,
+            Ok(Some(grants)) => {
+                return tracing::error!(
+                    "the machine was started anew with a wall clock before the last time that was seen: nobody knows how long \
+                     that was. For {grants} grants, what may be over counts as over; if the clock is right now, run `refreshd doctor --accept-clock`"
+                );
+            }
+            Err(e) => tracing::error!(
+                "lost time cannot be allowed for yet; nothing is sent before that: {e}"
+            ),
+        }
+        patience.wait().await;
+    }
 }
 
 /// The description that the intent names, as it was then.

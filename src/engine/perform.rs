@@ -490,10 +490,10 @@ fn lost(error: tokio::task::JoinError) -> Ending {
 
 /// Waits that grow from 250 ms to 30 s.
 #[derive(Default)]
-struct Patience(u32);
+pub(crate) struct Patience(u32);
 
 impl Patience {
-    async fn wait(&mut self) {
+    pub(crate) async fn wait(&mut self) {
         let wait = Duration::from_millis(250 << self.0.min(7)).min(Duration::from_secs(30));
         self.0 += 1;
         tokio::time::sleep(wait).await;

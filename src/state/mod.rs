@@ -37,6 +37,7 @@ mod restore;
 mod schema;
 pub mod seal;
 mod second_chance;
+mod seen;
 mod store;
 mod writer;
 
@@ -62,7 +63,9 @@ pub use reseal::Walk;
 pub use seal::{KeyId, Sealer};
 pub use store::Store;
 
+use crate::clock;
 use crate::config::KeySource;
+use refreshd_core::time::{Clock, Stamp};
 use std::path::Path;
 
 /// Where the state is and how it is opened.
@@ -142,6 +145,11 @@ impl State {
             &|place, flight| settled.contains(&(place, flight)),
         )?;
         history::keep_slots_of(&opened.conn, journal.files()).map_err(sql)?;
+        let last_seen = latest(seen::stored(&opened.conn).map_err(sql)?, &recovered);
+        let clock = Clock::new(clock::reading(), &clock::boot_id(), last_seen.as_ref());
+        if clock.lost_time() {
+            seen::lose_time(&opened.conn).map_err(sql)?;
+        }
         let store = Store::start(dir, opened, sealer.clone(), fenced, machine).map_err(sql)?;
         let keys = Keys {
             store: store.clone(),
@@ -159,6 +167,12 @@ impl State {
         })
     }
 
+    /// The latest moment that the store and the journal remember.
+    #[must_use]
+    pub fn last_seen(&self) -> Option<Stamp> {
+        latest(self.store.last_seen(), &self.recovered)
+    }
+
     /// Closes the store in good order.
     ///
     /// # Errors
@@ -166,6 +180,12 @@ impl State {
     pub async fn close(self) -> Result<(), StoreError> {
         self.store.close().await
     }
+}
+
+/// The store knows of commits alone; a flight that was under way began later.
+fn latest(stored: Option<Stamp>, recovered: &[Recovered]) -> Option<Stamp> {
+    let sent = recovered.iter().map(|found| found.intent.sent.clone());
+    stored.into_iter().chain(sent).max_by_key(|seen| seen.wall)
 }
 
 /// A flight keeps its slot while its overdue answer is listened for, though it has

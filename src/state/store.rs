@@ -16,17 +16,18 @@ use super::reserve::Reserve;
 use super::restore;
 use super::seal::{KeyId, SealError, Sealer};
 use super::second_chance;
+use super::seen::{self, Seen};
 use super::writer::{Job, Kind, Message, Op, Reply, Session, Shared, Writer};
 use refreshd_core::flight::{FlightId, Settlement};
 use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
 use refreshd_core::provider::description::DescriptionHash;
 use refreshd_core::secret::Fingerprinter;
-use refreshd_core::time::WallTime;
+use refreshd_core::time::{Stamp, WallTime};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -77,7 +78,7 @@ impl Store {
             machine,
             store_id: opened.store_id,
             commit_seq: AtomicU64::new(db::meta::<i64>(&conn, "commit_seq")?.unsigned_abs()),
-            last_seen: AtomicI64::new(db::meta(&conn, "last_seen")?),
+            seen: Seen::load(&conn)?,
             // A start on a full disk: what would come could not be saved.
             writable: AtomicBool::new(reserve.fill()),
             fenced: Mutex::new(fenced),
@@ -541,17 +542,33 @@ impl Store {
     /// When it did not become durable.
     pub async fn accept_time(&self, now: WallTime) -> Result<(), StoreError> {
         self.write(move |s| {
-            s.shared.last_seen.store(now.0, Ordering::Relaxed);
+            s.shared.seen.accept(now);
             Ok(())
         })
         .await
     }
 
-    /// The latest time the store remembers; `None` before the first.
+    /// Where the machine was started anew with a clock that stood back, nobody knows
+    /// how much time has passed: what may be over counts as over. How many grants
+    /// that concerned; `None` where no time was lost.
+    ///
+    /// # Errors
+    /// When it did not become durable; then it is still to be done.
+    pub async fn allow_for_lost_time(&self, now: WallTime) -> Result<Option<usize>, StoreError> {
+        let lost = &self.0.shared.seen.lost_time;
+        if !lost.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let allow = move |s: &Session<'_>| seen::allow_for_lost_time(s, now);
+        let grants = self.write(allow).await?;
+        lost.store(false, Ordering::Relaxed);
+        Ok(Some(grants))
+    }
+
+    /// The latest moment the store remembers; `None` before the first.
     #[must_use]
-    pub fn last_seen(&self) -> Option<WallTime> {
-        let seen = self.0.shared.last_seen.load(Ordering::Relaxed);
-        (seen > 0).then_some(WallTime(seen))
+    pub fn last_seen(&self) -> Option<Stamp> {
+        self.0.shared.seen.latest()
     }
 
     /// Makes the fingerprints of this store.

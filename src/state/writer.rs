@@ -9,12 +9,13 @@ use super::fence::{self, Fenced};
 use super::gather::gather;
 use super::reserve::Reserve;
 use super::seal::Sealer;
+use super::seen::Seen;
 use refreshd_core::secret::Fingerprinter;
 use refreshd_core::time::WallTime;
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -42,7 +43,7 @@ pub(super) struct Session<'a> {
 impl Session<'_> {
     /// Remembers the latest time; it is written with this transaction.
     pub(super) fn saw(&self, at: WallTime) {
-        self.shared.last_seen.fetch_max(at.0, Ordering::Relaxed);
+        self.shared.seen.saw(at);
     }
 }
 
@@ -53,7 +54,7 @@ pub(super) struct Shared {
     pub(super) machine: Option<String>,
     pub(super) store_id: String,
     pub(super) commit_seq: AtomicU64,
-    pub(super) last_seen: AtomicI64,
+    pub(super) seen: Seen,
     pub(super) writable: AtomicBool,
     pub(super) fenced: Mutex<Option<Fenced>>,
 }
@@ -355,11 +356,10 @@ impl Writer {
     }
 
     fn commit(&self, writes: bool) -> Result<Option<u64>, StoreError> {
-        let last_seen = self.shared.last_seen.load(Ordering::Relaxed);
         let commit = || -> rusqlite::Result<Option<u64>> {
             let mut commit_seq = None;
             if writes {
-                db::set_meta(&self.conn, "last_seen", last_seen)?;
+                self.shared.seen.save(&self.conn)?;
                 let next: i64 = db::meta::<i64>(&self.conn, "commit_seq")? + 1;
                 db::set_meta(&self.conn, "commit_seq", next)?;
                 commit_seq = Some(next.unsigned_abs());

@@ -272,6 +272,19 @@ impl GrantState {
         Some(state)
     }
 
+    /// The state after a time of which nobody knows how long it was: windows that
+    /// may be over are over, and the access token is delivered, but replaced soon.
+    /// `None` where that changes nothing.
+    #[must_use]
+    pub fn after_lost_time(&self) -> Option<GrantState> {
+        let mut state = self.clone();
+        state.expiry_unknown |= self.generation > 0 && (self.presents.is_some() || self.asks_anew);
+        if let Some(doubt) = &mut state.doubt {
+            doubt.first_sent = WallTime(0);
+        }
+        (state != *self).then_some(state)
+    }
+
     /// In one word, how the grant is.
     #[must_use]
     pub fn status(&self, now: WallTime) -> Status {
@@ -300,6 +313,30 @@ impl GrantState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn after_lost_time_no_window_is_open() {
+        let at = WallTime::from_secs(1000);
+        let doubt = Doubt {
+            first_sent: at,
+            last_sent: at,
+            presents: Fingerprint([1; 16]),
+            presentations: 1,
+            unread: false,
+        };
+        let state = GrantState {
+            generation: 1,
+            presents: Some(doubt.presents),
+            doubt: Some(doubt),
+            ..GrantState::default()
+        };
+        let after = state.after_lost_time().expect("it changes");
+        assert!(after.expiry_unknown);
+        let doubt = after.doubt.as_ref().expect("it lasts");
+        assert_eq!((doubt.first_sent, doubt.last_sent), (WallTime(0), at));
+        assert_eq!(after.after_lost_time(), None);
+        assert_eq!(GrantState::default().after_lost_time(), None);
+    }
 
     #[test]
     fn a_wait_from_a_clock_that_ran_ahead_is_over_though_nothing_was_sent() {

@@ -15,7 +15,9 @@ async fn a_commit_is_there_after_a_restart() {
     assert_eq!(found, now);
     assert_eq!(set, Some(tokens(2)));
     assert_eq!(store.grants().await.unwrap(), [now]);
-    assert_eq!(store.last_seen(), Some(WallTime(2_000_000)));
+    let seen = store.last_seen().unwrap();
+    assert_eq!(seen.wall, WallTime(2_000_000));
+    assert_eq!(seen.boot_id, crate::clock::boot_id());
     let kinds: Vec<_> = store.events(&grant.id, 9).await.unwrap();
     let kinds: Vec<_> = kinds
         .iter()

@@ -112,8 +112,55 @@ async fn an_accepted_clock_is_remembered() {
     state.store.remember_time(WallTime(400)).await.unwrap();
     drop(state);
     let state = house.open();
-    assert_eq!(state.store.last_seen(), Some(WallTime(500)));
+    let seen = |state: &State| state.last_seen().map(|seen| seen.wall);
+    assert_eq!(seen(&state), Some(WallTime(500)));
     state.store.accept_time(WallTime(300)).await.unwrap();
     drop(state);
-    assert_eq!(house.open().store.last_seen(), Some(WallTime(300)));
+    assert_eq!(seen(&house.open()), Some(WallTime(300)));
+}
+
+#[tokio::test]
+async fn time_that_was_lost_is_allowed_for_once_and_first() {
+    let house = House::new();
+    let state = house.open();
+    let grant = created(&state.store, "shop-17", 1).await;
+    let allowed = |store: &Store| {
+        let store = store.clone();
+        async move {
+            store
+                .allow_for_lost_time(WallTime(3_000_000))
+                .await
+                .unwrap()
+        }
+    };
+    assert_eq!(allowed(&state.store).await, None);
+    drop(state);
+    // The last boot's clock stood far ahead of this one's.
+    let ahead = clock::reading().wall + std::time::Duration::from_secs(86_400);
+    let other_boot = |conn: &rusqlite::Connection| {
+        let boot = format!("{} 5 another-boot", ahead.0);
+        let changed = conn.execute(
+            "UPDATE meta SET value = CASE key WHEN 'last_seen' THEN ?1 ELSE ?2 END
+             WHERE key IN ('last_seen', 'last_seen_boot')",
+            (ahead.0, boot),
+        );
+        assert_eq!(changed.unwrap(), 2);
+    };
+    other_boot(&rusqlite::Connection::open(house.database()).unwrap());
+    let state = house.open();
+    assert_eq!(state.last_seen().map(|seen| seen.wall), Some(ahead));
+    // The process ends before it could allow for it, and the next one is of this boot.
+    state
+        .store
+        .remember_time(ahead + std::time::Duration::from_secs(1))
+        .await
+        .unwrap();
+    drop(state);
+    let state = house.open();
+    assert_eq!(allowed(&state.store).await, Some(1));
+    let (after, _) = state.store.load(&grant.id).await.unwrap().unwrap();
+    assert!(after.state.expiry_unknown && after.revision > grant.revision);
+    assert_eq!(allowed(&state.store).await, None);
+    drop(state);
+    assert_eq!(allowed(&house.open().store).await, None);
 }

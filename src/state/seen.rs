@@ -1,0 +1,132 @@
+//! The latest time that the store has seen, and when that was by the clock that
+//! nobody sets: so the next process knows how long none was running, even if the
+//! wall clock was set back meanwhile.
+
+use super::db;
+use super::error::StoreError;
+use super::history::{self, Event};
+use super::writer::Session;
+use crate::clock;
+use refreshd_core::time::{BootTime, Stamp, WallTime};
+use rusqlite::Connection;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+
+/// The row of `meta` with the boot time; it counts beside the same `last_seen` only.
+const BOOT: &str = "last_seen_boot";
+/// The row that says that a time passed of which nobody knows how long it was.
+const LOST: &str = "lost_time";
+
+#[derive(Debug)]
+pub(super) struct Seen {
+    latest: Mutex<Option<Stamp>>,
+    boot_id: String,
+    /// Time was lost, and has not been allowed for.
+    pub(super) lost_time: AtomicBool,
+}
+
+impl Seen {
+    pub(super) fn load(conn: &Connection) -> rusqlite::Result<Seen> {
+        Ok(Seen {
+            latest: Mutex::new(stored(conn)?),
+            boot_id: clock::boot_id(),
+            lost_time: AtomicBool::new(db::meta_if_any::<i64>(conn, LOST)?.is_some()),
+        })
+    }
+
+    pub(super) fn latest(&self) -> Option<Stamp> {
+        self.lock().clone()
+    }
+
+    /// Takes in a moment that is not long ago.
+    pub(super) fn saw(&self, at: WallTime) {
+        let mut latest = self.lock();
+        if latest.as_ref().is_none_or(|seen| seen.wall < at) {
+            *latest = Some(self.stamp(at));
+        }
+    }
+
+    /// Takes back what was seen: that is the time.
+    pub(super) fn accept(&self, now: WallTime) {
+        *self.lock() = Some(self.stamp(now));
+    }
+
+    /// Writes it with the transaction under way.
+    pub(super) fn save(&self, conn: &Connection) -> rusqlite::Result<()> {
+        let Some(seen) = self.latest() else {
+            return Ok(());
+        };
+        db::set_meta(conn, "last_seen", seen.wall.0)?;
+        let Stamp {
+            wall,
+            boot,
+            boot_id,
+        } = seen;
+        db::set_meta(conn, BOOT, format!("{} {} {boot_id}", wall.0, boot.0))
+    }
+
+    fn stamp(&self, wall: WallTime) -> Stamp {
+        Stamp {
+            wall,
+            boot: clock::reading().boot,
+            boot_id: self.boot_id.clone(),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Stamp>> {
+        self.latest.lock().expect("nothing panics under this lock")
+    }
+}
+
+/// What stands in the database.
+pub(super) fn stored(conn: &Connection) -> rusqlite::Result<Option<Stamp>> {
+    let wall = WallTime(db::meta(conn, "last_seen")?);
+    let with_boot: Option<String> = db::meta_if_any(conn, BOOT)?;
+    let of_boot = with_boot.as_deref().and_then(parse);
+    // A program that knows nothing of boots may have been here since.
+    let of_boot = of_boot.filter(|seen| seen.wall == wall);
+    let alone = Stamp {
+        wall,
+        boot: BootTime(0),
+        boot_id: String::new(),
+    };
+    Ok((wall.0 > 0).then(|| of_boot.unwrap_or(alone)))
+}
+
+fn parse(text: &str) -> Option<Stamp> {
+    let mut parts = text.splitn(3, ' ');
+    Some(Stamp {
+        wall: WallTime(parts.next()?.parse().ok()?),
+        boot: BootTime(parts.next()?.parse().ok()?),
+        boot_id: parts.next()?.to_owned(),
+    })
+}
+
+/// Notes that time was lost, before anything of this boot is written: until it is
+/// allowed for, every start must know.
+pub(super) fn lose_time(conn: &Connection) -> rusqlite::Result<()> {
+    db::set_meta(conn, LOST, 1_i64)
+}
+
+/// Allows for time that was lost: what may be over counts as over. How many grants
+/// that concerned.
+pub(super) fn allow_for_lost_time(s: &Session<'_>, now: WallTime) -> Result<usize, StoreError> {
+    let mut changed = 0;
+    for mut grant in s.all_grants()? {
+        let Some(state) = grant.state.after_lost_time() else {
+            continue;
+        };
+        grant.state = state;
+        grant.revision += 1;
+        s.write_grant(&grant, None)?;
+        let event = Event {
+            at: now,
+            kind: "lost-time".to_owned(),
+            text: "the machine restarted with a clock that stood back; what may be over by now counts as over".to_owned(),
+        };
+        history::record(s, &grant, None, &event)?;
+        changed += 1;
+    }
+    s.conn.execute("DELETE FROM meta WHERE key = ?1", [LOST])?;
+    Ok(changed)
+}
