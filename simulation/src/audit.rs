@@ -36,9 +36,8 @@ pub(crate) fn ensure(
     Err(Violation { invariant, detail })
 }
 
-/// Between two probes of a client that is not accepted: a quarter of an hour, less
-/// the time in which answers to what was under way before still come.
-const CLIENT_RESTS: Duration = Duration::from_secs(900 - 120);
+/// Between two probes of a client that is not accepted.
+const CLIENT_RESTS: Duration = Duration::from_secs(900);
 
 /// What is known of one grant.
 #[derive(Default)]
@@ -124,7 +123,6 @@ impl Audit {
         let sent = send.intent.sent.wall;
         let (base, facts) = (send.base, send.facts);
         let least = least_gap(facts, base.lifetime(), base.doubt.is_some());
-        let lost_time = self.lost_time_at.is_some();
         let watched = self.of(send.index);
         if !send.forced {
             let (last, until) = (watched.last_sent, watched.asked_until);
@@ -154,7 +152,7 @@ impl Audit {
             }
             watched.first_sent.entry(token).or_insert(send.now);
             let anew = facts.anew && base.doubt.is_some();
-            ensure(!anew || lost_time, "no-replay-where-anew", || {
+            ensure(!anew, "no-replay-where-anew", || {
                 format!("{token:?}, {base:?}")
             })?;
         }
@@ -247,6 +245,12 @@ impl Audit {
 
     pub(crate) fn client_resumed(&mut self, client: u32) {
         self.paused.remove(&client);
+    }
+
+    /// An answer says that the client is accepted, or was when it was asked for.
+    pub(crate) fn client_accepted(&mut self, client: u32, sent: WallTime) {
+        self.paused
+            .retain(|paused, from| *paused != client || sent < *from);
     }
 
     /// A paused client sends one probe in a quarter of an hour.

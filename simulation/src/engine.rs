@@ -325,12 +325,11 @@ impl World {
             Verdict::Landed { kind, grant, .. } => (Some(kind), Some(*grant)),
             Verdict::Superseded { grant } => {
                 // Whatever it brought: the client may have been accepted.
-                self.audit.client_resumed(self.lane(index));
+                self.audit.client_accepted(self.lane(index), aloft.sent());
                 (None, Some(*grant))
             }
             Verdict::NotStarted { .. } => (None, None),
         };
-        drop(aloft);
         let grounded = grant.is_none();
         if let Some(grant) = grant {
             let stored = &self.store.rows[index as usize].grant;
@@ -418,7 +417,9 @@ impl World {
         match kind {
             Some(OutcomeKind::InvalidClient) => self.audit.client_refused(lane, now),
             Some(OutcomeKind::Success | OutcomeKind::InvalidGrant | OutcomeKind::TooEarly) => {
-                self.audit.client_resumed(lane);
+                let state = &self.process().entries[index as usize].grant.state;
+                let sent = state.last_send.unwrap_or(now);
+                self.audit.client_accepted(lane, sent);
             }
             _ => {}
         }

@@ -49,6 +49,10 @@ impl Aloft {
         self.index == index && self.told && self.answer.is_some()
     }
 
+    pub(crate) fn sent(&self) -> WallTime {
+        self.flight.intent().sent.wall
+    }
+
     /// The slot, if nothing more will be written there.
     fn done_with(&self) -> Option<SlotRef> {
         self.slot.filter(|_| !self.overdue || self.answer.is_some())
@@ -475,10 +479,8 @@ impl World {
                 // A delayed or lost replay may have superseded it before we ever sent it.
                 let first = self.audit.first_sent(token);
                 let unknown = server.superseded_at(token).is_some_and(|at| at < first);
-                let innocent = fate == Fate::Delayed
-                    || unknown
-                    || exchange.base.doubt.is_none()
-                    || self.audit.lost_time_since(first);
+                let innocent =
+                    fate == Fate::Delayed || unknown || self.audit.lost_time_since(first);
                 if facts.revokes
                     && lived
                     && !good

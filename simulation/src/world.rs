@@ -513,6 +513,6 @@ impl World {
 
 /// Alive, or over for a moment only: where lives are short and places few, some wait their turn.
 fn is_kept(state: &GrantState, now: WallTime) -> bool {
-    let turn = std::time::Duration::from_secs(120);
+    let turn = std::time::Duration::from_secs(30);
     !state.access_dead && now < state.expires_at + turn
 }

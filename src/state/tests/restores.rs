@@ -123,7 +123,16 @@ async fn an_accepted_clock_is_remembered() {
 async fn time_that_was_lost_is_allowed_for_once_and_first() {
     let house = House::new();
     let state = house.open();
-    let grant = created(&state.store, "shop-17", 1).await;
+    let mut with_token = request("shop-17", 1);
+    let print = state.store.fingerprinter();
+    with_token.state.presents = with_token
+        .tokens
+        .refresh_token
+        .as_ref()
+        .map(|t| print.of(t));
+    let Imported::Created(grant) = state.store.import(with_token).await.unwrap() else {
+        panic!("it is new");
+    };
     let allowed = |store: &Store| {
         let store = store.clone();
         async move {
