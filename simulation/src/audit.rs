@@ -147,10 +147,12 @@ impl Audit {
         }
         watched.last_sent = watched.last_sent.max(Some(sent));
         if let Some(token) = send.token {
-            while watched.first_sent.len() > 8 {
-                watched.first_sent.pop_first();
-            }
             watched.first_sent.entry(token).or_insert(send.now);
+            while watched.first_sent.len() > 8 {
+                let oldest = watched.first_sent.iter().min_by_key(|(_, at)| **at);
+                let oldest = *oldest.expect("there are nine").0;
+                watched.first_sent.remove(&oldest);
+            }
             let anew = facts.anew && base.doubt.is_some();
             ensure(!anew, "no-replay-where-anew", || {
                 format!("{token:?}, {base:?}")

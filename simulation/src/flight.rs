@@ -476,11 +476,12 @@ impl World {
             None => (200, self.server_mut(index).authorize(index, now)),
             Some(token) => {
                 let (lived, good) = (!server.family(token).dead, server.is_good(token, now));
-                // A delayed or lost replay may have superseded it before we ever sent it.
                 let first = self.audit.first_sent(token);
+                let lost_time = self.audit.lost_time_since(first);
+                // A request that was late, or a replay of it, may have superseded it before
+                // we ever sent it: of two answers nobody can tell which is newer.
                 let unknown = server.superseded_at(token).is_some_and(|at| at < first);
-                let innocent =
-                    fate == Fate::Delayed || unknown || self.audit.lost_time_since(first);
+                let innocent = fate == Fate::Delayed || unknown || lost_time;
                 if facts.revokes
                     && lived
                     && !good
@@ -493,7 +494,7 @@ impl World {
                 }
                 let exchange = &self.exchanges[&number];
                 let raced = exchange.newest.number != self.server(index).family(token).current;
-                let excused = innocent || raced || !exchange.had;
+                let excused = raced || unknown || lost_time || !exchange.had;
                 let server = self.server_mut(index);
                 let reply = server.present(token, now);
                 let family = server.family_mut(token);
@@ -795,7 +796,7 @@ impl World {
             self.store.lost_time = true;
         } else if let Some((seen, at)) = last {
             let real = seen.wall + Duration::from_millis((self.now - at).unsigned_abs());
-            let lost = now + Duration::from_secs(1) < real;
+            let lost = now < real;
             ensure(!lost || seen.boot_id != boot_id, "no-time-lost", || {
                 format!("{now:?} is believed, {real:?} is the least that it can be")
             })?;

@@ -511,8 +511,14 @@ impl World {
     }
 }
 
-/// Alive, or over for a moment only: where lives are short and places few, some wait their turn.
+/// Alive; or, where a life is shorter than the exchanges of others may take that
+/// have the only places, over while it waits its turn.
 fn is_kept(state: &GrantState, now: WallTime) -> bool {
-    let turn = std::time::Duration::from_secs(30);
-    !state.access_dead && now < state.expires_at + turn
+    let seconds = std::time::Duration::from_secs;
+    let turn = if state.lifetime() < seconds(120) {
+        300
+    } else {
+        0
+    };
+    !state.access_dead && now < state.expires_at + seconds(turn)
 }

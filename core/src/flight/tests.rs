@@ -4,6 +4,7 @@ use super::*;
 use crate::grant::schedule::Policy;
 use crate::provider::Description;
 use crate::secret::{Fingerprint, Fingerprinter, Secret};
+use crate::time::BootTime;
 use std::collections::BTreeMap;
 
 const SENT: WallTime = WallTime(1_800_000_000_000);

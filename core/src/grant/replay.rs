@@ -27,7 +27,7 @@ pub fn next(
     rotation: &Rotation,
     now: WallTime,
 ) -> (WallTime, Why) {
-    let earliest = doubt.last_sent + spacing(state, rotation);
+    let earliest = last_sent(doubt, state) + spacing(state, rotation);
     if harmless(doubt, rotation, earliest.max(now))
         || rotation.reuse == Reuse::Error
         || state.access_dead
@@ -53,9 +53,17 @@ pub fn is_held(state: &GrantState, rotation: &Rotation, now: WallTime) -> bool {
         let (at, why) = next(doubt, state, rotation, now);
         let could_cost =
             rotation.reuse == Reuse::Revokes && rotation.old_valid != OldValid::Forever;
-        let under_way = now < doubt.last_sent + spacing(state, rotation);
+        let under_way = now < last_sent(doubt, state) + spacing(state, rotation);
         now < at && (why == Why::Hold || (under_way && could_cost))
     })
+}
+
+/// When it was last sent: a doubt that a restart found may be about a request that
+/// never left, before one that did.
+fn last_sent(doubt: &Doubt, state: &GrantState) -> WallTime {
+    doubt
+        .last_sent
+        .max(state.last_send.unwrap_or(doubt.last_sent))
 }
 
 /// The least time between two presentations of a token in doubt: an eighth of
@@ -189,6 +197,15 @@ mod tests {
         bounded.old_valid_max = Some(Duration::from_secs(80));
         assert_eq!(ask(&doubt(0, 0), &bounded, 0), (10_000, Why::Doubt));
         assert_eq!(ask(&doubt(0, 0), &bounded, 41_000).1, Why::Hold);
+    }
+
+    #[test]
+    fn a_later_send_counts_though_the_doubt_is_about_an_earlier_one() {
+        let mut later = state();
+        later.last_send = Some(WallTime(10_000));
+        let error = rotation(OldValid::default(), Reuse::Error);
+        let (at, why) = next(&doubt(0, 0), &later, &error, WallTime(0));
+        assert_eq!((at.0, why), (40_000, Why::Doubt));
     }
 
     #[test]

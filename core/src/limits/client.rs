@@ -36,7 +36,29 @@ pub(super) struct Client {
 #[derive(Debug)]
 struct Pause {
     probe_at: WallTime,
-    probing: Option<u32>,
+    probing: Probing,
+}
+
+/// The grants that are out to probe: one, and those that were forced meanwhile,
+/// whose outcomes say as much.
+#[derive(Debug, Default)]
+struct Probing(Vec<u32>);
+
+impl Probing {
+    fn add(&mut self, grant: u32) {
+        self.0.push(grant);
+    }
+
+    /// Whether that one was out; it is no longer.
+    fn take(&mut self, grant: u32) -> bool {
+        let before = self.0.len();
+        self.0.retain(|probing| *probing != grant);
+        self.0.len() < before
+    }
+
+    fn is_any(&self) -> bool {
+        !self.0.is_empty()
+    }
 }
 
 /// Many were refused at once.
@@ -45,12 +67,12 @@ struct Refused {
     /// The first of them probes next.
     grants: VecDeque<u32>,
     probe_at: WallTime,
-    probing: Option<u32>,
+    probing: Probing,
     probes: u32,
     /// When one of the others may probe; `None`: one of them succeeded since,
     /// and they are free to go.
     others_at: Option<WallTime>,
-    other_probing: Option<u32>,
+    other_probing: Probing,
 }
 
 impl Client {
@@ -59,13 +81,13 @@ impl Client {
             return Ok(());
         }
         if let Some(pause) = &self.pause {
-            gate(pause.probing, pause.probe_at, now, Why::ClientPaused)?;
+            gate(&pause.probing, pause.probe_at, now, Why::ClientPaused)?;
         }
         let Some(refused) = &self.refused else {
             return Ok(());
         };
         if refused.grants.contains(&grant) {
-            gate(refused.probing, refused.probe_at, now, Why::Refused)?;
+            gate(&refused.probing, refused.probe_at, now, Why::Refused)?;
             let turn = refused.grants.front() == Some(&grant);
             return turn.then_some(()).ok_or(Blocked {
                 until: Some(refused.probe_at.max(now) + CLIENT_PROBE_EVERY),
@@ -73,38 +95,37 @@ impl Client {
             });
         }
         refused.others_at.map_or(Ok(()), |at| {
-            gate(refused.other_probing, at, now, Why::ClientPaused)
+            gate(&refused.other_probing, at, now, Why::ClientPaused)
         })
     }
 
     pub(super) fn started(&mut self, grant: u32) {
         if let Some(pause) = &mut self.pause {
-            pause.probing = Some(grant);
+            pause.probing.add(grant);
         }
         if let Some(refused) = &mut self.refused {
             if refused.grants.contains(&grant) {
-                refused.probing = Some(grant);
+                refused.probing.add(grant);
             } else if refused.others_at.is_some() {
-                refused.other_probing = Some(grant);
+                refused.other_probing.add(grant);
             }
         }
     }
 
     pub(super) fn abandoned(&mut self, grant: u32) {
-        let was = |probing: &mut u32| *probing == grant;
         if let Some(pause) = &mut self.pause {
-            pause.probing.take_if(was);
+            pause.probing.take(grant);
         }
         if let Some(refused) = &mut self.refused {
-            refused.probing.take_if(was);
-            refused.other_probing.take_if(was);
+            refused.probing.take(grant);
+            refused.other_probing.take(grant);
         }
     }
 
     /// The grant whose turn it is to probe may not: the next one does, in a while.
     pub(super) fn held(&mut self, client: u32, grant: u32, now: WallTime) -> Option<Effect> {
         let refused = self.refused.as_mut()?;
-        if refused.grants.front() != Some(&grant) || refused.probing.is_some() {
+        if refused.grants.front() != Some(&grant) || refused.probing.is_any() {
             return None;
         }
         refused.grants.rotate_left(1);
@@ -151,7 +172,7 @@ impl Client {
         if self.pause.is_none() {
             self.pause = Some(Pause {
                 probe_at: now + CLIENT_PROBE_EVERY,
-                probing: None,
+                probing: Probing::default(),
             });
             effects.push(Effect::ClientPaused {
                 client,
@@ -210,7 +231,7 @@ impl Client {
         let Some(pause) = self.pause.as_mut() else {
             return;
         };
-        if pause.probing.take_if(|probing| *probing == grant).is_none() {
+        if !pause.probing.take(grant) {
             return;
         }
         pause.probe_at = now + CLIENT_PROBE_EVERY;
@@ -242,7 +263,7 @@ impl Client {
             let grants = refused.grants.iter().copied();
             let rearm = grants.filter(|other| *other != grant).collect();
             effects.extend(self.end_refusals(client, rearm));
-        } else if refused.other_probing.take_if(|g| *g == grant).is_some() {
+        } else if refused.other_probing.take(grant) {
             // The provider works for others, so these refusals may be meant: let
             // the others go, but let the refused go on probing.
             refused.others_at = None;
@@ -293,10 +314,10 @@ impl Client {
                 self.refused = Some(Refused {
                     grants: self.recent.iter().map(|(grant, _)| *grant).collect(),
                     probe_at,
-                    probing: None,
+                    probing: Probing::default(),
                     probes: 0,
                     others_at,
-                    other_probing: None,
+                    other_probing: Probing::default(),
                 });
             }
         }
@@ -314,11 +335,11 @@ impl Client {
         let Some(refused) = &mut self.refused else {
             return;
         };
-        if refused.other_probing.take_if(|g| *g == grant).is_some() {
+        if refused.other_probing.take(grant) {
             let next = now + UNREFUSED_PROBE_EVERY;
             refused.others_at = refused.others_at.map(|_| next);
         }
-        if refused.probing.take_if(|g| *g == grant).is_none() {
+        if !refused.probing.take(grant) {
             return;
         }
         if matches!(
@@ -344,8 +365,8 @@ impl Client {
 }
 
 /// One probe at a time, and not before its time.
-fn gate(probing: Option<u32>, at: WallTime, now: WallTime, why: Why) -> Result<(), Blocked> {
-    if probing.is_some() {
+fn gate(probing: &Probing, at: WallTime, now: WallTime, why: Why) -> Result<(), Blocked> {
+    if probing.is_any() {
         Err(Blocked { until: None, why })
     } else if now < at {
         Err(Blocked {

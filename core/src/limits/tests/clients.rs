@@ -271,3 +271,17 @@ fn a_probe_that_is_held_gives_its_turn_to_the_next() {
     let effects = limits.run(1, OutcomeKind::Success, next);
     assert_eq!(effects, [resumed(&[2, 3, 4, 0])]);
 }
+
+#[test]
+fn a_forced_exchange_does_not_make_the_probe_forgotten() {
+    let mut limits = limits(8, 20);
+    limits.run(0, OutcomeKind::InvalidClient, NOW);
+    let at = after(PROBE);
+    limits.started(0, 0, 1); // the probe
+    limits.started(0, 0, 2); // by force
+    limits.abandoned(0, 0, 2);
+    assert_eq!(limits.why(3, at), Some((Why::ClientPaused, None)));
+    assert_eq!(limits.ended(0, 0, 1, OutcomeKind::Lost, at, u64::MAX), []);
+    let next = after(2 * PROBE);
+    assert_eq!(limits.why(3, at), Some((Why::ClientPaused, Some(next))));
+}
