@@ -207,3 +207,14 @@ fn a_late_answer_is_bound_to_whom_it_was_asked_of() {
     assert_eq!((commit.base_revision, state.generation), (5, 2));
     assert_eq!(state.binding, then.state.binding);
 }
+
+/// Whatever was recorded: nothing is sent once a late answer has come, and nothing
+/// of the grant is changed.
+#[test]
+fn a_flight_that_is_forestalled_sends_and_commits_nothing() {
+    let mut flight = sent(&grant(4, 2));
+    match flight.handle(Event::Forestalled, SENT) {
+        Step::Done(Verdict::NotStarted { .. }) => {}
+        other => panic!("{other:?}"),
+    }
+}
