@@ -2,7 +2,7 @@
 //! ours and damaged is set aside, since it is only a copy.
 
 use super::DatabaseError;
-use super::gate::Gate;
+use super::gate::{Gate, check_room};
 use super::rights::{Rights, look};
 use super::rows;
 use crate::config::{DATABASE_SUFFIXES, Database};
@@ -34,7 +34,7 @@ pub(super) struct Open {
     pub(super) conn: Connection,
     anchor: Anchor,
     /// Dropped after the connection.
-    _gate: Option<Gate>,
+    _gate: Gate,
     place: Place,
     name: OsString,
     rights: Rights,
@@ -163,6 +163,7 @@ fn fill(path: &Path) -> rusqlite::Result<()> {
 fn enter(place: Place, name: &OsStr, path: &Path, rights: Rights) -> Result<Open, DatabaseError> {
     check_header(path)?;
     let sql = |source| sorted(path, source);
+    check_room(&place, name)?;
     let gate = Gate::close(&place, name);
     let mut conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(sql)?;
     let fresh = check_ours(&conn, path)?;
@@ -174,6 +175,8 @@ fn enter(place: Place, name: &OsStr, path: &Path, rights: Rights) -> Result<Open
         .map_err(sql)?;
     // Opens -wal and -shm, which gets them made where they are missing.
     rows::count(&conn).map_err(sql)?;
+    let gate = gate.map_or_else(|| Gate::hold(&place, name), Ok)?;
+    gate.allocate(&place, name)?;
     // Takes and gives back what the gate may still hold.
     let copied = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
     copied.map_err(sql)?;
