@@ -20,6 +20,14 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::rename(&temporary, path)
 }
 
+/// Less room than this is little for a log that is let grow.
+const SCARCE: u64 = 64 * 1024 * 1024;
+
+/// Whether a directory's file system has little room left. One that does not say has enough.
+pub(super) fn is_scarce(dir: &Path) -> bool {
+    rustix::fs::statvfs(dir).is_ok_and(|room| room.f_bavail.saturating_mul(room.f_frsize) < SCARCE)
+}
+
 /// Makes the names in a directory durable.
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()

@@ -32,6 +32,10 @@ impl Reserve {
         if !self.whole {
             self.whole = self.held() >= BYTES || allocate(&self.path).is_ok();
         }
+        if !self.whole {
+            // A part of it would serve nobody, and take what little room there is.
+            self.release();
+        }
         self.whole
     }
 

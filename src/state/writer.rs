@@ -4,6 +4,7 @@
 
 use super::copy::{self, CopyError};
 use super::db;
+use super::disk;
 use super::error::StoreError;
 use super::fence::{self, Fenced};
 use super::gather::gather;
@@ -27,6 +28,9 @@ const BATCH: usize = 1024;
 const CHECKPOINT_IDLE: usize = 1000;
 /// Commands after which a checkpoint is made even under load: a log of some 40 MiB.
 const CHECKPOINT_BUSY: usize = 4000;
+/// Commands after which one is made where the disk has little room: the log would
+/// take what was put by.
+const CHECKPOINT_SCARCE: usize = 64;
 /// So long nothing is asked for in a pause.
 const IDLE: Duration = Duration::from_millis(100);
 /// The stamp is written at most this often.
@@ -178,6 +182,9 @@ impl Writer {
         self.run_alike(jobs, true);
         for reply in checkpoints {
             drop(reply.send(self.checkpoint("PASSIVE")));
+        }
+        if self.since_checkpoint >= CHECKPOINT_SCARCE && disk::is_scarce(&self.shared.dir) {
+            self.checkpoint_after(CHECKPOINT_SCARCE);
         }
         self.checkpoint_after(CHECKPOINT_BUSY);
         rest
