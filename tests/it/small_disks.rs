@@ -76,7 +76,7 @@ fn kept_everything(setting: &Setting) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_fills_up_while_refreshing_costs_nothing() {
     let setting = place().await;
-    let disk = Disk::ext4(setting.house.path("state"), 8);
+    let disk = Disk::ext4(setting.house.path("state"), 12);
     let daemon = setting.house.daemon();
     GRANTS.iter().for_each(|grant| drop(setting.import(grant)));
     // Most answers are under way when it happens.

@@ -189,8 +189,14 @@ impl Walk {
                 id
             }
             None => {
-                assert!(has("O_CREAT"), "{} came from nowhere", path.display());
-                let (id, ticket) = self.disk.create(&path, false);
+                // Another thread may be about to return from the mkdir of what is found here.
+                let directory = has("O_DIRECTORY");
+                assert!(
+                    has("O_CREAT") || directory,
+                    "{} came from nowhere",
+                    path.display()
+                );
+                let (id, ticket) = self.disk.create(&path, directory);
                 self.disk.done(ticket);
                 id
             }
@@ -230,6 +236,10 @@ impl Walk {
                     false => self.named(&none, &args[0]),
                 };
                 match path {
+                    // It was opened before the call that made it returned.
+                    Some(path) if name.starts_with("mkdir") && self.disk.find(&path).is_some() => {
+                        return;
+                    }
                     Some(path) if name.starts_with("mkdir") => {
                         vec![self.disk.create(&path, true).1]
                     }
