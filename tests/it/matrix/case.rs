@@ -98,8 +98,10 @@ pub(super) fn run(place: &mut Place, point: &Point, fault: Fault, grant: &str) -
         }
         // It may still fire until strace has let go.
         let trace = tracer.detach();
+        // A kill in that moment is told by the trace before the process has ended.
         let daemon = place.daemon.as_mut().expect("a daemon runs");
-        if fault == Fault::Kill && daemon.has_ended() {
+        let mut killed_it = || trace.contains("+++ killed by SIGKILL +++") || daemon.has_ended();
+        if fault == Fault::Kill && killed_it() {
             return Some(killed(place, before, point, &trace, wish));
         } else if trace.contains("(INJECTED)") {
             return Some(failed(place, before, point, fault, wish));
