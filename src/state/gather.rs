@@ -3,44 +3,58 @@
 
 use std::sync::mpsc::Receiver;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// A turn of fewer commands is no sign of load: whoever comes alone is served at once.
-const LOAD: usize = 4;
+/// Where a command comes so soon after the end of a turn, so many times in a row,
+/// there is load. Whoever comes alone is served at once.
+const SOON: Duration = Duration::from_millis(1);
+const LOAD: u32 = 8;
 /// So many are company enough.
 const ENOUGH: usize = 16;
 /// How long to wait for more at a time, and how many times.
 const PAUSE: Duration = Duration::from_micros(200);
 const PAUSES: usize = 5;
 
-/// The commands of a turn: the first, which has come, what has queued up behind
-/// it, and under load (the last turn had `last` commands) what comes while it is
-/// worth waiting; `most` at most. Each lot goes through `sift` as it comes, which
-/// does at once what needs no sync and leaves the rest.
-pub(super) fn gather<T>(
-    queue: &Receiver<T>,
-    first: T,
-    last: usize,
-    most: usize,
-    mut sift: impl FnMut(Vec<T>) -> Vec<T>,
-) -> Vec<T> {
-    let waiting = queue.try_iter().take(most - 1);
-    let mut turn = sift(std::iter::once(first).chain(waiting).collect());
-    if last < LOAD || turn.is_empty() {
-        return turn;
-    }
-    for _ in 0..PAUSES {
-        let before = turn.len();
-        if before >= ENOUGH {
-            break;
+/// Gathers turn after turn.
+#[derive(Debug, Default)]
+pub(super) struct Gathering {
+    ended: Option<Instant>,
+    soon: u32,
+}
+
+impl Gathering {
+    /// The commands of a turn: the first, which has just come, what has queued up
+    /// behind it, and under load what comes in a millisecond; `most` at most. Each
+    /// lot goes through `sift` as it comes, which does at once what needs no sync
+    /// and leaves the rest.
+    pub(super) fn gather<T>(
+        &mut self,
+        queue: &Receiver<T>,
+        first: T,
+        most: usize,
+        mut sift: impl FnMut(Vec<T>) -> Vec<T>,
+    ) -> Vec<T> {
+        let soon = self.ended.is_some_and(|ended| ended.elapsed() < SOON);
+        self.soon = if soon { self.soon.saturating_add(1) } else { 0 };
+        let waiting = queue.try_iter().take(most - 1);
+        let mut turn = sift(std::iter::once(first).chain(waiting).collect());
+        if self.soon < LOAD || turn.is_empty() {
+            return turn;
         }
-        thread::sleep(PAUSE);
-        turn.extend(sift(queue.try_iter().take(most - before).collect()));
-        if turn.len() == before {
-            break;
+        for _ in 0..PAUSES {
+            if turn.len() >= ENOUGH {
+                break;
+            }
+            thread::sleep(PAUSE);
+            turn.extend(sift(queue.try_iter().take(most - turn.len()).collect()));
         }
+        turn
     }
-    turn
+
+    /// To be told when a turn has ended.
+    pub(super) fn turn_ended(&mut self) {
+        self.ended = Some(Instant::now());
+    }
 }
 
 #[cfg(test)]
@@ -52,9 +66,11 @@ mod tests {
     fn a_turn_is_bounded_and_keeps_the_order() {
         let (sender, queue) = mpsc::channel();
         (1..30).for_each(|n| sender.send(n).unwrap());
-        let all = |turn| turn;
-        assert_eq!(gather(&queue, 0, 0, 10, all), (0..10).collect::<Vec<_>>());
-        let rest = gather(&queue, queue.recv().unwrap(), 10, 100, all);
+        let (all, mut gathering) = (|turn| turn, Gathering::default());
+        let turn = gathering.gather(&queue, 0, 10, all);
+        assert_eq!(turn, (0..10).collect::<Vec<_>>());
+        gathering.turn_ended();
+        let rest = gathering.gather(&queue, queue.recv().unwrap(), 100, all);
         assert_eq!(rest, (10..30).collect::<Vec<_>>());
     }
 
@@ -63,7 +79,7 @@ mod tests {
         let (sender, queue) = mpsc::channel();
         (1..9).for_each(|n| sender.send(n).unwrap());
         let mut done = Vec::new();
-        let left = gather(&queue, 0, LOAD, 100, |lot| {
+        let left = Gathering::default().gather(&queue, 0, 100, |lot| {
             let (even, odd) = lot.into_iter().partition(|n| n % 2 == 0);
             done.extend::<Vec<_>>(even);
             odd

@@ -7,7 +7,7 @@ use super::db;
 use super::disk;
 use super::error::StoreError;
 use super::fence::{self, Fenced};
-use super::gather::gather;
+use super::gather::Gathering;
 use super::reserve::Reserve;
 use super::seal::Sealer;
 use super::seen::Seen;
@@ -124,15 +124,15 @@ impl Writer {
     /// Works until it is closed or every handle is gone.
     pub(super) fn run(mut self, queue: &Receiver<Message>) {
         let mut closing = None;
-        let mut last = 0;
+        let mut gathering = Gathering::default();
         while closing.is_none() {
             let Some(first) = self.next(queue) else { break };
-            let arrived = gather(queue, first, last, BATCH, |lot| self.read(lot));
+            let arrived = gathering.gather(queue, first, BATCH, |lot| self.read(lot));
             if arrived.is_empty() {
                 continue;
             }
-            last = arrived.len();
             let rest = self.turn(arrived);
+            gathering.turn_ended();
             closing = rest.closing;
             for (path, reply) in rest.copies {
                 let copied = if closing.is_some() {

@@ -4,7 +4,7 @@
 use super::book::Book;
 use super::medium::Directory;
 use super::{JournalError, Record, SlotRef};
-use crate::state::gather::gather;
+use crate::state::gather::Gathering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -23,7 +23,7 @@ pub(super) struct Job {
 
 /// Works until every handle is gone.
 pub(super) fn run(mut book: Book<Directory>, queue: &Receiver<Job>) {
-    let mut last = 0;
+    let mut gathering = Gathering::default();
     loop {
         let first = if book.is_open() {
             queue.recv().map_err(|_| RecvTimeoutError::Disconnected)
@@ -32,14 +32,14 @@ pub(super) fn run(mut book: Book<Directory>, queue: &Receiver<Job>) {
         };
         match first {
             Ok(first) => {
-                let jobs = gather(queue, first, last, MOST, |lot| lot);
-                last = jobs.len();
+                let jobs = gathering.gather(queue, first, MOST, |lot| lot);
                 let jobs = jobs.into_iter();
                 let (records, replies): (Vec<_>, Vec<_>) =
                     jobs.map(|job| (job.record, job.reply)).unzip();
                 for (reply, result) in replies.into_iter().zip(book.process(&records)) {
                     drop(reply.send(result));
                 }
+                gathering.turn_ended();
             }
             // Nothing new starts while no slot is free: only we can end that.
             Err(RecvTimeoutError::Timeout) => drop(book.begin_file()),
