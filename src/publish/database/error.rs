@@ -91,3 +91,13 @@ pub enum DatabaseError {
     #[error("internal error while writing {}", .0.display())]
     Lost(PathBuf),
 }
+
+impl DatabaseError {
+    /// Another holds a lock, or is said to.
+    pub(super) fn is_busy(&self) -> bool {
+        let DatabaseError::Sql { source, .. } = self else {
+            return false;
+        };
+        source.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+    }
+}

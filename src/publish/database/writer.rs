@@ -132,6 +132,14 @@ impl Writer {
                 self.was_open = true;
                 self.transact(work)
             }
+            Err(error) if error.is_busy() => {
+                // Whoever is in the way has had his time. Should it be a lock of our own
+                // that could not be given back, it ends with the connection; it is the
+                // same database then, and its other rows are as they were.
+                self.open = None;
+                self.was_open = false;
+                Err(error)
+            }
             done => done,
         }
     }
