@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 
 /// No wait is longer than this, whatever the timers say.
-pub const MAX_WAIT: Duration = Duration::from_secs(30);
+pub const MAX_WAIT: Duration = refreshd_core::dispatch::MAX_WAIT;
 
 /// The trusted time, shared by all tasks.
 #[derive(Clone, Debug)]

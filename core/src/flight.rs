@@ -72,6 +72,19 @@ impl Intent {
     }
 }
 
+impl Intent {
+    /// Whether an answer of this intent, kept since it could not be read, is worth
+    /// another look by the description of now: it is still the grant's next token
+    /// set, bound to whom the grant is bound, and nobody has looked by that description.
+    #[must_use]
+    pub fn is_worth_reading(&self, state: &GrantState, description: &DescriptionHash) -> bool {
+        self.generation == state.generation
+            && self.generation >= state.chances_from
+            && state.doubt.is_some()
+            && self.description != *description
+    }
+}
+
 /// What came back, as it came.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
@@ -129,12 +142,16 @@ impl Settlement {
     /// What becomes of it, given the grant as it is and the revision it rests on.
     #[must_use]
     pub fn standing(&self, grant: &Grant, base_revision: u64) -> Standing {
-        if grant.revision == base_revision || mischief::is(Mischief::StaleApplied) {
+        // In a store that was put back, revisions come a second time: the generation goes first.
+        let follows = grant.state.generation == self.base_generation();
+        if mischief::is(Mischief::StaleApplied) {
             Standing::Current
-        } else if grant.state.generation == self.base_generation() {
-            Standing::Outdated
-        } else {
+        } else if !follows {
             Standing::Superseded
+        } else if grant.revision == base_revision {
+            Standing::Current
+        } else {
+            Standing::Outdated
         }
     }
 }

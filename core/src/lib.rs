@@ -6,11 +6,15 @@
 //! - [`grant`]: what is kept alive, when it is due, when it may be presented again
 //! - [`flight`]: one exchange as a machine, event in, action out
 //! - [`incident`]: what is not healthy, and when a person is told of it
+//! - [`fence`]: when a store that was put back does not refresh
 //! - [`queue`] and [`limits`]: what is due next, and what may start now
+//! - [`dispatch`]: both put to use: what takes off, and what a landing does
 //! - [`time`] and [`secret`]: the vocabulary of the rest
 //! - [`mischief`]: faults on purpose, compiled in for the simulation alone
 
+pub mod dispatch;
 pub mod duration;
+pub mod fence;
 pub mod flight;
 pub mod grant;
 pub mod incident;

@@ -62,13 +62,41 @@ pub enum Mischief {
     SlotFreedEarly,
     /// The simulated shell: what comes too late to be current is not kept.
     CandidateDropped,
-    /// The simulated shell: a grant with an exchange under way starts another.
+    /// A grant with an exchange under way starts another.
     TwoFlights,
+    /// A store that was put back refreshes.
+    FenceIgnored,
+    /// A wish to replace an older token set starts an exchange.
+    StaleWishGranted,
+    /// A consumer's word that its access token is dead does not end the hold.
+    RejectionForgotten,
+    /// A store that was put back goes on with its own generations.
+    RestoreBelowPublished,
+    /// Refresh tokens of a store that was put back count as good.
+    RestoreUndoubted,
+    /// A refresh token that another grant has had is taken in.
+    TwinTaken,
+    /// A token set that was imported before is imported again.
+    SeedTakenAgain,
+    /// A refresh token goes to whatever client and origin is configured.
+    BindingFollowed,
+    /// An answer that cannot be read is not kept.
+    UnreadDropped,
+    /// More refreshes are made than the provider allows in a time.
+    WindowCapIgnored,
+    /// A client whose secret was changed goes on with the old one.
+    HealingForgotten,
+    /// An accepted clock leaves times in the state that lie ahead of it.
+    ClockNotBroughtBack,
+    /// A refused grant tries what exchanges of an earlier authorization brought.
+    ChanceOfAnother,
+    /// The simulated shell: `get` does not wait for an exchange that ends the old access token.
+    SuspectServed,
 }
 
 /// All of them.
 #[cfg(feature = "mischief")]
-pub const ALL: [Mischief; 29] = [
+pub const ALL: [Mischief; 43] = [
     Mischief::IntentAfterSend,
     Mischief::AnswerUnrecorded,
     Mischief::LateAnswerDropped,
@@ -98,6 +126,20 @@ pub const ALL: [Mischief; 29] = [
     Mischief::SlotFreedEarly,
     Mischief::CandidateDropped,
     Mischief::TwoFlights,
+    Mischief::FenceIgnored,
+    Mischief::StaleWishGranted,
+    Mischief::RejectionForgotten,
+    Mischief::RestoreBelowPublished,
+    Mischief::RestoreUndoubted,
+    Mischief::TwinTaken,
+    Mischief::SeedTakenAgain,
+    Mischief::BindingFollowed,
+    Mischief::UnreadDropped,
+    Mischief::WindowCapIgnored,
+    Mischief::HealingForgotten,
+    Mischief::ClockNotBroughtBack,
+    Mischief::ChanceOfAnother,
+    Mischief::SuspectServed,
 ];
 
 #[cfg(feature = "mischief")]

@@ -122,6 +122,14 @@ impl Queue {
         Some(entry.index)
     }
 
+    /// The expiry by which a grant that is ready stands in line; `None`: it is not.
+    #[must_use]
+    pub fn in_line(&self, index: u32) -> Option<WallTime> {
+        let slot = self.slot(index)?;
+        let ready = matches!(slot.place(), Place::Living | Place::Expired);
+        ready.then_some(WallTime(slot.expires_at))
+    }
+
     /// How many grants are in.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1,8 +1,11 @@
 //! What must hold, by name, and what must be remembered to tell. It sees what
 //! no process can: the server's mind, and what is beyond loss on the disk.
 
+use crate::flight::{brought, form_of};
 use crate::rng::millis;
 use crate::server::{Facts, TokenId, least_gap};
+use crate::store::Row;
+use refreshd_core::dispatch::TakeOff;
 use refreshd_core::flight::{FlightId, Intent};
 use refreshd_core::grant::{GrantState, TokenSet};
 use refreshd_core::time::WallTime;
@@ -50,7 +53,16 @@ struct Watched {
     first_sent: BTreeMap<TokenId, i64>,
     /// What was presented where it could cost the family.
     gambled: BTreeSet<TokenId>,
+    /// When the provider's window began, and how many were sent in it.
+    window: Option<(WallTime, u32)>,
+    /// Exchanges overlapped, so that it is not known which of them were counted.
+    unsure: bool,
+    /// Its store was put back and accepted: its refresh token is in doubt.
+    doubtful: bool,
 }
+
+/// A grant's authorization at its server.
+pub(crate) type FamilyId = (u32, usize);
 
 #[derive(Default)]
 pub(crate) struct Audit {
@@ -70,6 +82,21 @@ pub(crate) struct Audit {
     pub(crate) smoothed: i64,
     /// Clients that were not accepted, and when.
     paused: BTreeMap<u32, WallTime>,
+    /// The store was put back, and nobody has accepted that.
+    pub(crate) is_put_back: bool,
+    /// It was, once.
+    pub(crate) was_put_back: bool,
+    /// Until when a published token that a refresh has ended is to be replaced.
+    pub(crate) promptly: BTreeMap<u32, i64>,
+    /// Where refresh tokens may go.
+    homes: BTreeMap<FamilyId, BTreeSet<u32>>,
+    /// Access tokens up to these were ended by requests that nobody could account for.
+    unaccounted: BTreeMap<FamilyId, u64>,
+    /// Refresh tokens in answers that could not be read: their form, and the
+    /// generation they follow on.
+    unread: BTreeMap<TokenId, (usize, u64)>,
+    /// Since when each client waits for the secret that stands there.
+    secrets: BTreeMap<u32, i64>,
 }
 
 /// A send, as the checks see it.
@@ -123,6 +150,16 @@ impl Audit {
         let sent = send.intent.sent.wall;
         let (base, facts) = (send.base, send.facts);
         let least = least_gap(facts, base.lifetime(), base.doubt.is_some());
+        // After a restore a window is over, though tries are spaced by it.
+        let over = base
+            .doubt
+            .as_ref()
+            .is_some_and(|d| d.first_sent == WallTime(0));
+        let least = match over {
+            true => least.min(least_gap(facts, base.lifetime(), false)),
+            false => least,
+        };
+        let lost_time = self.lost_time_at.is_some();
         let watched = self.of(send.index);
         if !send.forced {
             let (last, until) = (watched.last_sent, watched.asked_until);
@@ -142,10 +179,34 @@ impl Audit {
             ensure(aged.is_none_or(|aged| sent >= aged), "least-age", || {
                 format!("sent at {sent:?}, too young until {aged:?}, {base:?}")
             })?;
+            let held = watched.window.filter(|(from, count)| {
+                let per = |per: i64| Duration::from_millis(per.unsigned_abs());
+                let full = |(most, time)| *count >= most && sent < *from + per(time);
+                facts.window.is_some_and(full)
+            });
+            let known = !lost_time && !watched.unsure;
+            ensure(held.is_none() || !known, "window-cap", || {
+                format!(
+                    "sent at {sent:?}, and {held:?} was all for now, {:?}, {base:?}",
+                    facts.window
+                )
+            })?;
             let refused = base.refusal.is_some() && facts.rotates && !facts.anew;
             ensure(!refused, "refused-is-left-alone", || format!("{base:?}"))?;
         }
         watched.last_sent = watched.last_sent.max(Some(sent));
+        if let Some((_, time)) = facts.window {
+            let per = Duration::from_millis(time.unsigned_abs());
+            let running = watched.window.filter(|(from, _)| sent < *from + per);
+            watched.window = Some(running.map_or((sent, 1), |(from, count)| (from, count + 1)));
+        }
+        let doubted = base.doubt.is_some() || base.refusal.is_some() || facts.anew;
+        let doubted = doubted || !watched.doubtful;
+        ensure(
+            doubted || send.token.is_none(),
+            "restored-is-doubted",
+            || format!("{:?}, {base:?}", send.token),
+        )?;
         if let Some(token) = send.token {
             watched.first_sent.entry(token).or_insert(send.now);
             while watched.first_sent.len() > 8 {
@@ -194,6 +255,162 @@ impl Audit {
         let watched = self.of(index);
         watched.last_sent = last_send;
         watched.asked_until = None;
+        watched.doubtful = false;
+    }
+
+    /// Another authorization: what the provider counts begins anew.
+    pub(crate) fn counts_anew(&mut self, index: u32) {
+        self.of(index).window = None;
+    }
+
+    /// A send has left no trace in the grant's state, which has moved on; or one that
+    /// never left has.
+    pub(crate) fn counts_as(&mut self, index: u32, state: &GrantState, overlapping: bool) {
+        let window = state.window_from.map(|from| (from, state.sends_in_window));
+        let watched = self.of(index);
+        (watched.window, watched.unsure) = (window, overlapping);
+    }
+
+    /// The store was put back: what is known is what it holds.
+    pub(crate) fn put_back(&mut self, rows: &[Row]) {
+        self.is_put_back = true;
+        self.was_put_back = true;
+        self.closed.clear();
+        self.promptly.clear();
+        self.unread.clear();
+        self.durable.clear();
+        let unread = rows.iter().flat_map(|row| &row.unread);
+        let unread = unread.filter_map(|kept| {
+            let read = (form_of(&kept.answer), kept.intent.generation);
+            Some((brought(&kept.answer)?, read))
+        });
+        self.unread.extend(unread);
+        for (index, row) in (0..).zip(rows) {
+            let candidates = row.candidates.iter().map(|c| &c.tokens);
+            for tokens in candidates.chain([&row.tokens]) {
+                self.durable(tokens);
+            }
+            let state = &row.grant.state;
+            self.afresh(index, state.last_send);
+            let watched = self.of(index);
+            watched.generation = state.generation;
+            watched.gambled.clear();
+            watched.window = state.window_from.map(|from| (from, state.sends_in_window));
+        }
+    }
+
+    /// A grant of a store that was put back may be refreshed again.
+    pub(crate) fn accepted(&mut self, index: u32, state: &GrantState) {
+        self.is_put_back = false;
+        self.afresh(index, state.last_send);
+        let watched = self.of(index);
+        watched.generation = state.generation;
+        watched.doubtful = state.presents.is_some() && state.refusal.is_none();
+    }
+
+    /// Outputs are gone, as `/run` is after a boot.
+    pub(crate) fn outputs_gone(&mut self) {
+        self.promptly.clear();
+        for watched in &mut self.grants {
+            watched.published = 0;
+        }
+    }
+
+    /// The clock was set back by so much, and that was accepted.
+    pub(crate) fn clock_accepted(&mut self, by: Duration) {
+        for watched in &mut self.grants {
+            watched.last_sent = watched.last_sent.map(|at| at - by);
+            watched.asked_until = None;
+            watched.window = watched.window.map(|(from, count)| (from - by, count));
+        }
+        for at in self.paused.values_mut() {
+            *at = *at - by;
+        }
+    }
+
+    /// A family's refresh tokens may go there.
+    pub(crate) fn may_go(&mut self, family: FamilyId, home: u32) {
+        self.homes.entry(family).or_default().insert(home);
+    }
+
+    /// A refresh token goes to those alone that it is bound to.
+    pub(crate) fn goes(&self, token: TokenId, home: u32) -> Check {
+        let homes = self.homes.get(&(token.grant, token.family));
+        let may = homes.is_some_and(|homes| homes.contains(&home));
+        ensure(may, "bound-token-stays", || {
+            format!("{token:?} goes to {home}, it may go to {homes:?}")
+        })
+    }
+
+    pub(crate) fn unaccounted(&mut self, family: FamilyId, before: u64) {
+        self.unaccounted.insert(family, before);
+    }
+
+    pub(crate) fn is_excused(&self, access: TokenId) -> bool {
+        let before = self.unaccounted.get(&(access.grant, access.family));
+        before.is_some_and(|before| access.number < *before)
+    }
+
+    pub(crate) fn cannot_read(&mut self, token: TokenId, form: usize, generation: u64) {
+        self.unread.insert(token, (form, generation));
+    }
+
+    pub(crate) fn is_unread(&self, token: TokenId) -> bool {
+        self.unread.contains_key(&token)
+    }
+
+    /// What could not be read can be read now: it is ours.
+    pub(crate) fn can_read(&mut self, index: u32, form: usize, generation: u64) {
+        let readable = |token: &TokenId, read: &(usize, u64)| {
+            token.grant == index && *read == (form, generation)
+        };
+        let found: Vec<TokenId> = self
+            .unread
+            .iter()
+            .filter(|(token, read)| readable(token, read))
+            .map(|(token, _)| *token)
+            .collect();
+        for token in found {
+            self.unread.remove(&token);
+            self.durable.insert(token);
+        }
+    }
+
+    pub(crate) fn secret_stands(&mut self, client: u32, since: i64) {
+        self.secrets.insert(client, since);
+    }
+
+    pub(crate) fn secret_since(&self, client: u32) -> i64 {
+        self.secrets.get(&client).copied().unwrap_or(0)
+    }
+
+    /// A grant is refreshed where there is a reason to: no earlier than its lead has
+    /// it, and for no wish that has been fulfilled.
+    pub(crate) fn needed(
+        &self,
+        flight: &TakeOff,
+        named: Option<u64>,
+        base: &GrantState,
+        now: WallTime,
+    ) -> Check {
+        if flight.is_forced() {
+            return Ok(());
+        }
+        if !flight.due {
+            let stale = named.is_some_and(|named| named < base.generation);
+            return ensure(!stale, "no-needless-refresh", || {
+                format!("generation {named:?} was to be replaced, {base:?}")
+            });
+        }
+        let life = base.lifetime();
+        let lead = (life / 10).max(Duration::from_secs(300)).min(life / 2);
+        let troubled = base.doubt.is_some() || base.refusal.is_some() || base.access_dead;
+        let early = now < base.expires_at - lead * 6 / 5 && base.generation > 0;
+        ensure(
+            !early || troubled || base.expiry_unknown,
+            "no-needless-refresh",
+            || format!("at {now:?}, {base:?}"),
+        )
     }
 
     pub(crate) fn durable(&mut self, tokens: &TokenSet) {
@@ -214,8 +431,18 @@ impl Audit {
     pub(crate) fn stored(&mut self, index: u32, generation: u64, with_tokens: bool) -> Check {
         let watched = self.of(index);
         let before = std::mem::replace(&mut watched.generation, generation);
+        watched.doubtful &= !with_tokens;
         let rises = generation == before + u64::from(with_tokens);
         ensure(rises, "generations-rise", || {
+            format!("grant {index}: {before} to {generation}")
+        })
+    }
+
+    /// Another authorization was brought.
+    pub(crate) fn brought(&mut self, index: u32, generation: u64) -> Check {
+        let watched = self.of(index);
+        let before = std::mem::replace(&mut watched.generation, generation);
+        ensure(generation > before, "generations-rise", || {
             format!("grant {index}: {before} to {generation}")
         })
     }

@@ -1,10 +1,12 @@
 //! What goes wrong from outside, and what people do.
 
-use crate::audit::Check;
+use crate::audit::{Check, ensure};
 use crate::rng::Rng;
 use crate::server::Mood;
 use crate::world::{Happening, World};
+use refreshd_core::grant::GrantState;
 use refreshd_core::grant::schedule::Urgency;
+use refreshd_core::time::WallTime;
 
 /// How bad a world is: some have one kind of trouble, some all.
 pub(crate) struct Temper {
@@ -30,8 +32,19 @@ enum Trouble {
     Reload,
     Retire,
     Reauthorize,
+    /// A first form, or what is there, is imported once more.
     ImportAgain,
+    /// What one grant has is imported for another.
+    ImportTwin,
     Wish(Urgency),
+    /// A consumer whose token has been replaced already says that it is dead.
+    StaleWish,
+    NewSecret,
+    NewForm,
+    NewHome,
+    Backup,
+    Restore,
+    AcceptClock,
 }
 
 const ALL: &[Trouble] = &[
@@ -54,6 +67,14 @@ const ALL: &[Trouble] = &[
     Trouble::ImportAgain,
     Trouble::Wish(Urgency::Wish),
     Trouble::Wish(Urgency::Force),
+    Trouble::ImportTwin,
+    Trouble::StaleWish,
+    Trouble::NewSecret,
+    Trouble::NewForm,
+    Trouble::NewHome,
+    Trouble::Backup,
+    Trouble::Restore,
+    Trouble::AcceptClock,
 ];
 
 impl Temper {
@@ -64,7 +85,9 @@ impl Temper {
             deaths: rng.pick(&[0, 100, 400, 1500]),
             every: scale / 2 * rng.pick(&[1, 3, 10]),
             kinds,
-            flights: rng.pick(&[1, 2, 8]),
+            // Where lives are short, a single place would not do even on the best of days, and
+            // the living go first for ever.
+            flights: rng.pick(if scale < 60_000 { &[3, 8] } else { &[1, 2, 8] }),
             spare_slots: rng.pick(&[0, 1, 4]),
         }
     }
@@ -83,6 +106,14 @@ impl World {
         self.schedule(wait, Happening::Trouble);
         let index = self.rng.index(self.temper.kinds.len());
         let kind = self.temper.kinds[index];
+        // These leave little else to happen.
+        let rare = matches!(
+            kind,
+            Trouble::NewSecret | Trouble::NewForm | Trouble::NewHome | Trouble::Restore
+        );
+        if rare && self.rng.percent(60) {
+            return Ok(());
+        }
         self.note(|_| format!("trouble: {kind:?}"));
         let grant = u32::try_from(self.rng.below(u64::from(self.size.grants))).expect("a grant");
         let life = self.server(grant).facts.life;
@@ -102,18 +133,22 @@ impl World {
                 self.wake_now();
             }
             Trouble::Suspend => {
+                self.audit.promptly.clear();
                 self.asleep_until = self.now + lasts * self.rng.pick(&[1, 2]);
             }
             Trouble::DiskFull => {
+                self.audit.promptly.clear();
                 self.disk.set_full(true);
                 self.store.full = true;
                 self.schedule(lasts, Happening::Freed);
             }
             Trouble::BadSyncs => {
+                self.audit.promptly.clear();
                 let syncs = self.rng.pick(&[1, 1, 2, 5]);
                 self.disk.fail(syncs, 0);
             }
             Trouble::BadWrites => {
+                self.audit.promptly.clear();
                 let writes = self.rng.pick(&[1, 1, 2, 5]);
                 self.disk.fail(0, writes);
             }
@@ -121,12 +156,111 @@ impl World {
                 let operations = self.rng.pick(&[0, 0, 1, 1, 2, 3, 5, 9]);
                 self.disk.die_in(operations);
             }
-            Trouble::Reload => self.reload(),
-            Trouble::Retire => self.retire(grant),
+            Trouble::Reload => return self.reload(),
+            Trouble::Retire => return self.retire(grant),
             Trouble::Reauthorize => return self.reauthorize(grant),
-            // A first form that was seen before is known by its fingerprint: nothing is done.
-            Trouble::ImportAgain => self.report.count("imported again"),
-            Trouble::Wish(urgency) => return self.wish(grant, urgency),
+            Trouble::ImportAgain => return self.import_again(grant),
+            Trouble::ImportTwin => return self.import_twin(grant),
+            Trouble::Wish(urgency) => return self.wish(grant, urgency, None).map(drop),
+            Trouble::StaleWish => {
+                let generation = self.store.rows[grant as usize].grant.state.generation;
+                let before = Some(generation - 1);
+                return self.wish(grant, Urgency::Rejected, before).map(drop);
+            }
+            Trouble::NewSecret => self.change_secret(self.lane(grant), lasts),
+            Trouble::NewForm => self.change_form(self.lane(grant), lasts),
+            Trouble::NewHome => return self.move_home(self.lane(grant), lasts),
+            Trouble::Backup => self.copy_away(),
+            Trouble::Restore => self.put_back(lasts),
+            Trouble::AcceptClock => return self.trust_clock(),
+        }
+        Ok(())
+    }
+}
+
+impl World {
+    /// Nothing comes of it: the grant has had that refresh token.
+    fn import_again(&mut self, index: u32) -> Check {
+        if self.store.full {
+            return Ok(());
+        }
+        self.report.count("imported again");
+        let row = &self.store.rows[index as usize];
+        let seed = self.seeds.get(&index).filter(|_| self.rng.percent(50));
+        let tokens = seed.unwrap_or(&row.tokens).clone();
+        let state = row.grant.state.clone();
+        let generation = state.generation;
+        self.bring(index, state, &tokens, false)?;
+        let now = self.store.rows[index as usize].grant.state.generation;
+        ensure(now == generation, "import-again-does-nothing", || {
+            format!("grant {index}: generation {generation} was, {now} is")
+        })
+    }
+
+    /// It is refused: a refresh token belongs to one grant.
+    fn import_twin(&mut self, index: u32) -> Check {
+        let other = (index + self.lanes()) % self.size.grants;
+        if self.store.full || other == index || self.lane(other) != self.lane(index) {
+            return Ok(());
+        }
+        self.report.count("twins refused");
+        let row = &self.store.rows[index as usize];
+        let (state, tokens) = (row.grant.state.clone(), row.tokens.clone());
+        self.bring(other, state, &tokens, true)?;
+        let held = |index: u32| self.store.rows[index as usize].tokens.refresh_token.clone();
+        ensure(held(other) != held(index), "one-owner", || {
+            format!("grants {index} and {other} have one refresh token")
+        })
+    }
+
+    /// `refreshd doctor --accept-clock`.
+    fn trust_clock(&mut self) -> Check {
+        let Some(before) = self.trusted() else {
+            return Ok(());
+        };
+        let reading = self.reading();
+        // What is under way has been dated by the old clock.
+        let idle = self.process().is_idle();
+        if self.process().clock.is_trusted() || self.store.full || !idle {
+            return Ok(());
+        }
+        self.report.count("clocks accepted");
+        let process = self.process();
+        process.clock.accept(reading);
+        let now = process.clock.observe(reading).wall;
+        process.last_now = now;
+        let by = before.since(now);
+        self.audit.clock_accepted(by);
+        (self.store.last_seen, self.store.last_seen_at) = (Some(self.stamp(now)), self.now);
+        let states: Vec<GrantState> = self.states().collect();
+        for (index, state) in self.process().dispatch.brought_back(by) {
+            self.commit_state(index, state);
+        }
+        for index in 0..self.size.grants {
+            self.schedule_grant(index);
+        }
+        for found in self.published.iter_mut().flatten() {
+            found.ends = found.ends - by;
+        }
+        self.check_ages(&states, before, now)?;
+        self.wake_now();
+        Ok(())
+    }
+
+    fn states(&self) -> impl Iterator<Item = GrantState> {
+        self.store.rows.iter().map(|row| row.grant.state.clone())
+    }
+
+    /// Tokens are as old as they were, and nothing waits any longer.
+    fn check_ages(&self, states: &[GrantState], before: WallTime, now: WallTime) -> Check {
+        let age = |state: &GrantState, now: WallTime| {
+            let sent = state.last_send.map(|at| now.0 - at.0);
+            (now.0 - state.issued_at.0, now.0 - state.expires_at.0, sent)
+        };
+        for (was, is) in states.iter().zip(self.states()) {
+            ensure(age(was, before) == age(&is, now), "ages-stay", || {
+                format!("{now:?} after {before:?}, {is:?}")
+            })?;
         }
         Ok(())
     }

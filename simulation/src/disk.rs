@@ -35,7 +35,7 @@ struct Inner {
     dead: bool,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Inode {
     size: u64,
     durable_size: u64,
@@ -113,6 +113,28 @@ impl SimDisk {
         }
     }
 
+    /// All files as they are, copied away.
+    pub(crate) fn copy(&self) -> Copy {
+        let inner = self.0.borrow();
+        let file = |(name, inode): (&String, &usize)| (name.clone(), inner.inodes[*inode].clone());
+        Copy(inner.names.iter().map(file).collect())
+    }
+
+    /// The files of a copy in the place of what there is, synced.
+    pub(crate) fn put_back(&self, copy: &Copy) {
+        let inner = &mut *self.0.borrow_mut();
+        inner.names.clear();
+        for (name, inode) in &copy.0 {
+            let mut inode = inode.clone();
+            inode.durable = inode.live.clone();
+            inode.durable_size = inode.size;
+            inode.dirty.clear();
+            inner.inodes.push(inode);
+            inner.names.insert(name.clone(), inner.inodes.len() - 1);
+        }
+        inner.durable_names = inner.names.clone();
+    }
+
     /// A file as a power loss would leave it at the worst: what was synced.
     pub(crate) fn durable(&self, name: &str) -> Option<Durable> {
         let inode = *self.0.borrow().durable_names.get(name)?;
@@ -134,6 +156,9 @@ impl SimDisk {
         Err(io::Error::other("the process has ended"))
     }
 }
+
+/// Files that were copied away.
+pub(crate) struct Copy(Vec<(String, Inode)>);
 
 impl Inode {
     fn write_back(&mut self, at: u64) {

@@ -1,48 +1,55 @@
 //! The process, as `src/engine` is: it takes what is due, launches flights, and
 //! keeps queue and limits in step. Synchronous, one happening at a time.
 
-use crate::audit::{Check, ensure};
+use crate::audit::{Check, Violation, ensure};
 use crate::disk::SimDisk;
 use crate::flight::Aloft;
 use crate::rng::millis;
+use crate::server::TokenId;
+use crate::setup::Config;
 use crate::world::{Happening, Inside, World};
 use refreshd::state::journal::{Book, Record};
-use refreshd_core::flight::Verdict;
-use refreshd_core::grant::schedule::{Plan, RETRY_BASE, RETRY_CAP, Urgency, plan, wish};
+use refreshd_core::dispatch::{Declined, Dispatch, Granted, Landed, Landing, Next, Post};
+use refreshd_core::grant::import::{Judgement, Owner, Present, judge};
+use refreshd_core::grant::schedule::{Policy, Urgency};
 use refreshd_core::grant::settle::OutcomeKind;
-use refreshd_core::grant::{Grant, GrantState};
-use refreshd_core::limits::{self, Effect, Limits};
-use refreshd_core::mischief::{self, Mischief};
-use refreshd_core::queue::Queue;
+use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
+use refreshd_core::limits::{Caps, Effect};
 use refreshd_core::time::{Clock, WallTime};
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::rc::Rc;
 
-pub(crate) struct Entry {
-    pub(crate) grant: Grant,
-    pub(crate) in_flight: Option<u64>,
-    wished: Option<Urgency>,
-    grounded: u32,
-    retired: bool,
-    /// Taken out of, or brought back into, the configuration during a flight.
-    recheck: Option<bool>,
-    /// When it is due, and its expiry, as the queue knows them.
-    armed: WallTime,
-    queued_expiry: WallTime,
+/// Where a grant stands.
+pub(crate) struct Seat {
+    policy: Rc<Policy>,
+    lane: u32,
+}
+
+impl Post for Seat {
+    fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    fn lane(&self) -> u32 {
+        self.lane
+    }
+
+    fn client(&self) -> u32 {
+        self.lane
+    }
 }
 
 pub(crate) struct Process {
     pub(crate) clock: Clock,
-    last_now: WallTime,
+    pub(crate) last_now: WallTime,
+    /// The configuration in force.
+    pub(crate) config: Config,
     went_back: bool,
-    queue: Queue,
-    limits: Limits,
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) dispatch: Dispatch<Seat>,
     pub(crate) aloft: BTreeMap<u64, Aloft>,
     pub(crate) book: Book<SimDisk>,
     pub(crate) records: Vec<(u64, Record)>,
     pub(crate) syncing: bool,
-    pub(crate) unwritable: bool,
     /// When the timer rings next.
     wakes_at: i64,
     slots: usize,
@@ -54,33 +61,26 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) fn new(
         clock: Clock,
-        limits: Limits,
+        caps: Caps,
+        config: Config,
         book: Book<SimDisk>,
         grants: Vec<Grant>,
         slots: u16,
     ) -> Self {
-        let entry = |grant: Grant| Entry {
-            grant,
-            in_flight: None,
-            wished: None,
-            grounded: 0,
-            retired: false,
-            recheck: None,
-            armed: WallTime::NEVER,
-            queued_expiry: WallTime::NEVER,
-        };
+        let mut dispatch = Dispatch::new(caps);
+        for grant in grants {
+            dispatch.add(grant);
+        }
         Process {
             clock,
             last_now: WallTime(i64::MIN),
+            config,
             went_back: false,
-            queue: Queue::new(),
-            limits,
-            entries: grants.into_iter().map(entry).collect(),
+            dispatch,
             aloft: BTreeMap::new(),
             book,
             records: Vec::new(),
             syncing: false,
-            unwritable: false,
             wakes_at: i64::MAX,
             slots: usize::from(slots),
             launches: 0,
@@ -103,29 +103,23 @@ impl Process {
     }
 
     pub(crate) fn is_retired(&self, index: u32) -> bool {
-        self.entries[index as usize].retired
-    }
-
-    pub(crate) fn entry(&mut self, index: u32) -> &mut Entry {
-        &mut self.entries[index as usize]
+        self.dispatch.entry(index).seat.is_none()
     }
 
     /// Takes in what is known of a grant by a newer revision.
     pub(crate) fn put(&mut self, index: u32, grant: Grant) {
-        let entry = self.entry(index);
-        if entry.grant.revision <= grant.revision {
-            entry.grant = grant;
-        }
-    }
-
-    fn arm(&mut self, index: u32, at: WallTime) {
-        self.queue.arm(index, at);
-        self.entry(index).armed = at;
+        self.dispatch.put(index, grant);
     }
 
     fn lane_is_free(&self, lane: u32, now: WallTime) -> bool {
-        self.limits.lane_may_start(lane, now).is_ok()
+        self.dispatch.limits().lane_may_start(lane, now).is_ok()
     }
+}
+
+/// Whether a late answer of a grant is being written down, or settled.
+fn in_hand(aloft: &BTreeMap<u64, Aloft>, grant: &GrantId) -> bool {
+    let index = grant.0.parse().expect("a grant's number");
+    aloft.values().any(|aloft| aloft.has_in_hand(index))
 }
 
 impl World {
@@ -173,40 +167,34 @@ impl World {
                 format!("{free} of {slots} slots are free, and no flight is under way")
             })?;
         }
-        if process.unwritable {
-            return Ok(());
-        }
-        process.queue.release(now);
-        let mut blocked: Option<WallTime> = None;
-        while self.process().book.free_slots() > 0 {
-            let Process { queue, limits, .. } = self.process();
-            let next = queue.pop(now, |lane| match limits.lane_may_start(lane, now) {
-                Ok(()) => true,
-                Err(why) => {
-                    let until = why.until.unwrap_or(WallTime::NEVER);
-                    blocked = Some(blocked.map_or(until, |earlier| earlier.min(until)));
-                    false
+        loop {
+            let free: Vec<bool> = (0..self.lanes())
+                .map(|lane| self.process().lane_is_free(lane, now))
+                .collect();
+            let process = self.process();
+            let has_slot = process.book.free_slots() > 0;
+            let aloft = &process.aloft;
+            match process
+                .dispatch
+                .poll(now, has_slot, |grant| in_hand(aloft, grant))
+            {
+                Next::TakeOff(flight) => {
+                    self.check_order(flight.index, now, &free)?;
+                    self.fly(flight)?;
                 }
-            });
-            let Some(index) = next else {
-                break;
-            };
-            self.check_order(index, now)?;
-            self.process().entry(index).armed = WallTime::NEVER;
-            self.launch(index, now)?;
+                Next::Stay { .. } => {}
+                Next::Wait(until) => {
+                    self.set_timer(now, until);
+                    return Ok(());
+                }
+            }
         }
-        self.set_timer(now, blocked);
-        Ok(())
     }
 
-    fn set_timer(&mut self, now: WallTime, blocked: Option<WallTime>) {
+    fn set_timer(&mut self, now: WallTime, until: Option<WallTime>) {
         let at = self.now;
         let process = self.process();
-        let due = [process.queue.next_due(), blocked]
-            .into_iter()
-            .flatten()
-            .min();
-        let Some(due) = due.filter(|due| *due != WallTime::NEVER) else {
+        let Some(due) = until else {
             return;
         };
         let wait = millis(due.since(now)).max(1);
@@ -217,160 +205,137 @@ impl World {
     }
 
     /// Of what is ready, the living go first, by expiry; then the expired, by expiry.
-    fn check_order(&mut self, index: u32, now: WallTime) -> Check {
-        let lanes = u32::try_from(self.servers.len()).expect("a few");
+    fn check_order(&mut self, index: u32, now: WallTime, free: &[bool]) -> Check {
         let process = self.process();
         process.launches += 1;
-        if process.entries.len() > 100 && !process.launches.is_multiple_of(64) {
+        if process.dispatch.entries().len() > 100 && !process.launches.is_multiple_of(64) {
             return Ok(());
         }
-        let rank = |entry: &Entry| (entry.queued_expiry <= now, entry.queued_expiry);
-        let taken = rank(&process.entries[index as usize]);
-        for (other, entry) in (0u32..).zip(&process.entries) {
-            let ready = entry.armed <= now && !entry.retired && other != index;
-            let sooner = ready && rank(entry) < taken;
-            ensure(
-                !sooner || !process.lane_is_free(other % lanes, now),
-                "living-first-by-expiry",
-                || {
-                    format!(
-                        "grant {index} before {other}: {taken:?} before {:?}",
-                        rank(entry)
-                    )
-                },
-            )?;
+        let rank = |expires_at: WallTime| (expires_at <= now, expires_at);
+        let taken = rank(process.dispatch.entry(index).grant.state.expires_at);
+        for other in process.dispatch.indices() {
+            let Some(expires_at) = process.dispatch.queue().in_line(other) else {
+                continue;
+            };
+            let lane = other as usize % free.len();
+            let sooner = rank(expires_at) < taken && free[lane];
+            ensure(!sooner, "living-first-by-expiry", || {
+                format!(
+                    "grant {index} before {other}: {taken:?} before {:?}",
+                    rank(expires_at)
+                )
+            })?;
         }
         Ok(())
     }
 
-    fn launch(&mut self, index: u32, now: WallTime) -> Check {
-        let lane = self.lane(index);
-        let policy = self.server(index).rules.policy.clone();
-        let entry = self.process().entry(index);
-        if entry.retired {
-            return Ok(());
-        }
-        let state = &entry.grant.state;
-        let due = matches!(plan(state, &policy, now), Plan::At { at, .. } if at <= now);
-        let wished = entry.wished.take();
-        let granted = wished.is_some_and(|urgency| wish(state, &policy, urgency, now).is_ok());
-        let busy = entry.in_flight.is_some() && !mischief::is(Mischief::TwoFlights);
-        if busy || !(due || granted) {
-            if !busy && wished.is_some() {
-                let effect = self.process().limits.held(lane, index, now);
-                self.apply(effect.into_iter().collect());
-            }
-            self.arm_for_due(index);
-            return Ok(());
-        }
-        let in_hand = |aloft: &Aloft| aloft.has_in_hand(index);
-        if self.process().aloft.values().any(in_hand) {
-            let process = self.process();
-            process.entry(index).wished = wished;
-            process.arm(index, now + RETRY_BASE);
-            return Ok(());
-        }
-        let forced = wished.is_some_and(Urgency::is_forced);
-        match self.process().limits.may_start(lane, lane, index, now) {
-            Err(blocked) if blocked.why.is_full() || !forced => {
-                let until = blocked.until.unwrap_or(now + Duration::from_secs(30));
-                let process = self.process();
-                process.entry(index).wished = wished;
-                process.arm(index, until);
-                Ok(())
-            }
-            _ => self.take_off(index, forced),
-        }
-    }
-
-    fn take_off(&mut self, index: u32, forced: bool) -> Check {
-        let lane = self.lane(index);
-        self.flights += 1;
-        let flight = self.flights;
-        let process = self.process();
-        process.entry(index).in_flight = Some(flight);
-        process.limits.started(lane, lane, index);
-        self.fly(flight, index, forced)
-    }
-
-    /// Somebody wishes a refresh.
-    pub(crate) fn wish(&mut self, index: u32, urgency: Urgency) -> Check {
+    /// Somebody wishes a refresh; why it comes to nothing.
+    pub(crate) fn wish(
+        &mut self,
+        index: u32,
+        urgency: Urgency,
+        generation: Option<u64>,
+    ) -> Result<Option<Declined>, Violation> {
         let Some(now) = self.trusted() else {
-            return Ok(());
+            return Ok(None);
         };
-        let policy = self.server(index).rules.policy.clone();
         let process = self.process();
-        let entry = process.entry(index);
-        let busy = entry.in_flight.is_some() && !mischief::is(Mischief::TwoFlights);
-        let denied = wish(&entry.grant.state, &policy, urgency, now).is_err();
-        if busy || entry.retired || denied {
-            return Ok(());
+        let asked = process.dispatch.wish(index, urgency, generation, now);
+        let suspected = process
+            .dispatch
+            .suspected(index, urgency, asked.as_ref().err().copied());
+        if let Some(state) = suspected {
+            self.report.count("suspected");
+            self.commit_state(index, state);
+            self.schedule_grant(index);
         }
-        entry.wished = Some(urgency);
-        if urgency.is_forced() && process.book.free_slots() > 0 {
-            process.queue.arm(index, WallTime::NEVER);
-            process.entry(index).armed = WallTime::NEVER;
-            return self.launch(index, now);
+        if asked == Ok(Granted::Starts) {
+            match generation {
+                Some(generation) => drop(self.named.insert(index, generation)),
+                None => drop(self.named.remove(&index)),
+            }
+            let process = self.process();
+            let has_slot = process.book.free_slots() > 0;
+            let aloft = &process.aloft;
+            let late = |grant: &GrantId| in_hand(aloft, grant);
+            if let Next::TakeOff(flight) = process.dispatch.start(index, now, has_slot, late) {
+                self.fly(flight)?;
+            }
         }
-        process.arm(index, now);
         self.wake_now();
-        Ok(())
+        Ok(asked.err())
+    }
+
+    /// Commits a state outside of a flight, if the store takes it.
+    pub(crate) fn commit_state(&mut self, index: u32, state: GrantState) {
+        if self.store.full {
+            return self.cannot_write();
+        }
+        let revision = self.process().dispatch.entry(index).grant.revision;
+        self.store.update(index, revision, state);
+        let grant = self.store.rows[index as usize].grant.clone();
+        self.process().put(index, grant);
+    }
+
+    /// A commit has failed: nothing takes off until one works.
+    pub(crate) fn cannot_write(&mut self) {
+        let process = self.process();
+        if !process.dispatch.is_unwritable() {
+            process.dispatch.set_unwritable(true);
+            self.inside(1000, Inside::Probe);
+        }
     }
 
     /// A flight is over.
-    pub(crate) fn landed(&mut self, flight: u64, index: u32, verdict: Verdict) -> Check {
-        let aloft = self.process().aloft.remove(&flight).expect("it was aloft");
-        let counted = self.process().entry(index).in_flight == Some(flight);
-        let (kind, grant) = match verdict {
-            Verdict::Landed { kind, grant, .. } => (Some(kind), Some(*grant)),
-            Verdict::Superseded { grant } => {
-                // Whatever it brought: the client may have been accepted.
-                self.audit.client_accepted(self.lane(index), aloft.sent());
-                (None, Some(*grant))
-            }
-            Verdict::NotStarted { .. } => (None, None),
-        };
-        let grounded = grant.is_none();
-        if let Some(grant) = grant {
+    pub(crate) fn landed(&mut self, ticket: u64, index: u32, landing: Landing) -> Check {
+        if let Landing::Settled {
+            kind: Some(_),
+            grant,
+        } = &landing
+        {
             let stored = &self.store.rows[index as usize].grant;
-            let is_durable = grant.revision < stored.revision || grant == *stored;
+            let is_durable = grant.revision < stored.revision || **grant == *stored;
             ensure(is_durable, "verdict-is-durable", || {
                 format!("{grant:?} against {stored:?}")
             })?;
-            self.process().put(index, grant);
         }
-        let effects = self.settle_limits(index, kind, counted);
-        if kind == Some(OutcomeKind::InvalidGrant) {
-            self.second_chance(index);
-        }
-        if counted {
-            self.process().entry(index).in_flight = None;
-        }
-        if grounded {
-            self.ground(index);
-        } else {
-            self.process().entry(index).grounded = 0;
-            self.arm_for_due(index);
-        }
-        self.touched(index, effects);
-        Ok(())
+        let (now, roll) = (self.time(), self.rng.roll());
+        let process = self.process();
+        let landed = process.dispatch.landed(index, ticket, landing, now, roll);
+        self.touched(index, landed)
     }
 
     /// The doubt is committed; the flight gives back its place and is read on.
-    pub(crate) fn overdue(&mut self, index: u32, grant: Grant) {
-        self.process().put(index, grant);
-        let effects = self.settle_limits(index, Some(OutcomeKind::InDoubt), true);
-        self.process().entry(index).in_flight = None;
-        self.arm_for_due(index);
-        self.touched(index, effects);
+    pub(crate) fn overdue(&mut self, number: u64, index: u32, grant: Grant) -> Check {
+        let (now, roll) = (self.time(), self.rng.roll());
+        let process = self.process();
+        let ticket = process.aloft[&number].ticket;
+        let landed = process.dispatch.overdue(index, ticket, grant, now, roll);
+        self.touched(index, landed)
     }
 
-    fn touched(&mut self, index: u32, effects: Vec<Effect>) {
-        self.publish(index);
-        if let Some(retired) = self.process().entry(index).recheck.take() {
-            self.seat(index, retired);
+    /// What follows when a flight has given back its place.
+    fn touched(&mut self, index: u32, landed: Landed) -> Check {
+        let (now, lane) = (self.time(), self.lane(index));
+        let seated = !self.process().is_retired(index);
+        match landed.kind.filter(|_| seated) {
+            Some(OutcomeKind::InvalidClient) => self.audit.client_refused(lane, now),
+            Some(OutcomeKind::Success | OutcomeKind::InvalidGrant | OutcomeKind::TooEarly) => {
+                let state = &self.process().dispatch.entry(index).grant.state;
+                let sent = state.last_send.unwrap_or(now);
+                self.audit.client_accepted(lane, sent);
+            }
+            _ => {}
         }
-        self.apply(effects);
+        if landed.second_chance {
+            self.second_chance(index);
+        }
+        self.publish(index);
+        if landed.align {
+            self.align(index)?;
+        }
+        self.apply(landed.effects);
+        Ok(())
     }
 
     pub(crate) fn publish(&mut self, index: u32) {
@@ -378,79 +343,23 @@ impl World {
         self.inside(wait, Inside::Publish(index));
     }
 
-    pub(crate) fn ground(&mut self, index: u32) {
-        let now = self.time();
-        let process = self.process();
-        let entry = process.entry(index);
-        let wait = (RETRY_BASE * 10).saturating_mul(1 << entry.grounded.min(8));
-        entry.grounded += 1;
-        process.arm(index, now + wait.min(RETRY_CAP));
-    }
-
     /// Arms a grant for when it is due.
-    pub(crate) fn arm_for_due(&mut self, index: u32) {
+    pub(crate) fn schedule_grant(&mut self, index: u32) {
         let now = self.time();
-        let lane = self.lane(index);
-        let policy = self.server(index).rules.policy.clone();
-        let process = self.process();
-        let entry = process.entry(index);
-        if entry.retired {
-            return process.queue.remove(index);
-        }
-        let due = match plan(&entry.grant.state, &policy, now) {
-            Plan::At { at, .. } if entry.in_flight.is_none() => at,
-            _ => WallTime::NEVER,
-        };
-        let expires_at = entry.grant.state.expires_at;
-        entry.queued_expiry = expires_at;
-        process.queue.insert(index, lane, expires_at);
-        process.arm(index, due);
+        self.process().dispatch.schedule(index, now);
     }
 
-    fn settle_limits(
-        &mut self,
-        index: u32,
-        kind: Option<OutcomeKind>,
-        counted: bool,
-    ) -> Vec<Effect> {
-        let (now, lane, roll) = (self.time(), self.lane(index), self.rng.roll());
-        match kind {
-            Some(OutcomeKind::InvalidClient) => self.audit.client_refused(lane, now),
-            Some(OutcomeKind::Success | OutcomeKind::InvalidGrant | OutcomeKind::TooEarly) => {
-                let state = &self.process().entries[index as usize].grant.state;
-                let sent = state.last_send.unwrap_or(now);
-                self.audit.client_accepted(lane, sent);
-            }
-            _ => {}
-        }
-        let policy = self.server(index).rules.policy.clone();
-        let process = self.process();
-        let state = &process.entries[index as usize].grant.state;
-        let kind = kind.map(|kind| limits::OutcomeKind::of(kind, state, &policy, now));
-        let limits = &mut process.limits;
-        match (kind, counted) {
-            (Some(kind), true) => limits.ended(lane, lane, index, kind, now, roll),
-            (Some(limits::OutcomeKind::Lost), false) | (None, false) => Vec::new(),
-            (Some(kind), false) => limits.observed(lane, lane, index, kind, now, roll),
-            (None, true) => {
-                limits.abandoned(lane, lane, index);
-                Vec::new()
-            }
-        }
-    }
-
-    fn apply(&mut self, effects: Vec<Effect>) {
+    pub(crate) fn apply(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
                 Effect::LaneOpened { .. } => self.report.count("breaker opened"),
                 Effect::LaneClosed { .. } => {}
                 Effect::LanePaused { .. } => self.report.count("endpoint paused"),
-                Effect::ClientPaused { .. } => self.report.count("client paused"),
-                Effect::Probe { grant, at, .. } => {
-                    let process = self.process();
-                    process.entry(grant).wished = Some(Urgency::Force);
-                    process.arm(grant, at);
+                Effect::ClientPaused { .. } => {
+                    self.report.count("client paused");
+                    self.look_after();
                 }
+                Effect::Probe { .. } => {}
                 Effect::ClientResumed { client, rearm } => {
                     self.audit.client_resumed(client);
                     self.forget_refusals(&rearm);
@@ -461,118 +370,96 @@ impl World {
     }
 
     fn forget_refusals(&mut self, indices: &[u32]) {
-        for &index in indices {
-            let grant = self.process().entry(index).grant.clone();
-            if grant.state.refusal.is_none() || self.store.full {
-                continue;
-            }
-            let state = GrantState {
-                refusal: None,
-                ..grant.state
-            };
+        for (index, state) in self.process().dispatch.rearmed(indices) {
             self.report.count("re-armed");
-            self.store.update(index, grant.revision, state);
-            let grant = self.store.rows[index as usize].grant.clone();
-            self.process().put(index, grant);
-            self.arm_for_due(index);
+            self.commit_state(index, state);
+            self.schedule_grant(index);
         }
     }
 
     pub(crate) fn second_chance(&mut self, index: u32) {
-        let print = self.server(index).rules.fingerprinter.clone();
-        if self.store.full || !self.store.take_second_chance(index, &print) {
+        let print = self.server(index).rules(0).fingerprinter.clone();
+        // What is newest is not known before the restore is accepted.
+        let fenced = self.process().dispatch.fenced().is_some();
+        if fenced || self.store.full || !self.store.take_second_chance(index, &print) {
             return;
         }
         self.report.count("second chances");
         let grant = self.store.rows[index as usize].grant.clone();
         self.audit.afresh(index, grant.state.last_send);
         self.process().put(index, grant);
+        self.schedule_grant(index);
+    }
+
+    /// The process may have ended between a refusal and its second chance.
+    pub(crate) fn recall_second_chances(&mut self) {
+        for index in 0..self.size.grants {
+            let state = &self.store.rows[index as usize].grant.state;
+            if state.refusal.is_some() {
+                self.second_chance(index);
+            }
+        }
     }
 
     /// What a new process does before the first tick.
-    pub(crate) fn load(&mut self) {
-        let now = self.time();
+    pub(crate) fn load(&mut self) -> Check {
         for index in 0..self.size.grants {
-            let lane = self.lane(index);
-            self.process().limits.enter(lane, lane);
-            if self.store.rows[index as usize]
-                .grant
-                .state
-                .refusal
-                .is_some()
-            {
-                self.second_chance(index);
-            }
-            self.arm_for_due(index);
+            self.align(index)?;
+        }
+        self.recall_second_chances();
+        for index in 0..self.size.grants {
             self.publish(index);
         }
-        let mut refused: Vec<(WallTime, u32)> = Vec::new();
-        for index in 0..self.size.grants {
-            let state = &self.store.rows[index as usize].grant.state;
-            let recent = state
-                .refusal
-                .as_ref()
-                .map(|r| r.at)
-                .filter(|at| *at + DAY > now);
-            let counts = !limits::is_expected(state, &self.server(index).rules.policy);
-            refused.extend(recent.filter(|_| counts).map(|at| (at, index)));
-        }
-        refused.sort_unstable();
-        for (at, index) in refused {
-            let lane = self.lane(index);
-            let kind = limits::OutcomeKind::InvalidGrant;
-            let limits = &mut self.process().limits;
-            let effects = limits.observed(lane, lane, index, kind, at, 0);
-            self.apply(effects);
-        }
+        let now = self.time();
+        let effects = self.process().dispatch.recall_refusals(now);
+        self.apply(effects);
+        Ok(())
     }
 
-    pub(crate) fn reload(&mut self) {
+    /// A new configuration.
+    pub(crate) fn reload(&mut self) -> Check {
         if self.process.is_none() {
-            return;
+            return Ok(());
         }
-        for lane in 0..u32::try_from(self.servers.len()).expect("a few") {
-            let effect = self.process().limits.resume(lane);
+        self.process().config = self.config.clone();
+        for lane in 0..self.lanes() {
+            let effects = self.process().dispatch.resume(lane);
             self.audit.client_resumed(lane);
-            self.apply(effect);
+            self.apply(effects);
         }
         for index in 0..self.size.grants {
-            if self.process().entry(index).in_flight.is_none() {
-                self.arm_for_due(index);
-            }
+            self.align(index)?;
         }
         self.wake_now();
+        Ok(())
     }
 
     /// A grant is taken out of the configuration, or brought back into it.
-    pub(crate) fn retire(&mut self, index: u32) {
-        if self.process.is_none() {
-            return;
+    pub(crate) fn retire(&mut self, index: u32) -> Check {
+        if !self.config.retired.remove(&index) {
+            self.config.retired.insert(index);
         }
-        let entry = self.process().entry(index);
-        let retired = !entry.retired;
-        if entry.in_flight.is_some() {
-            entry.recheck = Some(retired);
-            return;
-        }
-        self.seat(index, retired);
-        self.wake_now();
+        self.reload()
     }
 
-    fn seat(&mut self, index: u32, retired: bool) {
-        let (now, lane) = (self.time(), self.lane(index));
-        let process = self.process();
-        let before = std::mem::replace(&mut process.entry(index).retired, retired);
-        let effects = match (before, retired) {
-            (false, true) => process.limits.leave(lane, lane, index, now),
-            (true, false) => {
-                process.limits.enter(lane, lane);
-                Vec::new()
-            }
-            _ => Vec::new(),
-        };
+    /// Brings a grant in line with the configuration.
+    pub(crate) fn align(&mut self, index: u32) -> Check {
+        let now = self.time();
+        if !self.process().dispatch.may_align(index) {
+            return Ok(());
+        }
+        self.align_state(index);
+        let lane = self.lane(index);
+        let policy = Rc::clone(&self.server(index).policy);
+        let retired = self.process().config.retired.contains(&index);
+        let seat = (!retired).then_some(Seat { policy, lane });
+        let effects = self.process().dispatch.seat(index, seat, now);
         self.apply(effects);
-        self.arm_for_due(index);
+        self.schedule_grant(index);
+        match self.process().dispatch.read_again(index) {
+            Some(flight) => self.read_again(flight),
+            None => Ok(()),
+        }
     }
 
     /// A person authorizes again and imports the result.
@@ -582,21 +469,53 @@ impl World {
         }
         self.report.count("authorized again");
         let (state, tokens) = self.authorize(index);
-        self.audit.durable(&tokens);
-        self.store.reauthorize(index, state, tokens);
-        let grant = self.store.rows[index as usize].grant.clone();
-        self.audit.stored(index, grant.state.generation, true)?;
-        self.audit.afresh(index, None);
+        self.bring(index, state, &tokens, true)?;
+        Ok(())
+    }
+
+    /// A token set is imported; `meant`: by somebody who insists.
+    pub(crate) fn bring(
+        &mut self,
+        index: u32,
+        state: GrantState,
+        tokens: &TokenSet,
+        meant: bool,
+    ) -> Result<Judgement, Violation> {
         if self.process.is_none() {
+            self.look_at_fence();
+        }
+        let token = tokens.refresh_token.as_ref().expect("each brings one");
+        let owner = match self.store.owner(TokenId::of(token.expose())) {
+            None => Owner::Nobody,
+            Some(owner) if owner == index => Owner::Same,
+            Some(_) => Owner::Other,
+        };
+        let there = Present {
+            state: &self.store.rows[index as usize].grant.state,
+            same_client: true,
+            gives_up_refresh: false,
+            mends: false,
+        };
+        let judgement = judge(owner, Some(there), Some(state.issued_at), meant);
+        if judgement == Judgement::Reauthorize {
+            self.take_in(index, state, tokens)?;
+        }
+        Ok(judgement)
+    }
+
+    fn take_in(&mut self, index: u32, state: GrantState, tokens: &TokenSet) -> Check {
+        self.audit.durable(tokens);
+        self.store.reauthorize(index, state, tokens.clone());
+        let grant = self.store.rows[index as usize].grant.clone();
+        self.audit.brought(index, grant.state.generation)?;
+        self.audit.counts_anew(index);
+        self.audit.afresh(index, None);
+        let Some(now) = self.trusted() else {
             return Ok(());
-        }
-        self.process().put(index, grant);
-        let entry = self.process().entry(index);
-        entry.wished = None;
-        if entry.in_flight.is_none() && !entry.retired {
-            self.seat(index, true);
-            self.seat(index, false);
-        }
+        };
+        let effects = self.process().dispatch.changed(index, grant, now);
+        self.apply(effects);
+        self.align(index)?;
         self.publish(index);
         self.wake_now();
         Ok(())
@@ -608,5 +527,3 @@ impl World {
         self.schedule(wait, Happening::Start);
     }
 }
-
-const DAY: Duration = Duration::from_secs(86_400);

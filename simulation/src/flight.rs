@@ -5,11 +5,13 @@ use crate::audit::{Check, Sending, ensure};
 use crate::fate::{Fate, ending};
 use crate::seal::SimSeal;
 use crate::server::TokenId;
+use crate::setup::{Setup, binding};
 use crate::world::{Exchange, Happening, Inside, World};
 use refreshd::state::SlotRef;
 use refreshd::state::journal::{JournalError, Record, flights_in};
+use refreshd_core::dispatch::{Landing, TakeOff};
 use refreshd_core::flight::{
-    Action, Answer, Commit, Event, Flight, FlightId, Intent, Standing, Step,
+    Action, Answer, Commit, Event, Flight, FlightId, Intent, Standing, Step, Verdict,
 };
 use refreshd_core::grant::settle::{Ending, OutcomeKind};
 use refreshd_core::grant::{Grant, GrantState, Presents, presentation};
@@ -21,6 +23,11 @@ use std::time::Duration;
 /// A flight that has taken off.
 pub(crate) struct Aloft {
     pub(crate) index: u32,
+    /// Its number in the dispatch.
+    pub(crate) ticket: u64,
+    setup: Setup,
+    /// It reads once more what came before, and sends nothing.
+    reads: bool,
     flight: Flight,
     base: GrantState,
     /// The newest refresh token at the server, and whether it was ours.
@@ -59,6 +66,17 @@ impl Aloft {
     }
 }
 
+fn landing(verdict: Verdict) -> Landing {
+    match verdict {
+        Verdict::Landed { kind, grant, .. } => {
+            let kind = Some(kind);
+            Landing::Settled { kind, grant }
+        }
+        Verdict::Superseded { grant } => Landing::Settled { kind: None, grant },
+        Verdict::NotStarted { .. } => Landing::Grounded,
+    }
+}
+
 /// Until when an answer asks to wait.
 fn asked_until(answer: Option<&Answer>, now: WallTime) -> Option<WallTime> {
     let answer = answer?;
@@ -70,8 +88,21 @@ fn asked_until(answer: Option<&Answer>, now: WallTime) -> Option<WallTime> {
     Some(answer.received.min(now) + wait)
 }
 
+fn hash(form: usize) -> DescriptionHash {
+    DescriptionHash(form.to_string())
+}
+
+/// The form of an answer.
+pub(crate) fn form_of(answer: &Answer) -> usize {
+    let body = std::str::from_utf8(&answer.body).unwrap_or_default();
+    let form = body
+        .strip_prefix(r#"{"v"#)
+        .and_then(|rest| rest.split_once('"'));
+    form.and_then(|(form, _)| form.parse().ok()).unwrap_or(0)
+}
+
 /// The refresh token that an answer brings.
-fn brought(answer: &Answer) -> Option<TokenId> {
+pub(crate) fn brought(answer: &Answer) -> Option<TokenId> {
     let whole = answer.complete && answer.status == 200;
     let body = whole
         .then(|| std::str::from_utf8(&answer.body).ok())
@@ -81,17 +112,29 @@ fn brought(answer: &Answer) -> Option<TokenId> {
 }
 
 impl World {
-    pub(crate) fn fly(&mut self, number: u64, index: u32, forced: bool) -> Check {
+    pub(crate) fn fly(&mut self, taking_off: TakeOff) -> Check {
+        let (index, forced) = (taking_off.index, taking_off.is_forced());
+        self.flights += 1;
+        let number = self.flights;
         let (now, roll) = (self.time(), self.rng.roll());
         let stamp = self.stamp(now);
-        let rules = self.server(index).rules.clone();
+        let setup = self.setup(index);
+        let rules = self.server(index).rules(setup.form).clone();
         let row = &self.store.rows[index as usize];
         let (grant, tokens) = (row.grant.clone(), row.tokens.clone());
-        let presents = presentation::next(&grant.state, &rules.policy, now)
-            .expect("there is something to present");
+        let bound = grant.state.binding == Some(binding(setup.home));
+        let presents = presentation::next(&grant.state, &rules.policy, now);
+        let presents = presents.filter(|_| bound && grant.state.pause.is_none());
+        let Some(presents) = presents else {
+            self.report.count("grounded");
+            return self.landed(taking_off.flight, index, Landing::Grounded);
+        };
+        self.check_healed(self.lane(index), setup.secret)?;
+        let named = self.named.get(&index).copied();
+        self.audit.needed(&taking_off, named, &grant.state, now)?;
         let mut id = [0; 16];
         id[..8].copy_from_slice(&number.to_be_bytes());
-        let hash = DescriptionHash("hash".to_owned());
+        let hash = hash(setup.form);
         let intent = Intent::new(FlightId(id), &grant, presents, stamp, hash, roll);
         let refresh = tokens.refresh_token.as_ref();
         let token = refresh
@@ -122,6 +165,9 @@ impl World {
         let arrived = self.process().arrived(index);
         let aloft = Aloft {
             index,
+            ticket: taking_off.flight,
+            setup,
+            reads: false,
             newest: (newest, had),
             base: grant.state.clone(),
             flight: Flight::new(intent, grant, tokens, rules),
@@ -140,6 +186,68 @@ impl World {
         };
         self.process().aloft.insert(number, aloft);
         self.feed(number, Event::Begin)
+    }
+
+    /// What is configured about a grant's client.
+    fn setup(&mut self, index: u32) -> Setup {
+        let lane = self.lane(index) as usize;
+        self.process().config.clients[lane]
+    }
+
+    /// An answer that could not be read is read by the description of now.
+    pub(crate) fn read_again(&mut self, taking_off: TakeOff) -> Check {
+        let (index, ticket) = (taking_off.index, taking_off.flight);
+        let (now, setup) = (self.time(), self.setup(index));
+        let (rules, hash) = (
+            self.server(index).rules(setup.form).clone(),
+            hash(setup.form),
+        );
+        let row = &self.store.rows[index as usize];
+        let state = &row.grant.state;
+        self.audit.can_read(index, setup.form, state.generation);
+        let mut kept = row.unread.iter();
+        let Some(newest) = kept.rfind(|kept| kept.intent.is_worth_reading(state, &hash)) else {
+            return self.landed(ticket, index, Landing::Idle);
+        };
+        self.report.count("read again");
+        let intent = Intent {
+            description: hash,
+            ..newest.intent.clone()
+        };
+        let (grant, tokens) = (row.grant.clone(), row.tokens.clone());
+        let (base, answer) = (state.clone(), newest.answer.clone());
+        let held = tokens
+            .refresh_token
+            .as_ref()
+            .expect("a grant keeps its refresh token");
+        let newest = (TokenId::of(held.expose()), false);
+        let (flight, step) =
+            Flight::recovered(intent, Some(answer.clone()), grant, tokens, rules, now);
+        self.flights += 1;
+        let number = self.flights;
+        let aloft = Aloft {
+            index,
+            ticket,
+            setup,
+            reads: true,
+            newest,
+            base,
+            flight,
+            token: None,
+            forced: false,
+            slot: None,
+            waits: false,
+            overdue: false,
+            told: false,
+            ended: None,
+            answer: Some(answer),
+            unrecorded: true,
+            commit: None,
+            patience: 0,
+            arrived: 0,
+        };
+        self.process().aloft.insert(number, aloft);
+        self.follow(number, step, None)
     }
 
     fn aloft(&mut self, number: u64) -> &mut Aloft {
@@ -169,31 +277,33 @@ impl World {
                 if self.store.full {
                     self.inside(1000, Inside::Probe);
                 } else {
-                    self.process().unwritable = false;
+                    self.process().dispatch.set_unwritable(false);
                 }
                 Ok(())
             }
-            Inside::Publish(index) => {
-                let generation = self.store.rows[index as usize].grant.state.generation;
-                self.audit.publishes(index, generation, generation)
-            }
+            Inside::Publish(index) => self.bring_out(index),
+            Inside::Heal => self.heal(),
         }
     }
 
     /// A flight learns something, and says what it wants next.
     fn feed(&mut self, number: u64, event: Event) -> Check {
         let now = self.time();
-        let aloft = self.aloft(number);
-        let index = aloft.index;
         let known = match &event {
             Event::Committed(grant) | Event::Superseded(grant) => Some(grant.clone()),
             _ => None,
         };
-        match self.aloft(number).flight.handle(event, now) {
+        let step = self.aloft(number).flight.handle(event, now);
+        self.follow(number, step, known)
+    }
+
+    fn follow(&mut self, number: u64, step: Step, known: Option<Box<Grant>>) -> Check {
+        let index = self.aloft(number).index;
+        match step {
             Step::Do(action) => self.act(number, *action),
             Step::GoOnReading(_) => {
                 self.aloft(number).told = true;
-                self.overdue(index, *known.expect("it comes after a commit"));
+                self.overdue(number, index, *known.expect("it comes after a commit"))?;
                 let aloft = self.aloft(number);
                 aloft.waits = true;
                 match aloft.ended.take() {
@@ -204,7 +314,24 @@ impl World {
             Step::Done(verdict) => {
                 self.check_answer_is_kept(number)?;
                 self.leave(number);
-                self.landed(number, index, verdict)
+                let aloft = self.process().aloft.remove(&number).expect("it was aloft");
+                let landing = landing(verdict);
+                if let Landing::Settled { kind: None, .. } = &landing {
+                    // Whatever it brought: the client may have been accepted.
+                    self.audit.client_accepted(self.lane(index), aloft.sent());
+                }
+                let unread = matches!(
+                    &landing,
+                    Landing::Settled {
+                        kind: Some(OutcomeKind::Unread),
+                        ..
+                    }
+                );
+                if aloft.reads && !unread && !self.store.full {
+                    self.store
+                        .forget_unread(index, aloft.flight.intent().flight);
+                }
+                self.landed(aloft.ticket, index, landing)
             }
         }
     }
@@ -232,7 +359,8 @@ impl World {
     /// What came must be somewhere when the flight is over.
     fn check_answer_is_kept(&mut self, number: u64) -> Check {
         let token = self.aloft(number).answer.as_ref().and_then(brought);
-        let kept = token.is_none_or(|token| self.audit.is_durable(token));
+        let kept = |token| self.audit.is_durable(token) || self.audit.is_unread(token);
+        let kept = token.is_none_or(kept);
         ensure(kept, "no-answer-dropped", || {
             format!("flight {number} had {token:?}")
         })
@@ -333,7 +461,7 @@ impl World {
                 aloft.slot = Some(slot);
                 let flight = aloft.flight.intent().flight;
                 let token = aloft.answer.as_ref().and_then(brought);
-                if let Some(token) = token {
+                if let Some(token) = token.filter(|token| !self.audit.is_unread(*token)) {
                     self.audit.durable_token(token);
                 }
                 self.audit.open.insert(flight, true);
@@ -384,9 +512,11 @@ impl World {
             return self.feed(number, Event::Forestalled);
         }
         let (token, forced, base) = (aloft.token, aloft.forced, aloft.base.clone());
+        let setup = aloft.setup;
         let (durable, _) = self.stands(aloft.slot, intent.flight);
         ensure(durable, "intent-before-byte", || format!("{intent:?}"))?;
         self.check_alone(number, index)?;
+        self.check_fence(index, token)?;
         let mood = self.server(index).mood(now);
         let fate = Fate::draw(&mut self.rng, mood, calm);
         *self.report.fates.entry(fate).or_default() += 1;
@@ -406,6 +536,9 @@ impl World {
         let (newest, had) = self.aloft(number).newest;
         if fate != Fate::NotSent {
             self.report.sends += 1;
+            if let Some(token) = token {
+                self.audit.goes(token, setup.home)?;
+            }
             let sending = Sending {
                 index,
                 intent: &intent,
@@ -429,6 +562,9 @@ impl World {
             sent: intent.sent.wall,
             newest,
             had,
+            setup,
+            back,
+            incarnation: self.incarnation,
             reply: None,
         };
         self.exchanges.insert(number, exchange);
@@ -443,7 +579,8 @@ impl World {
     fn check_alone(&mut self, number: u64, index: u32) -> Check {
         let cap = self.temper.flights as usize;
         let aloft = &self.process().aloft;
-        let going = aloft.values().filter(|aloft| !aloft.told).count();
+        let going = aloft.values().filter(|aloft| !aloft.told && !aloft.reads);
+        let going = going.count();
         ensure(going <= cap, "no-more-than-may-be", || {
             format!("{going} of {cap}")
         })?;
@@ -472,8 +609,19 @@ impl World {
         if !fate.is_processed() {
             return Ok(());
         }
+        if exchange.setup.secret != server.secret {
+            let refused = (401, r#"{"error":"invalid_client"}"#.to_owned());
+            self.exchanges.get_mut(&number).expect("it is there").reply = Some(refused);
+            return Ok(());
+        }
+        let home = exchange.setup.home;
         let reply = match token {
-            None => (200, self.server_mut(index).authorize(index, now)),
+            None => {
+                let body = self.server_mut(index).authorize(index, now);
+                let family = self.server(index).latest_family(index);
+                self.audit.may_go((index, family), home);
+                (200, body)
+            }
             Some(token) => {
                 let (lived, good) = (!server.family(token).dead, server.is_good(token, now));
                 let first = self.audit.first_sent(token);
@@ -496,17 +644,65 @@ impl World {
                 let raced = exchange.newest.number != self.server(index).family(token).current;
                 let excused = raced || unknown || lost_time || !exchange.had;
                 let server = self.server_mut(index);
+                let before = server.revoked_before(token);
                 let reply = server.present(token, now);
                 let family = server.family_mut(token);
                 if lived && family.dead {
                     family.excused |= excused;
                     self.note(|_| format!("{number} kills its family, excused: {excused}"));
                 }
+                if self.server(index).revoked_before(token) != before {
+                    self.check_old_access(number, token);
+                }
                 reply
             }
         };
         self.exchanges.get_mut(&number).expect("it is there").reply = Some(reply);
         Ok(())
+    }
+
+    /// The old access token may have died at a refresh: whoever holds it finds out,
+    /// and has another as soon as the answer is there.
+    fn check_old_access(&mut self, number: u64, token: TokenId) {
+        let exchange = &self.exchanges[&number];
+        let (index, now) = (exchange.index, self.now);
+        let server = self.server(index);
+        if !server.facts.revokes_old {
+            return;
+        }
+        let row = &self.store.rows[index as usize];
+        let access = TokenId::of(row.tokens.access_token.expose());
+        let family = (index, token.family);
+        let before = server.revoked_before(token);
+        let aloft = self.process.as_ref().and_then(|p| p.aloft.get(&number));
+        let awaited = aloft.is_some_and(|aloft| !aloft.told);
+        let known = exchange.base.generation == row.grant.state.generation;
+        let state = &row.grant.state;
+        let doubted = state.doubt.is_some() || self.process.is_none();
+        let in_time = exchange.fate != Fate::Delayed;
+        let accounted = known && (awaited || (doubted && in_time));
+        let readable = server.form == 0 || server.form == exchange.setup.form;
+        let prompt = exchange.fate == Fate::Answered
+            && known
+            && awaited
+            && readable
+            && exchange.incarnation == self.incarnation
+            && now >= self.asleep_until
+            && !self.store.full
+            && !self.disk.is_troubled();
+        let until = now + exchange.back + 2000;
+        let dies = access.family == token.family && access.number < before;
+        if !accounted {
+            self.audit.unaccounted(family, before);
+        }
+        let out = self.published[index as usize].is_some_and(|found| found.access == access);
+        if dies && out {
+            if prompt {
+                self.audit.promptly.insert(index, until);
+            }
+            let wait = self.rng.millis(0, 20_000);
+            self.schedule(wait, Happening::Consume(index));
+        }
     }
 
     /// The exchange of a flight has come to its end.
@@ -530,8 +726,14 @@ impl World {
         aloft.waits = false;
         if let Ending::Answered(answer) = &ending {
             aloft.answer = Some(answer.clone());
-            if aloft.told {
-                let index = aloft.index;
+            let (reads, generation) = (aloft.setup.form, aloft.flight.intent().generation);
+            let late = aloft.told.then_some(aloft.index);
+            let form = form_of(answer);
+            let readable = form == 0 || form == reads;
+            if let Some(token) = brought(answer).filter(|_| !readable) {
+                self.audit.cannot_read(token, form, generation);
+            }
+            if let Some(index) = late {
                 self.process().arrives(index);
             }
         }
@@ -578,10 +780,7 @@ impl World {
     fn commit(&mut self, number: u64) -> Check {
         if self.store.full {
             self.report.count("commits failed");
-            let process = self.process();
-            if !std::mem::replace(&mut process.unwritable, true) {
-                self.inside(1000, Inside::Probe);
-            }
+            self.cannot_write();
             let aloft = self.aloft(number);
             let wait = (250 << aloft.patience.min(7)).min(30_000);
             aloft.patience += 1;
@@ -619,9 +818,15 @@ impl World {
         let (stamp, physical) = (self.stamp(now), self.now);
         self.store.saw(stamp, physical);
         let flight = intent.flight;
-        let standing = self
-            .store
-            .commit(index, flight, slot, commit.base_revision, settlement);
+        let standing = self.store.commit(
+            index,
+            flight,
+            slot,
+            commit.base_revision,
+            settlement,
+            intent,
+            now,
+        );
         let grant = self.store.rows[index as usize].grant.clone();
         let kind = commit.settled.kind;
         self.note(|_| {
@@ -635,6 +840,11 @@ impl World {
             }
             Standing::Superseded => {
                 self.report.count("superseded");
+                let process = self.process.as_ref().expect("it lives");
+                let aloft = process.aloft.values().filter(|aloft| aloft.index == index);
+                let overlapping = aloft.count() > 1;
+                self.audit.counts_as(index, &grant.state, overlapping);
+                self.excuse_old_access(index, settlement.tokens.as_ref());
                 self.audit.afresh(index, grant.state.last_send);
             }
             Standing::Current => {
@@ -659,6 +869,16 @@ impl World {
         Ok((standing, grant))
     }
 
+    /// Where exchanges overlap, what is taken in may have been ended by what came
+    /// after it, and is a candidate.
+    fn excuse_old_access(&mut self, index: u32, tokens: Option<&refreshd_core::TokenSet>) {
+        if let Some(tokens) = tokens {
+            let access = TokenId::of(tokens.access_token.expose());
+            let before = self.server(index).revoked_before(access);
+            self.audit.unaccounted((index, access.family), before);
+        }
+    }
+
     fn check_tokens(
         &mut self,
         index: u32,
@@ -674,7 +894,9 @@ impl World {
                 .map(|token| TokenId::of(token.expose()))
         };
         let (old, new) = (number(before), number(after));
-        ensure(new >= old, "newest-kept", || {
+        // Beside a backup the journal may hold answers of what has been another since.
+        let kept = new >= old || self.audit.was_put_back;
+        ensure(kept, "newest-kept", || {
             format!("{old:?} gave way to {new:?}")
         })?;
         let access = TokenId::of(after.access_token.expose());
@@ -732,18 +954,20 @@ impl World {
         ensure(closed.is_none(), "settled-stays-settled", || {
             format!("{closed:?}")
         })?;
+        self.look_at_fence();
         let clock = self.start_clock(&recovered)?;
-        let limits = refreshd_core::limits::Limits::new(refreshd_core::limits::Caps {
+        let caps = refreshd_core::limits::Caps {
             flights: self.temper.flights,
             lane: None,
-        });
+        };
         let grants = self
             .store
             .rows
             .iter()
             .map(|row| row.grant.clone())
             .collect();
-        let process = crate::engine::Process::new(clock, limits, book, grants, slots);
+        let config = self.config.clone();
+        let process = crate::engine::Process::new(clock, caps, config, book, grants, slots);
         self.process = Some(process);
         for lane in 0..u32::try_from(self.servers.len()).expect("a few") {
             self.audit.client_resumed(lane);
@@ -755,6 +979,9 @@ impl World {
                 recovered.len()
             )
         });
+        // As `src/daemon/recovery.rs` does: one generation follows the other.
+        let mut recovered = recovered;
+        recovered.sort_by_key(|r| (r.intent.generation, r.intent.attempt));
         for found in recovered {
             if !self.adopt(found)? {
                 return Ok(());
@@ -765,7 +992,8 @@ impl World {
             let grant = self.store.rows[index as usize].grant.clone();
             self.process().put(index, grant);
         }
-        self.load();
+        self.fence_at_start();
+        self.load()?;
         self.tick()
     }
 
@@ -831,19 +1059,21 @@ impl World {
         let row = &self.store.rows[index as usize];
         if answer.is_none() && row.grant.state.generation != intent.generation {
             // The new generation starts afresh; its state cannot know of that send.
-            let last_send = row.grant.state.last_send;
-            self.audit.afresh(index, last_send);
+            self.audit.afresh(index, row.grant.state.last_send);
+            self.audit.counts_as(index, &row.grant.state, false);
             self.audit.open.remove(&intent.flight);
             self.settle_slot(intent.flight, slot);
             return Ok(true);
         }
+        let sent = self.audit.open.contains_key(&intent.flight);
         self.report.count(if answer.is_some() {
             "answers adopted"
         } else {
             "in doubt after a stop"
         });
         let (grant, tokens) = (row.grant.clone(), row.tokens.clone());
-        let rules = self.server(index).rules.clone();
+        let form = intent.description.0.parse().expect("a form");
+        let rules = self.server(index).rules(form).clone();
         let now = self.time();
         let asked = asked_until(answer.as_ref(), now);
         let (mut flight, mut step) =
@@ -875,6 +1105,11 @@ impl World {
         }
         self.process().book.free(slot);
         let grant = self.store.rows[index as usize].grant.clone();
+        // A flight found in the journal does not say where it was bound.
+        self.excuse_homes(index);
+        if !sent {
+            self.audit.counts_as(index, &grant.state, false);
+        }
         self.process().put(index, grant);
         Ok(true)
     }

@@ -12,13 +12,16 @@
 
 mod audit;
 mod chaos;
+mod consumer;
 mod disk;
 mod engine;
 mod fate;
 mod flight;
+mod restore;
 mod rng;
 mod seal;
 mod server;
+mod setup;
 mod store;
 mod world;
 

@@ -8,6 +8,7 @@ use refreshd_core::provider::Description;
 use refreshd_core::secret::Fingerprinter;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// How it treats refresh tokens.
@@ -27,6 +28,10 @@ pub(crate) struct Facts {
     /// The client can ask for a token set by itself.
     pub(crate) anew: bool,
     pub(crate) least_age: Option<i64>,
+    /// At a refresh the access tokens before it die.
+    pub(crate) revokes_old: bool,
+    /// So many refreshes in such a time.
+    pub(crate) window: Option<(u32, i64)>,
 }
 
 /// What it is in a mood for.
@@ -77,11 +82,19 @@ pub(crate) struct Family {
     pub(crate) excused: bool,
     /// When each access token ends.
     ends: Vec<i64>,
+    /// Access tokens before this one were ended by a refresh.
+    revoked_before: u64,
 }
 
 pub(crate) struct Server {
     pub(crate) facts: Facts,
-    pub(crate) rules: Rules,
+    /// By the form of its answers.
+    rules: Vec<Rules>,
+    /// How its answers look now: the tokens stand below a root of that number.
+    pub(crate) form: usize,
+    /// The secret that it takes now.
+    pub(crate) secret: u32,
+    pub(crate) policy: Rc<Policy>,
     pub(crate) mood: Mood,
     pub(crate) mood_until: i64,
     families: BTreeMap<u32, Vec<Family>>,
@@ -110,20 +123,31 @@ impl Server {
             described: rng.percent(75),
             anew: rng.percent(15),
             least_age: rng.percent(15).then_some(life / 2),
+            revokes_old: rng.percent(25),
+            window: rng.percent(15).then(|| (rng.pick(&[3, 6]), life)),
         };
-        let description = describe(&facts);
-        let rules = Rules {
-            policy: Policy::new(&description, description.schedule.clone()),
-            description: description.into(),
-            fingerprinter: Fingerprinter::new([7; 32]),
-        };
+        let rules = rules(&facts, 0);
         Server {
             facts,
-            rules,
+            policy: Rc::new(rules.policy.clone()),
+            rules: vec![rules],
+            form: 0,
+            secret: 0,
             mood: Mood::Fine,
             mood_until: 0,
             families: BTreeMap::new(),
         }
+    }
+
+    /// What settling goes by where answers are taken to have this form.
+    pub(crate) fn rules(&self, form: usize) -> &Rules {
+        &self.rules[form]
+    }
+
+    /// From now on its answers look otherwise.
+    pub(crate) fn change_form(&mut self) {
+        self.form += 1;
+        self.rules.push(rules(&self.facts, self.form));
     }
 
     pub(crate) fn mood(&self, now: i64) -> Mood {
@@ -143,6 +167,7 @@ impl Server {
             dead: false,
             excused: false,
             ends: vec![now + self.facts.life],
+            revoked_before: 0,
         });
         let family = families.len() - 1;
         self.body(grant, family, true)
@@ -169,6 +194,9 @@ impl Server {
             family.current += 1;
         }
         family.ends.push(now + facts.life);
+        if facts.revokes_old {
+            family.revoked_before = family.ends.len() as u64 - 1;
+        }
         (200, self.body(token.grant, token.family, facts.rotates))
     }
 
@@ -201,6 +229,16 @@ impl Server {
         self.family(access).ends[usize::try_from(access.number).expect("a small number")]
     }
 
+    /// Whether an access token works.
+    pub(crate) fn lives(&self, access: TokenId, now: i64) -> bool {
+        now < self.end_of(access) && access.number >= self.family(access).revoked_before
+    }
+
+    /// Access tokens of a family before this one were ended by a refresh.
+    pub(crate) fn revoked_before(&self, token: TokenId) -> u64 {
+        self.family(token).revoked_before
+    }
+
     /// The newest authorization.
     pub(crate) fn latest(&self, grant: u32) -> &Family {
         self.families[&grant]
@@ -224,15 +262,19 @@ impl Server {
     fn body(&self, grant: u32, family: usize, refresh: bool) -> String {
         let it = &self.families[&grant][family];
         let (access, current) = (it.ends.len() - 1, it.current);
-        let mut body =
-            format!(r#"{{"access_token":"at-{grant}-{family}-{access}","token_type":"Bearer""#);
+        let mut body = match self.form {
+            0 => String::new(),
+            form => format!(r#"{{"v{form}":"#),
+        };
+        body +=
+            &format!(r#"{{"access_token":"at-{grant}-{family}-{access}","token_type":"Bearer""#);
         if refresh {
             body += &format!(r#","refresh_token":"rt-{grant}-{family}-{current}""#);
         }
         if self.facts.states_life {
             body += &format!(r#","expires_in":{}"#, self.facts.life / 1000);
         }
-        body + "}"
+        body + if self.form == 0 { "}" } else { "}}" }
     }
 }
 
@@ -240,7 +282,16 @@ fn refused() -> (u16, String) {
     (400, r#"{"error":"invalid_grant"}"#.to_owned())
 }
 
-fn describe(facts: &Facts) -> Description {
+fn rules(facts: &Facts, form: usize) -> Rules {
+    let description = describe(facts, form);
+    Rules {
+        policy: Policy::new(&description, description.schedule.clone()),
+        description: description.into(),
+        fingerprinter: Fingerprinter::new([7; 32]),
+    }
+}
+
+fn describe(facts: &Facts, form: usize) -> Description {
     let old_valid = match facts.grace {
         _ if !facts.rotates => "forever".to_owned(),
         Some(grace) => format!("{}s", grace / 1000),
@@ -250,6 +301,7 @@ fn describe(facts: &Facts) -> Description {
         "rotates": if facts.rotates { "always" } else { "never" },
         "old_valid": old_valid,
         "reuse": if facts.revokes { "revokes" } else { "error" },
+        "revokes_old_access": facts.revokes_old,
     });
     let mut description = json!({
         "name": "modelled",
@@ -258,12 +310,20 @@ fn describe(facts: &Facts) -> Description {
     });
     if facts.described {
         description["rotation"] = rotation;
+    } else if facts.revokes_old {
+        description["rotation"] = json!({ "revokes_old_access": true });
+    }
+    if form > 0 {
+        description["response"] = json!({ "root": format!("v{form}") });
     }
     if facts.anew {
         description["refresh"] = json!({ "fallback": "client_credentials" });
     }
     if let Some(age) = facts.least_age {
-        description["schedule"] = json!({ "min_age": format!("{age}ms") });
+        description["schedule"]["min_age"] = json!(format!("{age}ms"));
+    }
+    if let Some((count, per)) = facts.window {
+        description["schedule"]["max_per_window"] = json!(format!("{count}/{per}ms"));
     }
     serde_json::from_value(description).expect("a description")
 }

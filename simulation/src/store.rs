@@ -3,36 +3,46 @@
 
 use crate::server::TokenId;
 use refreshd::state::SlotRef;
-use refreshd_core::flight::{FlightId, Settlement, Standing};
-use refreshd_core::grant::{Grant, GrantState, TokenSet};
+use refreshd_core::fence::{self, Fenced};
+use refreshd_core::flight::{Answer, FlightId, Intent, Settlement, Standing};
+use refreshd_core::grant::candidate::{self, Kept};
+use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
 use refreshd_core::mischief::{self, Mischief};
 use refreshd_core::secret::Fingerprinter;
-use refreshd_core::time::Stamp;
-use std::collections::BTreeSet;
+use refreshd_core::time::{Stamp, WallTime};
+use std::collections::{BTreeMap, BTreeSet};
 
+#[derive(Clone)]
 pub(crate) struct Candidate {
-    pub(crate) base_generation: u64,
+    pub(crate) kept: Kept,
     pub(crate) tokens: TokenSet,
 }
 
-impl Row {
-    /// Whether the grant has not had it before; noted by this.
-    fn is_new(&mut self, tokens: &TokenSet) -> bool {
-        let token = tokens.refresh_token.as_ref();
-        token.is_some_and(|token| self.had.insert(TokenId::of(token.expose())))
-    }
+/// An answer that could not be read.
+#[derive(Clone)]
+pub(crate) struct Unread {
+    pub(crate) intent: Intent,
+    pub(crate) answer: Answer,
 }
 
+#[derive(Clone)]
 pub(crate) struct Row {
-    /// Every refresh token it has had.
-    pub(crate) had: BTreeSet<TokenId>,
     pub(crate) grant: Grant,
     pub(crate) tokens: TokenSet,
     pub(crate) candidates: Vec<Candidate>,
+    pub(crate) unread: Vec<Unread>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Store {
+    /// Commits since the beginning.
+    pub(crate) commit_seq: u64,
+    /// It is a backup, made then.
+    pub(crate) backup_of: Option<WallTime>,
+    /// The fence that it remembers.
+    pub(crate) fenced: Option<Fenced>,
+    /// Which grant has had a refresh token.
+    owners: BTreeMap<TokenId, u32>,
     pub(crate) rows: Vec<Row>,
     /// The flights that are done with, by their places in the journal.
     slots: BTreeSet<((u32, u16), FlightId)>,
@@ -70,6 +80,7 @@ impl Store {
         if !std::mem::take(&mut self.lost_time) {
             return;
         }
+        self.commit_seq += 1;
         for row in &mut self.rows {
             if let Some(state) = row.grant.state.after_lost_time() {
                 row.grant.state = state;
@@ -86,31 +97,51 @@ impl Store {
         slot: Option<SlotRef>,
         base_revision: u64,
         settlement: &Settlement,
+        intent: &Intent,
+        at: WallTime,
     ) -> Standing {
         let row = &mut self.rows[index as usize];
         let standing = settlement.standing(&row.grant, base_revision);
         if standing == Standing::Outdated {
             return standing;
         }
+        self.commit_seq += 1;
         if let Some(slot) = slot {
-            self.settle(flight, slot);
+            self.remember_slot(flight, slot);
         }
+        let is_new = settlement
+            .tokens
+            .as_ref()
+            .is_some_and(|t| self.is_new(index, t));
         let row = &mut self.rows[index as usize];
         if standing == Standing::Current {
             row.grant.state = settlement.state.clone();
             row.grant.revision += 1;
             if let Some(tokens) = &settlement.tokens {
-                row.is_new(tokens);
                 row.tokens = tokens.clone();
+            }
+            if let Some(answer) = &settlement.unread {
+                row.unread.retain(|kept| kept.intent.flight != flight);
+                row.unread.push(Unread {
+                    intent: intent.clone(),
+                    answer: answer.clone(),
+                });
             }
         } else if let Some(tokens) = &settlement.tokens
             && !mischief::is(Mischief::CandidateDropped)
-            && row.is_new(tokens)
+            && is_new
         {
-            row.candidates.push(Candidate {
+            let kept = Kept {
                 base_generation: settlement.base_generation(),
-                tokens: tokens.clone(),
-            });
+                at,
+                refused: false,
+                by_flight: true,
+            };
+            let tokens = tokens.clone();
+            row.candidates.push(Candidate { kept, tokens });
+        }
+        if let Some(tokens) = &settlement.tokens {
+            self.remember(index, tokens);
         }
         standing
     }
@@ -120,12 +151,23 @@ impl Store {
         if self.full {
             return false;
         }
+        self.commit_seq += 1;
+        self.remember_slot(flight, slot);
+        true
+    }
+
+    fn remember_slot(&mut self, flight: FlightId, slot: SlotRef) {
         for place in slot.places() {
             self.slots
                 .retain(|(p, _)| slot.is_doubtful() || *p != place);
             self.slots.insert((place, flight));
         }
-        true
+    }
+
+    /// Whether the grant has not had that refresh token before.
+    fn is_new(&self, index: u32, tokens: &TokenSet) -> bool {
+        let token = tokens.refresh_token.as_ref();
+        token.is_some_and(|token| self.owner(TokenId::of(token.expose())) != Some(index))
     }
 
     /// Changes a state outside a flight; whether the grant was still of that revision.
@@ -135,20 +177,44 @@ impl Store {
         if is_current {
             row.grant.state = state;
             row.grant.revision += 1;
+            self.commit_seq += 1;
         }
         is_current
     }
 
     /// Another authorization takes the place of what there is.
     pub(crate) fn reauthorize(&mut self, index: u32, state: GrantState, tokens: TokenSet) {
+        self.commit_seq += 1;
+        self.remember(index, &tokens);
         let row = &mut self.rows[index as usize];
+        let kept: Vec<Kept> = row.candidates.iter().map(|c| c.kept).collect();
+        let generation = candidate::highest(row.grant.state.generation, &kept) + 1;
         row.grant.revision += 1;
         row.grant.state = GrantState {
-            generation: row.grant.state.generation + 1,
+            generation,
+            chances_from: generation,
             ..state
         };
-        row.is_new(&tokens);
         row.tokens = tokens;
+    }
+
+    /// Notes whose refresh token this is; that of another stays his.
+    pub(crate) fn remember(&mut self, index: u32, tokens: &TokenSet) {
+        if let Some(token) = &tokens.refresh_token {
+            let token = TokenId::of(token.expose());
+            self.owners.entry(token).or_insert(index);
+        }
+    }
+
+    /// Which grant has had it.
+    pub(crate) fn owner(&self, token: TokenId) -> Option<u32> {
+        self.owners.get(&token).copied()
+    }
+
+    /// An answer that could be read at last is not kept any more.
+    pub(crate) fn forget_unread(&mut self, index: u32, flight: FlightId) {
+        let row = &mut self.rows[index as usize];
+        row.unread.retain(|kept| kept.intent.flight != flight);
     }
 
     /// Puts the newest refresh token of a late answer in the place of a refused
@@ -158,17 +224,51 @@ impl Store {
         if row.grant.state.refusal.is_none() {
             return false;
         }
-        row.candidates.sort_by_key(|c| c.base_generation);
-        while let Some(candidate) = row.candidates.pop() {
-            let token = candidate.tokens.refresh_token.clone();
+        let kept: Vec<Kept> = row.candidates.iter().map(|c| c.kept).collect();
+        let mut tried = Vec::new();
+        for chance in candidate::second_chances(&kept, &row.grant.state) {
+            tried.push(chance);
+            let token = row.candidates[chance].tokens.refresh_token.clone();
             let Some(token) = token.filter(|t| Some(t) != row.tokens.refresh_token.as_ref()) else {
                 continue;
             };
             row.grant.state = row.grant.state.trying(prints.of(&token));
             row.grant.revision += 1;
             row.tokens.refresh_token = Some(token);
-            return true;
+            self.commit_seq += 1;
+            break;
         }
-        false
+        let changed = row.grant.state.refusal.is_none();
+        let mut number = 0..;
+        row.candidates
+            .retain(|_| number.next().is_none_or(|at| !tried.contains(&at)));
+        changed
+    }
+
+    /// Goes on from a store that was put back, as `src/state/restore.rs` does.
+    pub(crate) fn accept_restore(
+        &mut self,
+        published: &BTreeMap<GrantId, u64>,
+        stamp: u64,
+        prints: &Fingerprinter,
+    ) {
+        self.fenced = None;
+        self.backup_of = None;
+        self.commit_seq = self.commit_seq.max(stamp) + 1;
+        for row in &mut self.rows {
+            let kept: Vec<Kept> = row.candidates.iter().map(|c| c.kept).collect();
+            let newest = candidate::newer(&kept, &row.grant.state);
+            let token = newest.and_then(|at| row.candidates[at].tokens.refresh_token.clone());
+            if let Some(token) = token.filter(|t| Some(t) != row.tokens.refresh_token.as_ref()) {
+                row.grant.state = row.grant.state.trying(prints.of(&token));
+                row.tokens.refresh_token = Some(token);
+                row.candidates
+                    .remove(newest.expect("it was taken from there"));
+            }
+            let published = published.get(&row.grant.id).copied().unwrap_or(0);
+            let rotates = row.grant.state.presents.is_some();
+            row.grant.state = fence::accepted(&row.grant.state, published, &kept, rotates);
+            row.grant.revision += 1;
+        }
     }
 }

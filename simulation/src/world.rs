@@ -4,16 +4,18 @@
 
 use crate::audit::{Audit, Check, Violation, ensure};
 use crate::chaos::Temper;
+use crate::consumer::Published;
 use crate::disk::SimDisk;
 use crate::engine::Process;
 use crate::fate::Fate;
+use crate::restore::Copied;
 use crate::rng::Rng;
 use crate::server::{Server, TokenId};
+use crate::setup::{Config, Errand, Setup, binding};
 use crate::store::{Row, Store};
 use refreshd_core::flight::Event;
 use refreshd_core::grant::schedule::{Never, Plan, plan};
 use refreshd_core::grant::settle::{Import, import};
-use refreshd_core::grant::state::Binding;
 use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
 use refreshd_core::provider::answer::read_import;
 use refreshd_core::time::{BootTime, Now, WallTime};
@@ -92,6 +94,10 @@ pub(crate) enum Happening {
     Start,
     /// The disk has space again.
     Freed,
+    /// An operator does something.
+    Person(Errand),
+    /// A consumer uses the token of a grant.
+    Consume(u32),
     /// To the process of that number.
     Inside(u32, Inside),
 }
@@ -116,6 +122,8 @@ pub(crate) enum Inside {
     /// Whether the store takes commits again.
     Probe,
     Publish(u32),
+    /// The daemon looks after clients that are paused.
+    Heal,
 }
 
 #[derive(Debug)]
@@ -153,6 +161,10 @@ pub(crate) struct Exchange {
     /// The family's newest refresh token when it took off, and whether it was ours.
     pub(crate) newest: TokenId,
     pub(crate) had: bool,
+    pub(crate) setup: Setup,
+    /// How long the answer takes back, and the process that waits for it.
+    pub(crate) back: i64,
+    pub(crate) incarnation: u32,
     pub(crate) reply: Option<(u16, String)>,
 }
 
@@ -176,6 +188,18 @@ pub(crate) struct World {
     pub(crate) flights: u64,
     pub(crate) process: Option<Process>,
     pub(crate) incarnation: u32,
+    /// The configuration as it is on disk.
+    pub(crate) config: Config,
+    /// What readers find.
+    pub(crate) published: Vec<Option<Published>>,
+    /// The stamp beside the store, and when it was written.
+    pub(crate) stamp_seq: u64,
+    stamped_at: i64,
+    pub(crate) copied: Option<Copied>,
+    /// Which generation somebody last wished to have replaced.
+    pub(crate) named: BTreeMap<u32, u64>,
+    /// The first token set of each grant's last authorization.
+    pub(crate) seeds: BTreeMap<u32, TokenSet>,
     pub(crate) calm: bool,
     happened: u64,
     pub(crate) audit: Audit,
@@ -188,10 +212,14 @@ impl World {
     pub(crate) fn new(seed: u64, size: Size, traced: bool) -> Self {
         let mut rng = Rng::new(seed);
         let scale = rng.pick(size.lives) * 1000;
-        let servers = (0..=rng.below(3))
+        let servers: Vec<Server> = (0..=rng.below(3))
             .map(|_| Server::new(&mut rng, scale))
             .collect();
         let temper = Temper::draw(&mut rng, scale);
+        let config = Config {
+            clients: vec![Setup::default(); servers.len()],
+            ..Config::default()
+        };
         let mut world = World {
             temper,
             size,
@@ -209,6 +237,13 @@ impl World {
             flights: 0,
             process: None,
             incarnation: 0,
+            config,
+            published: vec![None; size.grants as usize],
+            stamp_seq: 0,
+            stamped_at: 0,
+            copied: None,
+            named: BTreeMap::new(),
+            seeds: BTreeMap::new(),
             calm: false,
             happened: 0,
             audit: Audit::new(size.grants as usize),
@@ -242,42 +277,52 @@ impl World {
         let stored = self.audit.stored(index, 1, true);
         stored.expect("the first generation");
         self.audit.durable(&tokens);
-        let token = tokens
-            .refresh_token
-            .as_ref()
-            .map(|t| TokenId::of(t.expose()));
+        self.store.remember(index, &tokens);
         self.store.rows.push(Row {
-            had: token.into_iter().collect(),
             grant,
             tokens,
             candidates: Vec::new(),
+            unread: Vec::new(),
         });
     }
 
     /// A person authorizes: the state and token set to import.
     pub(crate) fn authorize(&mut self, index: u32) -> (GrantState, TokenSet) {
         let (now, wall, roll) = (self.now, self.wall(), self.rng.roll());
+        let home = self.config.clients[self.lane(index) as usize].home;
         let server = self.server_mut(index);
         let body = server.authorize(index, now);
         let body = serde_json::from_str(&body).expect("JSON");
+        let rules = server.rules(server.form);
         let import_it = Import {
-            success: read_import(&server.rules.description, &body).expect("a token response"),
+            success: read_import(&rules.description, &body).expect("a token response"),
             obtained_at: Some(wall),
             code: None,
-            binding: Binding {
-                client_id: "client".to_owned(),
-                origin: "https://as.example".to_owned(),
-            },
+            binding: binding(home),
             roll,
         };
-        let (mut state, tokens) = import(&server.rules, import_it, wall);
-        state.asks_anew = server.rules.policy.asks_anew();
+        let (mut state, tokens) = import(rules, import_it, wall);
+        state.asks_anew = rules.policy.asks_anew();
         state.configured = true;
+        let family = (index, server.latest_family(index));
+        self.audit.may_go(family, home);
+        self.seeds.insert(index, tokens.clone());
         (state, tokens)
     }
 
     pub(crate) fn lane(&self, index: u32) -> u32 {
         index % u32::try_from(self.servers.len()).expect("a few")
+    }
+
+    pub(crate) fn lanes(&self) -> u32 {
+        u32::try_from(self.servers.len()).expect("a few")
+    }
+
+    /// The authorization that the grant's refresh token in the store belongs to.
+    pub(crate) fn family_of(&self, index: u32) -> (u32, usize) {
+        let token = &self.store.rows[index as usize].tokens.refresh_token;
+        let token = token.as_ref().expect("a grant keeps its refresh token");
+        (index, TokenId::of(token.expose()).family)
     }
 
     pub(crate) fn server(&self, index: u32) -> &Server {
@@ -346,6 +391,7 @@ impl World {
         self.disk.set_full(false);
         self.disk.fail(0, 0);
         self.store.full = false;
+        self.schedule(1, Happening::Person(Errand::PutRight));
         let end = self.now + CALM.max(3 * self.longest_life());
         while self.is_dying() && self.now < end {
             self.next()?;
@@ -364,7 +410,7 @@ impl World {
 
     fn is_refused(&self, index: u32) -> bool {
         let state = &self.store.rows[index as usize].grant.state;
-        let policy = &self.server(index).rules.policy;
+        let policy = &*self.server(index).policy;
         plan(state, policy, self.wall()) == Plan::Never(Never::Refused)
     }
 
@@ -403,6 +449,15 @@ impl World {
                 Ok(())
             }
             Happening::Start => self.start(),
+            Happening::Person(errand) => {
+                self.do_errand(errand)?;
+                self.tick()
+            }
+            Happening::Consume(_) if self.now < self.asleep_until => Ok(()),
+            Happening::Consume(index) => {
+                self.consume(index)?;
+                self.tick()
+            }
             Happening::Inside(incarnation, _) if incarnation != self.incarnation => Ok(()),
             Happening::Inside(incarnation, what) if self.now < self.asleep_until => {
                 let wait = self.asleep_until - self.now;
@@ -415,13 +470,25 @@ impl World {
             }
             Happening::Inside(_, what) => {
                 self.happen(what)?;
+                self.write_stamp();
                 self.tick()
             }
         }
     }
 
+    /// At most once a second, and never back.
+    fn write_stamp(&mut self) {
+        let due = self.now >= self.stamped_at + 1000 && !self.store.full;
+        if due && self.store.commit_seq > self.stamp_seq && self.process.is_some() {
+            self.stamp_seq = self.store.commit_seq;
+            self.stamped_at = self.now;
+        }
+    }
+
     pub(crate) fn dies_here(&mut self) -> bool {
-        !self.calm && self.process.is_some() && self.rng.below(100_000) < self.temper.deaths
+        // Where much happens at once, a process that died as readily would get nothing done.
+        let crowd = u64::from(self.size.grants / 20).max(1);
+        !self.calm && self.process.is_some() && self.rng.below(100_000 * crowd) < self.temper.deaths
     }
 
     /// The process ends, or the whole machine does.
@@ -440,6 +507,7 @@ impl World {
         });
         self.process = None;
         self.incarnation += 1;
+        self.audit.promptly.clear();
         let mut down = self.rng.millis(50, 30_000);
         if self.rng.percent(5) {
             let life = self.longest_life();
@@ -447,6 +515,10 @@ impl World {
         }
         if power {
             self.disk.lose_power();
+            if self.rng.percent(50) {
+                self.published.fill(None);
+                self.audit.outputs_gone();
+            }
             self.boots += 1;
             self.boot_at = self.now + down;
         }
@@ -486,6 +558,10 @@ impl World {
         let row = &self.store.rows[index as usize];
         let state = row.grant.state.clone();
         let server = self.server(index);
+        if self.family_of(index).1 != server.latest_family(index) && self.audit.was_put_back {
+            // What was authorized since is lost with what followed the backup.
+            return Ok(());
+        }
         let (facts, family) = (server.facts, server.latest(index));
         let newest = TokenId {
             grant: index,
@@ -494,6 +570,8 @@ impl World {
         };
         let (dead, excused) = (family.dead, family.excused);
         let (had, forgives) = (self.audit.is_durable(newest), server.forgives());
+        // A backup holds what was; the provider may have moved on by more than one step.
+        let forgives = forgives && !self.audit.was_put_back;
         ensure(!facts.anew, "anew-never-lost", || format!("{state:?}"))?;
         ensure(excused || !forgives || dead, "forgiven-never-lost", || {
             format!("{state:?}")

@@ -147,14 +147,7 @@ async fn fenced(
         let store_id = deck.store.store_id().to_owned();
         let published =
             reload::published_generations(config.clone(), store_id, grants.to_vec()).await;
-        let ahead = grants.iter().find_map(|grant| {
-            let published = *published.get(&grant.id)?;
-            (published > grant.state.generation).then(|| Fenced::PublishedAhead {
-                grant: grant.name.clone(),
-                published,
-                store: grant.state.generation,
-            })
-        });
+        let ahead = refreshd_core::fence::published_ahead(grants, &published);
         if let Some(ahead) = ahead {
             deck.store.set_fenced(ahead).await.map_err(internal)?;
         }

@@ -1,56 +1,21 @@
 //! What the limits ask for besides: incidents, probes, second chances.
 
 use super::Engine;
-use super::roster::Wished;
+use super::roster::Seat;
 use super::standing::Change;
-use crate::random;
 use refreshd_core::GrantId;
-use refreshd_core::grant::schedule::Urgency;
-use refreshd_core::grant::settle::OutcomeKind;
+use refreshd_core::dispatch::Entry;
 use refreshd_core::incident::{Kind, Subject};
-use refreshd_core::limits::{self, Effect};
-use refreshd_core::time::WallTime;
+use refreshd_core::limits::Effect;
 use std::collections::HashSet;
-use std::time::Duration;
-
-/// Refusals older than this say nothing about the provider's health today.
-const REFUSALS_RECALLED: Duration = Duration::from_secs(86_400);
 
 impl Engine {
-    /// Tells the limits what a flight came to. `counted`: it still has its place.
-    pub(super) fn settle_limits(
-        &mut self,
-        index: u32,
-        kind: Option<OutcomeKind>,
-        counted: bool,
-    ) -> Vec<Effect> {
-        let entry = self.roster.entry(index);
-        let Some(seat) = &entry.seat else {
-            return Vec::new();
-        };
-        let (lane, client) = (seat.lane, seat.client_number);
-        let now = self.deck.clock.wall();
-        let roll = u64::from_le_bytes(random::bytes());
-        let (state, policy) = (&entry.grant.state, &seat.policy);
-        let kind = kind.map(|kind| limits::OutcomeKind::of(kind, state, policy, now));
-        match (kind, counted) {
-            (Some(kind), true) => self.limits.ended(lane, client, index, kind, now, roll),
-            // The doubt was told when it became overdue.
-            (Some(limits::OutcomeKind::Lost), false) | (None, false) => Vec::new(),
-            (Some(kind), false) => self.limits.observed(lane, client, index, kind, now, roll),
-            (None, true) => {
-                self.limits.abandoned(lane, client, index);
-                Vec::new()
-            }
-        }
-    }
-
-    /// Does what the limits ask for.
+    /// Tells what the limits have done, and commits what they ask for.
     pub(super) async fn apply(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
                 // Of a single grant its own lines have told it all.
-                Effect::LaneOpened { lane, .. } if self.roster.grants_of(lane) < 2 => {}
+                Effect::LaneOpened { lane, .. } if self.grants_of(lane) < 2 => {}
                 Effect::LaneOpened { lane, probe_at } => {
                     let endpoint = self.roster.endpoint(lane);
                     let text = || {
@@ -92,13 +57,13 @@ impl Engine {
                     };
                     let subject = Subject::Client(client.clone());
                     self.incidents.raise(&subject, kind, text);
-                    self.paused_clients.insert(client);
                 }
-                Effect::Probe { grant, at, .. } => self.probe(grant, at),
+                // The dispatch has armed it.
+                Effect::Probe { .. } => {}
                 Effect::ClientResumed { client, rearm } => {
                     let client = self.roster.client_name(client).to_owned();
                     self.client_works(&client, &format!("client {client} works again"));
-                    self.forget_refusals(rearm).await;
+                    self.forget_refusals(&rearm).await;
                 }
                 Effect::RefusalsStand { client, grants } => {
                     let client = self.roster.client_name(client).to_owned();
@@ -112,40 +77,25 @@ impl Engine {
         }
     }
 
-    fn client_works(&mut self, client: &str, why: &str) {
-        self.paused_clients.remove(client);
+    fn client_works(&self, client: &str, why: &str) {
         let subject = Subject::Client(client.to_owned());
         for kind in [Kind::ClientPaused, Kind::MassRefusal] {
             self.incidents.close(&subject, kind, why);
         }
     }
 
-    /// Presents a refused refresh token once more; a hold in doubt still holds.
-    pub(super) fn probe(&mut self, index: u32, at: WallTime) {
-        let entry = self.roster.entry_mut(index);
-        let urgency = Urgency::Force;
-        entry.wished = Some(Wished { urgency, at });
-        self.queue.arm(index, at);
+    /// How many grants go to an endpoint.
+    fn grants_of(&self, lane: u32) -> usize {
+        let there = |entry: &&Entry<Seat>| entry.seat.as_ref().is_some_and(|s| s.lane == lane);
+        self.dispatch.entries().filter(there).count()
     }
 
     /// The provider was broken, not the grants: their refusals meant nothing.
-    async fn forget_refusals(&mut self, indices: Vec<u32>) {
-        for index in &indices {
-            let entry = self.roster.entry_mut(*index);
-            // A probe that is still to come has nothing left to find out.
-            entry.wished.take_if(|_| entry.waiters.is_empty());
-        }
-        let refused = indices.into_iter().filter_map(|index| {
-            let state = &self.roster.entry(index).grant.state;
-            state.refusal.as_ref()?;
-            let state = refreshd_core::GrantState {
-                refusal: None,
-                ..state.clone()
-            };
-            let text = "the provider refused many grants at once, and answers again";
-            Some(Change::new(index, state, "re-armed", text))
-        });
-        let changes: Vec<Change> = refused.collect();
+    async fn forget_refusals(&mut self, indices: &[u32]) {
+        let text = "the provider refused many grants at once, and answers again";
+        let rearmed = self.dispatch.rearmed(indices).into_iter();
+        let changes = rearmed.map(|(index, state)| Change::new(index, state, "re-armed", text));
+        let changes: Vec<Change> = changes.collect();
         let indices: Vec<u32> = changes.iter().map(|change| change.index).collect();
         self.commit_states(changes).await;
         for index in indices {
@@ -155,13 +105,18 @@ impl Engine {
 
     /// Before a person is asked, a refused grant tries what a late answer brought.
     pub(super) async fn take_second_chance(&mut self, index: u32) {
-        let grant = &self.roster.entry(index).grant;
+        // In a store that was put back it is not known yet which token is the newest.
+        if self.dispatch.fenced().is_some() {
+            return;
+        }
+        let grant = &self.dispatch.entry(index).grant;
         let (id, name, revision) = (grant.id.clone(), grant.name.clone(), grant.revision);
         let at = self.deck.clock.wall();
         match self.deck.store.take_second_chance(&id, revision, at).await {
             Ok(Some(grant)) => {
                 tracing::warn!(grant = %name, "{name}: its refresh token was refused; one that a late answer brought is tried");
-                self.roster.put(grant);
+                self.dispatch.put(index, grant);
+                self.dispatch.schedule(index, at);
             }
             Ok(None) => {}
             Err(e) => tracing::error!(grant = %name, "{name}: kept answers cannot be read: {e}"),
@@ -175,10 +130,10 @@ impl Engine {
             Err(e) => return tracing::error!("kept answers cannot be read: {e}"),
         };
         let refused = |engine: &Engine, index: &u32| {
-            let grant = &engine.roster.entry(*index).grant;
+            let grant = &engine.dispatch.entry(*index).grant;
             grant.state.refusal.is_some() && chances.contains(&grant.id)
         };
-        let indices: Vec<u32> = self.roster.indices().collect();
+        let indices: Vec<u32> = self.dispatch.indices().collect();
         for index in indices
             .into_iter()
             .filter(|index| refused(self, index))
@@ -192,27 +147,7 @@ impl Engine {
     /// The limits remember nothing over a restart: they are told of the refusals
     /// of the last day, so that a provider that is still broken is seen as such.
     pub(super) async fn recall_refusals(&mut self) {
-        let now = self.deck.clock.wall();
-        let mut refused: Vec<(WallTime, u32)> = self
-            .roster
-            .indices()
-            .filter_map(|index| {
-                let entry = self.roster.entry(index);
-                let (state, seat) = (&entry.grant.state, entry.seat.as_ref()?);
-                let refusal = state.refusal.as_ref()?;
-                let counts = refusal.at + REFUSALS_RECALLED > now;
-                (counts && !limits::is_expected(state, &seat.policy)).then_some((refusal.at, index))
-            })
-            .collect();
-        refused.sort_unstable();
-        for (at, index) in refused {
-            let Some(seat) = &self.roster.entry(index).seat else {
-                continue;
-            };
-            let (lane, client) = (seat.lane, seat.client_number);
-            let kind = limits::OutcomeKind::InvalidGrant;
-            let effects = self.limits.observed(lane, client, index, kind, at, 0);
-            self.apply(effects).await;
-        }
+        let effects = self.dispatch.recall_refusals(self.deck.clock.wall());
+        self.apply(effects).await;
     }
 }

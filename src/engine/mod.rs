@@ -16,19 +16,19 @@ use crate::config::Config;
 use crate::daemon::reload::save_descriptions;
 use crate::incidents::Incidents;
 use crate::publish::Reconciler;
+use crate::random;
 use arrivals::InHand;
 use message::{Message, NotRefreshed, Refreshed};
 use perform::{Assignment, Deck, Landing, fly, read_again};
-use refreshd_core::Grant;
+use refreshd_core::dispatch::{self, Dispatch, Landed, Next, TakeOff};
 use refreshd_core::flight::Verdict;
-use refreshd_core::grant::schedule::{Plan, RETRY_BASE, RETRY_CAP, plan, wish};
+use refreshd_core::grant::schedule::RETRY_BASE;
 use refreshd_core::grant::settle::OutcomeKind;
 use refreshd_core::incident::{Kind, Subject};
-use refreshd_core::limits::{Caps, Effect, Limits};
-use refreshd_core::queue::Queue;
+use refreshd_core::limits::Caps;
 use refreshd_core::time::{BootTime, WallTime};
-use roster::Roster;
-use std::collections::BTreeSet;
+use refreshd_core::{Grant, GrantId};
+use roster::{Roster, Seat};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -71,23 +71,12 @@ pub struct Engine {
     deck: Deck,
     config: Arc<Config>,
     roster: Roster,
-    queue: Queue,
-    limits: Limits,
+    dispatch: Dispatch<Seat>,
     publisher: Reconciler,
     incidents: Incidents,
     handle: EngineHandle,
     inbox: mpsc::UnboundedReceiver<Message>,
-    /// Flights that have not landed, overdue ones included.
-    aloft: usize,
-    /// How many have taken off; the number of the last one.
-    flights: u64,
     draining: Option<oneshot::Sender<()>>,
-    /// Why nothing is refreshed at all.
-    fenced: Option<String>,
-    /// The store takes no commits; a task waits until it does.
-    unwritable: bool,
-    /// Clients that wait for their operator or their provider.
-    paused_clients: BTreeSet<String>,
     clock_trusted: bool,
     /// When the watchdog was last fed.
     fed: BootTime,
@@ -106,23 +95,18 @@ impl Engine {
         fenced: Option<String>,
     ) -> Self {
         let (sender, inbox) = mpsc::unbounded_channel();
-        let limits = Limits::new(caps(&config));
+        let mut dispatch = Dispatch::new(caps(&config));
+        dispatch.set_fenced(fenced);
         Engine {
             deck,
             config,
             roster: Roster::default(),
-            queue: Queue::default(),
-            limits,
+            dispatch,
             publisher,
             incidents,
             handle: EngineHandle(sender),
             inbox,
-            aloft: 0,
-            flights: 0,
             draining: None,
-            fenced,
-            unwritable: false,
-            paused_clients: BTreeSet::new(),
             clock_trusted: true,
             fed: BootTime(0),
             longest_wait: sd_notify::watchdog_enabled()
@@ -139,7 +123,7 @@ impl Engine {
     /// Takes in what the store knows, in line with the configuration.
     pub async fn load(&mut self, grants: Vec<Grant>) {
         for grant in grants {
-            self.roster.put(grant);
+            self.put(grant);
         }
         self.align_all().await;
         self.recall_second_chances().await;
@@ -169,7 +153,7 @@ impl Engine {
             for message in messages.drain(..) {
                 self.handle_message(message).await;
             }
-            if self.aloft == 0
+            if self.dispatch.aloft() == 0
                 && let Some(drained) = self.draining.take()
             {
                 let _gone = drained.send(());
@@ -183,43 +167,39 @@ impl Engine {
         let now = self.deck.clock.wall();
         self.feed_watchdog();
         self.watch_clock();
-        if self.draining.is_some() || self.fenced.is_some() || !self.store_is_writable() {
-            return self.longest_wait;
-        }
-        self.queue.release(now);
-        let mut blocked: Option<WallTime> = None;
-        while self.deck.journal.free_slots() > 0 {
-            let limits = &self.limits;
-            let next = self
-                .queue
-                .pop(now, |lane| match limits.lane_may_start(lane, now) {
-                    Ok(()) => true,
-                    Err(why) => {
-                        let until = why.until.unwrap_or(WallTime::NEVER);
-                        blocked = Some(blocked.map_or(until, |earlier| earlier.min(until)));
-                        false
-                    }
-                });
-            match next {
-                Some(index) => self.launch(index, now),
-                None => break,
+        self.watch_store();
+        loop {
+            let has_slot = self.deck.journal.free_slots() > 0;
+            let arrivals = &self.deck.arrivals;
+            let in_hand = |grant: &GrantId| arrivals.are_in_hand(grant);
+            match self.dispatch.poll(now, has_slot, in_hand) {
+                Next::Wait(None) => return self.longest_wait,
+                Next::Wait(Some(due)) => return due.since(now).min(self.longest_wait),
+                next => self.follow(next, now),
             }
         }
-        let due = [self.queue.next_due(), blocked].into_iter().flatten().min();
-        due.map_or(self.longest_wait, |due| {
-            due.since(now).min(self.longest_wait)
-        })
+    }
+
+    /// Does what the dispatch has decided.
+    fn follow(&mut self, next: Next, now: WallTime) {
+        match next {
+            Next::TakeOff(flight) => self.take_off(flight, Errand::Refresh),
+            Next::Stay { index, declined } => {
+                if let Some(declined) = declined {
+                    self.turn_down(index, declined);
+                }
+                self.watch(index, now, None);
+            }
+            Next::Wait(_) => {}
+        }
     }
 
     /// Preflight: a refresh that could not be saved is not started.
-    fn store_is_writable(&mut self) -> bool {
-        if self.unwritable {
-            return false;
+    fn watch_store(&mut self) {
+        if self.dispatch.is_unwritable() || self.deck.store.took_last_commit() {
+            return;
         }
-        if self.deck.store.took_last_commit() {
-            return true;
-        }
-        self.unwritable = true;
+        self.dispatch.set_unwritable(true);
         let text = "the database cannot be written: nothing is refreshed until it can; see whether its disk is full or read-only";
         let kind = Kind::StoreUnwritable;
         (self.incidents).raise(&Subject::Daemon, kind, || text.to_owned());
@@ -232,7 +212,6 @@ impl Engine {
             }
             engine.tell(Message::Writable);
         });
-        false
     }
 
     /// Fed here, by the loop that does the work: a loop that hangs starves it.
@@ -262,67 +241,12 @@ impl Engine {
         }
     }
 
-    fn launch(&mut self, index: u32, now: WallTime) {
-        let entry = self.roster.entry_mut(index);
-        let Some(seat) = entry.seat.clone() else {
-            return;
-        };
-        // Both are asked anew: much may have happened since it was queued.
-        let state = &entry.grant.state;
-        let due = matches!(plan(state, &seat.policy, now), Plan::At { at, .. } if at <= now);
-        let wished = entry
-            .wished
-            .take_if(|wished| wished.at <= now)
-            .map(|wished| (wished, wish(state, &seat.policy, wished.urgency, now)));
-        let granted = due || matches!(wished, Some((_, Ok(()))));
-        if entry.in_flight.is_some() || !granted {
-            if let Some((_, Err(denied))) = wished {
-                if let Some(Effect::Probe { grant, at, .. }) =
-                    self.limits.held(seat.client_number, index, now)
-                {
-                    self.probe(grant, at);
-                }
-                self.turn_down(index, denied);
-            }
-            return self.schedule(index);
-        }
-        let wished = wished.map(|(wished, _)| wished);
-        if self.deck.arrivals.are_in_hand(&entry.grant.id) {
-            // Its landing schedules anew; this is for a store that takes its time.
-            entry.wished = wished.or(entry.wished);
-            return self.queue.arm(index, now + RETRY_BASE);
-        }
-        let forced = wished.is_some_and(|wished| wished.urgency.is_forced());
-        match self
-            .limits
-            .may_start(seat.lane, seat.client_number, index, now)
-        {
-            Err(blocked) if blocked.why.is_full() || !forced => {
-                let entry = self.roster.entry_mut(index);
-                entry.wished = wished.or(entry.wished);
-                // Where all places are taken, the next one to land frees one: the queue sees to that.
-                let wait = if blocked.why.is_full() {
-                    Duration::ZERO
-                } else {
-                    MAX_WAIT
-                };
-                return self.queue.arm(index, blocked.until.unwrap_or(now + wait));
-            }
-            _ => {}
-        }
-        self.take_off(index, seat, Errand::Refresh);
-    }
-
-    fn take_off(&mut self, index: u32, seat: roster::Seat, errand: Errand) {
-        self.flights += 1;
-        self.aloft += 1;
-        let flight = self.flights;
-        let entry = self.roster.entry_mut(index);
-        entry.in_flight = Some(flight);
-        self.limits.started(seat.lane, seat.client_number, index);
+    fn take_off(&mut self, taking_off: TakeOff, errand: Errand) {
+        let TakeOff { index, flight, .. } = taking_off;
+        let entry = self.dispatch.entry(index);
         let assignment = Assignment {
             grant: entry.grant.clone(),
-            seat,
+            seat: entry.seat.clone().expect("who takes off has a seat"),
         };
         let deck = self.deck.clone();
         let mut ticket = Ticket {
@@ -357,7 +281,8 @@ impl Engine {
             Message::Writable => self.writable().await,
             Message::Status(reply) => drop(reply.send(self.status())),
             Message::PausedClients(reply) => {
-                drop(reply.send(self.paused_clients.iter().cloned().collect()));
+                let names = |number| self.roster.client_name(number).to_owned();
+                drop(reply.send(self.dispatch.paused_clients().map(names).collect()));
             }
             Message::Seated(reply) => drop(reply.send(self.seated())),
             Message::Look(name, reply) => drop(reply.send(self.look(&name))),
@@ -367,12 +292,15 @@ impl Engine {
                 let _gone = reply.send(());
             }
             Message::Accept(what, reply) => drop(reply.send(self.accept(what).await)),
-            Message::Drain(reply) => self.draining = Some(reply),
+            Message::Drain(reply) => {
+                self.dispatch.drain();
+                self.draining = Some(reply);
+            }
         }
     }
 
     async fn writable(&mut self) {
-        self.unwritable = false;
+        self.dispatch.set_unwritable(false);
         let why = "the database can be written again";
         (self.incidents).close(&Subject::Daemon, Kind::StoreUnwritable, why);
         // What could not be saved meanwhile: a grant that was to begin, a pause.
@@ -380,62 +308,31 @@ impl Engine {
     }
 
     async fn landed(&mut self, index: u32, flight: u64, landing: Landing) {
-        self.aloft -= 1;
-        // An overdue flight has given back its place; another may be under way by now.
-        let counted = self.roster.entry(index).in_flight == Some(flight);
-        let idle = matches!(landing, Landing::Idle);
-        let (kind, text, grant) = match landing {
-            Landing::Idle => (None, "nothing was to be done".to_owned(), None),
-            Landing::Verdict(Verdict::Landed { kind, text, grant }) => {
-                (Some(kind), text, Some(*grant))
-            }
-            Landing::Verdict(Verdict::Superseded { grant }) => (
-                None,
-                "another authorization came first".to_owned(),
-                Some(*grant),
-            ),
-            Landing::Verdict(Verdict::NotStarted { text }) | Landing::Grounded { text } => {
-                (None, text, None)
-            }
-        };
-        let grounded = grant.is_none();
-        if let Some(grant) = grant {
-            self.roster.put(grant);
-        }
-        let effects = self.settle_limits(index, kind, counted);
-        if kind == Some(OutcomeKind::InvalidGrant) {
+        let (text, how) = landed_how(landing);
+        let (now, roll) = (self.deck.clock.wall(), roll());
+        let landed = self.dispatch.landed(index, flight, how.clone(), now, roll);
+        if landed.second_chance {
             self.take_second_chance(index).await;
         }
-        let entry = self.roster.entry_mut(index);
-        if counted {
-            entry.in_flight = None;
-        } else {
-            // What came late is bound to where the grant was when it was asked for.
-            entry.recheck = true;
-        }
-        if idle {
-            self.schedule(index);
-        } else if grounded {
-            self.grounded(index, &text);
-        } else {
-            self.roster.entry_mut(index).grounded = 0;
-            self.report_outcome(index, kind, &text);
-            self.schedule(index);
-            let text = self.with_advice(index, kind, text);
-            if counted {
-                self.answer_waiters(index, kind, &text);
+        let text = match how {
+            dispatch::Landing::Settled { .. } => {
+                self.report_outcome(index, landed.kind, &text);
+                self.with_advice(index, landed.kind, text)
             }
-            return self.touched(index, effects).await;
+            _ => text,
+        };
+        if let Some(before) = landed.grounded {
+            self.report_grounded(index, before, &text);
         }
-        if counted {
-            self.answer_waiters(index, kind, &text);
+        if landed.counted {
+            self.answer_waiters(index, landed.kind, &text);
         }
-        self.touched(index, effects).await;
+        self.touched(index, landed).await;
     }
 
     /// What an exchange came to, with what follows from it where it failed.
     fn with_advice(&self, index: u32, kind: Option<OutcomeKind>, text: String) -> String {
-        let entry = self.roster.entry(index);
+        let entry = self.dispatch.entry(index);
         match (kind, &entry.seat) {
             (None | Some(OutcomeKind::Success), _) | (_, None) => text,
             (Some(kind), Some(seat)) => {
@@ -446,60 +343,44 @@ impl Engine {
     }
 
     async fn overdue(&mut self, index: u32, flight: u64, grant: Grant) {
-        debug_assert_eq!(self.roster.entry(index).in_flight, Some(flight));
-        self.roster.put(grant);
-        let last = self.roster.entry(index).grant.state.last_outcome.as_ref();
-        let at_stake = last.is_none_or(|last| last.kind != OutcomeKind::Unanswered.word());
-        let kind = Some(match at_stake {
-            true => OutcomeKind::InDoubt,
-            false => OutcomeKind::Unanswered,
-        });
-        let effects = self.settle_limits(index, kind, true);
-        self.roster.entry_mut(index).in_flight = None;
+        let (now, roll) = (self.deck.clock.wall(), roll());
+        let landed = self.dispatch.overdue(index, flight, grant, now, roll);
         let text = "no answer yet; still listening".to_owned();
-        self.report_outcome(index, kind, &text);
-        let text = self.with_advice(index, kind, text);
-        self.answer_waiters(index, kind, &text);
-        self.schedule(index);
-        self.touched(index, effects).await;
+        self.report_outcome(index, landed.kind, &text);
+        let text = self.with_advice(index, landed.kind, text);
+        self.answer_waiters(index, landed.kind, &text);
+        self.touched(index, landed).await;
     }
 
     /// What follows when a flight has given back its place.
-    async fn touched(&mut self, index: u32, effects: Vec<refreshd_core::limits::Effect>) {
-        let entry = self.roster.entry_mut(index);
-        let recheck = std::mem::take(&mut entry.recheck);
-        self.publisher.notify(&entry.grant.name);
-        if recheck {
+    async fn touched(&mut self, index: u32, landed: Landed) {
+        self.watch(index, self.deck.clock.wall(), None);
+        self.publisher
+            .notify(&self.dispatch.entry(index).grant.name);
+        if landed.align {
             self.align(index).await;
         }
-        self.apply(effects).await;
+        self.apply(landed.effects).await;
     }
 
     /// A flight that could not begin is tried again later: nothing was spent.
-    fn grounded(&mut self, index: u32, text: &str) {
-        let now = self.deck.clock.wall();
-        let entry = self.roster.entry_mut(index);
-        let wait = (RETRY_BASE * 10).saturating_mul(1 << entry.grounded.min(8));
-        entry.grounded += 1;
-        let news = entry.grounded.is_power_of_two();
+    fn report_grounded(&mut self, index: u32, before: u32, text: &str) {
         let text = format!("not refreshed, since {text}");
-        let told = self.watch(index, now, Some(&text));
-        if news && told.opened.is_empty() {
-            let name = &self.roster.entry(index).grant.name;
+        let told = self.watch(index, self.deck.clock.wall(), Some(&text));
+        if (before + 1).is_power_of_two() && told.opened.is_empty() {
+            let name = &self.dispatch.entry(index).grant.name;
             tracing::error!(grant = %name, "{name}: {text}");
         }
-        self.queue.arm(index, now + wait.min(RETRY_CAP));
     }
 
     /// One line when trouble begins or changes, one when it is over; not one for each
     /// try, nor for what an incident has told.
     fn report_outcome(&mut self, index: u32, kind: Option<OutcomeKind>, text: &str) {
-        let now = self.deck.clock.wall();
-        let told = self.watch(index, now, Some(text));
+        let told = self.watch(index, self.deck.clock.wall(), Some(text));
         let advice = self.with_advice(index, kind, String::new());
-        let entry = self.roster.entry_mut(index);
-        let name = entry.grant.name.clone();
-        let state = &entry.grant.state;
+        let grant = &self.dispatch.entry(index).grant;
+        let (name, state) = (&grant.name, &grant.state);
+        let desk = self.roster.desk(index);
         let Some(kind) = kind else {
             tracing::warn!(grant = %name, "{name}: {text}; what the exchange brought is kept");
             return;
@@ -507,7 +388,7 @@ impl Engine {
         if kind == OutcomeKind::Success {
             let refresh_token = state.presents.map(|f| f.to_string()).unwrap_or_default();
             let until = state.expires_at.rfc3339();
-            if let Some(trouble) = entry.trouble.take().filter(|_| told.closed.is_empty()) {
+            if let Some(trouble) = desk.trouble.take().filter(|_| told.closed.is_empty()) {
                 tracing::info!(grant = %name, "{name}: {trouble} is over");
             }
             tracing::info!(
@@ -517,21 +398,21 @@ impl Engine {
             return self.disprove_for(index);
         }
         let word = kind.word();
-        let news = entry.trouble.as_deref() != Some(word) || state.failures.is_power_of_two();
+        let news = desk.trouble.as_deref() != Some(word) || state.failures.is_power_of_two();
         if news && told.opened.without(NO_OUTCOMES).is_empty() {
             tracing::warn!(grant = %name, outcome = word, tries = state.failures, "{name}: {word}: {text}{advice}");
         }
-        entry.trouble = Some(word.to_owned());
+        desk.trouble = Some(word.to_owned());
     }
 
     fn answer_waiters(&mut self, index: u32, kind: Option<OutcomeKind>, text: &str) {
-        let entry = self.roster.entry_mut(index);
-        let (name, state) = (entry.grant.name.clone(), entry.grant.state.clone());
+        let grant = &self.dispatch.entry(index).grant;
+        let (name, state) = (&grant.name, &grant.state);
         let text = format!("{name}: {text}");
-        for waiter in entry.waiters.drain(..) {
+        for waiter in self.roster.desk(index).waiters.drain(..) {
             let answer = match kind {
                 Some(OutcomeKind::Success) => {
-                    Ok(refreshed(&name, state.generation, state.expires_at))
+                    Ok(refreshed(name, state.generation, state.expires_at))
                 }
                 Some(
                     OutcomeKind::InvalidGrant | OutcomeKind::InvalidClient | OutcomeKind::Refused,
@@ -550,26 +431,23 @@ impl Engine {
         }
     }
 
-    /// Arms the grant for when it is due or wished for.
+    /// Arms the grant for when it is due or wished for, and looks at it.
     fn schedule(&mut self, index: u32) {
-        let entry = self.roster.entry(index);
         let now = self.deck.clock.wall();
-        let Some(seat) = &entry.seat else {
-            self.queue.remove(index);
-            self.watch(index, now, None);
-            return;
-        };
-        self.queue
-            .insert(index, seat.lane, entry.grant.state.expires_at);
-        let due = match plan(&entry.grant.state, &seat.policy, now) {
-            Plan::At { at, .. } if entry.in_flight.is_none() => at,
-            _ => WallTime::NEVER,
-        };
-        // A flight's landing schedules anew, so nothing is missed meanwhile.
-        let wished = entry.wished.map_or(WallTime::NEVER, |wished| wished.at);
-        let look_again = self.watch(index, now, None).again;
-        let look_again = look_again.unwrap_or(WallTime::NEVER);
-        self.queue.arm(index, due.min(wished).min(look_again));
+        self.watch(index, now, None);
+        self.dispatch.schedule(index, now);
+    }
+
+    /// Takes in what is known of a grant; its index.
+    fn put(&mut self, grant: Grant) -> u32 {
+        if let Some(index) = self.roster.index(&grant.name) {
+            self.dispatch.put(index, grant);
+            return index;
+        }
+        let name = grant.name.clone();
+        let index = self.dispatch.add(grant);
+        self.roster.add(&name, index);
+        index
     }
 }
 
@@ -608,6 +486,28 @@ impl Drop for Ticket {
             ));
         }
     }
+}
+
+/// How a flight landed, as the dispatch is told, and in words.
+fn landed_how(landing: Landing) -> (String, dispatch::Landing) {
+    match landing {
+        Landing::Idle => ("nothing was to be done".to_owned(), dispatch::Landing::Idle),
+        Landing::Verdict(Verdict::Landed { kind, text, grant }) => {
+            let kind = Some(kind);
+            (text, dispatch::Landing::Settled { kind, grant })
+        }
+        Landing::Verdict(Verdict::Superseded { grant }) => (
+            "another authorization came first".to_owned(),
+            dispatch::Landing::Settled { kind: None, grant },
+        ),
+        Landing::Verdict(Verdict::NotStarted { text }) | Landing::Grounded { text } => {
+            (text, dispatch::Landing::Grounded)
+        }
+    }
+}
+
+fn roll() -> u64 {
+    u64::from_le_bytes(random::bytes())
 }
 
 fn refreshed(grant: &str, generation: u64, expires_at: WallTime) -> Refreshed {

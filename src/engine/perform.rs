@@ -149,11 +149,10 @@ pub async fn read_again(deck: &Deck, assignment: Assignment) -> Landing {
         Ok(None) => return Landing::Idle,
         Err(e) => return grounded(e.to_string()),
     };
-    let generation = grant.state.generation;
     let newest = unread
         .into_iter()
-        .rfind(|kept| kept.generation == generation && kept.intent.description != client.hash);
-    let Some(newest) = newest.filter(|_| grant.state.doubt.is_some()) else {
+        .rfind(|kept| kept.intent.is_worth_reading(&grant.state, &client.hash));
+    let Some(newest) = newest else {
         return Landing::Idle;
     };
     let flight = newest.flight;

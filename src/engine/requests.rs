@@ -1,13 +1,15 @@
 //! What others ask the engine: status, a look at a grant, a refresh now.
 
 use super::message::{Look, NotRefreshed, RefreshReply, Refreshed, Wish};
-use super::roster::{Entry, Wished, seat_of};
+use super::roster::{Seat, seat_of};
 use super::standing::Change;
 use super::{Engine, refreshed};
 use crate::config::Client;
 use crate::publish::reconcile::OutputReport;
 use crate::report::GrantReport;
-use refreshd_core::grant::schedule::{Denied, Urgency, wish};
+use refreshd_core::GrantId;
+use refreshd_core::dispatch::{Declined, Entry, Granted};
+use refreshd_core::grant::schedule::Denied;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -21,8 +23,8 @@ impl Engine {
             outputs.push(report);
         }
         let mut reports: Vec<GrantReport> = self
-            .roster
-            .iter()
+            .dispatch
+            .entries()
             .map(|entry| {
                 let seat = entry.seat.as_ref();
                 let provider = seat.map(|s| s.client.description.name.as_str());
@@ -44,141 +46,101 @@ impl Engine {
     /// The active grants with their clients, by the configuration: one in flight
     /// keeps its seat until it lands.
     pub(super) fn seated(&self) -> Vec<(String, Arc<Client>)> {
-        let seated = |entry: &Entry| {
+        let seated = |entry: &Entry<Seat>| {
             let seat = seat_of(&entry.grant, &self.config)?;
             Some((entry.grant.name.clone(), seat.client))
         };
-        self.roster.iter().filter_map(seated).collect()
+        self.dispatch.entries().filter_map(seated).collect()
     }
 
     /// A grant as it is.
     pub(super) fn look(&self, name: &str) -> Option<Look> {
-        let entry = self.roster.entry(self.roster.index(name)?);
+        let index = self.roster.index(name)?;
+        let entry = self.dispatch.entry(index);
         Some(Look {
             grant: entry.grant.clone(),
-            suspect: entry.in_flight.is_some()
-                && entry
-                    .seat
-                    .as_ref()
-                    .is_some_and(|seat| seat.policy.rotation.revokes_old_access),
+            suspect: self.dispatch.is_suspect(index),
             retired: seat_of(&entry.grant, &self.config).is_none(),
         })
     }
 
     /// Starts what was wished for, or answers why not.
     pub(super) async fn refresh(&mut self, wished: Wish, reply: RefreshReply) {
-        let index = match self.grant_wish(&wished) {
-            Ok(index) => index,
-            Err(answer) => return drop(reply.send(answer)),
+        let Some(index) = self.roster.index(&wished.grant) else {
+            return drop(reply.send(Err(NotRefreshed::Unknown)));
         };
-        let entry = self.roster.entry_mut(index);
-        entry.waiters.retain(|waiter| !waiter.is_closed());
-        entry.waiters.push(reply);
-        if entry.in_flight.is_some() {
-            return;
+        let now = self.deck.clock.wall();
+        let (urgency, generation) = (wished.urgency, wished.generation);
+        let asked = self.dispatch.wish(index, urgency, generation, now);
+        let suspected = self.dispatch.suspected(index, urgency, asked.err());
+        match asked {
+            Ok(_) => self.wait(index, reply),
+            Err(declined) => drop(reply.send(self.declined(index, declined))),
         }
-        entry.wished = Some(Wished {
-            urgency: wished.urgency,
-            at: self.deck.clock.wall(),
-        });
-        let state = &entry.grant.state;
-        if wished.urgency == Urgency::Rejected && state.doubt.is_some() && !state.access_dead {
-            let state = refreshd_core::GrantState {
-                access_dead: true,
-                ..state.clone()
-            };
+        if let Some(state) = suspected {
             let text = "a consumer's access token was refused";
             self.commit_states(vec![Change::new(index, state, "suspect", text)])
                 .await;
+            self.schedule(index);
         }
-        let now = self.deck.clock.wall();
-        let can_start = self.deck.journal.free_slots() > 0 && self.store_is_writable();
-        if wished.urgency.is_forced() && can_start {
-            // The queue would hold it back with its endpoint.
-            self.launch(index, now);
-        } else {
-            self.queue.arm(index, now);
+        if asked != Ok(Granted::Starts) {
+            return;
         }
+        self.watch_store();
+        let (now, has_slot) = (self.deck.clock.wall(), self.deck.journal.free_slots() > 0);
+        let arrivals = &self.deck.arrivals;
+        let in_hand = |grant: &GrantId| arrivals.are_in_hand(grant);
+        let next = self.dispatch.start(index, now, has_slot, in_hand);
+        self.follow(next, now);
     }
 
-    /// The index of a grant whose flight the wish is to wait for; or the answer.
-    fn grant_wish(&self, wished: &Wish) -> Result<u32, Result<Refreshed, NotRefreshed>> {
-        let index = self.roster.index(&wished.grant);
-        let index = index.ok_or(Err(NotRefreshed::Unknown))?;
-        let entry = self.roster.entry(index);
-        let state = &entry.grant.state;
-        if wished
-            .generation
-            .is_some_and(|generation| generation < state.generation)
-        {
-            return Err(Ok(refreshed(
-                &wished.grant,
-                state.generation,
-                state.expires_at,
-            )));
-        }
-        if entry.in_flight.is_some() {
-            return Ok(index);
-        }
-        let needs_person = |why: &str| {
-            Err(Err(NotRefreshed::NeedsPerson(format!(
-                "{}: {why}",
-                wished.grant
-            ))))
-        };
-        if let Some(why) = &self.fenced {
-            return needs_person(why);
-        }
-        if self.unwritable {
-            let text = format!(
-                "{}: the database cannot be written, so nothing is refreshed until it can; the log says why",
-                wished.grant
-            );
-            return Err(Err(NotRefreshed::Later(text)));
-        }
-        let Some(seat) = &entry.seat else {
-            return needs_person("it is not in the configuration any more");
-        };
-        let now = self.deck.clock.wall();
-        if let Err(denied) = wish(state, &seat.policy, wished.urgency, now) {
-            return Err(Err(refusal(&wished.grant, denied)));
-        }
-        match self
-            .limits
-            .may_start(seat.lane, seat.client_number, index, now)
-        {
-            Err(blocked)
-                if !wished.urgency.is_forced()
-                    && blocked.until.is_some_and(|until| until > now) =>
-            {
-                let until = blocked.until.unwrap_or(now).rfc3339();
-                let text = format!(
-                    "{}: not before {until}: its provider fails or asked to wait; `refreshd status` tells more",
-                    wished.grant
-                );
-                Err(Err(NotRefreshed::Later(text)))
+    fn wait(&mut self, index: u32, reply: RefreshReply) {
+        let desk = self.roster.desk(index);
+        desk.waiters.retain(|waiter| !waiter.is_closed());
+        desk.waiters.push(reply);
+    }
+
+    /// Why a wish comes to nothing, for whoever wished.
+    fn declined(&self, index: u32, declined: Declined) -> Result<Refreshed, NotRefreshed> {
+        let grant = &self.dispatch.entry(index).grant;
+        let (name, state) = (&grant.name, &grant.state);
+        match declined {
+            Declined::Fulfilled => Ok(refreshed(name, state.generation, state.expires_at)),
+            Declined::Fenced => {
+                let why = self.dispatch.fenced().unwrap_or_default();
+                Err(NotRefreshed::NeedsPerson(format!("{name}: {why}")))
             }
-            _ => Ok(index),
+            Declined::Unwritable => Err(NotRefreshed::Later(format!(
+                "{name}: the database cannot be written, so nothing is refreshed until it can; the log says why"
+            ))),
+            Declined::Retired => Err(NotRefreshed::NeedsPerson(format!(
+                "{name}: it is not in the configuration any more"
+            ))),
+            Declined::Denied(denied) => Err(refusal(name, denied)),
+            Declined::Blocked(until) => Err(NotRefreshed::Later(format!(
+                "{name}: not before {}: its provider fails or asked to wait; `refreshd status` tells more",
+                until.rfc3339()
+            ))),
         }
     }
 
     /// Answers those who wait for a refresh that is not made after all.
-    pub(super) fn turn_down(&mut self, index: u32, denied: Denied) {
-        let entry = self.roster.entry_mut(index);
-        let answer = refusal(&entry.grant.name, denied);
-        for waiter in entry.waiters.drain(..) {
-            let _gone = waiter.send(Err(answer.clone()));
+    pub(super) fn turn_down(&mut self, index: u32, declined: Declined) {
+        let answer = self.declined(index, declined);
+        self.dispatch.answered(index);
+        for waiter in self.roster.desk(index).waiters.drain(..) {
+            let _gone = waiter.send(answer.clone());
         }
     }
 
     /// The grant was retired, paused or authorized again while somebody waited.
     pub(super) fn turn_down_if_idle(&mut self, index: u32) {
-        let entry = self.roster.entry_mut(index);
-        if entry.in_flight.is_some() || entry.wished.is_some() {
+        if !self.dispatch.waits_in_vain(index) {
             return;
         }
-        let name = entry.grant.name.clone();
-        for waiter in entry.waiters.drain(..) {
+        self.dispatch.answered(index);
+        let name = &self.dispatch.entry(index).grant.name;
+        for waiter in self.roster.desk(index).waiters.drain(..) {
             let text = format!("{name}: it was changed meanwhile; ask again");
             let _gone = waiter.send(Err(NotRefreshed::Later(text)));
         }

@@ -3,9 +3,11 @@
 
 use crate::config::{Client, Config};
 use crate::engine::message::RefreshReply;
+use refreshd_core::dispatch::Post;
 use refreshd_core::grant::Grant;
-use refreshd_core::grant::schedule::{Policy, Urgency};
-use refreshd_core::grant::state::{Binding, GrantState, Pause};
+use refreshd_core::grant::align::{self, Wanted};
+use refreshd_core::grant::schedule::Policy;
+use refreshd_core::grant::state::Binding;
 use refreshd_core::incident::Kinds;
 use refreshd_core::provider::request::token_origin;
 use refreshd_core::time::WallTime;
@@ -29,30 +31,23 @@ pub struct Seat {
     pub client_number: u32,
 }
 
-/// A flight that somebody wishes.
-#[derive(Clone, Copy, Debug)]
-pub struct Wished {
-    /// How much.
-    pub urgency: Urgency,
-    /// From when on.
-    pub at: WallTime,
+impl Post for Seat {
+    fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    fn lane(&self) -> u32 {
+        self.lane
+    }
+
+    fn client(&self) -> u32 {
+        self.client_number
+    }
 }
 
-/// A grant and what is going on with it.
-#[derive(Debug)]
-pub struct Entry {
-    /// As last committed.
-    pub grant: Grant,
-    /// `None`: retired, or its client is not configured.
-    pub seat: Option<Seat>,
-    /// The flight that is under way and not overdue. Overdue ones may land besides.
-    pub in_flight: Option<u64>,
-    /// Somebody wishes the next flight.
-    pub wished: Option<Wished>,
-    /// How many flights in a row could not begin.
-    pub grounded: u32,
-    /// The configuration changed during a flight; look again when it lands.
-    pub recheck: bool,
+/// Who is to be told about a grant, and what they were told.
+#[derive(Debug, Default)]
+pub struct Desk {
     /// Who waits for the flight to end.
     pub waiters: Vec<RefreshReply>,
     /// The kind of trouble that was last reported, until it is over.
@@ -62,52 +57,26 @@ pub struct Entry {
     pub watched: Option<(Kinds, Option<WallTime>)>,
 }
 
-/// All grants, by index and by name.
+/// All grants by name, with their desks; endpoints and clients by number.
 #[derive(Debug, Default)]
 pub struct Roster {
-    entries: Vec<Entry>,
+    desks: Vec<Desk>,
     by_name: HashMap<String, u32>,
     lanes: HashMap<String, u32>,
     clients: HashMap<String, u32>,
 }
 
 impl Roster {
-    /// Takes a grant in, or replaces what is known of it by a newer revision.
-    /// Returns its index, and whether it is new.
-    pub fn put(&mut self, grant: Grant) -> (u32, bool) {
-        if let Some(&index) = self.by_name.get(&grant.name) {
-            let entry = &mut self.entries[index as usize];
-            if entry.grant.id != grant.id || entry.grant.revision <= grant.revision {
-                entry.grant = grant;
-            }
-            return (index, false);
-        }
-        let index =
-            u32::try_from(self.entries.len()).expect("fewer than four thousand million grants");
-        self.by_name.insert(grant.name.clone(), index);
-        self.entries.push(Entry {
-            grant,
-            seat: None,
-            in_flight: None,
-            wished: None,
-            grounded: 0,
-            recheck: false,
-            waiters: Vec::new(),
-            trouble: None,
-            watched: None,
-        });
-        (index, true)
+    /// Gives a grant its desk; `index` is the next one.
+    pub fn add(&mut self, name: &str, index: u32) {
+        debug_assert_eq!(self.desks.len(), index as usize, "grants come in order");
+        self.by_name.insert(name.to_owned(), index);
+        self.desks.push(Desk::default());
     }
 
-    /// The entry of an index.
-    #[must_use]
-    pub fn entry(&self, index: u32) -> &Entry {
-        &self.entries[index as usize]
-    }
-
-    /// The entry of an index, to be changed.
-    pub fn entry_mut(&mut self, index: u32) -> &mut Entry {
-        &mut self.entries[index as usize]
+    /// The desk of an index.
+    pub fn desk(&mut self, index: u32) -> &mut Desk {
+        &mut self.desks[index as usize]
     }
 
     /// The index of a name.
@@ -116,19 +85,9 @@ impl Roster {
         self.by_name.get(name).copied()
     }
 
-    /// All indices.
-    pub fn indices(&self) -> impl Iterator<Item = u32> + use<> {
-        0..u32::try_from(self.entries.len()).expect("fewer than four thousand million grants")
-    }
-
-    /// All entries.
-    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter()
-    }
-
     /// The seat of a grant by the configuration, numbers included.
-    pub fn find_seat(&mut self, index: u32, config: &Config) -> Option<Seat> {
-        let seat = seat_of(&self.entries[index as usize].grant, config)?;
+    pub fn find_seat(&mut self, grant: &Grant, config: &Config) -> Option<Seat> {
+        let seat = seat_of(grant, config)?;
         Some(Seat {
             lane: number(&mut self.lanes, seat.client.description.refresh_url()),
             client_number: number(&mut self.clients, &seat.client.name),
@@ -148,13 +107,6 @@ impl Roster {
             .iter()
             .find(|(_, n)| **n == number)
             .map_or("?", |(name, _)| name)
-    }
-
-    /// How many grants go to an endpoint.
-    #[must_use]
-    pub fn grants_of(&self, lane: u32) -> usize {
-        let there = |entry: &&Entry| entry.seat.as_ref().is_some_and(|seat| seat.lane == lane);
-        self.entries.iter().filter(there).count()
     }
 
     /// The endpoint of a lane.
@@ -223,63 +175,15 @@ pub fn binding_of(seat: &Seat) -> Result<Binding, String> {
 }
 
 /// What has to be committed so that the grant's state agrees with the
-/// configuration: that it is configured, and that its refresh token is bound to
-/// where the configuration would send it. `None`: nothing.
+/// configuration. `None`: nothing.
 #[must_use]
-pub fn aligned(
-    grant: &Grant,
-    seat: &Seat,
-    config: &Config,
-) -> Option<(GrantState, &'static str, String)> {
-    let mut state = grant.state.clone();
-    state.configured |= config.grants.contains_key(&grant.name);
-    state.asks_anew = seat.policy.asks_anew();
-    let to = binding_of(seat).ok()?;
-    let mut event = ("configured", String::new());
-    match &state.binding {
-        None => state.binding = Some(to),
-        Some(from) if *from == to => {
-            if state.pause.take().is_some() {
-                event = (
-                    "resumed",
-                    "client and token endpoint are the old ones again".to_owned(),
-                );
-            }
-        }
-        // Nothing can go astray before there is anything.
-        Some(_) if state.generation == 0 => {
-            state.binding = Some(to);
-            state.not_before = None;
-            state.pause = None;
-        }
-        // Nor where the client asks for another of its own; a person's authorization
-        // is not given up for a slip in the configuration.
-        Some(_) if state.asks_anew && (state.own || state.presents.is_none()) => {
-            state.pause = None;
-            state.presents = None;
-            state.expiry_unknown = true;
-            // What the former endpoint asked for does not hold at another.
-            state.not_before = None;
-            let text = format!(
-                "the client is {} at {} now; it asks for a new token set",
-                to.client_id, to.origin
-            );
-            state.binding = Some(to);
-            event = ("rebound", text);
-        }
-        Some(from) => {
-            let text = format!(
-                "its refresh token belongs to client {} at {}, the configuration now says client {} at {}",
-                from.client_id, from.origin, to.client_id, to.origin
-            );
-            state.pause = Some(Pause::BindingChanged {
-                from: from.clone(),
-                to,
-            });
-            event = ("paused", text);
-        }
-    }
-    (state != grant.state).then_some((state, event.0, event.1))
+pub fn aligned(grant: &Grant, seat: &Seat, config: &Config) -> Option<align::Change> {
+    let wanted = Wanted {
+        configured: config.grants.contains_key(&grant.name),
+        asks_anew: seat.policy.asks_anew(),
+        binding: binding_of(seat).ok(),
+    };
+    align::aligned(&grant.state, wanted)
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 //! operator confirms.
 
 use super::message::Accept;
-use super::roster::{self, Seat, aligned, seat_of};
+use super::roster::{self, aligned, seat_of};
 use super::{Engine, Errand, caps};
 use crate::config::Config;
 use crate::daemon::reload::published_generations;
 use crate::state::{Committed, Event as HistoryEvent, StoreError};
+use refreshd_core::grant::align;
 use refreshd_core::grant::state::Status;
 use refreshd_core::incident::{self, Subject};
 use refreshd_core::{Grant, GrantState};
@@ -42,14 +43,11 @@ impl Engine {
     /// Somebody else committed a grant: an import.
     pub(super) async fn changed(&mut self, grant: Grant) {
         let name = grant.name.clone();
-        let (index, _) = self.roster.put(grant);
-        let entry = self.roster.entry_mut(index);
-        entry.trouble = None;
-        entry.wished = None;
-        // What the limits held against its old authorization is over.
-        if entry.in_flight.is_none() {
-            self.take_seat(index, None).await;
-        }
+        let index = self.put(grant.clone());
+        self.roster.desk(index).trouble = None;
+        let now = self.deck.clock.wall();
+        let effects = self.dispatch.changed(index, grant, now);
+        self.apply(effects).await;
         self.align(index).await;
         self.publisher.notify(&name);
     }
@@ -58,11 +56,11 @@ impl Engine {
     pub(super) async fn reload(&mut self, config: Arc<Config>) {
         self.config = config;
         self.deck.http.forget();
-        self.limits.set_caps(caps(&self.config));
+        self.dispatch.set_caps(caps(&self.config));
         // A changed secret may have mended what paused a client.
         for client in self.config.clients.keys().cloned().collect::<Vec<_>>() {
             let number = self.roster.client_number(&client);
-            let effects = self.limits.resume(number);
+            let effects = self.dispatch.resume(number);
             self.apply(effects).await;
         }
         self.align_all().await;
@@ -73,8 +71,8 @@ impl Engine {
     pub(super) async fn align_all(&mut self) {
         self.begin_grants().await;
         let grounded =
-            |engine: &Engine, index: &u32| engine.roster.entry(*index).in_flight.is_none();
-        let indices: Vec<u32> = self.roster.indices().collect();
+            |engine: &Engine, index: &u32| engine.dispatch.entry(*index).in_flight.is_none();
+        let indices: Vec<u32> = self.dispatch.indices().collect();
         let changes = indices
             .iter()
             .filter(|index| grounded(self, index))
@@ -109,7 +107,7 @@ impl Engine {
         let mut begun: JoinSet<_> = begin.collect();
         while let Some(joined) = begun.join_next().await {
             match joined.expect("a commit does not panic") {
-                (_, Ok(grant)) => drop(self.roster.put(grant)),
+                (_, Ok(grant)) => drop(self.put(grant)),
                 (name, Err(e)) => {
                     tracing::error!(grant = %name, "{name}: it could not be begun: {e}");
                 }
@@ -119,9 +117,7 @@ impl Engine {
 
     /// Brings a grant in line with the configuration and puts it into the queue.
     pub(super) async fn align(&mut self, index: u32) {
-        if self.roster.entry(index).in_flight.is_some() {
-            // The limits must see it land in the lane that it took off from.
-            self.roster.entry_mut(index).recheck = true;
+        if !self.dispatch.may_align(index) {
             return;
         }
         // Once more where a late answer was committed in between.
@@ -132,42 +128,24 @@ impl Engine {
             };
         }
         let config = self.config.clone();
-        let seat = self.roster.find_seat(index, &config);
-        self.take_seat(index, seat).await;
+        let seat = self
+            .roster
+            .find_seat(&self.dispatch.entry(index).grant, &config);
+        let effects = self.dispatch.seat(index, seat, self.deck.clock.wall());
+        Box::pin(self.apply(effects)).await;
         self.turn_down_if_idle(index);
         self.schedule(index);
-        let entry = self.roster.entry(index);
-        let unread = entry.grant.state.doubt.as_ref().is_some_and(|d| d.unread);
-        if let Some(seat) = entry.seat.clone().filter(|_| unread) {
-            // By the description of now it may be readable.
-            self.take_off(index, seat, Errand::ReadAgain);
+        // By the description of now it may be readable.
+        if let Some(flight) = self.dispatch.read_again(index) {
+            self.take_off(flight, Errand::ReadAgain);
         }
     }
 
     fn wanted_change(&self, index: u32) -> Option<Change> {
-        let grant = &self.roster.entry(index).grant;
+        let grant = &self.dispatch.entry(index).grant;
         let seat = seat_of(grant, &self.config)?;
-        let (state, kind, text) = aligned(grant, &seat, &self.config)?;
-        Some(Change::new(index, state, kind, text))
-    }
-
-    /// Moves a grant from one lane and client to another, as far as limits go.
-    pub(super) async fn take_seat(&mut self, index: u32, seat: Option<Seat>) {
-        let numbers = |seat: &Seat| (seat.lane, seat.client_number);
-        let old = self.roster.entry(index).seat.as_ref().map(numbers);
-        let new = seat.as_ref().map(numbers);
-        self.roster.entry_mut(index).seat = seat;
-        if old == new {
-            return;
-        }
-        if let Some((lane, client)) = new {
-            self.limits.enter(lane, client);
-        }
-        if let Some((lane, client)) = old {
-            let now = self.deck.clock.wall();
-            let effects = self.limits.leave(lane, client, index, now);
-            Box::pin(self.apply(effects)).await;
-        }
+        let change = aligned(grant, &seat, &self.config)?;
+        Some(Change::new(index, change.state, change.kind, change.text))
     }
 
     /// Commits states outside a flight, all at once so that they share
@@ -175,7 +153,7 @@ impl Engine {
     pub(super) async fn commit_states(&mut self, changes: Vec<Change>) -> Option<StoreError> {
         let mut commits = JoinSet::new();
         for change in changes {
-            let grant = self.roster.entry(change.index).grant.clone();
+            let grant = self.dispatch.entry(change.index).grant.clone();
             let name = grant.name.clone();
             let Change {
                 kind, text, state, ..
@@ -192,7 +170,7 @@ impl Engine {
         while let Some(joined) = commits.join_next().await {
             match joined.expect("a commit does not panic") {
                 (_, Ok(Committed::Applied(grant) | Committed::Stale(grant))) => {
-                    self.roster.put(grant);
+                    self.put(grant);
                 }
                 (name, Err(e)) => {
                     tracing::error!(grant = %name, "{name}: its state could not be saved: {e}");
@@ -213,24 +191,19 @@ impl Engine {
     }
 
     async fn accept_clock(&mut self) -> Result<String, String> {
+        let before = self.deck.clock.wall();
         self.deck.clock.accept();
         let now = self.deck.clock.wall();
         let accepted = self.deck.store.accept_time(now).await;
         accepted.map_err(|e| e.to_string())?;
-        let ahead = self.roster.indices().filter_map(|index| {
-            let state = self.roster.entry(index).grant.state.brought_back(now)?;
-            Some(Change::new(
-                index,
-                state,
-                "clock",
-                "its times lay ahead of the clock that was accepted",
-            ))
-        });
+        let text = "its times were moved along with the clock that was accepted";
+        let ahead = self.dispatch.brought_back(before.since(now)).into_iter();
+        let ahead = ahead.map(|(index, state)| Change::new(index, state, "clock", text));
         let changes: Vec<Change> = ahead.collect();
         if let Some(e) = self.commit_states(changes).await {
             return Err(e.to_string());
         }
-        for index in self.roster.indices() {
+        for index in self.dispatch.indices() {
             self.schedule(index);
         }
         Ok("the system's wall clock is followed again".to_owned())
@@ -239,7 +212,7 @@ impl Engine {
     async fn accept_binding(&mut self, name: &str) -> Result<String, String> {
         let missing = || format!("there is no grant {name}");
         let index = self.roster.index(name).ok_or_else(missing)?;
-        let entry = self.roster.entry(index);
+        let entry = self.dispatch.entry(index);
         let seat = entry
             .seat
             .as_ref()
@@ -247,14 +220,12 @@ impl Engine {
         if entry.grant.state.status(self.deck.clock.wall()) != Status::Paused {
             return Err(format!("{name} is not paused"));
         }
-        let mut state = entry.grant.state.clone();
         let binding = roster::binding_of(seat)?;
         let text = format!(
             "its refresh token may go to client {} at {}",
             binding.client_id, binding.origin
         );
-        state.binding = Some(binding);
-        state.pause = None;
+        let state = align::accepted(&entry.grant.state, binding);
         let change = Change::new(index, state, "accepted", text.clone());
         if let Some(e) = self.commit_states(vec![change]).await {
             return Err(e.to_string());
@@ -264,12 +235,12 @@ impl Engine {
     }
 
     async fn accept_restore(&mut self) -> Result<String, String> {
-        if self.fenced.is_none() {
+        if self.dispatch.fenced().is_none() {
             return Err("the state is not fenced".to_owned());
         }
         let grants: Vec<Grant> = self
-            .roster
-            .iter()
+            .dispatch
+            .entries()
             .map(|entry| entry.grant.clone())
             .collect();
         let store_id = self.deck.store.store_id().to_owned();
@@ -283,7 +254,7 @@ impl Engine {
             .accept_restore(now, &published, rotates)
             .await;
         let grants = accepted.map_err(|e| e.to_string())?;
-        self.fenced = None;
+        self.dispatch.set_fenced(None);
         let accepted = "the restored state was accepted";
         self.incidents
             .close(&Subject::Daemon, incident::Kind::Fenced, accepted);
@@ -291,6 +262,7 @@ impl Engine {
         for grant in grants {
             self.changed(grant).await;
         }
+        self.recall_second_chances().await;
         Ok("the restored state is accepted: generations go on above every published one, and refresh tokens that may have been rotated since are in doubt".to_owned())
     }
 }

@@ -3,10 +3,10 @@
 
 use super::Engine;
 use super::advice::advice;
-use super::roster::Entry;
+use super::roster::Seat;
 use crate::incidents::{Incidents, Told, Turned};
+use refreshd_core::dispatch::Entry;
 use refreshd_core::duration::human;
-use refreshd_core::grant::notice::notice;
 use refreshd_core::grant::schedule::{reauthorize_before, refresh_token_over};
 use refreshd_core::grant::settle::OutcomeKind;
 use refreshd_core::grant::state::Pause;
@@ -27,36 +27,28 @@ pub(super) struct Watched {
     pub(super) opened: Kinds,
     /// Incidents that were closed.
     pub(super) closed: Kinds,
-    /// When to look again, if nothing happens before.
-    pub(super) again: Option<WallTime>,
 }
 
 impl Engine {
-    /// Looks at a grant. `said`: what was just found out about it.
+    /// Looks at a grant. `said`: what was just found out about it. The dispatch has
+    /// it looked at again in time for the next notice.
     pub(super) fn watch(&mut self, index: u32, now: WallTime, said: Option<&str>) -> Watched {
-        let entry = self.roster.entry_mut(index);
+        let (entry, desk) = (self.dispatch.entry(index), self.roster.desk(index));
         let (wrong, ends_at) = wrong(entry, now);
-        let again = ends_at.and_then(|end| notice(end, now).changes_at);
         let ends_at = ends_at.filter(|_| wrong.contains(Kind::NeedsAuthorization));
-        if entry.watched.replace((wrong, ends_at)) == Some((wrong, ends_at)) {
-            return Watched {
-                again,
-                ..Watched::default()
-            };
+        if desk.watched.replace((wrong, ends_at)) == Some((wrong, ends_at)) {
+            return Watched::default();
         }
-        let Turned { opened, closed } = observe(&self.incidents, entry, wrong, now, said);
-        Watched {
-            opened,
-            closed,
-            again,
-        }
+        let Turned { opened, closed } =
+            observe(&self.incidents, entry, (wrong, ends_at), now, said);
+        Watched { opened, closed }
     }
 
     /// What an earlier process left open, and what is plainly not so any more.
     pub(super) fn disprove_at_start(&mut self) {
         let why = "it was not so when refreshd started again";
         let daemon = Subject::Daemon;
-        if self.fenced.is_none() {
+        if self.dispatch.fenced().is_none() {
             self.incidents.disprove(&daemon, Kind::Fenced, why);
         }
         if self.deck.clock.is_trusted() {
@@ -71,9 +63,7 @@ impl Engine {
     /// What is gone from the configuration is not unhealthy.
     pub(super) fn forget_incidents(&self) {
         let (roster, config) = (&self.roster, &self.config);
-        let lanes = roster
-            .iter()
-            .filter_map(|entry| Some(entry.seat.as_ref()?.lane));
+        let lanes = (self.dispatch.entries()).filter_map(|entry| Some(entry.seat.as_ref()?.lane));
         let lanes: HashSet<u32> = lanes.collect();
         let endpoints: HashSet<&str> = lanes.iter().map(|lane| roster.endpoint(*lane)).collect();
         self.incidents.forget(|subject| match subject {
@@ -87,7 +77,7 @@ impl Engine {
     /// A success says of client and endpoint that they work: limits do not
     /// remember over a restart that they did not.
     pub(super) fn disprove_for(&mut self, index: u32) {
-        let Some(seat) = &self.roster.entry(index).seat else {
+        let Some(seat) = &self.dispatch.entry(index).seat else {
             return;
         };
         if !self.incidents.may_disprove() {
@@ -106,7 +96,7 @@ impl Engine {
 
 /// What is wrong with a grant, and an end that a person alone can move. Nothing
 /// is with one that was taken out of the configuration.
-fn wrong(entry: &Entry, now: WallTime) -> (Kinds, Option<WallTime>) {
+fn wrong(entry: &Entry<Seat>, now: WallTime) -> (Kinds, Option<WallTime>) {
     let Some(seat) = &entry.seat else {
         return (Kinds::NONE, None);
     };
@@ -120,14 +110,13 @@ fn wrong(entry: &Entry, now: WallTime) -> (Kinds, Option<WallTime>) {
 
 fn observe(
     incidents: &Incidents,
-    entry: &Entry,
-    wrong: Kinds,
+    entry: &Entry<Seat>,
+    (wrong, ends_at): (Kinds, Option<WallTime>),
     now: WallTime,
     said: Option<&str>,
 ) -> Turned {
     let (state, retired) = (&entry.grant.state, entry.seat.is_none());
-    let ends_at = entry.watched.and_then(|(_, ends_at)| ends_at);
-    let told = |kind| tell(entry, kind, now, said);
+    let told = |kind| tell(entry, kind, ends_at, now, said);
     let over = |kind| match retired {
         true => "it was taken out of the configuration".to_owned(),
         false => over(kind, state),
@@ -136,14 +125,17 @@ fn observe(
 }
 
 /// What is wrong, for a person.
-fn tell(entry: &Entry, kind: Kind, now: WallTime, said: Option<&str>) -> Told {
+fn tell(
+    entry: &Entry<Seat>,
+    kind: Kind,
+    ends_at: Option<WallTime>,
+    now: WallTime,
+    said: Option<&str>,
+) -> Told {
     let (state, name) = (&entry.grant.state, &entry.grant.name);
     match kind {
         Kind::RefreshTokenOver => died(entry, now).into(),
-        Kind::NeedsAuthorization => {
-            let end = entry.watched.and_then(|(_, ends_at)| ends_at);
-            before(end.unwrap_or(now), now).into()
-        }
+        Kind::NeedsAuthorization => before(ends_at.unwrap_or(now), now).into(),
         Kind::BindingChanged => {
             let Some(Pause::BindingChanged { from, to }) = &state.pause else {
                 return Told::default();
@@ -176,7 +168,7 @@ fn tell(entry: &Entry, kind: Kind, now: WallTime, said: Option<&str>) -> Told {
 }
 
 /// What was just found out, or what the state remembers of it.
-fn found(entry: &Entry, said: Option<&str>) -> String {
+fn found(entry: &Entry<Seat>, said: Option<&str>) -> String {
     let state = &entry.grant.state;
     let last = state.last_outcome.as_ref().filter(|l| !l.text.is_empty());
     match (said, last, &state.refusal) {
@@ -190,7 +182,7 @@ fn found(entry: &Entry, said: Option<&str>) -> String {
     }
 }
 
-fn died(entry: &Entry, now: WallTime) -> String {
+fn died(entry: &Entry<Seat>, now: WallTime) -> String {
     let (state, name) = (&entry.grant.state, &entry.grant.name);
     let seat = entry.seat.as_ref();
     let died = seat.and_then(|seat| refresh_token_over(state, &seat.policy, now));

@@ -6,6 +6,8 @@ use super::history::{self, Event};
 use super::kept;
 use super::records::key_of;
 use super::writer::Session;
+use refreshd_core::grant::candidate::{Kept, highest};
+use refreshd_core::grant::import::{Judgement, Owner, Present, judge};
 use refreshd_core::grant::{Grant, GrantState, TokenSet};
 use refreshd_core::name;
 use refreshd_core::time::WallTime;
@@ -105,29 +107,63 @@ pub(super) fn import(s: &Session<'_>, request: ImportRequest) -> Result<Imported
     }
     let fingerprint = s.fingerprints.of(request.tokens.identity());
     let known = owner(s, fingerprint)?;
-    if let Some(other) = known.as_ref().filter(|g| g.name != request.name) {
-        return Err(ImportRefusal::OtherGrant {
-            name: request.name,
-            other: other.name.clone(),
-        });
-    }
-    let Some(grant) = s.grant_named(&request.name)? else {
-        return Ok(Imported::Created(create(s, request)?));
+    let whose = match &known {
+        None => Owner::Nobody,
+        Some(grant) if grant.name == request.name => Owner::Same,
+        Some(_) => Owner::Other,
     };
-    if !request.replace {
-        check_client(&grant, &request)?;
-    }
-    if known.is_some() && grant.client == request.client && !mends(s, &grant, &request)? {
-        return Ok(Imported::Unchanged(grant));
-    }
-    if !request.replace {
-        check_age(&grant, &request)?;
-        let has_one = s.tokens(&grant)?.is_some_and(|t| t.refresh_token.is_some());
-        if has_one && request.tokens.refresh_token.is_none() {
-            return Err(ImportRefusal::NothingToRefresh { name: grant.name });
+    let grant = s.grant_named(&request.name)?;
+    let present = match &grant {
+        None => None,
+        Some(grant) => Some(present(s, grant, &request)?),
+    };
+    let judgement = judge(whose, present, request.obtained_at, request.replace);
+    let Some(grant) = grant else {
+        return match (judgement, known) {
+            (Judgement::OtherGrant, Some(other)) => Err(other_grant(request.name, other.name)),
+            _ => Ok(Imported::Created(create(s, request)?)),
+        };
+    };
+    match judgement {
+        Judgement::Create | Judgement::Reauthorize => {
+            Ok(Imported::Reauthorized(reauthorize(s, grant, request)?))
         }
+        Judgement::Unchanged => Ok(Imported::Unchanged(grant)),
+        Judgement::OtherGrant => {
+            let other = known.map_or_else(String::new, |other| other.name);
+            Err(other_grant(request.name, other))
+        }
+        Judgement::OtherClient => Err(ImportRefusal::OtherClient {
+            name: grant.name,
+            have: grant.client,
+            wanted: request.client,
+        }),
+        Judgement::Older => Err(ImportRefusal::Older {
+            name: grant.name,
+            obtained: request.obtained_at.unwrap_or(request.now),
+            issued: grant.state.issued_at,
+        }),
+        Judgement::NothingToRefresh => Err(ImportRefusal::NothingToRefresh { name: grant.name }),
     }
-    Ok(Imported::Reauthorized(reauthorize(s, grant, request)?))
+}
+
+fn other_grant(name: String, other: String) -> ImportRefusal {
+    ImportRefusal::OtherGrant { name, other }
+}
+
+/// The grant that it is brought for, as far as that matters.
+fn present<'a>(
+    s: &Session<'_>,
+    grant: &'a Grant,
+    request: &ImportRequest,
+) -> Result<Present<'a>, StoreError> {
+    let has_one = s.tokens(grant)?.is_some_and(|t| t.refresh_token.is_some());
+    Ok(Present {
+        state: &grant.state,
+        same_client: grant.client == request.client,
+        gives_up_refresh: has_one && request.tokens.refresh_token.is_none(),
+        mends: mends(s, grant, request)?,
+    })
 }
 
 /// Whether it brings the current token set once more with something else beside
@@ -141,30 +177,6 @@ fn mends(s: &Session<'_>, grant: &Grant, request: &ImportRequest) -> Result<bool
         && grant.vars == request.vars
         && grant.redirect_uri == request.redirect_uri;
     Ok(same_set && !same_beside)
-}
-
-fn check_client(grant: &Grant, request: &ImportRequest) -> Result<(), ImportRefusal> {
-    if grant.client == request.client {
-        return Ok(());
-    }
-    Err(ImportRefusal::OtherClient {
-        name: grant.name.clone(),
-        have: grant.client.clone(),
-        wanted: request.client.clone(),
-    })
-}
-
-fn check_age(grant: &Grant, request: &ImportRequest) -> Result<(), ImportRefusal> {
-    match request.obtained_at {
-        Some(obtained) if grant.state.generation > 0 && obtained <= grant.state.issued_at => {
-            Err(ImportRefusal::Older {
-                name: grant.name.clone(),
-                obtained,
-                issued: grant.state.issued_at,
-            })
-        }
-        _ => Ok(()),
-    }
 }
 
 fn create(s: &Session<'_>, request: ImportRequest) -> Result<Grant, StoreError> {
@@ -194,12 +206,17 @@ fn reauthorize(
     if let Some(replaced) = s.tokens(&grant)? {
         kept::keep_replaced(s, &grant, &replaced, request.now)?;
     }
+    let kept = kept::candidates(s, &grant.id)?;
+    let kept: Vec<Kept> = kept.iter().map(|candidate| candidate.kept()).collect();
+    // Nothing that is kept is to be taken for newer, nor to be tried: it may be another account's.
+    let generation = highest(grant.state.generation, &kept) + 1;
     grant.client = request.client;
     grant.vars = request.vars;
     grant.redirect_uri = request.redirect_uri;
     grant.revision += 1;
     grant.state = GrantState {
-        generation: grant.state.generation + 1,
+        generation,
+        chances_from: generation,
         ..request.state
     };
     s.conn

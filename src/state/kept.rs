@@ -7,6 +7,7 @@ use super::records::{flight_id, from_json, json, signed};
 use super::writer::Session;
 use crate::random;
 use refreshd_core::flight::{Answer, FlightId, Intent, Settlement};
+use refreshd_core::grant::candidate::{self, Kept};
 use refreshd_core::grant::{Grant, GrantId, TokenSet};
 use refreshd_core::provider::description::DescriptionHash;
 use refreshd_core::secret::Secret;
@@ -29,6 +30,18 @@ pub struct Candidate {
     pub refused: bool,
     /// When it came.
     pub at: WallTime,
+}
+
+impl Candidate {
+    /// As far as it matters for trying it.
+    pub(super) fn kept(&self) -> Kept {
+        Kept {
+            base_generation: self.base_generation,
+            at: self.at,
+            refused: self.refused,
+            by_flight: self.description.is_some(),
+        }
+    }
 }
 
 /// An answer that could not be read.
@@ -149,21 +162,19 @@ pub(super) fn candidates(s: &Session<'_>, grant: &GrantId) -> Result<Vec<Candida
     Ok(found)
 }
 
-/// What a flight brought that started from this generation or a later one, which
-/// only a store that was put back can have: the newest of it, out of the candidates.
+/// Takes out of the candidates what is newer than the store's own, which only one
+/// that was put back can have.
 pub(super) fn take_newer(
     s: &Session<'_>,
     grant: &Grant,
     current: &TokenSet,
 ) -> Result<Option<Secret>, StoreError> {
-    let mut newer = candidates(s, &grant.id)?;
-    newer.retain(|c| {
-        !c.refused && c.description.is_some() && c.base_generation >= grant.state.generation
-    });
-    let newest = newer.into_iter().max_by_key(|c| (c.base_generation, c.at));
-    let Some(Candidate { flight, tokens, .. }) = newest else {
+    let mut candidates = candidates(s, &grant.id)?;
+    let kept: Vec<Kept> = candidates.iter().map(Candidate::kept).collect();
+    let Some(newest) = candidate::newer(&kept, &grant.state) else {
         return Ok(None);
     };
+    let Candidate { flight, tokens, .. } = candidates.swap_remove(newest);
     let token = tokens.and_then(|tokens| tokens.refresh_token);
     let token = token.filter(|token| Some(token) != current.refresh_token.as_ref());
     if token.is_some() {

@@ -8,7 +8,8 @@ use super::history::{self, Event};
 use super::kept;
 use super::records::{json, signed};
 use super::writer::Session;
-use refreshd_core::grant::state::Doubt;
+use refreshd_core::fence::{Found, accepted, at_start};
+use refreshd_core::grant::candidate::Kept;
 use refreshd_core::grant::{Grant, GrantId};
 use refreshd_core::time::WallTime;
 use rusqlite::Connection;
@@ -32,15 +33,15 @@ pub(super) fn fence_at_start(
 ) -> rusqlite::Result<Option<Fenced>> {
     let conn = &opened.conn;
     let before: Option<String> = db::meta_if_any(conn, "fenced")?;
-    if let Some(reason) = before.and_then(|text| serde_json::from_str(&text).ok()) {
+    let found = Found {
+        fenced: before.and_then(|text| serde_json::from_str(&text).ok()),
+        backup_of: copy::mark(conn)?.map(|mark| mark.at),
+        commit_seq: db::meta::<i64>(conn, "commit_seq")?.unsigned_abs(),
+        stamp: fence::stamped(dir, &opened.store_id),
+    };
+    if let Some(reason) = at_start(&found) {
+        db::set_meta(conn, "fenced", json(&reason))?;
         return Ok(Some(reason));
-    }
-    let commit_seq = db::meta::<i64>(conn, "commit_seq")?.unsigned_abs();
-    let restored = copy::mark(conn)?.map(|mark| Fenced::Restored { taken: mark.at });
-    let fenced = restored.or_else(|| fence::check(dir, &opened.store_id, commit_seq));
-    if let Some(reason) = &fenced {
-        db::set_meta(conn, "fenced", json(reason))?;
-        return Ok(fenced);
     }
     // Not remembered: back on its own machine the store is what it was.
     machine.map_or(Ok(None), |here| check_machine(conn, here))
@@ -102,20 +103,9 @@ fn accept_grant(
         newer = ", with a newer refresh token that the journal held";
     }
     grant.revision += 1;
-    if grant.state.generation > 0 || published > 0 {
-        grant.state.generation = grant.state.generation.max(published) + 1;
-    }
-    if doubtful && let Some(presents) = grant.state.presents {
-        let long_ago = WallTime(0);
-        let doubt = grant.state.doubt.get_or_insert(Doubt {
-            first_sent: long_ago,
-            last_sent: long_ago,
-            presents,
-            presentations: 0,
-            unread: false,
-        });
-        doubt.first_sent = long_ago;
-    }
+    let kept = kept::candidates(s, &grant.id)?;
+    let kept: Vec<Kept> = kept.iter().map(|candidate| candidate.kept()).collect();
+    grant.state = accepted(&grant.state, published, &kept, doubtful);
     s.write_grant(grant, tokens.as_ref())?;
     let event = Event {
         at: now,

@@ -6,6 +6,7 @@ use super::error::StoreError;
 use super::history::{self, Event};
 use super::kept;
 use super::writer::Session;
+use refreshd_core::grant::candidate::{Kept, second_chances};
 use refreshd_core::grant::{Grant, GrantId, TokenSet};
 use refreshd_core::time::WallTime;
 
@@ -35,12 +36,15 @@ pub(super) fn take(
     let Some(current) = s.tokens(&grant)? else {
         return Ok(None);
     };
-    let mut untried = kept::candidates(s, &grant.id)?;
-    untried.retain(|c| !c.refused && c.description.is_some());
-    untried.sort_by_key(|c| (c.base_generation, c.at));
-    while let Some(candidate) = untried.pop() {
+    let mut candidates = kept::candidates(s, &grant.id)?;
+    let kept: Vec<Kept> = candidates.iter().map(|c| c.kept()).collect();
+    for chance in second_chances(&kept, &grant.state) {
+        let candidate = &mut candidates[chance];
         kept::forget(s, "candidates", candidate.flight)?;
-        let token = candidate.tokens.and_then(|tokens| tokens.refresh_token);
+        let token = candidate
+            .tokens
+            .take()
+            .and_then(|tokens| tokens.refresh_token);
         let Some(token) = token.filter(|token| Some(token) != current.refresh_token.as_ref())
         else {
             continue;

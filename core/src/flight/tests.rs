@@ -218,3 +218,33 @@ fn a_flight_that_is_forestalled_sends_and_commits_nothing() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn in_a_store_that_was_put_back_the_same_revision_says_nothing() {
+    let grant = |generation, revision| Grant {
+        id: GrantId("g".to_owned()),
+        name: "one".to_owned(),
+        client: "c".to_owned(),
+        vars: Default::default(),
+        redirect_uri: None,
+        revision,
+        state: GrantState {
+            generation,
+            ..GrantState::default()
+        },
+    };
+    let settlement = Settlement {
+        state: GrantState {
+            generation: 48,
+            ..GrantState::default()
+        },
+        tokens: Some(TokenSet::none()),
+        unread: None,
+    };
+    // Its flight began at generation 47, which the store of now has not come to.
+    let standing = |generation, revision| settlement.standing(&grant(generation, revision), 90);
+    assert_eq!(standing(46, 90), Standing::Superseded);
+    assert_eq!(standing(47, 90), Standing::Current);
+    assert_eq!(standing(47, 91), Standing::Outdated);
+    assert_eq!(standing(48, 91), Standing::Superseded);
+}

@@ -1,6 +1,9 @@
 //! What is kept alive: its token set, its state, when it is due, and when a
 //! refresh token may be presented again.
 
+pub mod align;
+pub mod candidate;
+pub mod import;
 pub mod notice;
 pub mod presentation;
 pub mod replay;

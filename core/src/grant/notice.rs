@@ -1,5 +1,7 @@
 //! When to tell a grant's owner that an end is near which refreshing cannot move.
 
+use super::schedule::{Policy, reauthorize_before, refresh_token_over};
+use super::state::GrantState;
 use crate::time::WallTime;
 use std::time::Duration;
 
@@ -27,6 +29,16 @@ pub fn notice(end: WallTime, now: WallTime) -> Notice {
         days: all().rfind(|days| begins(*days) <= now),
         changes_at: all().map(begins).find(|at| *at > now),
     }
+}
+
+/// When the next notice about a grant is due. Of a refresh token that is over,
+/// its owner has been told.
+#[must_use]
+pub fn look_again(state: &GrantState, policy: &Policy, now: WallTime) -> Option<WallTime> {
+    if refresh_token_over(state, policy, now).is_some() {
+        return None;
+    }
+    notice(reauthorize_before(state, policy)?, now).changes_at
 }
 
 #[cfg(test)]

@@ -259,7 +259,9 @@ pub fn refresh_token_over(state: &GrantState, policy: &Policy, now: WallTime) ->
 
 fn window_end(state: &GrantState, policy: &Policy) -> Option<(WallTime, Why)> {
     let window = policy.schedule.max_per_window?;
-    let from = state.window_from?;
+    let from = state
+        .window_from
+        .filter(|_| !mischief::is(Mischief::WindowCapIgnored))?;
     (state.sends_in_window >= window.count).then(|| (from + window.per, Why::Window))
 }
 

@@ -213,7 +213,9 @@ fn fail(
             enter_doubt(&mut state, presented, true);
             back_off(rules, &mut state, intent, None, now);
             let mut settled = settled(state, OutcomeKind::Unread, &text, now);
-            if let Ending::Answered(answer) = ending {
+            if let Ending::Answered(answer) = ending
+                && !mischief::is(Mischief::UnreadDropped)
+            {
                 settled.settlement.unread = Some(answer);
             }
             settled
@@ -222,6 +224,9 @@ fn fail(
             // A doubt outlasts it, at rest: should the refusal be taken back, since the
             // provider was broken, what was not known before is not known still.
             let earlier = state.refusal.take();
+            // The exchange in doubt was carried out, most likely: that was the access token's end.
+            let doubted = state.doubt.is_some();
+            state.access_dead |= doubted && rules.policy.rotation.revokes_old_access;
             state.failures += 1;
             state.refusal = Some(Refusal {
                 at: earlier.as_ref().map_or(now, |r| r.at),
@@ -417,6 +422,7 @@ fn succeed(
         Presents::ClientCredentials => {
             state.login_at = state.issued_at;
             state.own = true;
+            state.chances_from = state.generation;
             renew(&TokenSet::none(), success)
         }
     };
@@ -431,7 +437,12 @@ fn succeed(
         .as_ref()
         .filter(|last| last.kind == OutcomeKind::Success.word())
         .map_or(0, |_| state.failures);
+    // A later presentation, whose answer is not known, has ended this access token
+    // most likely.
+    let sent = intent.sent.wall;
+    let overtaken = state.doubt.as_ref().is_some_and(|d| d.last_sent > sent);
     recover(&mut state);
+    state.access_dead = overtaken && rules.policy.rotation.revokes_old_access;
     if state.expires_at <= now {
         // Dead on arrival: without this, a provider that always answers so would be asked each second.
         state.failures = dead_before;

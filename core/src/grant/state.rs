@@ -1,6 +1,7 @@
 //! A grant and the part of it that is no secret: what the schedule, the queue
 //! and `status` go by. It survives restarts; every flight ends by committing one.
 
+use crate::mischief::{self, Mischief};
 use crate::secret::Fingerprint;
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
@@ -87,6 +88,10 @@ pub struct GrantState {
     /// A consumer or the verify URL found the access token dead before its expiry.
     #[serde(skip_serializing_if = "is_default")]
     pub access_dead: bool,
+    /// What exchanges brought that began at an earlier generation is not tried: it is
+    /// another authorization's, or bound to a client or origin that was left.
+    #[serde(skip_serializing_if = "is_default")]
+    pub chances_from: u64,
     /// What the last flight came to.
     #[serde(skip_serializing_if = "is_default")]
     pub last_outcome: Option<LastOutcome>,
@@ -241,35 +246,34 @@ impl GrantState {
         }
     }
 
-    /// The state with no time ahead of `now`, for when a clock that ran ahead has
-    /// been set right; `None` where nothing lies ahead. When the access token was
-    /// issued is not known then, so it is delivered, and replaced soon.
+    /// The state for a clock that was set back by so much, which has been accepted:
+    /// all its times, taken by the old one, are moved along, so that ages and waits
+    /// stay what they were.
     #[must_use]
-    pub fn brought_back(&self, now: WallTime) -> Option<GrantState> {
-        let ahead = |at: Option<WallTime>| at.is_some_and(|at| at > now);
-        // What was not sent left no other trace, and may wait for a time that is far off now.
-        let settled = self.last_outcome.as_ref().map(|last| last.at);
-        let times = [self.last_send, self.window_from, settled];
-        if self.issued_at <= now && !times.into_iter().any(ahead) {
-            return None;
+    pub fn brought_back(&self, by: Duration) -> GrantState {
+        if mischief::is(Mischief::ClockNotBroughtBack) {
+            return self.clone();
         }
+        let moved = |at: Option<WallTime>| at.map(|at| at - by);
         let mut state = self.clone();
-        if self.issued_at > now {
-            state.issued_at = now;
-            state.expires_at = now + self.lifetime();
-            state.expiry_unknown = true;
-        }
-        state.last_send = self.last_send.map(|at| at.min(now));
-        state.window_from = self.window_from.map(|at| at.min(now));
-        state.not_before = None;
+        state.issued_at = self.issued_at - by;
+        state.expires_at = self.expires_at - by;
+        state.refresh_expires_at = moved(self.refresh_expires_at);
+        state.login_at = self.login_at - by;
+        state.last_send = moved(self.last_send);
+        state.window_from = moved(self.window_from);
+        state.not_before = moved(self.not_before);
         if let Some(last) = &mut state.last_outcome {
-            last.at = last.at.min(now);
+            last.at = last.at - by;
+        }
+        if let Some(refusal) = &mut state.refusal {
+            refusal.at = refusal.at - by;
         }
         if let Some(doubt) = &mut state.doubt {
-            doubt.last_sent = doubt.last_sent.min(now);
-            doubt.first_sent = doubt.first_sent.min(now);
+            doubt.last_sent = doubt.last_sent - by;
+            doubt.first_sent = doubt.first_sent - by;
         }
-        Some(state)
+        state
     }
 
     /// The state after a time of which nobody knows how long it was: windows that
@@ -339,19 +343,27 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_from_a_clock_that_ran_ahead_is_over_though_nothing_was_sent() {
-        let (now, ahead) = (WallTime::from_secs(1000), WallTime::from_secs(900_000));
+    fn a_clock_that_was_set_back_leaves_ages_and_waits_as_they_were() {
+        let (before, by) = (WallTime::from_secs(900_000), Duration::from_secs(3600));
         let state = GrantState {
-            not_before: Some(ahead + Duration::from_secs(300)),
+            generation: 2,
+            issued_at: before - Duration::from_secs(60),
+            expires_at: before + Duration::from_secs(600),
+            last_send: Some(before - Duration::from_secs(60)),
+            not_before: Some(before + Duration::from_secs(300)),
             last_outcome: Some(LastOutcome {
-                at: ahead,
+                at: before,
                 kind: "not-sent".to_owned(),
                 text: String::new(),
             }),
             ..GrantState::default()
         };
-        let back = state.brought_back(now).expect("its times lie ahead");
-        assert_eq!((back.not_before, back.generation), (None, 0));
-        assert_eq!(back.brought_back(now), None);
+        let (back, now) = (state.brought_back(by), before - by);
+        assert_eq!(back.lifetime(), state.lifetime());
+        assert_eq!(now.since(back.issued_at), before.since(state.issued_at));
+        assert_eq!(back.expires_at.since(now), state.expires_at.since(before));
+        let wait = |state: &GrantState, now| state.not_before.map(|at| at.since(now));
+        assert_eq!(wait(&back, now), wait(&state, before));
+        assert_eq!(back.last_outcome.map(|last| last.at), Some(now));
     }
 }

@@ -42,7 +42,7 @@ fn grant(state: GrantState) -> Grant {
 /// The grant as it is once the configuration says so.
 fn align(grant: &Grant, config: &Config) -> Grant {
     let seat = seat_of(grant, config).unwrap();
-    let state = aligned(grant, &seat, config).map(|(state, ..)| state);
+    let state = aligned(grant, &seat, config).map(|change| change.state);
     self::grant(state.unwrap_or_else(|| grant.state.clone()))
 }
 

@@ -1,0 +1,85 @@
+//! Which of the token sets that are kept beside the current one is tried, and when.
+
+use super::state::GrantState;
+use crate::mischief::{self, Mischief};
+use crate::time::WallTime;
+
+/// A token set that is kept, as far as that matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The generation that it follows on.
+    pub base_generation: u64,
+    /// When it came.
+    pub at: WallTime,
+    /// Its refresh token was refused.
+    pub refused: bool,
+    /// An exchange brought it. What an import replaced may be another account's.
+    pub by_flight: bool,
+}
+
+/// What a refused grant tries before a person is asked, in this order: what late
+/// answers to its present authorization brought, the newest first.
+#[must_use]
+pub fn second_chances(kept: &[Kept], state: &GrantState) -> Vec<usize> {
+    let ours = |kept: &Kept| {
+        kept.base_generation >= state.chances_from || mischief::is(Mischief::ChanceOfAnother)
+    };
+    let mut untried: Vec<usize> = (0..kept.len())
+        .filter(|at| !kept[*at].refused && kept[*at].by_flight && ours(&kept[*at]))
+        .collect();
+    untried.sort_by_key(|at| (kept[*at].base_generation, kept[*at].at));
+    untried.reverse();
+    untried
+}
+
+/// What an exchange brought that started from this generation or a later one,
+/// which only a store that was put back can have: the newest of it.
+#[must_use]
+pub fn newer(kept: &[Kept], state: &GrantState) -> Option<usize> {
+    let mut chances = second_chances(kept, state).into_iter();
+    chances.find(|at| kept[*at].base_generation >= state.generation)
+}
+
+/// The highest generation that anyone knows of: a store that was put back may have
+/// kept what followed on later ones than its own.
+#[must_use]
+pub fn highest(generation: u64, kept: &[Kept]) -> u64 {
+    let brought = kept.iter().map(|kept| kept.base_generation + 1);
+    brought.fold(generation, u64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(base_generation: u64, at: i64) -> Kept {
+        Kept {
+            base_generation,
+            at: WallTime(at),
+            refused: false,
+            by_flight: true,
+        }
+    }
+
+    #[test]
+    fn the_newest_that_an_exchange_brought_comes_first() {
+        let refused = Kept {
+            refused: true,
+            ..kept(9, 9)
+        };
+        let replaced = Kept {
+            by_flight: false,
+            ..kept(8, 8)
+        };
+        let all = [kept(2, 1), refused, kept(3, 1), replaced, kept(3, 2)];
+        let state = |generation, chances_from| GrantState {
+            generation,
+            chances_from,
+            ..GrantState::default()
+        };
+        assert_eq!(second_chances(&all, &state(3, 0)), [4, 2, 0]);
+        assert_eq!(second_chances(&all, &state(3, 3)), [4, 2]);
+        assert_eq!(newer(&all, &state(3, 0)), Some(4));
+        assert_eq!(newer(&all, &state(4, 0)), None);
+    }
+}

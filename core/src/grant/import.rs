@@ -1,0 +1,137 @@
+//! Which token sets from outside are taken in: one refresh token belongs to one
+//! grant, and nothing that is newer is given up by a slip.
+
+use super::state::GrantState;
+use crate::mischief::{self, Mischief};
+use crate::time::WallTime;
+
+/// Whose a token set is that is brought: who has had its refresh token before, in
+/// any generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// Nobody.
+    Nobody,
+    /// The grant that it is brought for.
+    Same,
+    /// Another.
+    Other,
+}
+
+/// The grant that it is brought for, as it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Present<'a> {
+    /// Its state.
+    pub state: &'a GrantState,
+    /// Whether the grant is the same client's.
+    pub same_client: bool,
+    /// Whether a refresh token would be given up for none.
+    pub gives_up_refresh: bool,
+    /// Whether the current token set is brought with something else beside it.
+    pub mends: bool,
+}
+
+/// What becomes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// It makes a grant.
+    Create,
+    /// It is another authorization of the grant.
+    Reauthorize,
+    /// The grant has had it: nothing is done.
+    Unchanged,
+    /// Refused: two grants that refresh one token would cut each other off.
+    OtherGrant,
+    /// Refused: the grant is another client's.
+    OtherClient,
+    /// Refused: what is there is newer.
+    Older,
+    /// Refused: nothing would be left to refresh.
+    NothingToRefresh,
+}
+
+/// Whether a token set is taken in. `replace`: its operator insists.
+#[must_use]
+pub fn judge(
+    owner: Owner,
+    present: Option<Present<'_>>,
+    obtained_at: Option<WallTime>,
+    replace: bool,
+) -> Judgement {
+    if owner == Owner::Other && !mischief::is(Mischief::TwinTaken) {
+        return Judgement::OtherGrant;
+    }
+    let Some(there) = present else {
+        return Judgement::Create;
+    };
+    if !there.same_client && !replace {
+        return Judgement::OtherClient;
+    }
+    let known = owner == Owner::Same && !mischief::is(Mischief::SeedTakenAgain);
+    if known && there.same_client && !there.mends {
+        return Judgement::Unchanged;
+    }
+    let state = there.state;
+    let older = |obtained: WallTime| state.generation > 0 && obtained <= state.issued_at;
+    if !replace && obtained_at.is_some_and(older) && !mischief::is(Mischief::SeedTakenAgain) {
+        return Judgement::Older;
+    }
+    if !replace && there.gives_up_refresh {
+        return Judgement::NothingToRefresh;
+    }
+    Judgement::Reauthorize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_is_nothing_new_and_what_is_another_s_is_refused() {
+        let state = GrantState {
+            generation: 2,
+            issued_at: WallTime(100),
+            ..GrantState::default()
+        };
+        let there = Present {
+            state: &state,
+            same_client: true,
+            gives_up_refresh: false,
+            mends: false,
+        };
+        let (older, newer) = (Some(WallTime(100)), Some(WallTime(101)));
+        let of = |owner, there, at, replace| judge(owner, Some(there), at, replace);
+        assert_eq!(judge(Owner::Nobody, None, None, false), Judgement::Create);
+        assert_eq!(
+            judge(Owner::Other, None, newer, true),
+            Judgement::OtherGrant
+        );
+        assert_eq!(of(Owner::Same, there, newer, false), Judgement::Unchanged);
+        assert_eq!(of(Owner::Same, there, newer, true), Judgement::Unchanged);
+        assert_eq!(of(Owner::Nobody, there, older, false), Judgement::Older);
+        assert_eq!(
+            of(Owner::Nobody, there, older, true),
+            Judgement::Reauthorize
+        );
+        assert_eq!(
+            of(Owner::Nobody, there, newer, false),
+            Judgement::Reauthorize
+        );
+        let mended = Present {
+            mends: true,
+            ..there
+        };
+        assert_eq!(of(Owner::Same, mended, newer, true), Judgement::Reauthorize);
+        let bare = Present {
+            gives_up_refresh: true,
+            ..there
+        };
+        let nothing = Judgement::NothingToRefresh;
+        assert_eq!(of(Owner::Nobody, bare, newer, false), nothing);
+        let other = Present {
+            same_client: false,
+            ..there
+        };
+        assert_eq!(of(Owner::Same, other, newer, false), Judgement::OtherClient);
+        assert_eq!(of(Owner::Same, other, newer, true), Judgement::Reauthorize);
+    }
+}

@@ -1,0 +1,138 @@
+//! Backups, and stores that are put back to them.
+
+use crate::audit::{Check, ensure};
+use crate::disk::Copy;
+use crate::server::TokenId;
+use crate::setup::{Errand, home_of};
+use crate::store::Store;
+use crate::world::{Happening, World};
+use refreshd_core::fence::{self, Found};
+use refreshd_core::flight::FlightId;
+use refreshd_core::grant::GrantId;
+use std::collections::BTreeMap;
+
+/// What was copied away.
+pub(crate) struct Copied {
+    store: Store,
+    /// The journal too, if somebody copied the files; a backup is the database alone.
+    journal: Option<(Copy, BTreeMap<FlightId, bool>)>,
+}
+
+impl World {
+    /// `refreshd backup`, or somebody who copies the files of a daemon that is stopped.
+    pub(crate) fn copy_away(&mut self) {
+        let mut store = self.store.clone();
+        store.full = false;
+        let files = self.process.is_none() && self.rng.percent(50);
+        let journal = files.then(|| (self.disk.copy(), self.audit.open.clone()));
+        if !files {
+            store.backup_of = Some(self.wall());
+        }
+        self.copied = Some(Copied { store, journal });
+    }
+
+    /// The daemon is stopped, and the copy put in the place of what there is.
+    pub(crate) fn put_back(&mut self, after: i64) {
+        let Some(copied) = self.copied.take() else {
+            return;
+        };
+        // Without a mark nobody would notice: a snapshot of everything cannot be told from the present.
+        let noticed = copied.store.backup_of.is_some() || copied.store.commit_seq < self.stamp_seq;
+        if !noticed || copied.store.rows.len() != self.store.rows.len() {
+            return;
+        }
+        self.report.count("stores put back");
+        if self.process.is_some() {
+            self.end_process();
+        }
+        let full = self.store.full;
+        self.store = copied.store;
+        self.store.full = full;
+        if let Some((files, open)) = copied.journal {
+            self.disk.put_back(&files);
+            self.audit.open = open;
+        }
+        self.audit.put_back(&self.store.rows);
+        self.schedule(after, Happening::Person(Errand::AcceptRestore));
+    }
+
+    /// Whoever opens the store finds out whether it is fenced, and notes it there.
+    pub(crate) fn look_at_fence(&mut self) {
+        let found = Found {
+            fenced: self.store.fenced.clone(),
+            backup_of: self.store.backup_of,
+            commit_seq: self.store.commit_seq,
+            stamp: Some(self.stamp_seq),
+        };
+        self.store.fenced = fence::at_start(&found);
+    }
+
+    /// What the fence says as a process starts.
+    pub(crate) fn fence_at_start(&mut self) {
+        let grants = self.store.rows.iter().map(|row| &row.grant);
+        let ahead = fence::published_ahead(grants, &self.published_generations());
+        self.store.fenced = self.store.fenced.clone().or(ahead);
+        let text = self.store.fenced.as_ref().map(ToString::to_string);
+        self.process().dispatch.set_fenced(text);
+    }
+
+    fn published_generations(&self) -> BTreeMap<GrantId, u64> {
+        let found = self.published.iter().enumerate();
+        found
+            .filter_map(|(index, found)| Some((GrantId(index.to_string()), (*found)?.generation)))
+            .collect()
+    }
+
+    /// `refreshd doctor --accept-restore`.
+    pub(crate) fn accept_restore(&mut self) -> Check {
+        let Some(now) = self.trusted() else {
+            return Ok(());
+        };
+        if self.process().dispatch.fenced().is_none() || self.store.full {
+            return Ok(());
+        }
+        self.report.count("restores accepted");
+        let prints = self.server(0).rules(0).fingerprinter.clone();
+        let published = self.published_generations();
+        self.store
+            .accept_restore(&published, self.stamp_seq, &prints);
+        let (stamp, physical) = (self.stamp(now), self.now);
+        self.store.saw(stamp, physical);
+        self.process().dispatch.set_fenced(None);
+        for index in 0..self.size.grants {
+            self.excuse_homes(index);
+            let grant = self.store.rows[index as usize].grant.clone();
+            self.audit.accepted(index, &grant.state);
+            let effects = self.process().dispatch.changed(index, grant, now);
+            self.apply(effects);
+            self.align(index)?;
+            self.publish(index);
+        }
+        self.recall_second_chances();
+        self.wake_now();
+        Ok(())
+    }
+
+    /// What the journal beside a backup held does not say where it is bound.
+    pub(crate) fn excuse_homes(&mut self, index: u32) {
+        let row = &self.store.rows[index as usize];
+        let home = row.grant.state.binding.as_ref().and_then(home_of);
+        let home = home.expect("a grant is bound");
+        let kept = row
+            .candidates
+            .iter()
+            .map(|c| &c.tokens)
+            .chain([&row.tokens]);
+        let tokens = kept.filter_map(|tokens| tokens.refresh_token.as_ref());
+        for token in tokens.map(|token| TokenId::of(token.expose())) {
+            self.audit.may_go((index, token.family), home);
+        }
+    }
+
+    /// Nothing leaves while a store is fenced.
+    pub(crate) fn check_fence(&mut self, index: u32, token: Option<TokenId>) -> Check {
+        ensure(!self.audit.is_put_back, "fenced-does-not-refresh", || {
+            format!("grant {index} sends {token:?}, and nobody has accepted the store")
+        })
+    }
+}
