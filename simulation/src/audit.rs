@@ -154,7 +154,7 @@ impl Audit {
         let over = base
             .doubt
             .as_ref()
-            .is_some_and(|d| d.first_sent == WallTime(0));
+            .is_some_and(|d| d.first_sent <= WallTime(0));
         let least = match over {
             true => least.min(least_gap(facts, base.lifetime(), false)),
             false => least,

@@ -818,15 +818,9 @@ impl World {
         let (stamp, physical) = (self.stamp(now), self.now);
         self.store.saw(stamp, physical);
         let flight = intent.flight;
-        let standing = self.store.commit(
-            index,
-            flight,
-            slot,
-            commit.base_revision,
-            settlement,
-            intent,
-            now,
-        );
+        let standing =
+            self.store
+                .commit(index, slot, commit.base_revision, settlement, intent, now);
         let grant = self.store.rows[index as usize].grant.clone();
         let kind = commit.settled.kind;
         self.note(|_| {

@@ -93,13 +93,13 @@ impl Store {
     pub(crate) fn commit(
         &mut self,
         index: u32,
-        flight: FlightId,
         slot: Option<SlotRef>,
         base_revision: u64,
         settlement: &Settlement,
         intent: &Intent,
         at: WallTime,
     ) -> Standing {
+        let flight = intent.flight;
         let row = &mut self.rows[index as usize];
         let standing = settlement.standing(&row.grant, base_revision);
         if standing == Standing::Outdated {

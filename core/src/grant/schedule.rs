@@ -3,7 +3,8 @@
 
 use super::presentation::{self, Presents};
 use super::replay;
-use super::state::GrantState;
+use super::settle::OutcomeKind;
+use super::state::{GrantState, Refusal};
 use crate::duration::CENTURY;
 use crate::mischief::{self, Mischief};
 use crate::provider::Description;
@@ -178,7 +179,7 @@ pub fn plan(state: &GrantState, policy: &Policy, now: WallTime) -> Plan {
                 return Plan::Never(Never::Refused);
             }
             let last = state.last_send.unwrap_or(refusal.at);
-            (last + seldom(refusal.times), Why::RefusedRetry)
+            (last + seldom(tries(state, refusal)), Why::RefusedRetry)
         }
         (Some(Presents::RefreshToken(_)), None) => match &state.doubt {
             Some(doubt) => replay::next(doubt, state, &policy.rotation, now),
@@ -266,6 +267,14 @@ fn window_end(state: &GrantState, policy: &Policy) -> Option<(WallTime, Why)> {
 }
 
 /// For what is not likely to work: after an hour, six, then daily.
+/// How many refusals in a row count. A try that came to something else was none: the
+/// token was not looked at.
+fn tries(state: &GrantState, refusal: &Refusal) -> u32 {
+    let last = state.last_outcome.as_ref();
+    let judged = last.is_none_or(|last| last.kind == OutcomeKind::InvalidGrant.word());
+    if judged { refusal.times } else { 1 }
+}
+
 fn seldom(times: u32) -> Duration {
     Duration::from_secs(match times {
         0 | 1 => 3600,

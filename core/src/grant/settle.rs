@@ -441,6 +441,8 @@ fn succeed(
     // most likely.
     let sent = intent.sent.wall;
     let overtaken = state.doubt.as_ref().is_some_and(|d| d.last_sent > sent);
+    // How long ago it was sent, nobody knows, if time was lost since.
+    state.expiry_unknown |= state.doubt.as_ref().is_some_and(|d| d.is_undated(sent));
     recover(&mut state);
     state.access_dead = overtaken && rules.policy.rotation.revokes_old_access;
     if state.expires_at <= now {

@@ -121,6 +121,15 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+impl Doubt {
+    /// Whether time may have been lost since that send, so that nobody knows how long
+    /// ago it was.
+    #[must_use]
+    pub fn is_undated(&self, sent: WallTime) -> bool {
+        self.first_sent <= WallTime(0) && sent <= self.last_sent
+    }
+}
+
 /// An exchange whose answer is not known. It lasts until a success or another
 /// authorization; while the token stands refused, it is at rest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -123,6 +123,22 @@ fn refused_rotating_never_and_refused_lasting_now_and_then() {
         at(plan(&state, &policy, WallTime(2000))),
         (WallTime(3_601_000), Why::RefusedRetry)
     );
+    // What the client's secret was to blame for is no try of the refresh token.
+    let mut last = crate::grant::state::LastOutcome {
+        at: WallTime(1000),
+        kind: OutcomeKind::InvalidGrant.word().to_owned(),
+        text: String::new(),
+    };
+    for (kind, hours) in [
+        (OutcomeKind::InvalidGrant, 24),
+        (OutcomeKind::InvalidClient, 1),
+    ] {
+        state.refusal.as_mut().unwrap().times = 3;
+        last.kind = kind.word().to_owned();
+        state.last_outcome = Some(last.clone());
+        let again = WallTime(1000) + Duration::from_secs(hours * 3600);
+        assert_eq!(at(plan(&state, &policy, WallTime(2000))).0, again);
+    }
 }
 
 fn anew() -> Policy {
