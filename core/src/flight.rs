@@ -83,6 +83,28 @@ impl Intent {
             && state.doubt.is_some()
             && self.description != *description
     }
+
+    /// The intent by which its kept answer is read once more. Clocks were set and
+    /// accepted since, perhaps: when it was sent, the grant's doubt knows, whose times
+    /// are moved along.
+    #[must_use]
+    pub fn again(self, state: &GrantState, description: DescriptionHash) -> Intent {
+        let mut again = Intent {
+            description,
+            ..self
+        };
+        if let Some(doubt) = &state.doubt {
+            let dated = again.attempt == 1 && doubt.first_sent > WallTime(0);
+            let sent = if dated {
+                doubt.first_sent
+            } else {
+                doubt.last_sent
+            };
+            again.sent.wall = again.sent.wall.min(sent);
+            again.first_sent = again.first_sent.min(doubt.first_sent);
+        }
+        again
+    }
 }
 
 /// What came back, as it came.

@@ -210,10 +210,7 @@ impl World {
             return self.landed(ticket, index, Landing::Idle);
         };
         self.report.count("read again");
-        let intent = Intent {
-            description: hash,
-            ..newest.intent.clone()
-        };
+        let intent = newest.intent.clone().again(state, hash);
         let (grant, tokens) = (row.grant.clone(), row.tokens.clone());
         let (base, answer) = (state.clone(), newest.answer.clone());
         let held = tokens

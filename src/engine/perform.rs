@@ -156,10 +156,7 @@ pub async fn read_again(deck: &Deck, assignment: Assignment) -> Landing {
         return Landing::Idle;
     };
     let flight = newest.flight;
-    let intent = Intent {
-        description: client.hash.clone(),
-        ..newest.intent
-    };
+    let intent = newest.intent.again(&grant.state, client.hash.clone());
     let rules = rules(deck, client, assignment.seat.policy.clone());
     let tokens = tokens.unwrap_or_else(TokenSet::none);
     let now = deck.clock.wall();
