@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::grant::schedule::Policy;
+use crate::grant::state::Doubt;
 use crate::provider::Description;
 use crate::secret::{Fingerprint, Fingerprinter, Secret};
 use crate::time::BootTime;
@@ -247,4 +248,38 @@ fn in_a_store_that_was_put_back_the_same_revision_says_nothing() {
     assert_eq!(standing(47, 90), Standing::Current);
     assert_eq!(standing(47, 91), Standing::Outdated);
     assert_eq!(standing(48, 91), Standing::Superseded);
+}
+
+#[test]
+fn an_answer_that_is_read_again_is_dated_by_the_clock_of_now() {
+    let at = WallTime::from_secs;
+    let doubt = |first_sent, last_sent| GrantState {
+        doubt: Some(Doubt {
+            first_sent,
+            last_sent,
+            presents: Fingerprint([1; 16]),
+            presentations: 1,
+            unread: true,
+        }),
+        ..GrantState::default()
+    };
+    let again = |attempt, state: &GrantState| {
+        let mut intent = intent(&grant(4, 2));
+        (intent.attempt, intent.first_sent) = (attempt, at(9_000));
+        intent.sent.wall = at(9_500);
+        let again = intent.again(state, DescriptionHash("new".to_owned()));
+        (again.first_sent, again.sent.wall)
+    };
+    assert_eq!(
+        again(2, &doubt(at(9_000), at(9_500))),
+        (at(9_000), at(9_500))
+    );
+    // The clock was set back by an hour since, and that was accepted.
+    let back = doubt(at(5_400), at(5_900));
+    assert_eq!(again(1, &back), (at(5_400), at(5_400)));
+    assert_eq!(again(2, &back), (at(5_400), at(5_900)));
+    // Nobody knows how much time was lost since.
+    let lost = doubt(WallTime(0), at(9_500));
+    assert_eq!(again(1, &lost), (WallTime(0), at(9_500)));
+    assert!(lost.doubt.is_some_and(|doubt| doubt.is_undated(at(9_500))));
 }
