@@ -356,7 +356,15 @@ impl World {
     /// What came must be somewhere when the flight is over.
     fn check_answer_is_kept(&mut self, number: u64) -> Check {
         let token = self.aloft(number).answer.as_ref().and_then(brought);
-        let kept = |token| self.audit.is_durable(token) || self.audit.is_unread(token);
+        let index = self.aloft(number).index as usize;
+        let unread = &self.store.rows[index].unread;
+        let unread = |token| {
+            unread
+                .iter()
+                .any(|kept| brought(&kept.answer) == Some(token))
+        };
+        let kept =
+            |token| self.audit.is_durable(token) || self.audit.is_unread(token) || unread(token);
         let kept = token.is_none_or(kept);
         ensure(kept, "no-answer-dropped", || {
             format!("flight {number} had {token:?}")

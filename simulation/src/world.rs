@@ -542,7 +542,22 @@ impl World {
         ensure(
             refused || retired || is_kept(&state, now),
             "recovers",
-            || format!("grant {index} is dead at {now:?}, and nothing is in the way, {state:?}"),
+            || {
+                let process = self.process.as_ref();
+                let seen = process.map(|p| {
+                    let (free, writes) = (p.book.free_slots(), !p.dispatch.is_unwritable());
+                    (
+                        free,
+                        writes,
+                        p.aloft.len(),
+                        p.dispatch.fenced(),
+                        p.dispatch.limits(),
+                    )
+                });
+                format!(
+                    "grant {index} is dead at {now:?}, and nothing is in the way, {state:?}, {seen:?}"
+                )
+            },
         )?;
         self.check_loss(index)?;
         self.report.lost += u64::from(refused);

@@ -149,7 +149,8 @@ impl<S: Post> Dispatch<S> {
             (Some(kind), false) => limits.observed(lane, client, index, kind, now, roll),
             (None, true) => {
                 limits.abandoned(lane, client, index);
-                Vec::new()
+                // A probe that could not begin gives its turn to the next.
+                limits.held(client, index, now).into_iter().collect()
             }
         }
     }
