@@ -20,7 +20,7 @@ use crate::random;
 use arrivals::InHand;
 use message::{Message, NotRefreshed, Refreshed};
 use perform::{Assignment, Deck, Landing, fly, read_again};
-use refreshd_core::dispatch::{self, Dispatch, Landed, Next, TakeOff};
+use refreshd_core::dispatch::{self, Declined, Dispatch, Landed, Next, TakeOff};
 use refreshd_core::flight::Verdict;
 use refreshd_core::grant::schedule::RETRY_BASE;
 use refreshd_core::grant::settle::OutcomeKind;
@@ -203,6 +203,9 @@ impl Engine {
         let text = "the database cannot be written: nothing is refreshed until it can; see whether its disk is full or read-only";
         let kind = Kind::StoreUnwritable;
         (self.incidents).raise(&Subject::Daemon, kind, || text.to_owned());
+        for index in self.dispatch.withdraw_wishes() {
+            self.turn_down(index, Declined::Unwritable);
+        }
         let (store, engine) = (self.deck.store.clone(), self.handle.clone());
         let config = self.config.clone();
         tokio::spawn(async move {

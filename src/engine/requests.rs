@@ -69,6 +69,7 @@ impl Engine {
         let Some(index) = self.roster.index(&wished.grant) else {
             return drop(reply.send(Err(NotRefreshed::Unknown)));
         };
+        self.watch_store();
         let now = self.deck.clock.wall();
         let (urgency, generation) = (wished.urgency, wished.generation);
         let asked = self.dispatch.wish(index, urgency, generation, now);
@@ -86,7 +87,6 @@ impl Engine {
         if asked != Ok(Granted::Starts) {
             return;
         }
-        self.watch_store();
         let (now, has_slot) = (self.deck.clock.wall(), self.deck.journal.free_slots() > 0);
         let arrivals = &self.deck.arrivals;
         let in_hand = |grant: &GrantId| arrivals.are_in_hand(grant);

@@ -157,6 +157,22 @@ fn nothing_takes_off_without_a_slot_nor_while_it_must_not() {
 }
 
 #[test]
+fn who_waits_for_a_flight_that_cannot_begin_is_told() {
+    let mut dispatch = with([grant(3000), grant(3000), grant(3000)], &policy());
+    for index in [0, 1] {
+        let wished = dispatch.wish(index, Urgency::Force, None, NOW);
+        assert_eq!(wished, Ok(Granted::Starts));
+    }
+    let aloft = taken_off(dispatch.start(0, NOW, true, nobody));
+    dispatch.set_unwritable(true);
+    assert_eq!(dispatch.withdraw_wishes(), [1], "the other is under way");
+    dispatch.answered(1);
+    dispatch.set_unwritable(false);
+    assert_eq!(dispatch.entry(1).wished, None);
+    assert_eq!(dispatch.entry(0).in_flight, Some(aloft.flight));
+}
+
+#[test]
 fn a_wish_for_what_has_been_replaced_does_nothing() {
     let mut dispatch = with([grant(3000)], &policy());
     let stale = dispatch.wish(0, Urgency::Rejected, Some(2), NOW);

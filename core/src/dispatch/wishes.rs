@@ -159,6 +159,20 @@ impl<S: Post> Dispatch<S> {
         self.entry_mut(index).awaited = false;
     }
 
+    /// The grants for whose next flight somebody waits, though none begins for now:
+    /// they are to be told so. What they wished is withdrawn.
+    #[must_use]
+    pub fn withdraw_wishes(&mut self) -> Vec<u32> {
+        let mut withdrawn = Vec::new();
+        for (index, entry) in (0..).zip(&mut self.entries) {
+            if entry.awaited && entry.in_flight.is_none() {
+                entry.wished = None;
+                withdrawn.push(index);
+            }
+        }
+        withdrawn
+    }
+
     /// Whether who waits for a grant waits for nothing: it was retired, paused or
     /// authorized again meanwhile.
     #[must_use]
