@@ -137,6 +137,7 @@ impl Engine {
     /// When the kernel's timers fail.
     pub async fn run(mut self) -> std::io::Result<()> {
         let alarm = Alarm::new()?;
+        let mut writable = self.deck.store.watch_writable();
         let mut messages = Vec::new();
         loop {
             let wake = self.tick();
@@ -148,6 +149,8 @@ impl Engine {
                         return Ok(());
                     }
                 }
+                // Every flight may hang on a full disk: nobody else would say so.
+                Ok(()) = writable.changed() => {}
                 rang = alarm.sleep(wake) => rang?,
             }
             for message in messages.drain(..) {

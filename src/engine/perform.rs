@@ -20,6 +20,7 @@ use refreshd_core::provider::request::{self, Registration, RequestError, TokenRe
 use refreshd_core::secret::Fingerprinter;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// What every flight needs.
@@ -443,7 +444,9 @@ impl<'a> Performer<'a> {
             slot: self.done_with(),
         });
         let mut patience = Patience::default();
+        let mut writable = self.deck.store.watch_writable();
         loop {
+            writable.mark_unchanged();
             match self.deck.store.commit(Arc::clone(&commit)).await {
                 Ok(Committed::Applied(grant)) => {
                     self.free_slot();
@@ -460,7 +463,10 @@ impl<'a> Performer<'a> {
                     "what an exchange came to could not be saved; it is kept in memory and tried again: {e}"
                 ),
             }
-            patience.wait().await;
+            tokio::select! {
+                () = patience.wait() => {}
+                () = turned_writable(&mut writable) => {}
+            }
         }
     }
 
@@ -476,6 +482,17 @@ impl<'a> Performer<'a> {
             self.deck.journal.free(slot);
         }
     }
+}
+
+/// When there is room again for what could not be saved.
+async fn turned_writable(writable: &mut watch::Receiver<bool>) {
+    while writable.changed().await.is_ok() {
+        if *writable.borrow() {
+            return;
+        }
+    }
+    // The store is gone; nothing is to be hurried.
+    std::future::pending().await
 }
 
 fn lost(error: tokio::task::JoinError) -> Ending {

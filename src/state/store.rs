@@ -27,11 +27,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// A handle of the store. Clones share one connection, which belongs to a
 /// thread of its own; when the last handle is dropped, or by
@@ -80,7 +80,7 @@ impl Store {
             commit_seq: AtomicU64::new(db::meta::<i64>(&conn, "commit_seq")?.unsigned_abs()),
             seen: Seen::load(&conn)?,
             // A start on a full disk: what would come could not be saved.
-            writable: AtomicBool::new(reserve.fill()),
+            writable: watch::Sender::new(reserve.fill()),
             fenced: Mutex::new(fenced),
         });
         let fingerprints = Fingerprinter::new(*opened.fingerprint_key);
@@ -592,7 +592,13 @@ impl Store {
     /// Whether the last commit became durable. Cheap; [`Store::is_writable`] probes.
     #[must_use]
     pub fn took_last_commit(&self) -> bool {
-        self.0.shared.writable.load(Ordering::Acquire)
+        *self.0.shared.writable.borrow()
+    }
+
+    /// Changes whenever commits begin to fail, and when they work again.
+    #[must_use]
+    pub fn watch_writable(&self) -> watch::Receiver<bool> {
+        self.0.shared.writable.subscribe()
     }
 
     /// Whether a commit can be expected to work. After a failed one it tries a

@@ -16,11 +16,11 @@ use refreshd_core::time::WallTime;
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// The most commands in one transaction.
 const BATCH: usize = 1024;
@@ -59,7 +59,7 @@ pub(super) struct Shared {
     pub(super) store_id: String,
     pub(super) commit_seq: AtomicU64,
     pub(super) seen: Seen,
-    pub(super) writable: AtomicBool,
+    pub(super) writable: watch::Sender<bool>,
     pub(super) fenced: Mutex<Option<Fenced>>,
 }
 
@@ -247,11 +247,12 @@ impl Writer {
         }
         let count = jobs.len();
         let mut replies = Vec::with_capacity(count);
-        let was_writable = self.shared.writable.load(Ordering::Acquire);
+        let was_writable = *self.shared.writable.borrow();
         let done = self.transact(jobs, writes, &mut replies);
         if writes {
             let writable = self.has_room_after(done.is_ok());
-            self.shared.writable.store(writable, Ordering::Release);
+            let changed = |now: &mut bool| std::mem::replace(now, writable) != writable;
+            self.shared.writable.send_if_modified(changed);
         }
         match &done {
             Ok(Some(commit_seq)) => {
