@@ -69,9 +69,11 @@ impl Disk {
         done.unwrap().status.success()
     }
 
-    /// Leaves not a byte.
+    /// Leaves not a byte; what came free since it was filled is taken as well.
     pub(crate) fn fill(&self) {
-        let filler = File::create(self.at.join("filler")).unwrap();
+        let mut options = File::options();
+        let filler = options.append(true).create(true);
+        let filler = filler.open(self.at.join("filler")).unwrap();
         for size in [1 << 16, 1 << 12, 1 << 9, 1] {
             let bytes = vec![1_u8; size];
             while (&filler).write_all(&bytes).is_ok() {}
