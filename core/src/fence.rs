@@ -118,18 +118,12 @@ pub fn accepted(
     }
     let may_be_rotated = may_be_rotated && !mischief::is(Mischief::RestoreUndoubted);
     if let Some(presents) = state.presents.filter(|_| may_be_rotated) {
-        let long_ago = WallTime(0);
-        let doubt = state.doubt.get_or_insert(Doubt {
-            first_sent: long_ago,
-            last_sent: state.last_send.unwrap_or(long_ago),
-            presents,
-            presentations: 0,
-            unread: false,
-        });
-        doubt.first_sent = long_ago;
-        // It may have been presented since: an answer may be a replay's, its lifetime
-        // told as if it were new.
+        let lost = Doubt::of_lost_time(presents, state.last_send);
+        let doubt = state.doubt.get_or_insert(lost);
+        doubt.first_sent = WallTime(0);
         doubt.presentations = doubt.presentations.max(1);
+        // And so may have been what is kept beside it, in second chances.
+        state.doubts_before = state.generation;
     }
     state
 }
@@ -168,6 +162,7 @@ mod tests {
         assert_eq!(behind.generation, 10);
         let doubt = behind.doubt.map(|d| (d.first_sent, d.presentations));
         assert_eq!(doubt, Some((WallTime(0), 1)));
+        assert_eq!(behind.doubts_before, 10);
         let alone = accepted(&state, 0, &[], false);
         assert_eq!((alone.generation, alone.doubt), (4, None));
         let late = Kept {
@@ -177,6 +172,14 @@ mod tests {
             by_flight: true,
         };
         assert_eq!(accepted(&state, 9, &[late], true).generation, 13);
+        let refused = accepted(&state, 9, &[late], true);
+        let (old, new) = (Fingerprint([2; 16]), Fingerprint([3; 16]));
+        let second = refused
+            .trying(old, 11)
+            .doubt
+            .expect("it may have been used");
+        assert_eq!((second.first_sent, second.presents), (WallTime(0), old));
+        assert_eq!(refused.trying(new, 13).doubt, None);
         let pending = accepted(&GrantState::default(), 0, &[], true);
         assert_eq!(pending, GrantState::default());
     }

@@ -95,6 +95,8 @@ pub(crate) struct Audit {
     /// Refresh tokens in answers that could not be read: their form, and the
     /// generation they follow on.
     unread: BTreeMap<TokenId, (usize, u64)>,
+    /// What was kept beside a store that was put back, and may have been presented since.
+    relics: BTreeSet<TokenId>,
     /// Since when each client waits for the secret that stands there.
     secrets: BTreeMap<u32, i64>,
 }
@@ -201,7 +203,9 @@ impl Audit {
             watched.window = Some(running.map_or((sent, 1), |(from, count)| (from, count + 1)));
         }
         let doubted = base.doubt.is_some() || base.refusal.is_some() || facts.anew;
-        let doubted = doubted || !watched.doubtful;
+        let relic = send.token.is_some_and(|token| self.relics.remove(&token));
+        let watched = self.of(send.index);
+        let doubted = doubted || !(watched.doubtful || relic);
         ensure(
             doubted || send.token.is_none(),
             "restored-is-doubted",
@@ -300,8 +304,12 @@ impl Audit {
     }
 
     /// A grant of a store that was put back may be refreshed again.
-    pub(crate) fn accepted(&mut self, index: u32, state: &GrantState) {
+    pub(crate) fn accepted(&mut self, index: u32, row: &Row) {
+        let state = &row.grant.state;
         self.is_put_back = false;
+        let kept = row.candidates.iter().map(|c| &c.tokens.refresh_token);
+        let kept = kept.flatten().map(|token| TokenId::of(token.expose()));
+        self.relics.extend(kept);
         self.afresh(index, state.last_send);
         let watched = self.of(index);
         watched.generation = state.generation;

@@ -101,8 +101,9 @@ impl World {
         self.process().dispatch.set_fenced(None);
         for index in 0..self.size.grants {
             self.excuse_homes(index);
-            let grant = self.store.rows[index as usize].grant.clone();
-            self.audit.accepted(index, &grant.state);
+            let row = &self.store.rows[index as usize];
+            self.audit.accepted(index, row);
+            let grant = row.grant.clone();
             let effects = self.process().dispatch.changed(index, grant, now);
             self.apply(effects);
             self.align(index)?;
@@ -113,7 +114,8 @@ impl World {
         Ok(())
     }
 
-    /// What the journal beside a backup held does not say where it is bound.
+    /// What the journal beside a backup held is kept without a word of where it is
+    /// bound, and may take the place of what was.
     pub(crate) fn excuse_homes(&mut self, index: u32) {
         let row = &self.store.rows[index as usize];
         let home = row.grant.state.binding.as_ref().and_then(home_of);

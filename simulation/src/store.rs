@@ -232,7 +232,8 @@ impl Store {
             let Some(token) = token.filter(|t| Some(t) != row.tokens.refresh_token.as_ref()) else {
                 continue;
             };
-            row.grant.state = row.grant.state.trying(prints.of(&token));
+            let base = kept[chance].base_generation;
+            row.grant.state = row.grant.state.trying(prints.of(&token), base);
             row.grant.revision += 1;
             row.tokens.refresh_token = Some(token);
             self.commit_seq += 1;
@@ -260,7 +261,8 @@ impl Store {
             let newest = candidate::newer(&kept, &row.grant.state);
             let token = newest.and_then(|at| row.candidates[at].tokens.refresh_token.clone());
             if let Some(token) = token.filter(|t| Some(t) != row.tokens.refresh_token.as_ref()) {
-                row.grant.state = row.grant.state.trying(prints.of(&token));
+                let base = row.grant.state.generation;
+                row.grant.state = row.grant.state.trying(prints.of(&token), base);
                 row.tokens.refresh_token = Some(token);
                 row.candidates
                     .remove(newest.expect("it was taken from there"));

@@ -98,7 +98,8 @@ fn accept_grant(
     {
         // The one in the backup has been exchanged for it: it is void.
         kept::keep_refused(s, grant, current, now)?;
-        grant.state = grant.state.trying(s.fingerprints.of(&token));
+        let base = grant.state.generation;
+        grant.state = grant.state.trying(s.fingerprints.of(&token), base);
         current.refresh_token = Some(token);
         newer = ", with a newer refresh token that the journal held";
     }

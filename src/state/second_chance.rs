@@ -50,7 +50,8 @@ pub(super) fn take(
             continue;
         };
         kept::keep_refused(s, &grant, &current, at)?;
-        grant.state = grant.state.trying(s.fingerprints.of(&token));
+        let base = kept[chance].base_generation;
+        grant.state = grant.state.trying(s.fingerprints.of(&token), base);
         grant.revision += 1;
         let tokens = TokenSet {
             refresh_token: Some(token),

@@ -92,6 +92,10 @@ pub struct GrantState {
     /// another authorization's, or bound to a client or origin that was left.
     #[serde(skip_serializing_if = "is_default")]
     pub chances_from: u64,
+    /// What exchanges brought that began at an earlier generation was kept when the
+    /// store was put back: the time that is lost may have presented it already.
+    #[serde(skip_serializing_if = "is_default")]
+    pub doubts_before: u64,
     /// What the last flight came to.
     #[serde(skip_serializing_if = "is_default")]
     pub last_outcome: Option<LastOutcome>,
@@ -122,6 +126,21 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 impl Doubt {
+    /// About a refresh token that may have been presented, nobody knows when: in
+    /// the time that a restore has lost.
+    #[must_use]
+    pub fn of_lost_time(presents: Fingerprint, last_send: Option<WallTime>) -> Doubt {
+        let long_ago = WallTime(0);
+        Doubt {
+            first_sent: long_ago,
+            last_sent: last_send.unwrap_or(long_ago),
+            presents,
+            // An answer may be a replay's, its lifetime told as if it were new.
+            presentations: 1,
+            unread: false,
+        }
+    }
+
     /// Whether time may have been lost since that send, so that nobody knows how long
     /// ago it was.
     #[must_use]
@@ -242,13 +261,16 @@ impl GrantState {
     }
 
     /// The state with another refresh token to present in the place of a refused
-    /// one, at the next occasion.
+    /// one, at the next occasion. It came of an exchange that began at
+    /// `base_generation`; what was kept before a restore is in doubt, as the
+    /// current one was.
     #[must_use]
-    pub fn trying(&self, presents: Fingerprint) -> GrantState {
+    pub fn trying(&self, presents: Fingerprint, base_generation: u64) -> GrantState {
+        let doubted = base_generation < self.doubts_before;
         GrantState {
             presents: Some(presents),
             refusal: None,
-            doubt: None,
+            doubt: doubted.then(|| Doubt::of_lost_time(presents, self.last_send)),
             not_before: None,
             refresh_expires_at: None,
             ..self.clone()
