@@ -40,7 +40,14 @@ pub struct Intent {
     pub description: DescriptionHash,
     /// A random number for the next generation's jitter and for back-off.
     pub roll: u64,
+    /// To whom the grant was bound: what comes back belongs to them, whoever it is
+    /// bound to by then. `None`: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding: Option<Binding>,
 }
+
+/// The longest binding that intents carry: they must fit into a block.
+const LONGEST_BINDING: usize = 1024;
 
 impl Intent {
     /// The intent to present this for a grant now. In doubt, the windows of what
@@ -68,7 +75,14 @@ impl Intent {
             presents,
             description,
             roll,
+            binding: grant.state.binding.clone().filter(Binding::is_short),
         }
+    }
+}
+
+impl Binding {
+    fn is_short(&self) -> bool {
+        self.client_id.len() + self.origin.len() <= LONGEST_BINDING
     }
 }
 
@@ -315,8 +329,6 @@ pub struct Flight {
     stage: Stage,
     ending: Option<Ending>,
     outcome: Option<(OutcomeKind, String)>,
-    /// To whom the grant was bound at the start; `None`: not known.
-    binding: Option<Binding>,
 }
 
 impl Flight {
@@ -328,7 +340,6 @@ impl Flight {
             "one-flight-a-grant: an intent starts from the current revision"
         );
         Flight {
-            binding: grant.state.binding.clone(),
             intent,
             grant,
             tokens,
@@ -374,7 +385,6 @@ impl Flight {
             stage: Stage::Sending,
             ending: Some(ending),
             outcome: None,
-            binding: None,
         };
         let step = flight.commit(now, false);
         (flight, step)
@@ -497,8 +507,8 @@ impl Flight {
             now,
         );
         // What came belongs to whom it was asked of, wherever the grant was moved meanwhile.
-        if settled.settlement.tokens.is_some() && self.binding.is_some() {
-            settled.settlement.state.binding = self.binding.clone();
+        if settled.settlement.tokens.is_some() && self.intent.binding.is_some() {
+            settled.settlement.state.binding = self.intent.binding.clone();
         }
         self.outcome = Some((settled.kind, settled.text.clone()));
         self.stage = Stage::Committing { then_read };

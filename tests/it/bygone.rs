@@ -35,6 +35,7 @@ fn bygone(grant: &Grant) -> Intent {
         presents: Presents::ClientCredentials,
         description: DescriptionHash("h".to_owned()),
         roll: 0,
+        binding: None,
     }
 }
 

@@ -68,6 +68,7 @@ fn late_intent(grant: &Grant, at: WallTime) -> Intent {
         presents: Presents::ClientCredentials,
         description: DescriptionHash("h".to_owned()),
         roll: 0,
+        binding: None,
     }
 }
 

@@ -64,6 +64,7 @@ fn intent(grant: &Grant) -> Intent {
         presents: Presents::RefreshToken(Fingerprint([1; 16])),
         description: DescriptionHash("hash".to_owned()),
         roll: 0,
+        binding: grant.state.binding.clone(),
     }
 }
 
@@ -207,6 +208,27 @@ fn a_late_answer_is_bound_to_whom_it_was_asked_of() {
     let state = commit.settled.settlement.state;
     assert_eq!((commit.base_revision, state.generation), (5, 2));
     assert_eq!(state.binding, then.state.binding);
+    // So is one that the journal held.
+    let (_, step) = Flight::recovered(intent(&then), Some(answer()), now, tokens(), rules(), SENT);
+    let state = super::tests::commit(step).settled.settlement.state;
+    assert_eq!((state.generation, state.binding), (2, then.state.binding));
+}
+
+/// An intent must fit into a block: whoever it is bound to.
+#[test]
+fn an_intent_carries_its_binding_unless_that_is_very_long() {
+    let of = |client_id: String| {
+        let mut grant = grant(3, 1);
+        let origin = "https://as.example:443".to_owned();
+        grant.state.binding = Some(Binding { client_id, origin });
+        let presents = Presents::ClientCredentials;
+        let (sent, hash) = (intent(&grant).sent, DescriptionHash("hash".to_owned()));
+        let intent = Intent::new(FlightId([9; 16]), &grant, presents, sent, hash, 0);
+        (intent.binding, grant.state.binding)
+    };
+    let (carried, bound) = of("client".to_owned());
+    assert_eq!(carried, bound);
+    assert_eq!(of("c".repeat(2000)).0, None);
 }
 
 /// Whatever was recorded: nothing is sent once a late answer has come, and nothing

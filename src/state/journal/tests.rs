@@ -30,6 +30,7 @@ fn intent(flight: u8) -> Intent {
         presents: refreshd_core::grant::Presents::RefreshToken(Fingerprint([7; 16])),
         description: DescriptionHash("d1".to_owned()),
         roll: 42,
+        binding: None,
     }
 }
 

@@ -136,6 +136,7 @@ fn intent(store: &Store, grant: &Grant, flight: u8) -> Intent {
         ),
         description: DescriptionHash("d1".to_owned()),
         roll: 0,
+        binding: None,
     }
 }
 

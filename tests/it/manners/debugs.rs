@@ -106,6 +106,7 @@ fn intent() -> Intent {
         presents: Presents::RefreshToken(Fingerprinter::new([1; 32]).of(&secret("rt"))),
         description: DescriptionHash("h".to_owned()),
         roll: 0,
+        binding: None,
     }
 }
 

@@ -103,6 +103,7 @@ fn intent(state: &GrantState, sent: WallTime) -> Intent {
         presents: Presents::RefreshToken(print_of("rt-1")),
         description: DescriptionHash("hash".to_owned()),
         roll: u64::MAX,
+        binding: None,
     }
 }
 
