@@ -114,8 +114,8 @@ impl World {
         if rare && self.rng.percent(60) {
             return Ok(());
         }
-        self.note(|_| format!("trouble: {kind:?}"));
         let grant = u32::try_from(self.rng.below(u64::from(self.size.grants))).expect("a grant");
+        self.note(|_| format!("trouble: {kind:?}, grant {grant}"));
         let life = self.server(grant).facts.life;
         let lasts = self.rng.millis(100, life.min(7 * 86_400_000));
         match kind {

@@ -381,7 +381,13 @@ impl World {
         let print = self.server(index).rules(0).fingerprinter.clone();
         // What is newest is not known before the restore is accepted.
         let fenced = self.process().dispatch.fenced().is_some();
-        if fenced || self.store.full || !self.store.take_second_chance(index, &print) {
+        if fenced {
+            return;
+        }
+        if self.store.full {
+            return self.cannot_write();
+        }
+        if !self.store.take_second_chance(index, &print) {
             return;
         }
         self.report.count("second chances");

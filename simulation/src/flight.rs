@@ -273,9 +273,12 @@ impl World {
             Inside::Probe => {
                 if self.store.full {
                     self.inside(1000, Inside::Probe);
-                } else {
-                    self.process().dispatch.set_unwritable(false);
+                    return Ok(());
                 }
+                self.process().dispatch.set_unwritable(false);
+                // What could not be saved meanwhile: a pause, a second chance.
+                (0..self.size.grants).try_for_each(|index| self.align(index))?;
+                self.recall_second_chances();
                 Ok(())
             }
             Inside::Publish(index) => self.bring_out(index),
@@ -1087,6 +1090,10 @@ impl World {
                     Action::Commit(commit) => {
                         let (standing, grant) =
                             self.commit_now(index, &intent, Some(slot), &commit, asked)?;
+                        // It is counted as sent, though it never was, from this commit on.
+                        if !sent {
+                            self.audit.counts_as(index, &grant.state, false);
+                        }
                         match standing {
                             Standing::Current => Event::Committed(Box::new(grant)),
                             _ => Event::Superseded(Box::new(grant)),
@@ -1104,11 +1111,6 @@ impl World {
         }
         self.process().book.free(slot);
         let grant = self.store.rows[index as usize].grant.clone();
-        // A flight found in the journal does not say where it was bound.
-        self.excuse_homes(index);
-        if !sent {
-            self.audit.counts_as(index, &grant.state, false);
-        }
         self.process().put(index, grant);
         Ok(true)
     }

@@ -93,9 +93,11 @@ fn campaign(first: u64, count: u64, size: Size) -> (Report, Broken) {
 fn tell(broken: &Broken) -> String {
     let told = broken.values().map(|found| {
         let (seed, violation) = &found[0];
+        let seeds: Vec<_> = found.iter().map(|(seed, _)| seed.to_string()).collect();
         format!(
-            "{} seeds, the first is {seed} (REFRESHD_SIMULATION_SEED={seed} prints its history): {violation}",
-            found.len()
+            "{} seeds, the first is {seed} (REFRESHD_SIMULATION_SEED={seed} prints its history): {violation}\nseeds: {}",
+            found.len(),
+            seeds.join(" ")
         )
     });
     told.collect::<Vec<_>>().join("\n")

@@ -309,8 +309,10 @@ impl Engine {
         self.dispatch.set_unwritable(false);
         let why = "the database can be written again";
         (self.incidents).close(&Subject::Daemon, Kind::StoreUnwritable, why);
-        // What could not be saved meanwhile: a grant that was to begin, a pause.
+        // What could not be saved meanwhile: a grant that was to begin, a pause, a
+        // second chance.
         self.align_all().await;
+        self.recall_second_chances().await;
     }
 
     async fn landed(&mut self, index: u32, flight: u64, landing: Landing) {
