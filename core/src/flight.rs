@@ -80,6 +80,33 @@ impl Intent {
     }
 }
 
+impl Intent {
+    /// Dates the exchange by the clock of now, which may have been set back and
+    /// accepted since it was sent. Where nobody knows how long ago that was, its
+    /// windows are over, as after any lost time.
+    fn reckon(&mut self, now: &Stamp) {
+        if mischief::is(Mischief::FlightNotReckoned) {
+            return;
+        }
+        let Some(sent) = self.sent.by_clock_of(now) else {
+            self.sent.wall = self.sent.wall.min(now.wall);
+            self.first_sent = WallTime(0);
+            return;
+        };
+        let by = self.sent.wall.since(sent);
+        self.sent.wall = sent;
+        if !self.is_undated() {
+            self.first_sent = self.first_sent - by;
+        }
+    }
+
+    /// Whether nobody knows how long ago this refresh token was first presented.
+    #[must_use]
+    pub fn is_undated(&self) -> bool {
+        self.first_sent <= WallTime(0)
+    }
+}
+
 impl Binding {
     fn is_short(&self) -> bool {
         self.client_id.len() + self.origin.len() <= LONGEST_BINDING
@@ -360,7 +387,7 @@ impl Flight {
         mut grant: Grant,
         tokens: TokenSet,
         rules: Rules,
-        now: WallTime,
+        now: &Stamp,
     ) -> (Self, Step) {
         let answer = answer.filter(|_| !mischief::is(Mischief::AnswerForgotten));
         let lost = |text| match mischief::is(Mischief::DoubtForgotten) {
@@ -386,7 +413,8 @@ impl Flight {
             ending: Some(ending),
             outcome: None,
         };
-        let step = flight.commit(now, false);
+        flight.intent.reckon(now);
+        let step = flight.commit(now.wall, false);
         (flight, step)
     }
 
@@ -402,11 +430,14 @@ impl Flight {
         &self.grant
     }
 
-    /// Takes what happened and says what to do next.
+    /// Takes what happened and says what to do next. `now` is by the clock that is
+    /// followed at present: it may have been set back since the last call.
     ///
     /// # Panics
     /// When an event comes that the last step did not ask for: a bug in the shell.
-    pub fn handle(&mut self, event: Event, now: WallTime) -> Step {
+    pub fn handle(&mut self, event: Event, now: &Stamp) -> Step {
+        self.intent.reckon(now);
+        let now = now.wall;
         match (self.stage.clone(), event) {
             (Stage::Preflight, Event::Begin) if mischief::is(Mischief::IntentAfterSend) => {
                 self.stage = Stage::Sending;
@@ -507,8 +538,10 @@ impl Flight {
             now,
         );
         // What came belongs to whom it was asked of, wherever the grant was moved meanwhile.
-        if settled.settlement.tokens.is_some() && self.intent.binding.is_some() {
-            settled.settlement.state.binding = self.intent.binding.clone();
+        let bound = self.intent.binding.as_ref();
+        let bound = bound.filter(|_| !mischief::is(Mischief::AnswerBoundAnew));
+        if let Some(bound) = bound.filter(|_| settled.settlement.tokens.is_some()) {
+            settled.settlement.state.binding = Some(bound.clone());
         }
         self.outcome = Some((settled.kind, settled.text.clone()));
         self.stage = Stage::Committing { then_read };

@@ -272,6 +272,17 @@ impl Limits {
         effect.into_iter().collect()
     }
 
+    /// A clock that was set back by so much has been accepted: nothing waits any
+    /// longer for that.
+    pub fn bring_back(&mut self, by: Duration) {
+        if mischief::is(Mischief::LimitsNotBroughtBack) {
+            return;
+        }
+        self.lanes.iter_mut().for_each(|lane| lane.bring_back(by));
+        let clients = self.clients.iter_mut();
+        clients.for_each(|client| client.bring_back(by));
+    }
+
     /// How many exchanges are under way.
     #[must_use]
     pub fn flights(&self) -> u32 {

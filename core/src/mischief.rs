@@ -92,6 +92,14 @@ pub enum Mischief {
     ChanceOfAnother,
     /// The simulated shell: `get` does not wait for an exchange that ends the old access token.
     SuspectServed,
+    /// An answer goes with the grant to whom that has been bound since it was asked for.
+    AnswerBoundAnew,
+    /// An exchange keeps the date that it was given by a clock which has been set back.
+    FlightNotReckoned,
+    /// Breakers and pauses wait by a clock that has been set back.
+    LimitsNotBroughtBack,
+    /// What was kept beside a store that was put back is tried as if it were new.
+    RelicTrusted,
 }
 
 /// All of them.
@@ -140,6 +148,10 @@ pub const ALL: [Mischief; 43] = [
     Mischief::ClockNotBroughtBack,
     Mischief::ChanceOfAnother,
     Mischief::SuspectServed,
+    Mischief::AnswerBoundAnew,
+    Mischief::FlightNotReckoned,
+    Mischief::LimitsNotBroughtBack,
+    Mischief::RelicTrusted,
 ];
 
 #[cfg(feature = "mischief")]

@@ -51,6 +51,43 @@ impl Stamp {
         let passed = boot.0.saturating_sub(self.boot.0).unsigned_abs();
         same.then(|| self.wall + Duration::from_millis(passed))
     }
+
+    /// This moment by the clock of `now`, which may have been set back since, and that
+    /// accepted: the boot clock tells how long ago it was. `None`: it was in an earlier
+    /// boot, though by its own clock it would have been in this one, so that nobody
+    /// knows how long ago.
+    #[must_use]
+    pub fn by_clock_of(&self, now: &Stamp) -> Option<WallTime> {
+        let known = !self.boot_id.is_empty() && !now.boot_id.is_empty();
+        let same = known && self.boot_id == now.boot_id;
+        let passed = if same {
+            now.boot.0.saturating_sub(self.boot.0)
+        } else {
+            now.boot.0
+        };
+        let passed = Duration::from_millis(passed.max(0).unsigned_abs());
+        let latest = now.wall - passed;
+        if !known || self.wall <= latest + Clock::TOLERANCE {
+            Some(self.wall)
+        } else {
+            same.then_some(latest)
+        }
+    }
+
+    /// The latest moment that is remembered: the store's, or that of a flight which
+    /// began after it. One that the store has seen pass in the same boot does not
+    /// count: if it seems later, its clock has been set back and accepted since.
+    #[must_use]
+    pub fn latest(stored: Option<Stamp>, sent: impl Iterator<Item = Stamp>) -> Option<Stamp> {
+        let passed = |sent: &Stamp| {
+            stored.as_ref().is_some_and(|seen| {
+                let same = seen.boot_id == sent.boot_id && !seen.boot_id.is_empty();
+                same && sent.boot <= seen.boot
+            })
+        };
+        let later: Vec<Stamp> = sent.filter(|sent| !passed(sent)).collect();
+        stored.into_iter().chain(later).max_by_key(|seen| seen.wall)
+    }
 }
 
 impl WallTime {
@@ -270,6 +307,37 @@ mod tests {
             boot: BootTime(boot),
             boot_id: boot_id.to_owned(),
         }
+    }
+
+    #[test]
+    fn a_moment_is_no_later_than_the_boot_clock_has_it() {
+        let then = stamp(5_000_000, 100_000, "b");
+        let of = |now| then.by_clock_of(&now);
+        assert_eq!(of(stamp(5_010_000, 110_000, "b")), Some(then.wall));
+        // What is smoothed over, and a step ahead, leave it as it was.
+        assert_eq!(of(stamp(5_008_500, 110_000, "b")), Some(then.wall));
+        assert_eq!(of(stamp(9_000_000, 110_000, "b")), Some(then.wall));
+        // Set back by an hour, which was accepted.
+        assert_eq!(
+            of(stamp(1_410_000, 110_000, "b")),
+            Some(WallTime(1_400_000))
+        );
+        // Another boot: before that began, or nobody knows when.
+        assert_eq!(of(stamp(5_060_000, 50_000, "c")), Some(then.wall));
+        assert_eq!(of(stamp(5_020_000, 50_000, "c")), None);
+        assert_eq!(of(stamp(5_020_000, 50_000, "")), Some(then.wall));
+    }
+
+    #[test]
+    fn what_the_store_has_seen_pass_is_not_the_latest_moment() {
+        let stored = Some(stamp(1_000_000, 50_000, "b"));
+        let of = |sent: Stamp| Stamp::latest(stored.clone(), [sent].into_iter());
+        let later = stamp(1_010_000, 60_000, "b");
+        assert_eq!(of(later.clone()), Some(later));
+        let bygone = stamp(9_000_000, 40_000, "b");
+        assert_eq!(of(bygone), stored);
+        let other = stamp(9_000_000, 40_000, "c");
+        assert_eq!(of(other.clone()), Some(other));
     }
 
     #[test]

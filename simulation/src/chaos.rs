@@ -219,9 +219,7 @@ impl World {
             return Ok(());
         };
         let reading = self.reading();
-        // What is under way has been dated by the old clock.
-        let idle = self.process().is_idle();
-        if self.process().clock.is_trusted() || self.store.full || !idle {
+        if self.process().clock.is_trusted() || self.store.full {
             return Ok(());
         }
         self.report.count("clocks accepted");
@@ -231,9 +229,16 @@ impl World {
         process.last_now = now;
         let by = before.since(now);
         self.audit.clock_accepted(by);
+        for aloft in self.process().aloft.values_mut() {
+            aloft.bring_back(by);
+        }
+        for exchange in self.exchanges.values_mut() {
+            exchange.base = exchange.base.brought_back(by);
+            exchange.sent = exchange.sent - by;
+        }
         (self.store.last_seen, self.store.last_seen_at) = (Some(self.stamp(now)), self.now);
         let states: Vec<GrantState> = self.states().collect();
-        for (index, state) in self.process().dispatch.brought_back(by) {
+        for (index, state) in self.process().dispatch.bring_back(by) {
             self.commit_state(index, state);
         }
         for index in 0..self.size.grants {

@@ -60,6 +60,11 @@ impl Aloft {
         self.flight.intent().sent.wall
     }
 
+    /// The clock was set back by so much, and that was accepted: the checks go by it.
+    pub(crate) fn bring_back(&mut self, by: Duration) {
+        self.base = self.base.brought_back(by);
+    }
+
     /// The slot, if nothing more will be written there.
     fn done_with(&self) -> Option<SlotRef> {
         self.slot.filter(|_| !self.overdue || self.answer.is_some())
@@ -218,8 +223,14 @@ impl World {
             .as_ref()
             .expect("a grant keeps its refresh token");
         let newest = (TokenId::of(held.expose()), false);
-        let (flight, step) =
-            Flight::recovered(intent, Some(answer.clone()), grant, tokens, rules, now);
+        let (flight, step) = Flight::recovered(
+            intent,
+            Some(answer.clone()),
+            grant,
+            tokens,
+            rules,
+            &self.stamp(now),
+        );
         self.flights += 1;
         let number = self.flights;
         let aloft = Aloft {
@@ -293,7 +304,8 @@ impl World {
             Event::Committed(grant) | Event::Superseded(grant) => Some(grant.clone()),
             _ => None,
         };
-        let step = self.aloft(number).flight.handle(event, now);
+        let now = self.stamp(now);
+        let step = self.aloft(number).flight.handle(event, &now);
         self.follow(number, step, known)
     }
 
@@ -1012,11 +1024,11 @@ impl World {
             let at = self.audit.sent_at(found.intent.flight)?;
             Some((found.intent.sent.clone(), at))
         };
-        let sent = recovered.iter().filter_map(sent);
-        let last = stored
-            .into_iter()
-            .chain(sent)
-            .max_by_key(|(seen, _)| seen.wall);
+        let known: Vec<(Stamp, i64)> = recovered.iter().filter_map(sent).collect();
+        let sent = known.iter().map(|(sent, _)| sent.clone());
+        let last = Stamp::latest(self.store.last_seen.clone(), sent);
+        let mut known = known.into_iter().chain(stored);
+        let last = last.and_then(|last| known.find(|(seen, _)| *seen == last));
         let boot_id = self.boots.to_string();
         let seen = last.as_ref().map(|(seen, _)| seen);
         let mut clock = Clock::new(self.reading(), &boot_id, seen);
@@ -1078,8 +1090,14 @@ impl World {
         let rules = self.server(index).rules(form).clone();
         let now = self.time();
         let asked = asked_until(answer.as_ref(), now);
-        let (mut flight, mut step) =
-            Flight::recovered(intent.clone(), answer, grant, tokens, rules, now);
+        let (mut flight, mut step) = Flight::recovered(
+            intent.clone(),
+            answer,
+            grant,
+            tokens,
+            rules,
+            &self.stamp(now),
+        );
         loop {
             if self.dies_here() {
                 self.end_process();
@@ -1107,7 +1125,7 @@ impl World {
                 _ => break,
             };
             let now = self.time();
-            step = flight.handle(event, now);
+            step = flight.handle(event, &self.stamp(now));
         }
         self.process().book.free(slot);
         let grant = self.store.rows[index as usize].grant.clone();

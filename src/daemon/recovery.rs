@@ -61,7 +61,7 @@ pub(crate) async fn finish(
         let tokens = tokens.unwrap_or_else(TokenSet::none);
         let at_stake = intent.presents != Presents::ClientCredentials;
         let (flight, first) =
-            Flight::recovered(intent, answer, grant, tokens, rules, deck.clock.wall());
+            Flight::recovered(intent, answer, grant, tokens, rules, &deck.clock.stamp());
         match adopt(deck, flight, first, Some(slot)).await {
             Verdict::Landed { kind, grant, .. } if had_answer => {
                 tracing::info!(grant = %name, "{name}: an answer from before the last stop was adopted: {}, generation {}", kind.word(), grant.state.generation);

@@ -160,8 +160,9 @@ pub async fn read_again(deck: &Deck, assignment: Assignment) -> Landing {
     let intent = newest.intent.again(&grant.state, client.hash.clone());
     let rules = rules(deck, client, assignment.seat.policy.clone());
     let tokens = tokens.unwrap_or_else(TokenSet::none);
-    let now = deck.clock.wall();
-    let (flying, first) = Flight::recovered(intent, Some(newest.answer), grant, tokens, rules, now);
+    let now = deck.clock.stamp();
+    let answer = Some(newest.answer);
+    let (flying, first) = Flight::recovered(intent, answer, grant, tokens, rules, &now);
     let verdict = adopt(deck, flying, first, None).await;
     if !matches!(
         &verdict,
@@ -236,7 +237,7 @@ pub async fn adopt(deck: &Deck, mut flight: Flight, first: Step, slot: Option<Sl
         match step {
             Step::Do(action) => {
                 let event = performer.act(*action, None, &flight).await;
-                step = flight.handle(event, deck.clock.wall());
+                step = flight.handle(event, &deck.clock.stamp());
             }
             Step::GoOnReading(_) => unreachable!("a recovered flight has ended"),
             Step::Done(verdict) => return verdict,
@@ -255,7 +256,7 @@ async fn perform(
     let mut overdue = Some(overdue);
     let mut event = Event::Begin;
     loop {
-        match flight.handle(event, deck.clock.wall()) {
+        match flight.handle(event, &deck.clock.stamp()) {
             Step::Do(action) => {
                 let sending = matches!(*action, Action::Send)
                     .then(|| request.take())

@@ -197,7 +197,7 @@ impl Engine {
         let accepted = self.deck.store.accept_time(now).await;
         accepted.map_err(|e| e.to_string())?;
         let text = "its times were moved along with the clock that was accepted";
-        let ahead = self.dispatch.brought_back(before.since(now)).into_iter();
+        let ahead = self.dispatch.bring_back(before.since(now)).into_iter();
         let ahead = ahead.map(|(index, state)| Change::new(index, state, "clock", text));
         let changes: Vec<Change> = ahead.collect();
         if let Some(e) = self.commit_states(changes).await {

@@ -185,7 +185,7 @@ impl State {
 /// The store knows of commits alone; a flight that was under way began later.
 fn latest(stored: Option<Stamp>, recovered: &[Recovered]) -> Option<Stamp> {
     let sent = recovered.iter().map(|found| found.intent.sent.clone());
-    stored.into_iter().chain(sent).max_by_key(|seen| seen.wall)
+    Stamp::latest(stored, sent)
 }
 
 /// A flight keeps its slot while its overdue answer is listened for, though it has

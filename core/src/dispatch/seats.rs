@@ -62,10 +62,14 @@ impl<S: Post> Dispatch<S> {
         self.absorb(effects)
     }
 
-    /// The states to commit when a clock is accepted that was set back by so much;
-    /// all grants are [scheduled](Dispatch::schedule) anew then.
+    /// A clock is accepted that was set back by so much: waits and wishes move along.
+    /// The states to commit; all grants are [scheduled](Dispatch::schedule) anew then.
     #[must_use]
-    pub fn brought_back(&self, by: Duration) -> Vec<(u32, GrantState)> {
+    pub fn bring_back(&mut self, by: Duration) -> Vec<(u32, GrantState)> {
+        self.limits.bring_back(by);
+        for wished in self.entries.iter_mut().filter_map(|e| e.wished.as_mut()) {
+            wished.at = wished.at - by;
+        }
         let back = |(index, entry): (u32, &Entry<S>)| {
             let state = entry.grant.state.brought_back(by);
             (state != entry.grant.state).then_some((index, state))

@@ -47,6 +47,15 @@ fn grant(revision: u64, generation: u64) -> Grant {
     }
 }
 
+/// A moment by a clock that nobody has set.
+fn at(wall: WallTime) -> Stamp {
+    Stamp {
+        wall,
+        boot: BootTime(wall.0 - SENT.0),
+        boot_id: "boot".to_owned(),
+    }
+}
+
 fn intent(grant: &Grant) -> Intent {
     Intent {
         flight: FlightId([9; 16]),
@@ -56,11 +65,7 @@ fn intent(grant: &Grant) -> Intent {
         generation: grant.state.generation,
         attempt: 1,
         first_sent: SENT,
-        sent: Stamp {
-            wall: SENT,
-            boot: BootTime(0),
-            boot_id: "boot".to_owned(),
-        },
+        sent: at(SENT),
         presents: Presents::RefreshToken(Fingerprint([1; 16])),
         description: DescriptionHash("hash".to_owned()),
         roll: 0,
@@ -99,9 +104,9 @@ fn reloaded(grant: &Grant) -> Event {
 /// A flight in the air.
 fn sent(grant: &Grant) -> Flight {
     let mut flight = Flight::new(intent(grant), grant.clone(), tokens(), rules());
-    let recorded = action(flight.handle(Event::Begin, SENT));
+    let recorded = action(flight.handle(Event::Begin, &at(SENT)));
     assert!(matches!(recorded, Action::RecordIntent(_)));
-    let sending = action(flight.handle(Event::IntentRecorded, SENT));
+    let sending = action(flight.handle(Event::IntentRecorded, &at(SENT)));
     assert!(matches!(sending, Action::Send));
     flight
 }
@@ -112,13 +117,19 @@ fn sent(grant: &Grant) -> Flight {
 fn an_old_answer_from_the_journal_is_a_candidate() {
     let (then, now) = (grant(3, 1), grant(5, 2));
     for answer in [Some(answer()), None] {
-        let (mut flight, step) =
-            Flight::recovered(intent(&then), answer, now.clone(), tokens(), rules(), SENT);
+        let (mut flight, step) = Flight::recovered(
+            intent(&then),
+            answer,
+            now.clone(),
+            tokens(),
+            rules(),
+            &at(SENT),
+        );
         // Revision and generation both say to the store that it is stale.
         let commit = commit(step);
         assert_eq!(commit.base_revision, 3);
         assert_eq!(commit.settled.settlement.base_generation(), 1);
-        let over = flight.handle(Event::Superseded(Box::new(now.clone())), SENT);
+        let over = flight.handle(Event::Superseded(Box::new(now.clone())), &at(SENT));
         assert!(matches!(over, Step::Done(Verdict::Superseded { .. })));
     }
 }
@@ -126,7 +137,14 @@ fn an_old_answer_from_the_journal_is_a_candidate() {
 #[test]
 fn an_answer_from_the_journal_is_adopted_on_a_newer_state() {
     let (then, now) = (grant(3, 1), grant(5, 1));
-    let (_, step) = Flight::recovered(intent(&then), Some(answer()), now, tokens(), rules(), SENT);
+    let (_, step) = Flight::recovered(
+        intent(&then),
+        Some(answer()),
+        now,
+        tokens(),
+        rules(),
+        &at(SENT),
+    );
     let commit = commit(step);
     assert_eq!(commit.base_revision, 5);
     assert_eq!(commit.settled.settlement.state.generation, 2);
@@ -137,17 +155,17 @@ fn an_answer_from_the_journal_is_adopted_on_a_newer_state() {
 fn a_success_lands_though_the_state_has_moved_on() {
     let (then, now) = (grant(3, 1), grant(4, 1));
     let mut flight = sent(&then);
-    let _ = flight.handle(Event::Ended(Ending::Answered(answer())), SENT);
-    let first = commit(flight.handle(Event::AnswerRecorded, SENT));
+    let _ = flight.handle(Event::Ended(Ending::Answered(answer())), &at(SENT));
+    let first = commit(flight.handle(Event::AnswerRecorded, &at(SENT)));
     assert_eq!(first.base_revision, 3);
-    let again = action(flight.handle(Event::Superseded(Box::new(now.clone())), SENT));
+    let again = action(flight.handle(Event::Superseded(Box::new(now.clone())), &at(SENT)));
     assert!(matches!(again, Action::Reload));
-    let second = commit(flight.handle(reloaded(&now), SENT));
+    let second = commit(flight.handle(reloaded(&now), &at(SENT)));
     assert_eq!(
         (second.base_revision, second.settled.kind),
         (4, OutcomeKind::Success)
     );
-    let landed = flight.handle(Event::Committed(Box::new(grant(5, 2))), SENT);
+    let landed = flight.handle(Event::Committed(Box::new(grant(5, 2))), &at(SENT));
     let Step::Done(Verdict::Landed { kind, grant, .. }) = landed else {
         panic!("{landed:?}");
     };
@@ -159,12 +177,12 @@ fn a_success_lands_though_the_state_has_moved_on() {
 fn an_overdue_flights_doubt_lands_though_the_state_has_moved_on() {
     let (then, now) = (grant(3, 1), grant(4, 1));
     let mut flight = sent(&then);
-    let _ = flight.handle(Event::Overdue, SENT);
-    let _ = flight.handle(Event::Superseded(Box::new(now.clone())), SENT);
-    let second = commit(flight.handle(reloaded(&now), SENT));
+    let _ = flight.handle(Event::Overdue, &at(SENT));
+    let _ = flight.handle(Event::Superseded(Box::new(now.clone())), &at(SENT));
+    let second = commit(flight.handle(reloaded(&now), &at(SENT)));
     assert_eq!(second.base_revision, 4);
     assert!(second.settled.settlement.state.doubt.is_some());
-    let reading = flight.handle(Event::Committed(Box::new(grant(5, 1))), SENT);
+    let reading = flight.handle(Event::Committed(Box::new(grant(5, 1))), &at(SENT));
     assert!(matches!(reading, Step::GoOnReading(_)));
 }
 
@@ -173,16 +191,16 @@ fn an_overdue_flights_doubt_lands_though_the_state_has_moved_on() {
 #[test]
 fn a_late_answer_of_an_older_generation_is_a_candidate() {
     let mut flight = sent(&grant(3, 1));
-    let _ = flight.handle(Event::Overdue, SENT);
-    let _ = flight.handle(Event::Committed(Box::new(grant(4, 1))), SENT);
-    let _ = flight.handle(Event::Ended(Ending::Answered(answer())), SENT);
-    let _ = flight.handle(Event::AnswerRecorded, SENT);
+    let _ = flight.handle(Event::Overdue, &at(SENT));
+    let _ = flight.handle(Event::Committed(Box::new(grant(4, 1))), &at(SENT));
+    let _ = flight.handle(Event::Ended(Ending::Answered(answer())), &at(SENT));
+    let _ = flight.handle(Event::AnswerRecorded, &at(SENT));
     let newer = grant(6, 2);
     assert_eq!(
-        commit(flight.handle(reloaded(&newer), SENT)).base_revision,
+        commit(flight.handle(reloaded(&newer), &at(SENT))).base_revision,
         4
     );
-    let over = flight.handle(Event::Superseded(Box::new(newer)), SENT);
+    let over = flight.handle(Event::Superseded(Box::new(newer)), &at(SENT));
     assert!(matches!(over, Step::Done(Verdict::Superseded { .. })));
 }
 
@@ -200,16 +218,23 @@ fn a_late_answer_is_bound_to_whom_it_was_asked_of() {
     };
     let (then, now) = (bound(3, "old"), bound(5, "new"));
     let mut flight = sent(&then);
-    let _ = commit(flight.handle(Event::Overdue, SENT));
-    let _ = flight.handle(Event::Committed(Box::new(bound(4, "old"))), SENT);
-    let _ = flight.handle(Event::Ended(Ending::Answered(answer())), SENT);
-    let _ = action(flight.handle(Event::AnswerRecorded, SENT));
-    let commit = commit(flight.handle(reloaded(&now), SENT));
+    let _ = commit(flight.handle(Event::Overdue, &at(SENT)));
+    let _ = flight.handle(Event::Committed(Box::new(bound(4, "old"))), &at(SENT));
+    let _ = flight.handle(Event::Ended(Ending::Answered(answer())), &at(SENT));
+    let _ = action(flight.handle(Event::AnswerRecorded, &at(SENT)));
+    let commit = commit(flight.handle(reloaded(&now), &at(SENT)));
     let state = commit.settled.settlement.state;
     assert_eq!((commit.base_revision, state.generation), (5, 2));
     assert_eq!(state.binding, then.state.binding);
     // So is one that the journal held.
-    let (_, step) = Flight::recovered(intent(&then), Some(answer()), now, tokens(), rules(), SENT);
+    let (_, step) = Flight::recovered(
+        intent(&then),
+        Some(answer()),
+        now,
+        tokens(),
+        rules(),
+        &at(SENT),
+    );
     let state = super::tests::commit(step).settled.settlement.state;
     assert_eq!((state.generation, state.binding), (2, then.state.binding));
 }
@@ -236,7 +261,7 @@ fn an_intent_carries_its_binding_unless_that_is_very_long() {
 #[test]
 fn a_flight_that_is_forestalled_sends_and_commits_nothing() {
     let mut flight = sent(&grant(4, 2));
-    match flight.handle(Event::Forestalled, SENT) {
+    match flight.handle(Event::Forestalled, &at(SENT)) {
         Step::Done(Verdict::NotStarted { .. }) => {}
         other => panic!("{other:?}"),
     }
@@ -304,4 +329,42 @@ fn an_answer_that_is_read_again_is_dated_by_the_clock_of_now() {
     let lost = doubt(WallTime(0), at(9_500));
     assert_eq!(again(1, &lost), (WallTime(0), at(9_500)));
     assert!(lost.doubt.is_some_and(|doubt| doubt.is_undated(at(9_500))));
+}
+
+/// A clock that was ahead is set right while an exchange is under way: its token
+/// would seem to live longer by that.
+#[test]
+fn an_exchange_is_dated_by_the_clock_that_was_accepted_meanwhile() {
+    let hour = std::time::Duration::from_secs(3600);
+    let then = grant(3, 1);
+    let mut flight = sent(&then);
+    let mut now = at(SENT + std::time::Duration::from_secs(20));
+    now.wall = now.wall - hour;
+    let _ = flight.handle(Event::Ended(Ending::Answered(answer())), &now);
+    let settled = commit(flight.handle(Event::AnswerRecorded, &now)).settled;
+    let state = settled.settlement.state;
+    assert_eq!(state.issued_at, SENT - hour);
+    assert!(!state.expiry_unknown);
+}
+
+/// Adopted in another boot, which by its clock began before the exchange: nobody
+/// knows how long ago that was.
+#[test]
+fn an_exchange_of_which_nobody_knows_how_old_it_is_counts_as_over() {
+    let then = grant(3, 1);
+    let mut now = at(SENT + std::time::Duration::from_secs(20));
+    now.boot_id = "another".to_owned();
+    now.boot = BootTime(60_000);
+    let recovered = |answer, now: &Stamp| {
+        let flight = Flight::recovered(intent(&then), answer, then.clone(), tokens(), rules(), now);
+        commit(flight.1).settled.settlement.state
+    };
+    assert!(recovered(Some(answer()), &now).expiry_unknown);
+    let doubt = recovered(None, &now).doubt.expect("nobody answered");
+    assert_eq!((doubt.first_sent, doubt.last_sent), (WallTime(0), SENT));
+    // That boot began after it.
+    now.boot = BootTime(10_000);
+    assert!(!recovered(Some(answer()), &now).expiry_unknown);
+    let doubt = recovered(None, &now).doubt.expect("nobody answered");
+    assert_eq!(doubt.first_sent, SENT);
 }

@@ -440,9 +440,13 @@ fn succeed(
     // A later presentation, whose answer is not known, has ended this access token
     // most likely.
     let sent = intent.sent.wall;
-    let overtaken = state.doubt.as_ref().is_some_and(|d| d.last_sent > sent);
+    let overtaken = state.doubt.as_ref().is_some_and(|doubt| {
+        let own = intent.presents.is_token(doubt.presents);
+        doubt.last_sent > sent && !(own && doubt.presentations <= intent.attempt)
+    });
     // How long ago it was sent, nobody knows, if time was lost since.
     state.expiry_unknown |= state.doubt.as_ref().is_some_and(|d| d.is_undated(sent));
+    state.expiry_unknown |= intent.attempt == 1 && intent.is_undated();
     recover(&mut state);
     state.access_dead = overtaken && rules.policy.rotation.revokes_old_access;
     if state.expires_at <= now {

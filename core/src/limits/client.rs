@@ -76,6 +76,19 @@ struct Refused {
 }
 
 impl Client {
+    pub(super) fn bring_back(&mut self, by: Duration) {
+        for (_, at) in &mut self.recent {
+            *at = *at - by;
+        }
+        if let Some(pause) = &mut self.pause {
+            pause.probe_at = pause.probe_at - by;
+        }
+        if let Some(refused) = &mut self.refused {
+            refused.probe_at = refused.probe_at - by;
+            refused.others_at = refused.others_at.map(|at| at - by);
+        }
+    }
+
     pub(super) fn check(&self, grant: u32, now: WallTime) -> Result<(), Blocked> {
         if mischief::is(Mischief::ClientPauseIgnored) {
             return Ok(());

@@ -94,6 +94,17 @@ impl Lane {
         }
     }
 
+    pub(super) fn bring_back(&mut self, by: Duration) {
+        if let Some(open) = &mut self.open {
+            open.probe_at = open.probe_at - by;
+        }
+        for throttled in &mut self.throttled {
+            throttled.at = throttled.at - by;
+            throttled.until = throttled.until - by;
+        }
+        self.paused_until = self.paused_until.map(|until| until - by);
+    }
+
     pub(super) fn leave(&mut self, grant: u32) {
         self.grants = self.grants.saturating_sub(1);
         self.failing.retain(|failing| *failing != grant);

@@ -179,7 +179,8 @@ fn each(mut look: impl FnMut(&'static str, Box<dyn Debug + Send>)) {
     };
     value("Import", Box::new(import));
     let (intent_of, held) = (intent(), Some(answer()));
-    let (flight, step) = Flight::recovered(intent_of, held, grant(), tokens(), rules(), NOW);
+    let stamp = intent_of.sent.clone();
+    let (flight, step) = Flight::recovered(intent_of, held, grant(), tokens(), rules(), &stamp);
     value("Flight", Box::new(flight));
     value("Step", Box::new(step));
     let reloaded = flight::Event::Reloaded(Box::new(grant()), Box::new(tokens()));

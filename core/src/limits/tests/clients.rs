@@ -77,6 +77,21 @@ fn many_refusals_pause_the_client() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_makes_nobody_wait_longer() {
+    let mut limits = refused();
+    let by = Duration::from_secs(86_400);
+    limits.bring_back(by);
+    let now = NOW - by;
+    let others = Some((Why::ClientPaused, Some(after(OTHER) - by)));
+    assert_eq!(limits.why(9, now), others);
+    assert_eq!(
+        limits.why(0, now),
+        Some((Why::Refused, Some(after(PROBE) - by)))
+    );
+    assert_eq!(limits.why(0, after(PROBE) - by), None);
+}
+
+#[test]
 fn a_refused_grant_that_succeeds_rearms_the_others() {
     let mut limits = refused();
     let effects = limits.run(0, OutcomeKind::Success, after(PROBE));
