@@ -104,7 +104,7 @@ pub enum Mischief {
 
 /// All of them.
 #[cfg(feature = "mischief")]
-pub const ALL: [Mischief; 43] = [
+pub const ALL: [Mischief; 47] = [
     Mischief::IntentAfterSend,
     Mischief::AnswerUnrecorded,
     Mischief::LateAnswerDropped,

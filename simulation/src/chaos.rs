@@ -7,6 +7,7 @@ use crate::world::{Happening, World};
 use refreshd_core::grant::GrantState;
 use refreshd_core::grant::schedule::Urgency;
 use refreshd_core::time::WallTime;
+use std::time::Duration;
 
 /// How bad a world is: some have one kind of trouble, some all.
 pub(crate) struct Temper {
@@ -238,6 +239,7 @@ impl World {
         }
         (self.store.last_seen, self.store.last_seen_at) = (Some(self.stamp(now)), self.now);
         let states: Vec<GrantState> = self.states().collect();
+        let waits = self.lane_waits(before);
         for (index, state) in self.process().dispatch.bring_back(by) {
             self.commit_state(index, state);
         }
@@ -248,8 +250,20 @@ impl World {
             found.ends = found.ends - by;
         }
         self.check_ages(&states, before, now)?;
+        let after = self.lane_waits(now);
+        ensure(waits == after, "ages-stay", || {
+            format!("lanes waited {waits:?}, and {after:?} once the clock was accepted")
+        })?;
         self.wake_now();
         Ok(())
+    }
+
+    /// For how long each endpoint is left alone.
+    fn lane_waits(&self, now: WallTime) -> Vec<Option<Duration>> {
+        let dispatch = &self.process.as_ref().expect("it lives").dispatch;
+        let blocked = (0..self.lanes()).map(|lane| dispatch.limits().lane_may_start(lane, now));
+        let until = blocked.map(|blocked| blocked.err().and_then(|blocked| blocked.until));
+        until.map(|until| until.map(|at| at.since(now))).collect()
     }
 
     fn states(&self) -> impl Iterator<Item = GrantState> {
