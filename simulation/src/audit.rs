@@ -8,7 +8,7 @@ use crate::store::Row;
 use refreshd_core::dispatch::TakeOff;
 use refreshd_core::flight::{FlightId, Intent};
 use refreshd_core::grant::{GrantState, TokenSet};
-use refreshd_core::time::WallTime;
+use refreshd_core::time::{Clock, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -55,6 +55,8 @@ struct Watched {
     gambled: BTreeSet<TokenId>,
     /// When the provider's window began, and how many were sent in it.
     window: Option<(WallTime, u32)>,
+    /// A clock was accepted since it was last sent.
+    redated: bool,
     /// Exchanges overlapped, so that it is not known which of them were counted.
     unsure: bool,
     /// Its store was put back and accepted: its refresh token is in doubt.
@@ -197,6 +199,7 @@ impl Audit {
             ensure(!refused, "refused-is-left-alone", || format!("{base:?}"))?;
         }
         watched.last_sent = watched.last_sent.max(Some(sent));
+        watched.redated = false;
         if let Some((_, time)) = facts.window {
             let per = Duration::from_millis(time.unsigned_abs());
             let running = watched.window.filter(|(from, _)| sent < *from + per);
@@ -327,12 +330,33 @@ impl Audit {
     /// The clock was set back by so much, and that was accepted.
     pub(crate) fn clock_accepted(&mut self, by: Duration) {
         for watched in &mut self.grants {
+            watched.redated = true;
             watched.last_sent = watched.last_sent.map(|at| at - by);
             watched.asked_until = None;
             watched.window = watched.window.map(|(from, count)| (from - by, count));
         }
         for at in self.paused.values_mut() {
             *at = *at - by;
+        }
+    }
+
+    /// An exchange was under way as a clock was accepted. It is dated by the boot clock
+    /// then, which has not in it what was smoothed over.
+    pub(crate) fn redates(&mut self, index: u32, state: &GrantState) {
+        let watched = self.of(index);
+        let near = |at: WallTime, by: WallTime| by <= at && at <= by + Clock::TOLERANCE;
+        if !watched.redated {
+            return;
+        }
+        if let (Some(at), Some(by)) = (&mut watched.last_sent, state.last_send)
+            && near(*at, by)
+        {
+            *at = by;
+        }
+        if let (Some((from, _)), Some(by)) = (&mut watched.window, state.window_from)
+            && near(*from, by)
+        {
+            *from = by;
         }
     }
 

@@ -863,6 +863,7 @@ impl World {
             }
             Standing::Current => {
                 self.audit.asked(index, asked, kind == OutcomeKind::Success);
+                self.audit.redates(index, &grant.state);
                 let (generation, with) = (grant.state.generation, settlement.tokens.is_some());
                 self.audit.stored(index, generation, with)?;
             }

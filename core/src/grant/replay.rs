@@ -28,7 +28,9 @@ pub fn next(
     now: WallTime,
 ) -> (WallTime, Why) {
     let earliest = last_sent(doubt, state) + spacing(state, rotation);
-    if harmless(doubt, rotation, earliest.max(now))
+    // In the time that a restore has lost, what followed may have been used.
+    let used = rotation.old_valid == OldValid::UntilUsed && state.is_relic();
+    if (harmless(doubt, rotation, earliest.max(now)) && !used)
         || rotation.reuse == Reuse::Error
         || state.access_dead
         || mischief::is(Mischief::HoldIgnored)
@@ -197,6 +199,19 @@ mod tests {
         bounded.old_valid_max = Some(Duration::from_secs(80));
         assert_eq!(ask(&doubt(0, 0), &bounded, 0), (10_000, Why::Doubt));
         assert_eq!(ask(&doubt(0, 0), &bounded, 41_000).1, Why::Hold);
+    }
+
+    #[test]
+    fn what_a_restore_brought_back_may_have_been_used_up() {
+        let until_used = rotation(OldValid::UntilUsed, Reuse::Revokes);
+        let state = GrantState {
+            doubts_before: 3,
+            ..state()
+        };
+        let ask = |rotation: &Rotation| next(&doubt(0, 0), &state, rotation, WallTime(0)).1;
+        assert_eq!(ask(&until_used), Why::Hold);
+        let forever = rotation(OldValid::Forever, Reuse::Revokes);
+        assert_eq!(ask(&forever), Why::Doubt);
     }
 
     #[test]

@@ -260,6 +260,12 @@ impl GrantState {
         self.generation > 0 && now < self.expires_at && !self.access_dead
     }
 
+    /// Whether this is still what the store held when a restore was accepted.
+    #[must_use]
+    pub fn is_relic(&self) -> bool {
+        self.generation > 0 && self.generation == self.doubts_before
+    }
+
     /// The state with another refresh token to present in the place of a refused
     /// one, at the next occasion. It came of an exchange that began at
     /// `base_generation`; what was kept before a restore is in doubt, as the
