@@ -1,10 +1,9 @@
 //! Sealing keys that follow one another: at rest, in a running daemon, and
 //! through kills.
 
+use crate::at_rest;
 use crate::setting::{ONE, Setting, epoch};
 use crate::support::{House, wait_for};
-use refreshd::config::KeySource;
-use refreshd::state::{OpenOptions, State};
 use sandbox::Options;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -133,12 +132,7 @@ async fn a_credential_is_the_operators_to_write() {
 
 /// Each grant's refresh token, as the store has it.
 async fn tokens(house: &House) -> BTreeMap<String, String> {
-    let options = OpenOptions {
-        state_dir: &house.path("state"),
-        key: &KeySource::File(house.path("key/key")),
-        flights: 64,
-    };
-    let state = State::open(&options).unwrap();
+    let state = at_rest::open(house);
     let mut found = BTreeMap::new();
     for grant in state.store.grants().await.unwrap() {
         let (grant, set) = state.store.load(&grant.id).await.unwrap().unwrap();

@@ -15,6 +15,7 @@ mod setting;
 mod support;
 mod tiny;
 
+mod at_rest;
 mod backups;
 mod bad_input;
 mod bygone;

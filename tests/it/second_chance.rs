@@ -1,31 +1,23 @@
 //! A refused grant tries what a late answer brought, before a person is asked.
 
+use crate::at_rest::{THEN, bygone_intent, open};
 use crate::setting::Setting;
-use refreshd::config::KeySource;
-use refreshd::state::{Commit, Event, OpenOptions, State};
-use refreshd_core::flight::{FlightId, Intent, Settlement, Stamp};
-use refreshd_core::grant::{Grant, GrantState, Presents, TokenSet};
-use refreshd_core::provider::description::DescriptionHash;
+use refreshd::state::{Commit, Event};
+use refreshd_core::flight::Settlement;
+use refreshd_core::grant::{Grant, GrantState, TokenSet};
 use refreshd_core::secret::Secret;
-use refreshd_core::time::{BootTime, WallTime};
 
 /// Leaves a token set in the store as an answer that came too late does. A
 /// server that gives two good refresh tokens for one grant cannot be had, so
 /// that of another grant stands in.
 async fn leave_late_answer(setting: &Setting, refresh_token: &str) {
-    let options = OpenOptions {
-        state_dir: &setting.house.path("state"),
-        key: &KeySource::File(setting.house.path("key/key")),
-        flights: 64,
-    };
-    let store = State::open(&options).unwrap().store;
+    let store = open(&setting.house).store;
     let grant = store.grant_by_name("one").await.unwrap().unwrap();
     let (_, tokens) = store.load(&grant.id).await.unwrap().unwrap();
     let tokens = TokenSet {
         refresh_token: Some(Secret::new(refresh_token)),
         ..tokens.unwrap()
     };
-    let at = WallTime(1);
     let commit = Commit {
         base: Grant {
             revision: 1,
@@ -40,36 +32,15 @@ async fn leave_late_answer(setting: &Setting, refresh_token: &str) {
             unread: None,
         },
         event: Event {
-            at,
+            at: THEN,
             kind: "success".to_owned(),
             text: String::new(),
         },
-        intent: Some(late_intent(&grant, at)),
+        intent: Some(bygone_intent(&grant)),
         slot: None,
     };
     store.commit(commit).await.unwrap();
     store.close().await.unwrap();
-}
-
-fn late_intent(grant: &Grant, at: WallTime) -> Intent {
-    Intent {
-        flight: FlightId([3; 16]),
-        grant: grant.id.clone(),
-        name: grant.name.clone(),
-        revision: 1,
-        generation: grant.state.generation - 1,
-        attempt: 1,
-        first_sent: at,
-        sent: Stamp {
-            wall: at,
-            boot: BootTime(0),
-            boot_id: String::new(),
-        },
-        presents: Presents::ClientCredentials,
-        description: DescriptionHash("h".to_owned()),
-        roll: 0,
-        binding: None,
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -134,17 +134,16 @@ fn an_old_answer_from_the_journal_is_a_candidate() {
     }
 }
 
+/// The first step with an answer that the journal held.
+fn adopted(then: &Grant, now: Grant) -> Step {
+    let (held, sent) = (Some(answer()), at(SENT));
+    Flight::recovered(intent(then), held, now, tokens(), rules(), &sent).1
+}
+
 #[test]
 fn an_answer_from_the_journal_is_adopted_on_a_newer_state() {
     let (then, now) = (grant(3, 1), grant(5, 1));
-    let (_, step) = Flight::recovered(
-        intent(&then),
-        Some(answer()),
-        now,
-        tokens(),
-        rules(),
-        &at(SENT),
-    );
+    let step = adopted(&then, now);
     let commit = commit(step);
     assert_eq!(commit.base_revision, 5);
     assert_eq!(commit.settled.settlement.state.generation, 2);
@@ -227,14 +226,7 @@ fn a_late_answer_is_bound_to_whom_it_was_asked_of() {
     assert_eq!((commit.base_revision, state.generation), (5, 2));
     assert_eq!(state.binding, then.state.binding);
     // So is one that the journal held.
-    let (_, step) = Flight::recovered(
-        intent(&then),
-        Some(answer()),
-        now,
-        tokens(),
-        rules(),
-        &at(SENT),
-    );
+    let step = adopted(&then, now);
     let state = super::tests::commit(step).settled.settlement.state;
     assert_eq!((state.generation, state.binding), (2, then.state.binding));
 }
