@@ -33,9 +33,62 @@
 //! | `DELETE /admin/outage` | all works again |
 //! | `GET /admin/stats` | what was counted ([`Stats`]) |
 //! | `GET /admin/presentations` | every token request with its verdict ([`Presentation`]) |
+//! | `GET /admin/enrollment` | how a first token is had ([`Enrollment`]) |
+//! | `PATCH /admin/enrollment` `{"auto":"allow","account":"account-2"}` | changes what is named there; the rest stays |
+//! | `DELETE /admin/enrollment` | all as the server started with |
+//! | `GET /admin/visits` | every visit to an authorization page, oldest first ([`Visit`]) |
+//! | `GET /admin/pushes` | every push to a success endpoint with its answer ([`Push`]) |
+//! | `POST /admin/pushes` `{"business_id","data":{…},"code","times"}` or `{"raw":"any body"}` | pushes now, whatever it is ([`NewPush`]); answers those [`Push`]es |
+//!
+//! # A first token
+//!
+//! A grant is named after the *account* that gives it, and at RETM after the
+//! business: authorizing again as the same account begins the same grant again,
+//! beside the token sets that it has.
+//!
+//! | kind | authorization page | PKCE |
+//! |---|---|---|
+//! | generic | `/authorize` | S256 is checked when sent |
+//! | retently | `/api/oauth/authorize` | not known |
+//! | reteno | `/uaa/oauth/authorize` | not known |
+//! | vcita | `/oauth/authorize` | not known |
+//! | retm, retm-staging | `/integrations/authorized` (the install link) | |
+//!
+//! `GET` of an authorization page takes `response_type`, `client_id`,
+//! `redirect_uri`, `state`, `scope`, `code_challenge`, `code_challenge_method`,
+//! `nonce`, and `login_hint` for the account. An unknown client, or a
+//! `redirect_uri` that is missing, no absolute URI, or not among
+//! [`Options::redirect_uris`] (where there are any; a loopback port may differ),
+//! is a 400 with an HTML page and no redirect; what else is wrong is an error redirect
+//! (RFC 6749 §4.1.2.1). Then comes a consent form (200): it POSTs the same
+//! parameters to the same path, with `account` (a text field) and
+//! `decision` (`allow` or `deny`, two buttons with these as `id`). The POST, and with `auto` the GET,
+//! answers 302 to `redirect_uri?code=…&state=…` or
+//! `redirect_uri?error=access_denied&error_description=…&state=…`.
+//!
+//! A code is good once, for [`Options::code_lifetime`], for one client and
+//! one `redirect_uri`; with a `code_challenge`, only beside its `code_verifier`,
+//! and without one, only without a verifier.
+//!
+//! RETM's install link takes `client_id` and anything else, which comes back in
+//! `data`. `GET` shows a form that POSTs to the same URL with `business_id`
+//! (with `auto` the GET installs at once, for [`Enrollment::business_id`]). Then
+//! `{"code","business_id","data":{…}}` is POSTed to [`Enrollment::success_url`],
+//! before the page is answered: 200 where the push got its 200 in time, else 502.
+//!
+//! The generic kind has these as well:
+//!
+//! | call | what it does |
+//! |---|---|
+//! | `GET /userinfo` (every kind has it) | `{"sub":ACCOUNT,…}` for a living access token |
+//! | `POST /revoke` `token`, `token_type_hint` | RFC 7009, the client as at the token endpoint |
+//! | `POST /device_authorization` `scope` | RFC 8628; the client as at the token endpoint |
+//! | `GET`, `POST /device` `user_code`, `account`, `decision` | where a person enters the code |
+//! | `GET /.well-known/oauth-authorization-server`, `…/openid-configuration` | RFC 8414; the issuer is [`server::Server::issuer`] |
 
 pub mod admin;
 mod codes;
+mod enrollment;
 pub mod faults;
 mod grants;
 pub mod http;
@@ -43,20 +96,25 @@ mod kind;
 mod log;
 mod options;
 mod overrides;
+mod pushes;
 mod resource;
 pub mod rotation;
 pub mod server;
 mod stats;
 mod token_endpoint;
 mod tokens;
+mod visits;
 mod wire;
 
 pub use codes::Origin;
+pub use enrollment::{Auto, Enrollment, IdToken, Iss, SecondCode, StateAs};
 pub use grants::{Begun, DEFAULT_REDIRECT_URI};
 pub use kind::{Flow, Kind, Reading};
 pub use log::{Presentation, Verdict};
 pub use options::{Brings, Expiry, Options};
+pub use pushes::{NewPush, Push};
 pub use refreshd_core::provider::description::{
     Auth, Body, OldValid, RefreshFrom, Reuse, Rotates, Rotation,
 };
 pub use stats::{GrantStats, ResourceStats, Stats};
+pub use visits::{Outcome, Visit};
