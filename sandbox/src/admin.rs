@@ -7,11 +7,13 @@ use crate::log::Presentation;
 use crate::rotation::Ended;
 use crate::server::Shared;
 use crate::stats::Stats;
+use crate::{Enrollment, NewPush, Push, Visit};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// `POST /admin/grants`.
@@ -67,6 +69,14 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
         .route("/outage", put(begin_outage).delete(end_outage))
         .route("/stats", get(stats))
         .route("/presentations", get(presentations))
+        .route(
+            "/enrollment",
+            get(enrollment)
+                .patch(change_enrollment)
+                .delete(usual_enrollment),
+        )
+        .route("/visits", get(visits))
+        .route("/pushes", get(pushes).post(push))
 }
 
 async fn make_grant(
@@ -142,4 +152,40 @@ async fn stats(State(shared): State<Arc<Shared>>) -> Json<Stats> {
 
 async fn presentations(State(shared): State<Arc<Shared>>) -> Json<Vec<Presentation>> {
     Json(shared.world().log.entries())
+}
+
+async fn enrollment(State(shared): State<Arc<Shared>>) -> Json<Enrollment> {
+    Json(shared.world().enrollment.clone())
+}
+
+async fn change_enrollment(
+    State(shared): State<Arc<Shared>>,
+    Json(changes): Json<Map<String, Value>>,
+) -> Result<Json<Enrollment>, (StatusCode, String)> {
+    let mut world = shared.world();
+    let changed = world.enrollment.with(changes);
+    world.enrollment = changed.map_err(|problem| (StatusCode::BAD_REQUEST, problem.to_string()))?;
+    Ok(Json(world.enrollment.clone()))
+}
+
+async fn usual_enrollment(State(shared): State<Arc<Shared>>) -> StatusCode {
+    shared.world().enrollment = shared.options.enrollment.clone();
+    StatusCode::NO_CONTENT
+}
+
+async fn visits(State(shared): State<Arc<Shared>>) -> Json<Vec<Visit>> {
+    Json(shared.world().visits.clone())
+}
+
+async fn pushes(State(shared): State<Arc<Shared>>) -> Json<Vec<Push>> {
+    Json(shared.world().pushes.clone())
+}
+
+async fn push(
+    State(shared): State<Arc<Shared>>,
+    Json(new): Json<NewPush>,
+) -> Result<Json<Vec<Push>>, (StatusCode, &'static str)> {
+    let pushed = shared.push_now(&new).await;
+    let nowhere = (StatusCode::BAD_REQUEST, "there is no success_url");
+    pushed.map(Json).ok_or(nowhere)
 }

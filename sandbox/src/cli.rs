@@ -26,7 +26,8 @@ enum Command {
     /// its first token response, POST /admin/codes a code to exchange;
     /// POST /admin/faults {"queue":[{"fault":{"kind":"late","ms":45000}}]} lets the
     /// next token request meet a fault; PUT /admin/outage {"kind":"reset"} lets
-    /// nothing work until DELETE /admin/outage; GET /admin/stats and
+    /// nothing work until DELETE /admin/outage; PATCH /admin/enrollment {"auto":"allow"}
+    /// lets the authorization page ask nobody; GET /admin/stats and
     /// GET /admin/presentations tell what came. The crate's documentation has them all.
     ///
     /// Examples:

@@ -1,5 +1,6 @@
 //! Authorization codes (RFC 6749 §4.1.2) and what a grant began with.
 
+use crate::tokens::Owned;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -22,20 +23,34 @@ pub(crate) struct Codes(HashMap<String, Code>);
 pub(crate) struct Code {
     pub(crate) grant: String,
     pub(crate) origin: Origin,
-    pub(crate) made_ms: u64,
+    pub(crate) good_until_ms: u64,
+    pub(crate) asked: Asked,
     pub(crate) spent: bool,
+    /// The token set that its exchange began.
+    pub(crate) began: Option<Owned>,
+}
+
+/// What the authorization request asked for that its exchange must know.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Asked {
+    /// The S256 challenge (RFC 7636 §4.3).
+    pub(crate) challenge: Option<String>,
+    pub(crate) scope: Option<String>,
+    pub(crate) nonce: Option<String>,
 }
 
 impl Codes {
     /// Keeps a new code.
-    pub(crate) fn add(&mut self, grant: &str, origin: Origin, now_ms: u64) {
+    pub(crate) fn add(&mut self, grant: &str, origin: &Origin, asked: Asked, good_until_ms: u64) {
         let code = Code {
             grant: grant.to_owned(),
             origin: origin.clone(),
-            made_ms: now_ms,
+            good_until_ms,
+            asked,
             spent: false,
+            began: None,
         };
-        self.0.insert(origin.code, code);
+        self.0.insert(origin.code.clone(), code);
     }
 
     /// The code of that text.
@@ -47,6 +62,13 @@ impl Codes {
     pub(crate) fn spend(&mut self, text: &str) {
         if let Some(code) = self.0.get_mut(text) {
             code.spent = true;
+        }
+    }
+
+    /// Remembers what a code's exchange began.
+    pub(crate) fn began(&mut self, text: &str, owned: Option<Owned>) {
+        if let Some(code) = self.0.get_mut(text) {
+            code.began = owned;
         }
     }
 }

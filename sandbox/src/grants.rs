@@ -2,7 +2,7 @@
 //! exchanged already or still to be exchanged.
 
 use crate::admin::NewGrant;
-use crate::codes::Origin;
+use crate::codes::{Asked, Origin};
 use crate::rotation::Ended;
 use crate::server::{Server, Shared};
 use crate::token_endpoint::answer_body;
@@ -41,6 +41,16 @@ impl Server {
     #[must_use]
     pub fn make_code(&self, grant: &str, redirect_uri: &str, business_id: Option<&str>) -> String {
         self.shared.make_code(grant, redirect_uri, business_id).code
+    }
+
+    /// A device code that an account has let in already.
+    #[must_use]
+    pub fn make_device_code(&self, account: &str) -> String {
+        let mut world = self.shared.world();
+        let devices = &mut world.devices;
+        let codes = devices.begin(Asked::default(), 0, u64::MAX);
+        devices.decide(&codes.user, Some(account));
+        codes.device
     }
 
     /// What a grant began with the last time; `None` for an unknown grant and
@@ -90,6 +100,17 @@ impl Shared {
         redirect_uri: &str,
         business_id: Option<&str>,
     ) -> Origin {
+        self.make_code_for(grant, redirect_uri, business_id, Asked::default())
+    }
+
+    /// A code for what an authorization request asked.
+    pub(crate) fn make_code_for(
+        &self,
+        grant: &str,
+        redirect_uri: &str,
+        business_id: Option<&str>,
+        asked: Asked,
+    ) -> Origin {
         let has_hosts = self.options.kind.has_business_hosts();
         let business_id = business_id.or(has_hosts.then_some(grant));
         let origin = Origin {
@@ -98,7 +119,10 @@ impl Shared {
             business_id: business_id.map(str::to_owned),
         };
         let now_ms = self.now_ms();
-        self.world().codes.add(grant, origin.clone(), now_ms);
+        let mut world = self.world();
+        let good_ms = world.enrollment.code_ms.unwrap_or_else(|| self.code_ms());
+        let good_until_ms = now_ms.saturating_add(good_ms);
+        world.codes.add(grant, &origin, asked, good_until_ms);
         origin
     }
 }

@@ -36,6 +36,8 @@ pub enum Flow {
     RefreshToken,
     /// The client's own word (RFC 6749 §4.4).
     ClientCredentials,
+    /// A device code (RFC 8628 §3.4).
+    DeviceCode,
 }
 
 /// Reteno's document says one thing in its text and another in its sample.
@@ -95,6 +97,25 @@ impl Kind {
         }
     }
 
+    /// Where a person consents; at RETM the install link. Blynk has no such page.
+    #[must_use]
+    pub fn authorize_path(self) -> Option<&'static str> {
+        match self {
+            Kind::Generic => Some("/authorize"),
+            Kind::Retently => Some("/api/oauth/authorize"),
+            Kind::Reteno => Some("/uaa/oauth/authorize"),
+            Kind::Retm | Kind::RetmStaging => Some("/integrations/authorized"),
+            Kind::Blynk => None,
+            Kind::Vcita => Some("/oauth/authorize"),
+        }
+    }
+
+    /// Codes are pushed to the client's success endpoint, not carried by a browser.
+    #[must_use]
+    pub fn pushes_codes(self) -> bool {
+        matches!(self, Kind::Retm | Kind::RetmStaging)
+    }
+
     /// Where an access token is tried; `/resource` where nothing is documented.
     #[must_use]
     pub fn verify_path(self) -> &'static str {
@@ -108,9 +129,14 @@ impl Kind {
     /// What it exchanges.
     #[must_use]
     pub fn flows(self) -> &'static [Flow] {
-        use Flow::{AuthorizationCode, ClientCredentials, RefreshToken};
+        use Flow::{AuthorizationCode, ClientCredentials, DeviceCode, RefreshToken};
         match self {
-            Kind::Generic => &[AuthorizationCode, RefreshToken, ClientCredentials],
+            Kind::Generic => &[
+                AuthorizationCode,
+                RefreshToken,
+                ClientCredentials,
+                DeviceCode,
+            ],
             Kind::Retently | Kind::Reteno | Kind::Retm | Kind::RetmStaging => {
                 &[AuthorizationCode, RefreshToken]
             }
@@ -122,7 +148,8 @@ impl Kind {
     /// The parameters that a request must repeat from the grant's beginning.
     pub(crate) fn repeats(self, flow: Flow) -> &'static [&'static str] {
         match (self, flow) {
-            (_, Flow::ClientCredentials) | (Kind::Retm | Kind::RetmStaging, _) => &[],
+            (_, Flow::ClientCredentials | Flow::DeviceCode)
+            | (Kind::Retm | Kind::RetmStaging, _) => &[],
             (_, Flow::AuthorizationCode) | (Kind::Retently, _) => &["redirect_uri"],
             (Kind::Reteno, Flow::RefreshToken) => &["code", "redirect_uri"],
             (_, Flow::RefreshToken) => &[],
@@ -160,6 +187,11 @@ impl Kind {
         }
     }
 
+    /// First answers tell the scope that was asked for.
+    pub(crate) fn tells_scope(self) -> bool {
+        self == Kind::Generic
+    }
+
     /// Each business has a host of its own, which decides whose grants are known there.
     #[must_use]
     pub fn has_business_hosts(self) -> bool {
@@ -168,14 +200,27 @@ impl Kind {
 }
 
 impl Flow {
+    const ALL: [Flow; 4] = [
+        Flow::AuthorizationCode,
+        Flow::RefreshToken,
+        Flow::ClientCredentials,
+        Flow::DeviceCode,
+    ];
+
+    /// Its `grant_type`.
+    #[must_use]
+    pub fn grant_type(self) -> &'static str {
+        match self {
+            Flow::AuthorizationCode => "authorization_code",
+            Flow::RefreshToken => "refresh_token",
+            Flow::ClientCredentials => "client_credentials",
+            Flow::DeviceCode => "urn:ietf:params:oauth:grant-type:device_code",
+        }
+    }
+
     /// The flow that a `grant_type` names.
     pub(crate) fn named(grant_type: &str) -> Option<Flow> {
-        match grant_type {
-            "authorization_code" => Some(Flow::AuthorizationCode),
-            "refresh_token" => Some(Flow::RefreshToken),
-            "client_credentials" => Some(Flow::ClientCredentials),
-            _ => None,
-        }
+        Flow::ALL.into_iter().find(|f| f.grant_type() == grant_type)
     }
 }
 

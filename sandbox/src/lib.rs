@@ -87,15 +87,22 @@
 //! | `GET /.well-known/oauth-authorization-server`, `…/openid-configuration` | RFC 8414; the issuer is [`server::Server::issuer`] |
 
 pub mod admin;
+mod authorize;
 mod codes;
+mod device_page;
+mod devices;
 mod enrollment;
 pub mod faults;
 mod grants;
 pub mod http;
+mod identity;
+mod install;
 mod kind;
 mod log;
+mod metadata;
 mod options;
 mod overrides;
+mod pages;
 mod pushes;
 mod resource;
 pub mod rotation;
@@ -111,7 +118,7 @@ pub use enrollment::{Auto, Enrollment, IdToken, Iss, SecondCode, StateAs};
 pub use grants::{Begun, DEFAULT_REDIRECT_URI};
 pub use kind::{Flow, Kind, Reading};
 pub use log::{Presentation, Verdict};
-pub use options::{Brings, Expiry, Options};
+pub use options::{Brings, Expiry, Options, Pkce};
 pub use pushes::{NewPush, Push};
 pub use refreshd_core::provider::description::{
     Auth, Body, OldValid, RefreshFrom, Reuse, Rotates, Rotation,

@@ -68,6 +68,12 @@ pub enum Verdict {
     Malformed,
     /// A POST to where no token endpoint is.
     NotFound,
+    /// Nobody has decided at the device's page yet.
+    Pending,
+    /// The device asks too often.
+    TooSoon,
+    /// The person said no at the device's page.
+    Denied,
     /// A fault kept it from the exchange.
     #[default]
     Unseen,

@@ -1,6 +1,8 @@
 //! How a pretend authorization server behaves.
 
-use crate::{Auth, Body, Kind, OldValid, Reading, RefreshFrom, Reuse, Rotates, Rotation};
+use crate::{
+    Auth, Body, Enrollment, Kind, OldValid, Reading, RefreshFrom, Reuse, Rotates, Rotation,
+};
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -53,6 +55,24 @@ pub struct Options {
     pub expiry: Expiry,
     /// A replayed answer says the full `expires_in` again, though the token has aged.
     pub replay_says_full: bool,
+    /// Where codes may be sent; empty: anywhere, as Retently has it.
+    pub redirect_uris: Vec<String>,
+    /// What a `code_challenge` is to the authorization page.
+    pub pkce: Pkce,
+    /// How a first token is had.
+    pub enrollment: Enrollment,
+}
+
+/// What a `code_challenge` (RFC 7636) is to the authorization page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pkce {
+    /// A parameter like any that is not known: neither challenge nor verifier counts.
+    Unknown,
+    /// S256 is checked where a challenge is sent.
+    #[default]
+    Taken,
+    /// There is no code without a challenge.
+    Required,
 }
 
 /// How an answer tells when the access token expires.
@@ -105,6 +125,9 @@ impl Default for Options {
             repeats_refresh_token: false,
             expiry: Expiry::Number,
             replay_says_full: false,
+            redirect_uris: Vec::new(),
+            pkce: Pkce::Taken,
+            enrollment: Enrollment::default(),
         }
     }
 }
@@ -118,6 +141,10 @@ impl Options {
             kind,
             bodies,
             client_auth,
+            pkce: match kind {
+                Kind::Generic => Pkce::Taken,
+                _ => Pkce::Unknown,
+            },
             ..Options::default()
         };
         match kind {

@@ -20,6 +20,8 @@ impl Server {
             format!("verify.url = {}", quoted(&self.verify_url())),
             duration_line("lifetime.access", options.access_lifetime),
         ];
+        let authorize = self.authorize_url();
+        lines.extend(authorize.map(|url| format!("authorize.url = {}", quoted(&url))));
         // The Organization API's file says that it ends with the access token.
         let refresh = options.refresh_left();
         let refresh = refresh.filter(|_| options.kind != Kind::Blynk);

@@ -1,5 +1,7 @@
 //! RETM's pushes: a code brought to the client's success endpoint, and how it answered.
 
+mod deliver;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -1,8 +1,9 @@
 //! `GET /resource` and its like: 200 with a living access token, else 401 (RFC
 //! 6750 §3); and the paths where nothing is.
 
+use crate::identity;
 use crate::log::{Presentation, Verdict};
-use crate::server::Shared;
+use crate::server::{Shared, World};
 use crate::token_endpoint::{disturb, not_found};
 use crate::wire::Fate;
 use axum::Json;
@@ -10,7 +11,7 @@ use axum::extract::{ConnectInfo, State};
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 pub(crate) async fn resource(
@@ -18,10 +19,34 @@ pub(crate) async fn resource(
     ConnectInfo(fate): ConnectInfo<Fate>,
     headers: HeaderMap,
 ) -> Response {
-    if let Some(out) = outage(&shared, &fate).await {
+    visited(&shared, &fate, &headers, |_, _| Map::new()).await
+}
+
+/// The same, and whose token it is.
+pub(crate) async fn userinfo(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(fate): ConnectInfo<Fate>,
+    headers: HeaderMap,
+) -> Response {
+    let claims = |world: &World, account: &str| {
+        let mut claims = Map::new();
+        claims.insert("sub".to_owned(), json!(account));
+        identity::lay_over(&mut claims, &world.enrollment.userinfo_changes);
+        claims
+    };
+    visited(&shared, &fate, &headers, claims).await
+}
+
+async fn visited(
+    shared: &Shared,
+    fate: &Fate,
+    headers: &HeaderMap,
+    claims: impl FnOnce(&World, &str) -> Map<String, Value>,
+) -> Response {
+    if let Some(out) = outage(shared, fate).await {
         return out;
     }
-    let Some(token) = bearer(&headers) else {
+    let Some(token) = bearer(headers) else {
         shared.world().resource.count(false);
         return unauthorized("Bearer realm=\"pretend\"");
     };
@@ -32,7 +57,10 @@ pub(crate) async fn resource(
     world.resource.count(taken.is_some());
     match taken {
         Some((owned, _)) => {
-            Json(json!({ "grant": owned.grant, "issued": owned.ordinal + 1 })).into_response()
+            let mut body = claims(&world, &owned.grant);
+            body.insert("grant".to_owned(), json!(owned.grant));
+            body.insert("issued".to_owned(), json!(owned.ordinal + 1));
+            Json(body).into_response()
         }
         None => unauthorized("Bearer realm=\"pretend\", error=\"invalid_token\""),
     }
@@ -61,7 +89,7 @@ pub(crate) async fn nothing_there(
 }
 
 /// The answer while an outage lasts.
-async fn outage(shared: &Shared, fate: &Fate) -> Option<Response> {
+pub(crate) async fn outage(shared: &Shared, fate: &Fate) -> Option<Response> {
     let outage = shared.world().faults.outage()?;
     let answer = StatusCode::NO_CONTENT.into_response();
     Some(disturb(outage.into(), answer, fate, &shared.options).await)

@@ -149,6 +149,14 @@ impl Family {
         self.ended.get_or_insert(why);
     }
 
+    /// Ends the access token of that pair and nothing else.
+    ///
+    /// # Panics
+    /// When no such pair was issued.
+    pub fn revoke_access(&mut self, pair: usize) {
+        self.pairs[pair].access_revoked = true;
+    }
+
     /// Why the family ended, if it did.
     #[must_use]
     pub fn ended(&self) -> Option<Ended> {

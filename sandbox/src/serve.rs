@@ -5,7 +5,9 @@ use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use refreshd_core::duration;
 use sandbox::server::Server;
-use sandbox::{Auth, Brings, Expiry, Kind, OldValid, Options, Reading, RefreshFrom, Reuse};
+use sandbox::{
+    Auth, Auto, Brings, Enrollment, Expiry, Kind, OldValid, Options, Reading, RefreshFrom, Reuse,
+};
 use sandbox::{Rotates, Rotation};
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -69,6 +71,15 @@ pub(crate) struct Args {
     /// Which reading of Reteno's document holds.
     #[arg(long, value_enum, default_value = "form-basic")]
     reading: ReadingArg,
+    /// Authorization pages and install links ask nobody; a form is shown otherwise.
+    #[arg(long, value_enum)]
+    auto: Option<AutoArg>,
+    /// Where codes may be sent, several times where there are several; anywhere unless said.
+    #[arg(long, value_name = "URI")]
+    redirect_uri: Vec<String>,
+    /// Where RETM's pushes go.
+    #[arg(long, value_name = "URL")]
+    success_url: Option<String>,
     /// How answers tell the expiry.
     #[arg(long, value_enum, default_value = "number")]
     expiry: ExpiryArg,
@@ -99,6 +110,12 @@ enum ReadingArg {
     FormBasic,
     Query,
     Both,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum AutoArg {
+    Allow,
+    Deny,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -185,6 +202,16 @@ fn options(args: &Args) -> Options {
             described.brings_refresh_token
         },
         rotation: rotation(args, &described.rotation),
+        redirect_uris: args.redirect_uri.clone(),
+        enrollment: Enrollment {
+            auto: match args.auto {
+                None => Auto::Off,
+                Some(AutoArg::Allow) => Auto::Allow,
+                Some(AutoArg::Deny) => Auto::Deny,
+            },
+            success_url: args.success_url.clone(),
+            ..Enrollment::default()
+        },
         expiry: match args.expiry {
             ExpiryArg::Number => Expiry::Number,
             ExpiryArg::Text => Expiry::Text,

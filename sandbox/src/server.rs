@@ -1,18 +1,20 @@
 //! The server: state, routes, start and stop.
 
 use crate::codes::Codes;
+use crate::devices::Devices;
 use crate::faults::{Fault, NowAndThen, Outage, Plan, Queued};
 use crate::log::{Log, Presentation};
 use crate::rotation::Rules;
 use crate::stats::{ResourceStats, Stats};
 use crate::tokens::Registry;
 use crate::wire::{Fate, Wires};
-use crate::{Options, admin, resource, token_endpoint};
+use crate::{Enrollment, Kind, NewPush, Options, Push, Visit};
+use crate::{admin, authorize, device_page, install, metadata, resource, token_endpoint};
 use axum::Router;
 use axum::routing::{get, post};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -22,7 +24,6 @@ use tokio::task::JoinHandle;
 #[derive(Debug)]
 pub struct Server {
     pub(crate) shared: Arc<Shared>,
-    address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -31,7 +32,9 @@ pub struct Server {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) options: Options,
+    address: SocketAddr,
     began: Instant,
+    http: OnceLock<reqwest::Client>,
     world: Mutex<World>,
 }
 
@@ -44,6 +47,10 @@ pub(crate) struct World {
     pub(crate) log: Log,
     pub(crate) resource: ResourceStats,
     pub(crate) token_requests: u64,
+    pub(crate) enrollment: Enrollment,
+    pub(crate) visits: Vec<Visit>,
+    pub(crate) pushes: Vec<Push>,
+    pub(crate) devices: Devices,
 }
 
 impl Server {
@@ -54,10 +61,16 @@ impl Server {
     pub async fn start(options: Options) -> io::Result<Server> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
         let address = listener.local_addr()?;
+        let world = World {
+            enrollment: options.enrollment.clone(),
+            ..World::default()
+        };
         let shared = Arc::new(Shared {
             options,
+            address,
             began: Instant::now(),
-            world: Mutex::default(),
+            http: OnceLock::new(),
+            world: Mutex::new(world),
         });
         let service = router(shared.clone()).into_make_service_with_connect_info::<Fate>();
         let (stop, stopped) = oneshot::channel();
@@ -69,7 +82,6 @@ impl Server {
         });
         Ok(Server {
             shared,
-            address,
             stop: Some(stop),
             task,
         })
@@ -84,13 +96,13 @@ impl Server {
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.shared.address
     }
 
     /// A URL of this server; `path` begins with `/`.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        self.shared.url(path)
     }
 
     /// How it behaves.
@@ -113,8 +125,21 @@ impl Server {
     /// The token endpoint on the host of a business.
     #[must_use]
     pub fn token_url_of(&self, business_id: &str) -> String {
-        let (port, path) = (self.address.port(), self.shared.options.kind.token_path());
+        let (port, path) = (self.address().port(), self.shared.options.kind.token_path());
         format!("http://{business_id}.localhost:{port}{path}")
+    }
+
+    /// The issuer (RFC 8414 §2): the server's URL, without a slash at its end.
+    #[must_use]
+    pub fn issuer(&self) -> String {
+        self.url("")
+    }
+
+    /// The authorization page; at RETM the install link, without its parameters.
+    #[must_use]
+    pub fn authorize_url(&self) -> Option<String> {
+        let path = self.shared.options.kind.authorize_path()?;
+        Some(self.url(path))
     }
 
     /// The resource that wants a living access token.
@@ -150,6 +175,34 @@ impl Server {
         self.shared.world().faults.clear();
     }
 
+    /// How a first token is had now.
+    #[must_use]
+    pub fn enrollment(&self) -> Enrollment {
+        self.shared.world().enrollment.clone()
+    }
+
+    /// Lets first tokens be had otherwise from now on.
+    pub fn set_enrollment(&self, enrollment: Enrollment) {
+        self.shared.world().enrollment = enrollment;
+    }
+
+    /// The visits to authorization pages so far, oldest first.
+    #[must_use]
+    pub fn visits(&self) -> Vec<Visit> {
+        self.shared.world().visits.clone()
+    }
+
+    /// The pushes to success endpoints so far, oldest first.
+    #[must_use]
+    pub fn pushes(&self) -> Vec<Push> {
+        self.shared.world().pushes.clone()
+    }
+
+    /// Pushes now, whatever it is. `None`: there is nowhere to push to.
+    pub async fn push(&self, new: &NewPush) -> Option<Vec<Push>> {
+        self.shared.push_now(new).await
+    }
+
     /// What was counted.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -167,6 +220,21 @@ impl Shared {
     /// The changing part, locked.
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().expect("no handler panics with the lock")
+    }
+
+    /// A URL of this server; `path` begins with `/`.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// What the server itself calls others with.
+    pub(crate) fn http(&self) -> &reqwest::Client {
+        self.http.get_or_init(crate::http::client)
+    }
+
+    /// Notes a visit to an authorization page.
+    pub(crate) fn visited(&self, visit: Visit) {
+        self.world().visits.push(visit);
     }
 
     /// Milliseconds since the server began.
@@ -212,8 +280,28 @@ fn router(shared: Arc<Shared>) -> Router {
     let mut router = Router::new()
         .route(kind.token_path(), post(token_endpoint::token))
         .route("/resource", get(resource::resource));
-    if kind.verify_path() != "/resource" {
-        router = router.route(kind.verify_path(), get(resource::resource));
+    router = match kind.verify_path() {
+        "/resource" => router,
+        path if path.ends_with("/userinfo") => router.route(path, get(resource::userinfo)),
+        path => router.route(path, get(resource::resource)),
+    };
+    router = router.route("/userinfo", get(resource::userinfo));
+    if let Some(path) = kind.authorize_path() {
+        let page = if kind.pushes_codes() {
+            get(install::show).post(install::decide)
+        } else {
+            get(authorize::show).post(authorize::decide)
+        };
+        router = router.route(path, page);
+    }
+    if kind == Kind::Generic {
+        router = router
+            .route("/revoke", post(token_endpoint::revoke))
+            .route("/device_authorization", post(token_endpoint::device))
+            .route("/device", get(device_page::show).post(device_page::decide))
+            .route(metadata::OAUTH, get(metadata::metadata))
+            .route(metadata::OPENID, get(metadata::metadata))
+            .route(metadata::JWKS, get(metadata::keys));
     }
     router
         .nest("/admin", admin::router())

@@ -31,6 +31,9 @@ pub struct GrantStats {
     pub token_sets: u64,
     /// Codes exchanged.
     pub code_exchanges: u64,
+    /// Device codes exchanged.
+    #[serde(default)]
+    pub device_exchanges: u64,
     /// Token sets asked for with client credentials.
     pub client_credentials: u64,
     /// Access tokens issued, the first one included.

@@ -1,12 +1,14 @@
 //! The token endpoint (RFC 6749 §3.2, §5, §6), with the fault that the plan has for it.
 
 mod answers;
+mod beside;
 mod client_auth;
 mod disturb;
 mod flows;
 mod params;
 
 pub(crate) use answers::answer_body;
+pub(crate) use beside::{device, revoke};
 pub(crate) use disturb::{disturb, not_found};
 
 use crate::Flow;
@@ -88,6 +90,10 @@ fn draw_fault(shared: &Shared, request: &Request) -> Option<Fault> {
     // What dies with a code is the code: the grant that it would begin is not there yet.
     match (subject.flow, request.params.value("code"), grant) {
         (Some(Flow::AuthorizationCode), Some(code), _) => world.codes.spend(code),
+        (Some(Flow::DeviceCode), ..) => {
+            let code = request.params.value("device_code");
+            world.devices.spend(code.unwrap_or_default());
+        }
         (_, _, Some(grant)) => drop(world.registry.end(grant, ended)),
         _ => {}
     }
@@ -144,6 +150,10 @@ impl Subject {
                 let code = params.value("code");
                 let code = code.and_then(|code| world.codes.find(code));
                 code.map(|code| code.grant.clone())
+            }
+            Some(Flow::DeviceCode) => {
+                let code = params.value("device_code");
+                code.and_then(|code| world.devices.account(code))
             }
             Some(Flow::ClientCredentials) => Some(shared.options.client_id.clone()),
             _ => owned.as_ref().map(|owned| owned.grant.clone()),

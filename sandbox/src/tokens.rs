@@ -166,6 +166,24 @@ impl Registry {
         true
     }
 
+    /// Ends one of a grant's token sets, if the grant is still there.
+    pub(crate) fn end_set(&mut self, owned: &Owned, why: Ended) {
+        let grant = self.grants.get_mut(&owned.grant);
+        let set = grant.and_then(|grant| grant.sets.get_mut(owned.set));
+        set.into_iter().for_each(|set| set.family.end(why));
+    }
+
+    /// Whose access token this is.
+    pub(crate) fn access_owner(&self, text: &str) -> Option<Owned> {
+        self.access.get(text).cloned()
+    }
+
+    /// Ends an access token and nothing else.
+    pub(crate) fn revoke_access(&mut self, owned: &Owned) {
+        let grant = self.grant_mut(&owned.grant);
+        grant.sets[owned.set].family.revoke_access(owned.ordinal);
+    }
+
     /// What was counted, by grant.
     pub(crate) fn stats(&self) -> BTreeMap<String, GrantStats> {
         let stats = |grant: &Grant| GrantStats {

@@ -8,7 +8,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, PRAGMA, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::time::{Duration, SystemTime};
 
 /// What the exchange itself has to say, before any fault.
@@ -32,6 +32,19 @@ impl Outcome {
         let body = answer_body(options, issue, verdict == Verdict::Replayed);
         Outcome {
             verdict,
+            why: None,
+            response: json_answer(StatusCode::OK, &body),
+        }
+    }
+
+    /// 200 with a grant's first tokens and more.
+    pub(super) fn first_tokens(options: &Options, issue: &Issue, more: Map<String, Value>) -> Self {
+        let mut body = answer_body(options, issue, false);
+        body.as_object_mut()
+            .expect("an answer is an object")
+            .extend(more);
+        Outcome {
+            verdict: Verdict::Issued,
             why: None,
             response: json_answer(StatusCode::OK, &body),
         }
@@ -88,6 +101,16 @@ impl Refusal {
     /// The request is well-formed, and what it presents is not good.
     pub(super) fn invalid_grant(verdict: Verdict, why: impl Into<String>) -> Self {
         let (error, why) = ("invalid_grant", why.into());
+        Refusal {
+            verdict,
+            error,
+            why,
+        }
+    }
+
+    /// What a device is told while it has to wait, or that it waits in vain (RFC 8628 §3.5).
+    pub(super) fn of_device(verdict: Verdict, error: &'static str, why: &str) -> Self {
+        let why = why.to_owned();
         Refusal {
             verdict,
             error,

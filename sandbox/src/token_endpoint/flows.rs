@@ -3,12 +3,18 @@
 use super::answers::{Outcome, Refusal};
 use super::client_auth;
 use super::{Request, Subject};
-use crate::Flow;
-use crate::codes::Origin;
+use crate::codes::{Asked, Origin};
+use crate::devices::NotYet;
+use crate::identity::id_token;
 use crate::log::Verdict;
 use crate::rotation::{Ended, Presented};
 use crate::server::{Shared, World};
 use crate::tokens::Owned;
+use crate::{Enrollment, Flow, Pkce};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
 
 /// A token request that is being performed.
 pub(super) struct Exchange<'a> {
@@ -27,6 +33,7 @@ impl Exchange<'_> {
                 None => refuse(Verdict::Unknown, "unknown refresh token"),
             },
             Flow::ClientCredentials => Ok(self.client_credentials(world)),
+            Flow::DeviceCode => self.device(world),
         });
         performed.unwrap_or_else(|refusal| Outcome::refused(&self.shared.options, refusal))
     }
@@ -56,6 +63,7 @@ impl Exchange<'_> {
             Flow::AuthorizationCode => &["code"],
             Flow::RefreshToken => &["refresh_token"],
             Flow::ClientCredentials => &[],
+            Flow::DeviceCode => &["device_code"],
         };
         let mut wanted = presented.iter().chain(options.kind.repeats(flow));
         match wanted.find(|name| params.value(name).is_none()) {
@@ -71,16 +79,21 @@ impl Exchange<'_> {
             return refuse(Verdict::Unknown, "unknown code");
         };
         let (grant, origin) = (code.grant.clone(), code.origin.clone());
+        let asked = code.asked.clone();
         if code.spent {
-            if options.code_reuse == crate::Reuse::Revokes {
-                world.registry.end(&grant, Ended::Reuse);
+            // Not what the grant got by other codes (RFC 6749 §4.1.2).
+            if let Some(began) = &code.began
+                && options.code_reuse == crate::Reuse::Revokes
+            {
+                world.registry.end_set(began, Ended::Reuse);
             }
             return refuse(Verdict::CodeUsed, "code was used");
         }
-        if self.now_ms >= code.made_ms.saturating_add(self.shared.code_ms()) {
+        if self.now_ms >= code.good_until_ms {
             return refuse(Verdict::Expired, "code has expired");
         }
         self.as_it_began(Flow::AuthorizationCode, &origin)?;
+        self.proven(asked.challenge.as_deref())?;
         world.codes.spend(text);
         let rules = self.shared.rules();
         let registry = &mut world.registry;
@@ -88,7 +101,84 @@ impl Exchange<'_> {
         if let Some(stats) = registry.stats_of(&grant) {
             stats.code_exchanges += 1;
         }
-        Ok(Outcome::tokens(options, &issue, Verdict::Issued))
+        let began = registry.access_owner(&issue.access);
+        world.codes.began(text, began);
+        let beside = self.beside_tokens(&world.enrollment, &grant, &asked);
+        Ok(Outcome::first_tokens(options, &issue, beside))
+    }
+
+    /// Whether the request has the verifier of the code's challenge (RFC 7636
+    /// §4.6), and none where there was no challenge (RFC 9700 §2.1.1).
+    fn proven(&self, challenge: Option<&str>) -> Result<(), Refusal> {
+        if self.shared.options.pkce == Pkce::Unknown {
+            return Ok(());
+        }
+        let verifier = self.request.params.value("code_verifier");
+        match (challenge, verifier) {
+            (None, None) => Ok(()),
+            (None, Some(_)) => {
+                let why = "there is a code_verifier, and there was no code_challenge";
+                refuse(Verdict::Mismatch, why)
+            }
+            (Some(_), None) => refuse(Verdict::Mismatch, "code_verifier is missing"),
+            (Some(challenge), Some(verifier)) => {
+                let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(verifier));
+                let right = (43..=128).contains(&verifier.len()) && hash == challenge;
+                let why = "code_verifier is not that of the code_challenge";
+                if right {
+                    Ok(())
+                } else {
+                    refuse(Verdict::Mismatch, why)
+                }
+            }
+        }
+    }
+
+    /// What a first answer says beside its tokens.
+    fn beside_tokens(
+        &self,
+        enrollment: &Enrollment,
+        account: &str,
+        asked: &Asked,
+    ) -> Map<String, Value> {
+        let mut beside = Map::new();
+        let scope = enrollment.grants_scope.as_ref().or(asked.scope.as_ref());
+        if let Some(scope) = scope.filter(|_| self.shared.options.kind.tells_scope()) {
+            beside.insert("scope".to_owned(), json!(scope));
+        }
+        if let Some(token) = id_token(self.shared, enrollment, account, asked) {
+            beside.insert("id_token".to_owned(), json!(token));
+        }
+        beside
+    }
+
+    /// What a device asks for again and again (RFC 8628 §3.4).
+    fn device(&self, world: &mut World) -> Result<Outcome, Refusal> {
+        let text = self.request.params.value("device_code").unwrap_or_default();
+        let polled = world.devices.poll(text, self.now_ms);
+        let (account, asked) = polled.map_err(|no| {
+            let (verdict, error, why) = match no {
+                NotYet::Unknown => (Verdict::Unknown, "invalid_grant", "unknown device code"),
+                NotYet::Used => (Verdict::CodeUsed, "invalid_grant", "device code was used"),
+                NotYet::Expired => (Verdict::Expired, "expired_token", "device code has expired"),
+                NotYet::TooSoon => (Verdict::TooSoon, "slow_down", "that was too soon"),
+                NotYet::Waiting => {
+                    let why = "nobody has decided yet";
+                    (Verdict::Pending, "authorization_pending", why)
+                }
+                NotYet::Denied => (Verdict::Denied, "access_denied", "the person said no"),
+            };
+            Refusal::of_device(verdict, error, why)
+        })?;
+        let rules = self.shared.rules();
+        let registry = &mut world.registry;
+        let issue = registry.begin(&account, rules, None, self.now_ms);
+        if let Some(stats) = registry.stats_of(&account) {
+            stats.device_exchanges += 1;
+        }
+        let beside = self.beside_tokens(&world.enrollment, &account, &asked);
+        let options = &self.shared.options;
+        Ok(Outcome::first_tokens(options, &issue, beside))
     }
 
     fn refresh(&self, world: &mut World, owned: &Owned) -> Result<Outcome, Refusal> {

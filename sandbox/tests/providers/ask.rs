@@ -62,6 +62,9 @@ impl Ask {
         let refresh = ("refresh_token", refresh);
         let params: &[(&str, &str)] = match (flow, kind) {
             (Flow::ClientCredentials, _) => &[("grant_type", "client_credentials")],
+            (Flow::DeviceCode, _) => {
+                &[("grant_type", "urn:ietf:params:oauth:grant-type:device_code")]
+            }
             (Flow::AuthorizationCode, Kind::Retm | Kind::RetmStaging) => {
                 &[("grant_type", "authorization_code"), code]
             }

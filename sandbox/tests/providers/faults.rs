@@ -38,6 +38,11 @@ fn right(scene: &Scene, flow: Flow) -> Ask {
     match flow {
         Flow::AuthorizationCode => scene.exchange(&scene.code()),
         Flow::RefreshToken => scene.refresh(&begun.origin, &begun.answer),
+        Flow::DeviceCode => {
+            let code = scene.server.make_device_code("made");
+            let ask = Ask::right(&scene.server, flow, &begun.origin, "");
+            ask.with("device_code", &code)
+        }
         Flow::ClientCredentials => Ask::right(&scene.server, flow, &begun.origin, ""),
     }
 }

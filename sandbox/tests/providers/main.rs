@@ -6,12 +6,21 @@
 
 mod ask;
 mod blynk;
+mod browser;
 mod codes;
+mod consent;
+mod device;
 mod faults;
+mod identity;
+mod install;
+mod metadata;
+mod mischief;
 mod overrides;
+mod pkce;
 mod reteno;
 mod retently;
 mod retm;
+mod revoke;
 mod scene;
 mod serve;
 mod vcita;
