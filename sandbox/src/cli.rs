@@ -33,7 +33,7 @@ enum Command {
     /// Examples:
     /// sandbox serve --port 8080 --lifetime 10s --old-valid until-used;
     /// sandbox serve --provider vcita --scale 5000000
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     /// Run the real daemon against a pretend server for each of the five documented
     /// providers, and watch tokens being kept fresh.
     ///

@@ -1,5 +1,7 @@
 //! How a first token is had: who consents, and what goes wrong on the way.
 
+use crate::server::Server;
+use crate::{NewPush, Push, Visit};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -168,5 +170,48 @@ impl Enrollment {
             members.extend(changes);
         }
         serde_json::from_value(members)
+    }
+}
+
+impl Server {
+    /// The issuer (RFC 8414 §2): the server's URL, without a slash at its end.
+    #[must_use]
+    pub fn issuer(&self) -> String {
+        self.url("")
+    }
+
+    /// The authorization page; at RETM the install link, without its parameters.
+    #[must_use]
+    pub fn authorize_url(&self) -> Option<String> {
+        let path = self.shared.options.kind.authorize_path()?;
+        Some(self.url(path))
+    }
+
+    /// How a first token is had now.
+    #[must_use]
+    pub fn enrollment(&self) -> Enrollment {
+        self.shared.world().enrollment.clone()
+    }
+
+    /// Lets first tokens be had otherwise from now on.
+    pub fn set_enrollment(&self, enrollment: Enrollment) {
+        self.shared.world().enrollment = enrollment;
+    }
+
+    /// The visits to authorization pages so far, oldest first.
+    #[must_use]
+    pub fn visits(&self) -> Vec<Visit> {
+        self.shared.world().visits.clone()
+    }
+
+    /// The pushes to success endpoints so far, oldest first.
+    #[must_use]
+    pub fn pushes(&self) -> Vec<Push> {
+        self.shared.world().pushes.clone()
+    }
+
+    /// Pushes now, whatever it is. `None`: there is nowhere to push to.
+    pub async fn push(&self, new: &NewPush) -> Option<Vec<Push>> {
+        self.shared.push_now(new).await
     }
 }

@@ -33,7 +33,7 @@ pub(crate) async fn show(
     }
     let mut link = match Link::read(&shared, Method::GET, &uri, query.as_deref()) {
         Ok(link) => link,
-        Err(refusal) => return refusal,
+        Err(why) => return pages::refusal(why),
     };
     let enrollment = shared.world().enrollment.clone();
     match enrollment.auto {
@@ -68,7 +68,7 @@ pub(crate) async fn decide(
     }
     let link = match Link::read(&shared, Method::POST, &uri, query.as_deref()) {
         Ok(link) => link,
-        Err(refusal) => return refusal,
+        Err(why) => return pages::refusal(why),
     };
     let fields = pages::fields(&body);
     let business_id = field(&fields, "business_id").map(str::to_owned);
@@ -80,13 +80,13 @@ pub(crate) async fn decide(
 }
 
 impl Link {
-    /// The link as it was followed; an error page for a client that is not known.
+    /// The link as it was followed; or why there is none.
     fn read(
         shared: &Shared,
         method: Method,
         uri: &Uri,
         query: Option<&str>,
-    ) -> Result<Link, Response> {
+    ) -> Result<Link, &'static str> {
         let fields = pages::fields(query.unwrap_or_default().as_bytes());
         let client_id = field(&fields, "client_id").map(str::to_owned);
         let beside = fields.into_iter().filter(|(name, _)| name != "client_id");
@@ -103,7 +103,7 @@ impl Link {
             let why = "the client is not known";
             visit.why = Some(why.to_owned());
             shared.visited(visit);
-            return Err(pages::refusal(why));
+            return Err(why);
         }
         Ok(Link { visit, data })
     }

@@ -70,6 +70,10 @@
 //! one `redirect_uri`; with a `code_challenge`, only beside its `code_verifier`,
 //! and without one, only without a verifier.
 //!
+//! [`Enrollment`] can make each step go wrong: `state` lost or changed, an `iss`
+//! of another, two codes for one consent, codes that are late at once, a
+//! description that would paint a terminal.
+//!
 //! RETM's install link takes `client_id` and anything else, which comes back in
 //! `data`. `GET` shows a form that POSTs to the same URL with `business_id`
 //! (with `auto` the GET installs at once, for [`Enrollment::business_id`]). Then

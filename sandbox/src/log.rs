@@ -79,6 +79,14 @@ pub enum Verdict {
     Unseen,
 }
 
+/// Adds to a log, which forgets its older half when it is long.
+pub(crate) fn keep<T>(entries: &mut Vec<T>, entry: T) {
+    if entries.len() >= MOST_ENTRIES {
+        entries.drain(..MOST_ENTRIES / 2);
+    }
+    entries.push(entry);
+}
+
 /// Keeps [`Presentation`]s.
 #[derive(Debug, Default)]
 pub(crate) struct Log {

@@ -3,12 +3,12 @@
 use crate::codes::Codes;
 use crate::devices::Devices;
 use crate::faults::{Fault, NowAndThen, Outage, Plan, Queued};
-use crate::log::{Log, Presentation};
+use crate::log::{Log, Presentation, keep};
 use crate::rotation::Rules;
 use crate::stats::{ResourceStats, Stats};
 use crate::tokens::Registry;
 use crate::wire::{Fate, Wires};
-use crate::{Enrollment, Kind, NewPush, Options, Push, Visit};
+use crate::{Enrollment, Kind, Options, Push, Visit};
 use crate::{admin, authorize, device_page, install, metadata, resource, token_endpoint};
 use axum::Router;
 use axum::routing::{get, post};
@@ -129,19 +129,6 @@ impl Server {
         format!("http://{business_id}.localhost:{port}{path}")
     }
 
-    /// The issuer (RFC 8414 §2): the server's URL, without a slash at its end.
-    #[must_use]
-    pub fn issuer(&self) -> String {
-        self.url("")
-    }
-
-    /// The authorization page; at RETM the install link, without its parameters.
-    #[must_use]
-    pub fn authorize_url(&self) -> Option<String> {
-        let path = self.shared.options.kind.authorize_path()?;
-        Some(self.url(path))
-    }
-
     /// The resource that wants a living access token.
     #[must_use]
     pub fn resource_url(&self) -> String {
@@ -175,34 +162,6 @@ impl Server {
         self.shared.world().faults.clear();
     }
 
-    /// How a first token is had now.
-    #[must_use]
-    pub fn enrollment(&self) -> Enrollment {
-        self.shared.world().enrollment.clone()
-    }
-
-    /// Lets first tokens be had otherwise from now on.
-    pub fn set_enrollment(&self, enrollment: Enrollment) {
-        self.shared.world().enrollment = enrollment;
-    }
-
-    /// The visits to authorization pages so far, oldest first.
-    #[must_use]
-    pub fn visits(&self) -> Vec<Visit> {
-        self.shared.world().visits.clone()
-    }
-
-    /// The pushes to success endpoints so far, oldest first.
-    #[must_use]
-    pub fn pushes(&self) -> Vec<Push> {
-        self.shared.world().pushes.clone()
-    }
-
-    /// Pushes now, whatever it is. `None`: there is nowhere to push to.
-    pub async fn push(&self, new: &NewPush) -> Option<Vec<Push>> {
-        self.shared.push_now(new).await
-    }
-
     /// What was counted.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -234,7 +193,7 @@ impl Shared {
 
     /// Notes a visit to an authorization page.
     pub(crate) fn visited(&self, visit: Visit) {
-        self.world().visits.push(visit);
+        keep(&mut self.world().visits, visit);
     }
 
     /// Milliseconds since the server began.

@@ -2,6 +2,7 @@
 
 use super::{NewPush, Push};
 use crate::codes::Asked;
+use crate::log::keep;
 use crate::server::Shared;
 use axum::http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
@@ -98,7 +99,7 @@ impl Shared {
             Ok(Err(problem)) => push.problem = Some(problem.without_url().to_string()),
             Err(_) => push.problem = Some(format!("no answer within {wait_ms} ms")),
         }
-        self.world().pushes.push(push.clone());
+        keep(&mut self.world().pushes, push.clone());
         push
     }
 }
