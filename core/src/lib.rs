@@ -5,6 +5,7 @@
 //! - [`provider`]: how one kind of authorization server talks, as data
 //! - [`grant`]: what is kept alive, when it is due, when it may be presented again
 //! - [`flight`]: one exchange as a machine, event in, action out
+//! - [`enroll`]: how a grant gets its first token set
 //! - [`incident`]: what is not healthy, and when a person is told of it
 //! - [`fence`]: when a store that was put back does not refresh
 //! - [`queue`] and [`limits`]: what is due next, and what may start now
@@ -14,6 +15,7 @@
 
 pub mod dispatch;
 pub mod duration;
+pub mod enroll;
 pub mod fence;
 pub mod flight;
 pub mod grant;

@@ -116,12 +116,23 @@ impl Fingerprinter {
     /// The fingerprint of a secret.
     #[must_use]
     pub fn of(&self, secret: &Secret) -> Fingerprint {
+        Fingerprint(self.hash(&[secret.expose().as_bytes()]))
+    }
+
+    /// A proof that we made this, for that purpose. No secret can have a fingerprint
+    /// that is one: none has a NUL in it.
+    #[must_use]
+    pub fn mac(&self, purpose: &str, bytes: &[u8]) -> [u8; 16] {
+        self.hash(&[b"\0", purpose.as_bytes(), b"\0", bytes])
+    }
+
+    fn hash(&self, parts: &[&[u8]]) -> [u8; 16] {
         let mut mac =
             Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
-        mac.update(secret.expose().as_bytes());
+        parts.iter().for_each(|part| mac.update(part));
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&mac.finalize().into_bytes()[..16]);
-        Fingerprint(bytes)
+        bytes
     }
 }
 

@@ -17,6 +17,9 @@ pub enum Presents {
     /// Nothing: the client asks for itself (RFC 6749 §4.4). Such an exchange has
     /// nothing to lose: where its answer is lost, another is as good.
     ClientCredentials,
+    /// The authorization code of this fingerprint (RFC 6749 §4.1.3), or the device
+    /// code (RFC 8628 §3.4): an enrolment's exchange, which no grant's state decides.
+    Code(Fingerprint),
 }
 
 impl Presents {

@@ -173,7 +173,7 @@ pub fn plan(state: &GrantState, policy: &Policy, now: WallTime) -> Plan {
     }
     let (at, why) = match (presentation::next(state, policy, now), &state.refusal) {
         (None, _) => return Plan::Never(Never::NothingToRefresh),
-        (Some(Presents::ClientCredentials), _) => wanted(state, policy),
+        (Some(Presents::ClientCredentials | Presents::Code(_)), _) => wanted(state, policy),
         (Some(Presents::RefreshToken(_)), Some(refusal)) => {
             if policy.rotation.rotates != Rotates::Never {
                 return Plan::Never(Never::Refused);

@@ -129,7 +129,9 @@ pub fn settle(
             let presented = Presented { token, intent };
             fail(rules, sent, presented, other, ending, now)
         }
-        (other, Presents::ClientCredentials) => fail_anew(rules, sent, intent, other, now),
+        (other, Presents::ClientCredentials | Presents::Code(_)) => {
+            fail_anew(rules, sent, intent, other, now)
+        }
     }
 }
 
@@ -419,7 +421,7 @@ fn succeed(
     }
     let tokens = match intent.presents {
         Presents::RefreshToken(_) => renew(tokens, success),
-        Presents::ClientCredentials => {
+        Presents::ClientCredentials | Presents::Code(_) => {
             state.login_at = state.issued_at;
             state.own = true;
             state.chances_from = state.generation;

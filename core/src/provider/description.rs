@@ -2,6 +2,7 @@
 //! a promise to people who write such files.
 
 use crate::duration;
+pub use crate::provider::authorize::{Account, Authorize, Delivery, Device, Pkce};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -21,6 +22,12 @@ pub struct Description {
     /// The authorization endpoint (RFC 6749 §3.1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorize: Option<Authorize>,
+    /// The device authorization endpoint (RFC 8628 §3.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<Device>,
+    /// Who authorized, where the provider tells it to a holder of the access token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<Account>,
     /// The token endpoint (RFC 6749 §3.2).
     pub token: Token,
     /// What differs from `[token]` when refreshing (RFC 6749 §6).
@@ -47,38 +54,6 @@ pub struct Description {
     /// Variables that fill `{name}` in URLs and parameters, each set per grant.
     #[serde(default)]
     pub vars: BTreeMap<String, Var>,
-}
-
-/// The authorization endpoint.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Authorize {
-    /// URL, with `{var}` where a variable belongs.
-    pub url: String,
-    /// Proof key for code exchange (RFC 7636).
-    #[serde(default)]
-    pub pkce: Pkce,
-    /// Further query parameters.
-    #[serde(default)]
-    pub params: BTreeMap<String, String>,
-    /// What stands between scopes; a space (RFC 6749 §3.3) unless said.
-    #[serde(default = "space")]
-    pub scope_separator: String,
-}
-
-fn space() -> String {
-    " ".to_owned()
-}
-
-/// Which challenge method the provider takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Pkce {
-    /// SHA-256 of the verifier.
-    #[default]
-    S256,
-    /// The provider does not know PKCE.
-    #[serde(rename = "none")]
-    None,
 }
 
 /// The token endpoint.
@@ -559,6 +534,8 @@ impl Description {
             ("token.url", Some(&self.token.url)),
             ("refresh.url", self.refresh.url.as_ref()),
             ("authorize.url", self.authorize.as_ref().map(|a| &a.url)),
+            ("device.url", self.device.as_ref().map(|d| &d.url)),
+            ("account.url", self.account.as_ref().map(|a| &a.url)),
             ("verify.url", self.verify.as_ref().map(|v| &v.url)),
         ];
         for (key, url) in urls {

@@ -5,6 +5,7 @@
 //! appears in code.
 
 pub mod answer;
+pub mod authorize;
 pub mod description;
 pub mod request;
 pub mod template;

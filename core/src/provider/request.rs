@@ -12,6 +12,7 @@ use crate::provider::Description;
 use crate::provider::description::With;
 use crate::secret::Secret;
 use draft::Draft;
+pub(crate) use draft::{filled_url, joined_scopes};
 use std::collections::BTreeMap;
 use std::fmt;
 use url::Url;
@@ -75,6 +76,9 @@ pub enum RequestError {
     /// The grant has no refresh token, or the provider takes none.
     #[error("there is no refresh token to present; authorize the grant again")]
     NothingToPresent,
+    /// The description has no such endpoint.
+    #[error("the provider's description has no [{0}] url")]
+    NoSuchEndpoint(&'static str),
     /// A variable's value does not fit its format.
     #[error("variable {name}: {why}")]
     Variable {
@@ -136,6 +140,66 @@ pub fn client_credentials(
     let mut draft = Draft::token(description, registration, vars)?;
     draft.param("grant_type", Secret::new("client_credentials"));
     draft.scope_if_any();
+    draft.finish()
+}
+
+/// The request that presents an authorization code (RFC 6749 §4.1.3), with the
+/// verifier of its challenge where there was one (RFC 7636 §4.5).
+///
+/// # Errors
+/// When the description cannot be filled for this grant.
+pub fn authorization_code(
+    description: &Description,
+    registration: &Registration<'_>,
+    vars: &BTreeMap<String, String>,
+    code: &Secret,
+    verifier: Option<&Secret>,
+) -> Result<TokenRequest, RequestError> {
+    let mut draft = Draft::token(description, registration, vars)?;
+    draft.param("grant_type", Secret::new("authorization_code"));
+    draft.param("code", code.clone());
+    if let Some(redirect_uri) = registration.redirect_uri {
+        draft.param("redirect_uri", Secret::new(redirect_uri));
+    }
+    if let Some(verifier) = verifier {
+        draft.param("code_verifier", verifier.clone());
+    }
+    draft.finish()
+}
+
+/// The request that begins a device's authorization (RFC 8628 §3.1).
+///
+/// # Errors
+/// When the description has no such endpoint, or it cannot be filled.
+pub fn device_authorization(
+    description: &Description,
+    registration: &Registration<'_>,
+    vars: &BTreeMap<String, String>,
+) -> Result<TokenRequest, RequestError> {
+    let device = description.device.as_ref();
+    let device = device.ok_or(RequestError::NoSuchEndpoint("device"))?;
+    let mut draft = Draft::to(&device.url, description, registration, vars)?;
+    // RFC 8628 §3.1: the client names itself among the parameters, however it proves it.
+    draft.param("client_id", Secret::new(registration.client_id));
+    draft.scope_if_any();
+    draft.finish()
+}
+
+/// The request that asks for a device's token set (RFC 8628 §3.4).
+///
+/// # Errors
+/// When the description cannot be filled for this grant.
+pub fn device_code(
+    description: &Description,
+    registration: &Registration<'_>,
+    vars: &BTreeMap<String, String>,
+    device_code: &Secret,
+) -> Result<TokenRequest, RequestError> {
+    const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:device_code";
+    let mut draft = Draft::token(description, registration, vars)?;
+    draft.param("grant_type", Secret::new(GRANT_TYPE));
+    draft.param("device_code", device_code.clone());
+    draft.param("client_id", Secret::new(registration.client_id));
     draft.finish()
 }
 

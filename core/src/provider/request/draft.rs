@@ -37,7 +37,8 @@ impl<'a> Draft<'a> {
         Draft::to(&description.token.url, description, registration, vars)
     }
 
-    fn to(
+    /// To another endpoint, otherwise by `[token]`.
+    pub(super) fn to(
         url: &str,
         description: &'a Description,
         registration: &'a Registration<'a>,
@@ -194,10 +195,15 @@ impl<'a> Draft<'a> {
     }
 
     fn scope(&self) -> String {
-        let authorize = self.description.authorize.as_ref();
-        let separator = authorize.map_or(" ", |a| a.scope_separator.as_str());
-        self.registration.scopes.join(separator)
+        joined_scopes(self.description, self.registration)
     }
+}
+
+/// The client's scopes, as the provider has them written.
+pub(crate) fn joined_scopes(description: &Description, registration: &Registration<'_>) -> String {
+    let authorize = description.authorize.as_ref();
+    let separator = authorize.map_or(" ", |a| a.scope_separator.as_str());
+    registration.scopes.join(separator)
 }
 
 /// A token URL of the description with the grant's variables in it.
@@ -206,10 +212,20 @@ pub(super) fn endpoint(
     template: &str,
     vars: &BTreeMap<String, String>,
 ) -> Result<Url, RequestError> {
+    filled_url("the token URL", description, template, vars)
+}
+
+/// A URL of the description with the grant's variables in it.
+pub(crate) fn filled_url(
+    key: &str,
+    description: &Description,
+    template: &str,
+    vars: &BTreeMap<String, String>,
+) -> Result<Url, RequestError> {
     let vars = checked_vars(description, vars)?;
     let filled = template::fill(template, |name| vars.get(name).map(|v| (*v).to_owned()));
     let filled = filled.map_err(|unfilled| RequestError::Unfilled {
-        key: "the token URL".to_owned(),
+        key: key.to_owned(),
         name: unfilled.0,
     })?;
     let url = Url::parse(&filled).map_err(|e| RequestError::Endpoint(e.to_string()))?;
