@@ -215,6 +215,7 @@ impl Importer {
             obtained_at,
             now,
             replace: self.replace,
+            authorized: false,
         };
         self.store.import(request).await.map_err(|e| e.to_string())
     }

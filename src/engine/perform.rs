@@ -133,6 +133,8 @@ pub fn request(
         Presents::ClientCredentials => {
             request::client_credentials(description, &registration, vars)
         }
+        // An enrolment's, and made there.
+        Presents::Code(_) => Err(RequestError::NothingToPresent),
     }
 }
 
@@ -193,7 +195,7 @@ fn may_leave(
             client_id: seat.client.client_id.clone(),
             origin: request.origin(),
         },
-        Presents::ClientCredentials => binding_of(seat)?,
+        Presents::ClientCredentials | Presents::Code(_) => binding_of(seat)?,
     };
     match &grant.state.binding {
         Some(bound) if *bound != to => Err(format!(

@@ -39,6 +39,12 @@ pub enum StoreError {
         /// The table.
         purpose: String,
     },
+    /// There is no such enrolment.
+    #[error("there is no such authorization under way; begin it again")]
+    NoSuchEnrollment,
+    /// There are too many enrolments that wait.
+    #[error("{0} authorizations are waiting already, and no more are taken until some have ended")]
+    TooMany(u64),
     /// The store's own check found something.
     #[error("the database is damaged: {0}; stop, copy it aside and restore a backup")]
     Damaged(String),

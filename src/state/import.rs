@@ -7,7 +7,7 @@ use super::kept;
 use super::records::key_of;
 use super::writer::Session;
 use refreshd_core::grant::candidate::{Kept, highest};
-use refreshd_core::grant::import::{Judgement, Owner, Present, judge};
+use refreshd_core::grant::import::{Judgement, Owner, Present, judge, judge_authorized};
 use refreshd_core::grant::{Grant, GrantState, TokenSet};
 use refreshd_core::name;
 use refreshd_core::time::WallTime;
@@ -34,6 +34,8 @@ pub struct ImportRequest {
     pub now: WallTime,
     /// Take it even if it is older or of another client.
     pub replace: bool,
+    /// A person has just authorized it: it is the newest there is.
+    pub authorized: bool,
 }
 
 /// What an import came to.
@@ -117,7 +119,10 @@ pub(super) fn import(s: &Session<'_>, request: ImportRequest) -> Result<Imported
         None => None,
         Some(grant) => Some(present(s, grant, &request)?),
     };
-    let judgement = judge(whose, present, request.obtained_at, request.replace);
+    let judgement = match request.authorized {
+        true => judge_authorized(whose, present.is_some()),
+        false => judge(whose, present, request.obtained_at, request.replace),
+    };
     let Some(grant) = grant else {
         return match (judgement, known) {
             (Judgement::OtherGrant, Some(other)) => Err(other_grant(request.name, other.name)),
@@ -193,7 +198,8 @@ fn create(s: &Session<'_>, request: ImportRequest) -> Result<Grant, StoreError> 
         },
     };
     s.insert_grant(&grant, request.now)?;
-    take_in(s, &grant, &request.tokens, request.now, "imported")?;
+    let kind = ["imported", "authorized"][usize::from(request.authorized)];
+    take_in(s, &grant, &request.tokens, request.now, kind)?;
     Ok(grant)
 }
 
@@ -203,7 +209,8 @@ fn reauthorize(
     request: ImportRequest,
 ) -> Result<Grant, StoreError> {
     // A slip in the name must not cost a refresh token.
-    if let Some(replaced) = s.tokens(&grant)? {
+    let replaced = s.tokens(&grant)?;
+    if let Some(replaced) = replaced.filter(|old| old.identity() != request.tokens.identity()) {
         kept::keep_replaced(s, &grant, &replaced, request.now)?;
     }
     let kept = kept::candidates(s, &grant.id)?;

@@ -23,7 +23,7 @@ struct Table {
     columns: &'static [&'static str],
 }
 
-const TABLES: [Table; 3] = [
+const TABLES: [Table; 4] = [
     Table {
         name: "grants",
         key: "key",
@@ -44,6 +44,13 @@ const TABLES: [Table; 3] = [
         owner: "flight",
         generation: "generation",
         columns: &["answer"],
+    },
+    Table {
+        name: "enrollments",
+        key: "id",
+        owner: "id",
+        generation: "generation",
+        columns: &["secrets"],
     },
 ];
 

@@ -9,12 +9,13 @@ type Migration = fn(&Connection) -> Result<()>;
 
 /// Each entry raises `PRAGMA user_version` by one. Entries are never edited
 /// once they are released; a change is another entry.
-const MIGRATIONS: [Migration; 5] = [
+const MIGRATIONS: [Migration; 6] = [
     |conn| conn.execute_batch(V1),
     |conn| conn.execute_batch(V2),
     by_number,
     |conn| conn.execute_batch(V4),
     |conn| conn.execute_batch(V5),
+    |conn| conn.execute_batch(V6),
 ];
 
 /// The schema this program knows.
@@ -219,6 +220,21 @@ CREATE TABLE slots (
 ) STRICT, WITHOUT ROWID;
 INSERT INTO slots SELECT file, slot, flight FROM old_slots;
 DROP TABLE old_slots;
+";
+
+// Authorizations, from the moment they are asked for. `record` has no secrets in it;
+// `code` is the fingerprint of the code that came, which comes once.
+const V6: &str = "
+CREATE TABLE enrollments (
+    id         BLOB PRIMARY KEY,
+    stage      TEXT NOT NULL,
+    expires_at INTEGER NOT NULL,
+    code       BLOB UNIQUE,
+    record     TEXT NOT NULL,
+    generation INTEGER NOT NULL DEFAULT 0,
+    secrets    BLOB
+) STRICT;
+CREATE INDEX enrollments_by_stage ON enrollments (stage, expires_at);
 ";
 
 /// The schema of an open database; 0 for an empty one.

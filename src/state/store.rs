@@ -118,7 +118,7 @@ impl Store {
     }
 
     /// Runs a command on the store's thread and waits until it is durable.
-    async fn run<T, E, F>(&self, kind: Kind, command: F) -> Result<T, E>
+    pub(super) async fn run<T, E, F>(&self, kind: Kind, command: F) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,

@@ -40,10 +40,9 @@ pub enum Stage {
     Open,
     /// It came without our state, and waits for an operator's approval.
     Quarantined,
-    /// A code has come, and is kept; it is to be presented.
+    /// A code has come, and is kept; it is to be presented, once. Whether it was, the
+    /// journal knows.
     Received,
-    /// It may have been presented.
-    Sent,
     /// The token set has been taken in.
     Done,
     /// There is a token set, of another account than before: it waits for an operator.
@@ -60,7 +59,7 @@ impl Stage {
     /// Whether nothing more happens to it by itself.
     #[must_use]
     pub fn is_over(self) -> bool {
-        !matches!(self, Stage::Open | Stage::Received | Stage::Sent)
+        !matches!(self, Stage::Open | Stage::Received)
     }
 
     /// The word, as in `--json`.
@@ -70,7 +69,6 @@ impl Stage {
             Stage::Open => "open",
             Stage::Quarantined => "quarantined",
             Stage::Received => "received",
-            Stage::Sent => "sent",
             Stage::Done => "done",
             Stage::Held => "held",
             Stage::Refused => "refused",

@@ -81,9 +81,29 @@ pub fn judge(
     Judgement::Reauthorize
 }
 
+/// Whether a token set is taken in that a person has just authorized for a grant:
+/// it is the newest there is. Some providers give the same refresh token again.
+#[must_use]
+pub fn judge_authorized(owner: Owner, is_there: bool) -> Judgement {
+    match (owner, is_there) {
+        (Owner::Other, _) => Judgement::OtherGrant,
+        (_, false) => Judgement::Create,
+        (_, true) => Judgement::Reauthorize,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_just_authorized_is_taken_in_unless_it_is_another_grant_s() {
+        let of = judge_authorized;
+        assert_eq!(of(Owner::Nobody, false), Judgement::Create);
+        assert_eq!(of(Owner::Nobody, true), Judgement::Reauthorize);
+        assert_eq!(of(Owner::Same, true), Judgement::Reauthorize);
+        assert_eq!(of(Owner::Other, true), Judgement::OtherGrant);
+    }
 
     #[test]
     fn what_is_known_is_nothing_new_and_what_is_another_s_is_refused() {

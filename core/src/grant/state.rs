@@ -114,6 +114,10 @@ pub struct GrantState {
     /// refreshes: no person's authorization is in it.
     #[serde(skip_serializing_if = "is_default")]
     pub own: bool,
+    /// Whose account it is, where the provider tells: another one's authorization does
+    /// not take its place by itself.
+    #[serde(skip_serializing_if = "is_default")]
+    pub account: Option<Fingerprint>,
     /// Another grant has had the refresh token that this token set brought: whichever
     /// refreshes cuts the other off.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -3,6 +3,7 @@
 mod begin;
 mod commits;
 mod copies;
+mod enrollments;
 mod files;
 mod imports;
 mod incidents;
@@ -81,6 +82,7 @@ fn request(name: &str, number: u32) -> ImportRequest {
         obtained_at: None,
         now: WallTime(1_000_500),
         replace: false,
+        authorized: false,
     }
 }
 

@@ -1,0 +1,365 @@
+//! Authorizations under way, and what became of the latest: what was asked, the
+//! code that came for it, and how its token set is taken in.
+
+use super::commit::settle_slot;
+use super::disk::hex;
+use super::error::StoreError;
+use super::import::{self, ImportRefusal, ImportRequest, Imported};
+use super::journal::SlotRef;
+use super::records::{from_json, json, secret_json};
+use super::seal::Context;
+use super::store::Store;
+use super::writer::{Kind, Session};
+use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage};
+use refreshd_core::flight::FlightId;
+use refreshd_core::secret::{Fingerprint, Secret};
+use refreshd_core::time::WallTime;
+use rusqlite::{OptionalExtension, Row};
+use std::time::Duration;
+
+/// At most so many enrolments wait for the provider's word at once.
+pub const MOST_OPEN: i64 = 10_000;
+/// At most so many pushes wait for an operator.
+pub const MOST_QUARANTINED: i64 = 100;
+/// What is over is remembered for so long.
+const KEPT: Duration = Duration::from_secs(30 * 86_400);
+
+/// What a code that came is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// It is kept, and is to be presented.
+    New(Box<Enrollment>),
+    /// It came before.
+    Again(Box<Enrollment>),
+    /// Another code has come for this enrolment, or it is over.
+    Spent(Box<Enrollment>),
+}
+
+/// What became of a token set that was authorized.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TakenIn {
+    /// It is the grant's current one.
+    Current(Imported),
+    /// It is another account's: it waits for an operator.
+    Held,
+}
+
+/// A flight whose end is committed with what it brought.
+pub type Landing = Option<(FlightId, SlotRef)>;
+
+impl Store {
+    /// Begins an enrolment. `code`: what has come for it already.
+    ///
+    /// # Errors
+    /// [`StoreError::TooMany`], or when it did not become durable.
+    pub async fn begin_enrollment(
+        &self,
+        enrollment: Enrollment,
+        secrets: Secrets,
+    ) -> Result<(), StoreError> {
+        self.write(move |s| begin(s, &enrollment, &secrets)).await
+    }
+
+    /// An enrolment with what nobody may see of it.
+    ///
+    /// # Errors
+    /// When the database cannot be read or the record does not open.
+    pub async fn enrollment(
+        &self,
+        id: EnrollmentId,
+    ) -> Result<Option<(Enrollment, Secrets)>, StoreError> {
+        self.read(move |s| find(s, "id = ?1", id.0)).await
+    }
+
+    /// The enrolment for which a code of this fingerprint came.
+    ///
+    /// # Errors
+    /// As for [`Store::enrollment`].
+    pub async fn enrollment_of_code(
+        &self,
+        code: Fingerprint,
+    ) -> Result<Option<(Enrollment, Secrets)>, StoreError> {
+        self.read(move |s| find(s, "code = ?1", code.0)).await
+    }
+
+    /// All that are remembered, the latest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn enrollments(&self) -> Result<Vec<Enrollment>, StoreError> {
+        self.read(|s| {
+            let sql = "SELECT record FROM enrollments";
+            let mut statement = s.conn.prepare_cached(sql)?;
+            let rows = statement.query_map([], |row| from_json::<Enrollment>(row, 0))?;
+            let mut all = rows.collect::<Result<Vec<_>, _>>()?;
+            all.sort_by_key(|enrollment| std::cmp::Reverse(enrollment.begun_at));
+            Ok(all)
+        })
+        .await
+    }
+
+    /// Keeps the code that came for an enrolment, if it is the first; with what else
+    /// is known by it. Durable when this returns.
+    ///
+    /// # Errors
+    /// When it did not become durable, or there is no such enrolment.
+    pub async fn receive_code(
+        &self,
+        enrollment: Enrollment,
+        code: Secret,
+    ) -> Result<Received, StoreError> {
+        self.write(move |s| receive(s, enrollment, code)).await
+    }
+
+    /// Writes down how far an enrolment has come; `answer`: what is kept of the
+    /// exchange. Where nothing more is to be presented, the code and verifier go.
+    ///
+    /// # Errors
+    /// When it did not become durable.
+    pub async fn turn_enrollment(
+        &self,
+        enrollment: Enrollment,
+        answer: Option<Secret>,
+        landing: Landing,
+    ) -> Result<(), StoreError> {
+        self.write(move |s| {
+            if let Some((flight, slot)) = landing {
+                settle_slot(s, flight, slot)?;
+            }
+            turn(s, &enrollment, answer)
+        })
+        .await
+    }
+
+    /// Takes the token set of an enrolment in, ends it, and its flight, in one
+    /// transaction. Of another account than the grant's, it is held, with `answer`,
+    /// unless `any_account`.
+    ///
+    /// # Errors
+    /// When the token set belongs to another grant, or it did not become durable.
+    pub async fn take_in(
+        &self,
+        enrollment: Enrollment,
+        request: ImportRequest,
+        answer: Secret,
+        any_account: bool,
+        landing: Landing,
+    ) -> Result<TakenIn, ImportRefusal> {
+        self.run(Kind::Write, move |s| {
+            let grant = s.grant_named(&request.name)?;
+            let known = grant.and_then(|grant| grant.state.account);
+            let moved = matches!((known, request.state.account), (Some(a), Some(b)) if a != b);
+            let taken = if moved && !any_account {
+                TakenIn::Held
+            } else {
+                TakenIn::Current(import::import(s, request)?)
+            };
+            if let Some((flight, slot)) = landing {
+                settle_slot(s, flight, slot)?;
+            }
+            let (stage, generation, answer) = match &taken {
+                TakenIn::Held => (Stage::Held, None, Some(answer)),
+                TakenIn::Current(
+                    Imported::Created(grant)
+                    | Imported::Reauthorized(grant)
+                    | Imported::Unchanged(grant),
+                ) => (Stage::Done, Some(grant.state.generation), None),
+            };
+            let enrollment = Enrollment {
+                stage,
+                generation,
+                ..enrollment
+            };
+            turn(s, &enrollment, answer)?;
+            Ok(taken)
+        })
+        .await
+    }
+
+    /// Ends what waited for too long, and forgets what was over long ago.
+    ///
+    /// # Errors
+    /// When it did not become durable.
+    pub async fn tidy_enrollments(&self, now: WallTime) -> Result<(), StoreError> {
+        self.write(move |s| {
+            let sql = "SELECT record FROM enrollments WHERE stage IN ('open', 'quarantined') AND expires_at <= ?1";
+            let mut statement = s.conn.prepare_cached(sql)?;
+            let rows = statement.query_map([now.0], |row| from_json::<Enrollment>(row, 0))?;
+            for late in rows.collect::<Result<Vec<_>, _>>()? {
+                let text = "nothing came in time".to_owned();
+                let stage = Stage::Expired;
+                turn(s, &Enrollment { stage, text, ..late }, None)?;
+            }
+            // What an operator has not decided is not forgotten.
+            s.conn
+                .prepare_cached(
+                    "DELETE FROM enrollments WHERE expires_at < ?1
+                     AND stage IN ('done', 'refused', 'in-doubt', 'expired')",
+                )?
+                .execute([(now - KEPT).0])?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn begin(s: &Session<'_>, enrollment: &Enrollment, secrets: &Secrets) -> Result<(), StoreError> {
+    let most = match enrollment.stage {
+        Stage::Quarantined => MOST_QUARANTINED,
+        _ => MOST_OPEN,
+    };
+    let waiting: i64 = s
+        .conn
+        .prepare_cached("SELECT count(*) FROM enrollments WHERE stage = ?1")?
+        .query_row([enrollment.stage.word()], |row| row.get(0))?;
+    if waiting >= most {
+        return Err(StoreError::TooMany(waiting.unsigned_abs()));
+    }
+    let code = secrets.code.as_ref().map(|code| s.fingerprints.of(code).0);
+    s.conn
+        .prepare_cached(
+            "INSERT INTO enrollments (id, stage, expires_at, code, record, secrets)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute((
+            enrollment.id.0,
+            enrollment.stage.word(),
+            enrollment.expires_at.0,
+            code,
+            json(enrollment),
+            seal(s, enrollment.id, secrets),
+        ))?;
+    Ok(())
+}
+
+fn receive(s: &Session<'_>, enrollment: Enrollment, code: Secret) -> Result<Received, StoreError> {
+    let fingerprint = s.fingerprints.of(&code);
+    if let Some((known, _)) = find(s, "code = ?1", fingerprint.0)? {
+        let again = known.id == enrollment.id;
+        let known = Box::new(known);
+        return Ok(if again {
+            Received::Again(known)
+        } else {
+            Received::Spent(known)
+        });
+    }
+    let Some((known, secrets)) = find(s, "id = ?1", enrollment.id.0)? else {
+        return Err(StoreError::NoSuchEnrollment);
+    };
+    if !matches!(known.stage, Stage::Open | Stage::Quarantined) {
+        return Ok(Received::Spent(Box::new(known)));
+    }
+    let received = Enrollment {
+        stage: Stage::Received,
+        ..enrollment
+    };
+    let secrets = Secrets {
+        code: Some(code),
+        ..secrets
+    };
+    s.conn
+        .prepare_cached("UPDATE enrollments SET code = ?2, secrets = ?3 WHERE id = ?1")?
+        .execute((received.id.0, fingerprint.0, seal(s, received.id, &secrets)))?;
+    record(s, &received)?;
+    Ok(Received::New(Box::new(received)))
+}
+
+fn turn(
+    s: &Session<'_>,
+    enrollment: &Enrollment,
+    answer: Option<Secret>,
+) -> Result<(), StoreError> {
+    record(s, enrollment)?;
+    if !enrollment.stage.is_over() || enrollment.stage == Stage::Quarantined {
+        return Ok(());
+    }
+    // What waits for an operator needs the code too, where refreshes repeat it.
+    let kept = match (&enrollment.stage, answer) {
+        (_, None) => None,
+        (_, Some(answer)) => {
+            let known = find(s, "id = ?1", enrollment.id.0)?;
+            let secrets = known.map(|(_, secrets)| secrets).unwrap_or_default();
+            Some(Secrets {
+                answer: Some(answer),
+                verifier: None,
+                ..secrets
+            })
+        }
+    };
+    let sealed = kept.map(|kept| seal(s, enrollment.id, &kept));
+    s.conn
+        .prepare_cached("UPDATE enrollments SET secrets = ?2 WHERE id = ?1")?
+        .execute((enrollment.id.0, sealed))?;
+    Ok(())
+}
+
+fn record(s: &Session<'_>, enrollment: &Enrollment) -> Result<(), StoreError> {
+    let changed = s
+        .conn
+        .prepare_cached(
+            "UPDATE enrollments SET stage = ?2, expires_at = ?3, record = ?4 WHERE id = ?1",
+        )?
+        .execute((
+            enrollment.id.0,
+            enrollment.stage.word(),
+            enrollment.expires_at.0,
+            json(enrollment),
+        ))?;
+    match changed {
+        0 => Err(StoreError::NoSuchEnrollment),
+        _ => Ok(()),
+    }
+}
+
+fn find(
+    s: &Session<'_>,
+    by: &str,
+    key: [u8; 16],
+) -> Result<Option<(Enrollment, Secrets)>, StoreError> {
+    let sql = format!("SELECT record, secrets FROM enrollments WHERE {by}");
+    let read = |row: &Row<'_>| {
+        Ok((
+            from_json::<Enrollment>(row, 0)?,
+            row.get::<_, Option<Vec<u8>>>(1)?,
+        ))
+    };
+    let found = s
+        .conn
+        .prepare_cached(&sql)?
+        .query_row([key], read)
+        .optional()?;
+    let Some((enrollment, sealed)) = found else {
+        return Ok(None);
+    };
+    let secrets = match sealed {
+        None => Secrets::default(),
+        Some(sealed) => {
+            let plain = s.sealer.open(&context(&hex(&enrollment.id.0)), &sealed)?;
+            serde_json::from_slice(&plain).map_err(|_| StoreError::Record {
+                purpose: PURPOSE.to_owned(),
+            })?
+        }
+    };
+    Ok(Some((enrollment, secrets)))
+}
+
+const PURPOSE: &str = "enrollments";
+
+fn context(owner: &str) -> Context<'_> {
+    Context {
+        purpose: PURPOSE,
+        owner,
+        column: "secrets",
+        generation: 0,
+    }
+}
+
+fn seal(s: &Session<'_>, id: EnrollmentId, secrets: &Secrets) -> Vec<u8> {
+    let room = 1024
+        + secrets
+            .answer
+            .as_ref()
+            .map_or(0, |a| a.expose().len() * 5 / 4);
+    let plain = secret_json(secrets, room);
+    s.sealer.seal(&context(&hex(&id.0)), &plain)
+}

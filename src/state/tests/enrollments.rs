@@ -1,0 +1,128 @@
+//! Codes come once, and what they bring is taken in whole.
+
+use super::*;
+use crate::state::{Received, TakenIn};
+use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage, Via};
+use refreshd_core::secret::Fingerprint;
+
+fn enrollment(number: u8) -> Enrollment {
+    Enrollment {
+        id: EnrollmentId([number; 16]),
+        grant: Some("shop-17".to_owned()),
+        client: "retm".to_owned(),
+        provider: "retm".to_owned(),
+        via: Via::Redirect,
+        redirect_uri: None,
+        vars: BTreeMap::new(),
+        begun_at: WallTime(1_000_000),
+        expires_at: WallTime(1_900_000),
+        stage: Stage::Open,
+        text: String::new(),
+        generation: None,
+    }
+}
+
+fn secrets() -> Secrets {
+    Secrets {
+        verifier: Some(Secret::new("verifier")),
+        ..Secrets::default()
+    }
+}
+
+fn authorized(number: u32, account: u8) -> ImportRequest {
+    let mut request = request("shop-17", number);
+    request.authorized = true;
+    request.state.account = Some(Fingerprint([account; 16]));
+    request
+}
+
+#[tokio::test]
+async fn a_code_is_received_once() {
+    let house = House::new();
+    let store = house.open().store.clone();
+    for number in [1, 2] {
+        let begun = store.begin_enrollment(enrollment(number), secrets());
+        begun.await.unwrap();
+    }
+    let code = || Secret::new("code-1");
+    let first = store.receive_code(enrollment(1), code()).await.unwrap();
+    assert!(
+        matches!(&first, Received::New(e) if e.stage == Stage::Received),
+        "{first:?}"
+    );
+    let again = store.receive_code(enrollment(1), code()).await.unwrap();
+    assert!(matches!(again, Received::Again(_)), "{again:?}");
+    for (number, code) in [(1, "code-2"), (2, "code-1")] {
+        let spent = store.receive_code(enrollment(number), Secret::new(code));
+        let spent = spent.await.unwrap();
+        assert!(matches!(spent, Received::Spent(_)), "{number} {spent:?}");
+    }
+    let found = store.enrollment_of_code(store.fingerprinter().of(&code()));
+    let (found, kept) = found.await.unwrap().expect("it is remembered");
+    assert_eq!(found.id, enrollment(1).id);
+    assert_eq!(kept.code, Some(code()));
+    assert_eq!(kept.verifier, secrets().verifier);
+    assert!(
+        store
+            .receive_code(enrollment(3), Secret::new("x"))
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test]
+async fn another_accounts_token_set_waits_for_an_operator() {
+    let house = House::new();
+    let store = house.open().store.clone();
+    let answer = || Secret::new("{}");
+    for number in [1, 2] {
+        store
+            .begin_enrollment(enrollment(number), secrets())
+            .await
+            .unwrap();
+    }
+    let first = store.take_in(enrollment(1), authorized(1, 1), answer(), false, None);
+    assert!(matches!(
+        first.await.unwrap(),
+        TakenIn::Current(Imported::Created(_))
+    ));
+    let (done, kept) = store.enrollment(enrollment(1).id).await.unwrap().unwrap();
+    assert_eq!((done.stage, done.generation), (Stage::Done, Some(1)));
+    assert_eq!(kept, Secrets::default(), "nothing secret outlives it");
+
+    let other = store.take_in(enrollment(2), authorized(2, 2), answer(), false, None);
+    assert_eq!(other.await.unwrap(), TakenIn::Held);
+    let (grant, tokens) = store.load_named("shop-17").await.unwrap().unwrap();
+    assert_eq!(grant.state.generation, 1);
+    assert_eq!(tokens, Some(super::tokens(1)));
+    let (held, kept) = store.enrollment(enrollment(2).id).await.unwrap().unwrap();
+    assert_eq!((held.stage, kept.answer), (Stage::Held, Some(answer())));
+
+    let accepted = store.take_in(held, authorized(2, 2), answer(), true, None);
+    assert!(matches!(
+        accepted.await.unwrap(),
+        TakenIn::Current(Imported::Reauthorized(_))
+    ));
+    let (grant, _) = store.load_named("shop-17").await.unwrap().unwrap();
+    assert_eq!(grant.state.generation, 2);
+    assert_eq!(grant.state.account, Some(Fingerprint([2; 16])));
+}
+
+#[tokio::test]
+async fn what_nobody_answers_ends_and_is_forgotten() {
+    let house = House::new();
+    let store = house.open().store.clone();
+    store
+        .begin_enrollment(enrollment(1), secrets())
+        .await
+        .unwrap();
+    store.tidy_enrollments(WallTime(1_899_999)).await.unwrap();
+    assert_eq!(store.enrollments().await.unwrap()[0].stage, Stage::Open);
+    store.tidy_enrollments(WallTime(1_900_000)).await.unwrap();
+    assert_eq!(store.enrollments().await.unwrap()[0].stage, Stage::Expired);
+    let late = store.receive_code(enrollment(1), Secret::new("late"));
+    assert!(matches!(late.await.unwrap(), Received::Spent(_)));
+    let next_month = WallTime(1_900_001 + 30 * 86_400_000);
+    store.tidy_enrollments(next_month).await.unwrap();
+    assert_eq!(store.enrollments().await.unwrap(), []);
+}
