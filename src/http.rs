@@ -71,6 +71,26 @@ impl Http {
         request: TokenRequest,
         now: impl Fn() -> WallTime,
     ) -> Ending {
+        self.send(reqwest::Method::POST, client, request, now).await
+    }
+
+    /// Asks with a GET for what a holder of an access token may know.
+    pub async fn get(
+        &self,
+        client: &ClientConfig,
+        request: TokenRequest,
+        now: impl Fn() -> WallTime,
+    ) -> Ending {
+        self.send(reqwest::Method::GET, client, request, now).await
+    }
+
+    async fn send(
+        &self,
+        method: reqwest::Method,
+        client: &ClientConfig,
+        request: TokenRequest,
+        now: impl Fn() -> WallTime,
+    ) -> Ending {
         let route = Route::new(client, &request.url);
         if let Some(text) = barred_literal(&route) {
             return Ending::NotSent { text };
@@ -83,9 +103,10 @@ impl Http {
                 };
             }
         };
-        let mut post = http
-            .post(request.url.clone())
-            .body(request.body.expose().to_owned());
+        let mut asking = http.request(method.clone(), request.url.clone());
+        if method != reqwest::Method::GET {
+            asking = asking.body(request.body.expose().to_owned());
+        }
         for (name, value) in &request.headers {
             let Ok(mut value) = reqwest::header::HeaderValue::from_str(value.expose()) else {
                 return Ending::NotSent {
@@ -93,9 +114,9 @@ impl Http {
                 };
             };
             value.set_sensitive(true);
-            post = post.header(name, value);
+            asking = asking.header(name, value);
         }
-        match post.send().await {
+        match asking.send().await {
             Ok(response) => read(response, now).await,
             Err(e) if e.is_connect() || e.is_builder() => Ending::NotSent {
                 text: explain(&e, &route),

@@ -1,7 +1,7 @@
 //! `refreshd` keeps OAuth 2.0 access tokens fresh and hands them to other programs.
 //!
 //! What decides is in the crate `refreshd-core`; this one acts. The arrows point
-//! one way: `cli::run` → [`daemon`] → [`control`] → [`engine`] → [`state`],
+//! one way: `cli::run` → [`daemon`] → [`control`], [`enroll`] → [`engine`] → [`state`],
 //! [`http`], [`publish`], [`incidents`] → core; every other command → `control::client`, or
 //! [`rest`] while no daemon runs; [`config`] feeds them all. [`net`] and
 //! [`authorities`] serve [`config`] and [`http`].
@@ -13,6 +13,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod engine;
+pub mod enroll;
 pub mod exit;
 pub mod http;
 pub mod hygiene;

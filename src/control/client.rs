@@ -5,7 +5,9 @@ use super::api::{
     BackupMade, BackupRequest, Done, ImportQuery, Imported, KeyProgress, KeyStatus, Status, Token,
     TokenQuery,
 };
+use super::enroll::{Patience, Redirect};
 use crate::engine::message::{Accept, Refreshed, Wish};
+use crate::enroll::{Begin, Begun, Report};
 use crate::exit::{Exit, Failure};
 use crate::incidents::report::IncidentReport;
 use serde::Serialize;
@@ -140,6 +142,56 @@ impl Control {
     /// What the daemon answers.
     pub async fn key_progress(&self) -> Result<KeyProgress, Failure> {
         self.answer(self.http.get(url("key/progress"))).await
+    }
+
+    /// `POST /v1/enroll`.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn begin_enrollment(&self, begin: &Begin) -> Result<Begun, Failure> {
+        self.post("enroll", begin).await
+    }
+
+    /// `GET /v1/enroll`.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn enrollments(&self) -> Result<Vec<Report>, Failure> {
+        self.answer(self.http.get(url("enroll"))).await
+    }
+
+    /// `GET /v1/enroll/ID`.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn enrollment(&self, id: &str, patience: Patience) -> Result<Report, Failure> {
+        let path = format!("enroll/{id}?wait_ms={}", patience.wait_ms);
+        self.answer(self.http.get(url(&path))).await
+    }
+
+    /// `POST /v1/enroll/ID/redirect`.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn redirected(&self, id: &str, redirect: &Redirect) -> Result<Report, Failure> {
+        self.post(&format!("enroll/{id}/redirect"), redirect).await
+    }
+
+    /// `POST /v1/enroll/ID/accept`.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn accept_enrollment(&self, id: &str) -> Result<Report, Failure> {
+        self.post(&format!("enroll/{id}/accept"), &()).await
+    }
+
+    /// `DELETE /v1/enroll/ID`.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn cancel_enrollment(&self, id: &str) -> Result<Report, Failure> {
+        let path = format!("enroll/{id}");
+        self.answer(self.http.delete(url(&path))).await
     }
 
     /// `POST /v1/key/rotate`.

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod client;
+pub mod enroll;
 pub mod server;
 
 /// The socket's name in the runtime directory.

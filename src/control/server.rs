@@ -7,6 +7,7 @@ use super::api::{
 use crate::daemon::reload::Reloader;
 use crate::engine::EngineHandle;
 use crate::engine::message::{Accept, Look, Message, NotRefreshed, Refreshed, Wish};
+use crate::enroll::Enroller;
 use crate::exit::{Exit, Failure};
 use crate::import::Importer;
 use crate::incidents::Incidents;
@@ -39,6 +40,8 @@ pub struct Desk {
     pub upkeep: Arc<Upkeep>,
     /// What is not healthy.
     pub incidents: Incidents,
+    /// Authorizations.
+    pub enroller: Enroller,
 }
 
 /// Serves until `stop` is done.
@@ -62,6 +65,7 @@ pub async fn serve(
         .route("/v1/key", get(key))
         .route("/v1/key/progress", get(key_progress))
         .route("/v1/key/rotate", post(rotate_key))
+        .merge(super::enroll::routes())
         .layer(DefaultBodyLimit::max(IMPORT_CAP))
         .with_state(desk);
     axum::serve(listener, router)

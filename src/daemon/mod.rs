@@ -16,6 +16,7 @@ use crate::control::server::{Desk, serve};
 use crate::engine::message::Message;
 use crate::engine::perform::Deck;
 use crate::engine::{Engine, EngineHandle};
+use crate::enroll::{self, Enroller};
 use crate::exit::{Exit, Failure};
 use crate::http::Http;
 use crate::incidents::Incidents;
@@ -58,7 +59,9 @@ pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     if let Err(e) = reload::save_descriptions(&deck.store, &config).await {
         tracing::error!("{e}");
     }
-    recovery::finish(&deck, &config, std::mem::take(&mut state.recovered)).await?;
+    let recovered = std::mem::take(&mut state.recovered).into_iter();
+    let (enrolments, refreshes) = recovered.partition(enroll::recovery::is_enrolment);
+    recovery::finish(&deck, &config, refreshes).await?;
 
     let publisher = reload::reconciler(&deck, incidents.clone())
         .await
@@ -86,6 +89,8 @@ pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
         deck.clone(),
         publisher.clone(),
     ));
+    let enroller = Enroller::new(deck.clone(), handle.clone(), reloader.clone());
+    enroller.finish(enrolments).await.map_err(internal)?;
     reloader.retarget(&handle).await;
     publisher.first_pass(FIRST_PASS).await;
     let places: HashSet<String> = publisher.reports().iter().map(|o| o.place()).collect();
@@ -99,9 +104,11 @@ pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
         reloader: reloader.clone(),
         upkeep: upkeep.clone(),
         incidents: incidents.clone(),
+        enroller: enroller.clone(),
     };
     let server = tokio::spawn(serve(listener, desk, async move { drop(stopped.await) }));
     let maintenance = maintenance::start(&reloader, &handle, &upkeep, &incidents).await?;
+    enroller.resume().await?;
     notify(&[NotifyState::Ready, NotifyState::Status("running")]);
     tracing::info!(
         pid = std::process::id(),

@@ -117,17 +117,8 @@ pub fn request(
     presents: Presents,
     tokens: &TokenSet,
 ) -> Result<TokenRequest, RequestError> {
-    let client = &seat.client;
-    let registration = Registration {
-        client_id: &client.client_id,
-        client_secret: client.client_secret.as_ref(),
-        redirect_uri: seat
-            .redirect_uri
-            .as_deref()
-            .or(client.redirect_uri.as_deref()),
-        scopes: &client.scopes,
-    };
-    let (description, vars) = (&client.description, &seat.vars);
+    let registration = registration(seat);
+    let (description, vars) = (&seat.client.description, &seat.vars);
     match presents {
         Presents::RefreshToken(_) => request::refresh(description, &registration, vars, tokens),
         Presents::ClientCredentials => {
@@ -135,6 +126,21 @@ pub fn request(
         }
         // An enrolment's, and made there.
         Presents::Code(_) => Err(RequestError::NothingToPresent),
+    }
+}
+
+/// What a request needs of a seat's client.
+#[must_use]
+pub fn registration(seat: &Seat) -> Registration<'_> {
+    let client = &seat.client;
+    Registration {
+        client_id: &client.client_id,
+        client_secret: client.client_secret.as_ref(),
+        redirect_uri: seat
+            .redirect_uri
+            .as_deref()
+            .or(client.redirect_uri.as_deref()),
+        scopes: &client.scopes,
     }
 }
 

@@ -203,6 +203,28 @@ pub fn device_code(
     draft.finish()
 }
 
+/// The request, a GET, that asks whose an access token is.
+///
+/// # Errors
+/// When the description has no such endpoint, or it cannot be filled.
+pub fn account(
+    description: &Description,
+    vars: &BTreeMap<String, String>,
+    access_token: &Secret,
+) -> Result<TokenRequest, RequestError> {
+    let account = description.account.as_ref();
+    let account = account.ok_or(RequestError::NoSuchEndpoint("account"))?;
+    let bearer = Secret::new(format!("Bearer {}", access_token.expose()));
+    Ok(TokenRequest {
+        url: filled_url("account.url", description, &account.url, vars)?,
+        headers: vec![
+            ("authorization".to_owned(), bearer),
+            ("accept".to_owned(), Secret::new("application/json")),
+        ],
+        body: Secret::new(""),
+    })
+}
+
 /// The origin of the URL that refresh tokens go to: what a refresh token is bound to.
 ///
 /// # Errors

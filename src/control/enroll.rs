@@ -1,0 +1,93 @@
+//! Authorizations over the control socket.
+
+use super::server::Desk;
+use crate::enroll::{Begin, Begun, Report, Word, parse_id};
+use crate::exit::{Exit, Failure};
+use axum::extract::{Path, Query, State};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use refreshd_core::enroll::EnrollmentId;
+use refreshd_core::enroll::callback;
+use refreshd_core::secret::Secret;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// The longest that a request waits for an enrolment to turn.
+const WAIT_CAP: Duration = Duration::from_secs(60);
+
+/// Body of `POST /v1/enroll/ID/redirect`: what the browser was sent back with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Redirect {
+    /// The query; or, by hand, whatever the person has of it.
+    pub query: Secret,
+    /// A person pasted it.
+    #[serde(default)]
+    pub by_hand: bool,
+}
+
+/// Query of `GET /v1/enroll/ID`.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Patience {
+    /// How long to wait for it to turn, in milliseconds.
+    #[serde(default)]
+    pub wait_ms: u64,
+}
+
+pub(super) fn routes() -> Router<Desk> {
+    Router::new()
+        .route("/v1/enroll", get(list).post(begin))
+        .route("/v1/enroll/{id}", get(wait).delete(cancel))
+        .route("/v1/enroll/{id}/redirect", post(redirect))
+        .route("/v1/enroll/{id}/accept", post(accept))
+}
+
+async fn begin(State(desk): State<Desk>, Json(what): Json<Begin>) -> Result<Json<Begun>, Failure> {
+    desk.enroller.begin(what).await.map(Json)
+}
+
+async fn list(State(desk): State<Desk>) -> Result<Json<Vec<Report>>, Failure> {
+    desk.enroller.list().await.map(Json)
+}
+
+async fn wait(
+    State(desk): State<Desk>,
+    Path(id): Path<String>,
+    Query(patience): Query<Patience>,
+) -> Result<Json<Report>, Failure> {
+    let wait = Duration::from_millis(patience.wait_ms).min(WAIT_CAP);
+    desk.enroller.wait(read_id(&id)?, wait).await.map(Json)
+}
+
+async fn redirect(
+    State(desk): State<Desk>,
+    Path(id): Path<String>,
+    Json(redirect): Json<Redirect>,
+) -> Result<Json<Report>, Failure> {
+    let text = redirect.query.expose();
+    let read = match redirect.by_hand {
+        true => callback::read_pasted(text),
+        false => callback::read(text),
+    };
+    let word = Word {
+        callback: read.map_err(|e| Failure::new(Exit::Data, e.to_string()))?,
+        expected: Some(read_id(&id)?),
+        by_hand: redirect.by_hand,
+    };
+    desk.enroller.receive(word).await.map(Json)
+}
+
+async fn accept(State(desk): State<Desk>, Path(id): Path<String>) -> Result<Json<Report>, Failure> {
+    desk.enroller.accept(read_id(&id)?).await.map(Json)
+}
+
+async fn cancel(State(desk): State<Desk>, Path(id): Path<String>) -> Result<Json<Report>, Failure> {
+    desk.enroller.cancel(read_id(&id)?).await.map(Json)
+}
+
+fn read_id(text: &str) -> Result<EnrollmentId, Failure> {
+    parse_id(text).ok_or_else(|| {
+        let text =
+            "an authorization's id has 32 hexadecimal digits; see `refreshd authorize --list`";
+        Failure::new(Exit::Usage, text)
+    })
+}

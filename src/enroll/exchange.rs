@@ -1,0 +1,496 @@
+//! A code is presented, once: the intent is durable before a byte leaves, the answer
+//! before it is read, and what it brought is taken in by one transaction.
+
+use super::Enroller;
+use crate::engine::message::Message;
+use crate::engine::perform::{self, Patience, registration};
+use crate::engine::roster::{Seat, binding_of};
+use crate::random;
+use crate::state::{
+    ImportRefusal, ImportRequest, Imported, JournalError, Landing, SlotRef, TakenIn,
+};
+use refreshd_core::enroll::{Enrollment, Secrets, Stage};
+use refreshd_core::flight::{Answer, FlightId, Intent};
+use refreshd_core::grant::settle::{self, Ending};
+use refreshd_core::grant::{GrantId, Presents};
+use refreshd_core::name;
+use refreshd_core::provider::answer::{self, Outcome, Success};
+use refreshd_core::provider::request::{self, TokenRequest};
+use refreshd_core::secret::Secret;
+use refreshd_core::time::WallTime;
+use std::time::Duration;
+
+/// Where not a byte left, it is tried again after these.
+const AGAIN: [Duration; 4] = [
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::from_secs(8),
+];
+/// A slot of the journal is waited for so long: flights give theirs back all the time.
+const SLOT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// An exchange on its way: what it is for, and where it is written down.
+pub(super) struct Under {
+    pub(super) enrollment: Enrollment,
+    pub(super) secrets: Secrets,
+    /// When the request was sent.
+    pub(super) sent: WallTime,
+    /// For the next generation's jitter.
+    pub(super) roll: u64,
+    /// Its flight; `None`: it has been committed before.
+    pub(super) landing: Landing,
+}
+
+impl Under {
+    /// What its intent says of a flight.
+    pub(super) fn of(
+        enrollment: Enrollment,
+        secrets: Secrets,
+        intent: &Intent,
+        slot: SlotRef,
+    ) -> Self {
+        Under {
+            enrollment,
+            secrets,
+            sent: intent.sent.wall,
+            roll: intent.roll,
+            landing: Some((intent.flight, slot)),
+        }
+    }
+}
+
+impl Enroller {
+    /// Has a received code exchanged, in a task of its own: whoever asked may go away.
+    pub(super) fn exchange_soon(&self, enrollment: Enrollment) {
+        let enroller = self.clone();
+        tokio::spawn(async move {
+            let id = enrollment.id;
+            if enroller.busy().insert(id) {
+                enroller.exchange(enrollment).await;
+                enroller.busy().remove(&id);
+            }
+        });
+    }
+
+    pub(super) fn busy(
+        &self,
+    ) -> std::sync::MutexGuard<'_, std::collections::HashSet<refreshd_core::enroll::EnrollmentId>>
+    {
+        self.0
+            .busy
+            .lock()
+            .expect("nothing panics while it holds the set")
+    }
+
+    async fn exchange(&self, enrollment: Enrollment) {
+        for wait in AGAIN.into_iter().map(Some).chain([None]) {
+            let Err(text) = self.present_code(enrollment.clone()).await else {
+                return;
+            };
+            match wait {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => {
+                    let text = format!("the code could not be presented: {text}; authorize again");
+                    self.end(enrollment, Stage::Refused, text, None).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Presents the code of an enrolment.
+    ///
+    /// # Errors
+    /// Why not a byte of it left: then it may be tried again.
+    async fn present_code(&self, enrollment: Enrollment) -> Result<(), String> {
+        let found = self.0.deck.store.enrollment(enrollment.id).await;
+        let Some((enrollment, secrets)) = found.map_err(|e| e.to_string())? else {
+            return Ok(());
+        };
+        let Some(code) = secrets
+            .code
+            .clone()
+            .filter(|_| enrollment.stage == Stage::Received)
+        else {
+            return Ok(());
+        };
+        let name = self.name_of(&enrollment)?;
+        let seat = self.seat(&enrollment, &name)?;
+        let verifier = secrets.verifier.as_ref();
+        let request = request::authorization_code(
+            &seat.client.description,
+            &registration(&seat),
+            &seat.vars,
+            &code,
+            verifier,
+        );
+        let request = request.map_err(|e| e.to_string())?;
+        let (under, ending) = self
+            .fly(&enrollment, secrets, &code, &seat, request)
+            .await?;
+        match ending {
+            Ending::NotSent { text } => {
+                self.leave(under.landing).await;
+                Err(text)
+            }
+            Ending::Lost { text } => {
+                self.end_flight(under, Stage::InDoubt, in_doubt(&text), None)
+                    .await;
+                Ok(())
+            }
+            Ending::Answered(answer) => {
+                self.conclude(under, &seat, answer).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// One exchange: intent, send, answer; each durable before the next.
+    ///
+    /// # Errors
+    /// Why nothing was sent.
+    pub(super) async fn fly(
+        &self,
+        enrollment: &Enrollment,
+        secrets: Secrets,
+        code: &Secret,
+        seat: &Seat,
+        request: TokenRequest,
+    ) -> Result<(Under, Ending), String> {
+        let deck = &self.0.deck;
+        let intent = self.intent(enrollment, code, seat);
+        let mut slot = self.record_intent(&intent).await?;
+        let clock = deck.clock.clone();
+        let ending = deck
+            .http
+            .exchange(&seat.client, request, || clock.wall())
+            .await;
+        if let Ending::Answered(answer) = &ending {
+            match deck
+                .journal
+                .record_answer(Some(slot), &intent, answer)
+                .await
+            {
+                Ok(written) => slot = written,
+                Err(e) => {
+                    slot = e.place().unwrap_or(slot);
+                    tracing::error!(grant = %intent.name, "{}: the answer could not be written to the journal: {e}", intent.name);
+                }
+            }
+        }
+        let under = Under::of(enrollment.clone(), secrets, &intent, slot);
+        Ok((under, ending))
+    }
+
+    fn intent(&self, enrollment: &Enrollment, code: &Secret, seat: &Seat) -> Intent {
+        let sent = self.0.deck.clock.stamp();
+        Intent {
+            flight: FlightId(random::bytes()),
+            grant: GrantId(String::new()),
+            name: enrollment.grant.clone().unwrap_or_default(),
+            revision: 0,
+            generation: 0,
+            attempt: 1,
+            first_sent: sent.wall,
+            sent,
+            presents: Presents::Code(self.0.deck.fingerprinter.of(code)),
+            description: seat.client.hash.clone(),
+            roll: u64::from_le_bytes(random::bytes()),
+            binding: binding_of(seat).ok(),
+        }
+    }
+
+    async fn record_intent(&self, intent: &Intent) -> Result<SlotRef, String> {
+        let until = tokio::time::Instant::now() + SLOT_PATIENCE;
+        loop {
+            match self.0.deck.journal.record_intent(intent).await {
+                Ok(slot) => return Ok(slot),
+                Err(JournalError::NoSlot) if tokio::time::Instant::now() < until => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Err(e) => {
+                    if let Some(place) = e.place() {
+                        perform::leave(&self.0.deck, intent.flight, place).await;
+                    }
+                    return Err(e.to_string());
+                }
+            }
+        }
+    }
+
+    /// Reads an answer that is durable, and commits what it says.
+    pub(super) async fn conclude(&self, under: Under, seat: &Seat, answer: Answer) {
+        let outcome = answer::read(&seat.client.description, &answer);
+        let body = Secret::new(String::from_utf8_lossy(&answer.body));
+        let (stage, text) = match outcome {
+            Outcome::Success(success) => {
+                return self.take_in(under, seat, *success, body, false).await;
+            }
+            Outcome::Lost { text, .. } => (Stage::InDoubt, in_doubt(&text)),
+            Outcome::Unread { text } => {
+                let text = format!(
+                    "{text}; the answer is kept. Mend the provider's description, then authorize again"
+                );
+                self.end_flight(under, Stage::InDoubt, text, Some(body))
+                    .await;
+                return;
+            }
+            Outcome::InvalidGrant { text } => (
+                Stage::Refused,
+                format!(
+                    "the provider does not take the code: {text}; it may have been too old, or used already: authorize again"
+                ),
+            ),
+            Outcome::InvalidClient { text } => (
+                Stage::Refused,
+                format!(
+                    "the provider does not take the client: {text}; see client_id and client_secret of client {}",
+                    seat.client.name
+                ),
+            ),
+            Outcome::AskedToWait { text, .. }
+            | Outcome::TooEarly { text }
+            | Outcome::Refused { text } => (
+                Stage::Refused,
+                format!("the provider refused: {text}; authorize again"),
+            ),
+        };
+        self.end_flight(under, stage, text, None).await;
+    }
+
+    /// Takes the token set in, for as long as it takes: it may be the only copy.
+    pub(super) async fn take_in(
+        &self,
+        under: Under,
+        seat: &Seat,
+        success: Success,
+        answer: Secret,
+        any_account: bool,
+    ) {
+        let account = self
+            .account(seat, &success, under.secrets.nonce.as_ref())
+            .await;
+        let account = match account {
+            Ok(account) => account,
+            Err(text) => {
+                let text =
+                    format!("{text}: the answer is not ours, and is not used; authorize again");
+                return self.end_flight(under, Stage::Refused, text, None).await;
+            }
+        };
+        let (request, missing_refresh) = match self.import(&under, seat, success, account.as_ref())
+        {
+            Ok(request) => request,
+            Err(text) => {
+                return self
+                    .end_flight(under, Stage::Held, text, Some(answer))
+                    .await;
+            }
+        };
+        let who = account.map_or_else(String::new, |a| refreshd_core::text::printable(&a.subject));
+        let enrollment = Enrollment {
+            text: match missing_refresh {
+                true => "the answer has no refresh token: this grant cannot be refreshed, and is to be authorized again before its end".to_owned(),
+                false => String::new(),
+            },
+            grant: Some(request.name.clone()),
+            ..under.enrollment.clone()
+        };
+        let landing = under.landing;
+        let mut patience = Patience::default();
+        let taken = loop {
+            let store = &self.0.deck.store;
+            let (to, set, kept) = (enrollment.clone(), request.clone(), answer.clone());
+            match store.take_in(to, set, kept, any_account, landing).await {
+                Ok(taken) => break taken,
+                Err(ImportRefusal::Store(e)) => {
+                    tracing::error!(
+                        "what an authorization brought could not be saved; it is kept in memory and tried again: {e}"
+                    );
+                }
+                Err(refusal) => {
+                    let under = Under {
+                        enrollment,
+                        ..under
+                    };
+                    return self
+                        .end_flight(under, Stage::Held, refusal.to_string(), Some(answer))
+                        .await;
+                }
+            }
+            patience.wait().await;
+        };
+        self.free(landing);
+        match taken {
+            TakenIn::Current(
+                Imported::Created(grant)
+                | Imported::Reauthorized(grant)
+                | Imported::Unchanged(grant),
+            ) => self.published(grant).await,
+            TakenIn::Held => {
+                let text = format!(
+                    "another account ({who}) authorized than before; its token set waits: take it with `refreshd authorize --accept {}`, or authorize again as the right one",
+                    super::id_text(enrollment.id)
+                );
+                tracing::warn!(grant = %request.name, "{}: {text}", request.name);
+                let held = Enrollment {
+                    stage: Stage::Held,
+                    text,
+                    ..enrollment
+                };
+                let told = self
+                    .0
+                    .deck
+                    .store
+                    .turn_enrollment(held, Some(answer), None)
+                    .await;
+                if let Err(e) = told {
+                    tracing::error!("an authorization's text could not be written down: {e}");
+                }
+            }
+        }
+        self.turned();
+    }
+
+    async fn published(&self, grant: refreshd_core::Grant) {
+        tracing::info!(grant = %grant.name, "{}: authorized, generation {}, expires {}", grant.name, grant.state.generation, grant.state.expires_at.rfc3339());
+        self.0.engine.tell(Message::Changed(Box::new(grant)));
+        self.0.reloader.retarget(&self.0.engine).await;
+    }
+
+    /// The grant as it would be taken in; and whether it could not be refreshed,
+    /// though its provider's grants are.
+    fn import(
+        &self,
+        under: &Under,
+        seat: &Seat,
+        success: Success,
+        account: Option<&refreshd_core::enroll::account::Account>,
+    ) -> Result<(ImportRequest, bool), String> {
+        let deck = &self.0.deck;
+        let name = self.name_of(&under.enrollment)?;
+        let code = under.secrets.code.clone();
+        let import = settle::Import {
+            success,
+            obtained_at: Some(under.sent),
+            code: code.filter(|_| seat.client.description.refresh_wants_code()),
+            binding: binding_of(seat)?,
+            roll: under.roll,
+        };
+        let rules = perform::rules(deck, &seat.client, seat.policy.clone());
+        let now = deck.clock.wall();
+        let (mut state, tokens) = settle::import(&rules, import, now);
+        state.configured = self.0.reloader.config().grants.contains_key(&name);
+        state.account = account.map(|account| deck.fingerprinter.of(&account.identity()));
+        let bare = tokens.refresh_token.is_none()
+            && seat.policy.with == refreshd_core::provider::description::With::RefreshToken
+            && !seat.policy.asks_anew();
+        let request = ImportRequest {
+            name,
+            client: seat.client.name.clone(),
+            vars: under.enrollment.vars.clone(),
+            redirect_uri: under.enrollment.redirect_uri.clone(),
+            tokens,
+            state,
+            obtained_at: Some(under.sent),
+            now,
+            replace: false,
+            authorized: true,
+        };
+        Ok((request, bare))
+    }
+
+    /// The name of the grant: its own, or the business's.
+    pub(super) fn name_of(&self, enrollment: &Enrollment) -> Result<String, String> {
+        let named = enrollment.grant.clone();
+        let business = || enrollment.vars.get("business_id").cloned();
+        let name = named
+            .or_else(business)
+            .ok_or("it is not known which grant it is for")?;
+        match name::is_valid(&name) {
+            true => Ok(name),
+            false => Err(format!(
+                "{:?} cannot name a grant; {}",
+                refreshd_core::text::printable(&name),
+                name::RULE
+            )),
+        }
+    }
+
+    pub(super) async fn end_flight(
+        &self,
+        under: Under,
+        stage: Stage,
+        text: String,
+        answer: Option<Secret>,
+    ) {
+        let landing = under.landing;
+        self.end_with(under.enrollment, stage, text, answer, landing)
+            .await;
+        self.free(landing);
+    }
+
+    /// Gives back the slot of an exchange after which all is as it was.
+    pub(super) async fn leave(&self, landing: Landing) {
+        if let Some((flight, slot)) = landing {
+            perform::leave(&self.0.deck, flight, slot).await;
+        }
+    }
+
+    fn free(&self, landing: Landing) {
+        if let Some((_, slot)) = landing {
+            self.0.deck.journal.free(slot);
+        }
+    }
+
+    pub(super) async fn end(
+        &self,
+        enrollment: Enrollment,
+        stage: Stage,
+        text: String,
+        answer: Option<Secret>,
+    ) {
+        self.end_with(enrollment, stage, text, answer, None).await;
+    }
+
+    async fn end_with(
+        &self,
+        enrollment: Enrollment,
+        stage: Stage,
+        text: String,
+        answer: Option<Secret>,
+        landing: Landing,
+    ) {
+        let name = enrollment
+            .grant
+            .clone()
+            .unwrap_or_else(|| enrollment.client.clone());
+        tracing::warn!(grant = %name, "{name}: not authorized: {text}");
+        let ended = Enrollment {
+            stage,
+            text,
+            ..enrollment
+        };
+        let mut patience = Patience::default();
+        while let Err(e) = self
+            .0
+            .deck
+            .store
+            .turn_enrollment(ended.clone(), answer.clone(), landing)
+            .await
+        {
+            tracing::error!(
+                "how an authorization ended could not be written down; it is tried again: {e}"
+            );
+            patience.wait().await;
+        }
+        self.turned();
+    }
+}
+
+pub(super) fn in_doubt(text: &str) -> String {
+    format!(
+        "whether the provider took the code is not known ({text}); a code is presented once: authorize again"
+    )
+}

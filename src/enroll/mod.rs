@@ -1,0 +1,135 @@
+//! How grants get their token sets from people: the daemon keeps what was asked,
+//! presents the code that comes, and takes in what it brings. Whoever listens for
+//! the provider's word (a command, the daemon itself) hands it over here.
+
+mod begin;
+mod device;
+mod exchange;
+mod identity;
+mod receive;
+pub(crate) mod recovery;
+mod resume;
+mod view;
+
+pub use begin::{Begin, Begun};
+pub use receive::Word;
+pub use view::{Report, id_text, parse_id};
+
+use crate::daemon::reload::Reloader;
+use crate::engine::EngineHandle;
+use crate::engine::perform::Deck;
+use crate::engine::roster::{Seat, seat_of};
+use crate::exit::{Exit, Failure};
+use crate::state::StoreError;
+use refreshd_core::enroll::{Enrollment, EnrollmentId};
+use refreshd_core::grant::{Grant, GrantId, GrantState};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Enrols grants. Clones share everything.
+#[derive(Clone)]
+pub struct Enroller(Arc<Inner>);
+
+struct Inner {
+    deck: Deck,
+    engine: EngineHandle,
+    reloader: Arc<Reloader>,
+    /// Rises whenever an enrolment has come further.
+    turned: watch::Sender<u64>,
+    /// What is being exchanged right now, each by one task.
+    busy: Mutex<HashSet<EnrollmentId>>,
+}
+
+impl Enroller {
+    /// An enroller of a running daemon.
+    #[must_use]
+    pub fn new(deck: Deck, engine: EngineHandle, reloader: Arc<Reloader>) -> Self {
+        Enroller(Arc::new(Inner {
+            deck,
+            engine,
+            reloader,
+            turned: watch::Sender::new(0),
+            busy: Mutex::default(),
+        }))
+    }
+
+    /// An enrolment as it is, after it has turned or ended, or after so long.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn wait(&self, id: EnrollmentId, patience: Duration) -> Result<Report, Failure> {
+        let mut turned = self.0.turned.subscribe();
+        let until = tokio::time::Instant::now() + patience;
+        loop {
+            turned.mark_unchanged();
+            let enrollment = self.find(id).await?;
+            let over = enrollment.stage.is_over();
+            let changed = tokio::time::timeout_at(until, turned.changed());
+            if over || changed.await.is_err() {
+                return Ok(self.report(self.find(id).await?).await);
+            }
+        }
+    }
+
+    /// Every enrolment that is remembered, the latest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn list(&self) -> Result<Vec<Report>, Failure> {
+        let all = self.0.deck.store.enrollments().await.map_err(failed)?;
+        let mut reports = Vec::new();
+        for enrollment in all {
+            reports.push(self.report(enrollment).await);
+        }
+        Ok(reports)
+    }
+
+    async fn find(&self, id: EnrollmentId) -> Result<Enrollment, Failure> {
+        let found = self.0.deck.store.enrollment(id).await.map_err(failed)?;
+        found.map(|(enrollment, _)| enrollment).ok_or_else(|| {
+            let text = "there is no such authorization under way; begin it again with `refreshd authorize`";
+            Failure::new(Exit::NoGrant, text)
+        })
+    }
+
+    fn turned(&self) {
+        self.0.turned.send_modify(|count| *count += 1);
+    }
+
+    /// The client, variables and redirect URI that an enrolment goes by now.
+    fn seat(&self, enrollment: &Enrollment, name: &str) -> Result<Seat, String> {
+        let config = self.0.reloader.config();
+        let draft = Grant {
+            id: GrantId(String::new()),
+            name: name.to_owned(),
+            client: enrollment.client.clone(),
+            vars: enrollment.vars.clone(),
+            redirect_uri: enrollment.redirect_uri.clone(),
+            revision: 0,
+            state: GrantState::default(),
+        };
+        let seat = seat_of(&draft, &config)
+            .filter(|seat| seat.client.name == enrollment.client)
+            .filter(|seat| seat.client.description.name == enrollment.provider);
+        let mut seat = seat.ok_or_else(|| {
+            format!(
+                "the configuration no longer has client {} of provider {} for it; authorize again",
+                enrollment.client, enrollment.provider
+            )
+        })?;
+        // The provider compares it with the one that it was asked with.
+        seat.redirect_uri.clone_from(&enrollment.redirect_uri);
+        Ok(seat)
+    }
+}
+
+fn failed(error: StoreError) -> Failure {
+    let exit = match error {
+        StoreError::TooMany(_) | StoreError::NotDurable { .. } => Exit::TempFail,
+        StoreError::NoSuchEnrollment => Exit::NoGrant,
+        _ => Exit::Internal,
+    };
+    Failure::new(exit, error.to_string())
+}

@@ -1,0 +1,148 @@
+//! The provider's word has come: whether it is for us, and what it says.
+
+use super::{Enroller, Report, failed};
+use crate::exit::{Exit, Failure};
+use crate::state::Received;
+use refreshd_core::enroll::callback::Callback;
+use refreshd_core::enroll::{Enrollment, EnrollmentId, Stage, Via, state};
+use refreshd_core::secret::Secret;
+use refreshd_core::text::printable;
+use std::time::Duration;
+
+/// What a redirect brought, and what is known of it.
+#[derive(Clone, Debug)]
+pub struct Word {
+    /// What came.
+    pub callback: Callback,
+    /// For which enrolment it was waited; `None`: its state tells.
+    pub expected: Option<EnrollmentId>,
+    /// A person brought it by hand, and so knows what it belongs to: a code alone,
+    /// without its state, is taken.
+    pub by_hand: bool,
+}
+
+/// An exchange is waited for so long; it goes on.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Enroller {
+    /// Takes a redirect's parameters, and returns what came of the exchange.
+    ///
+    /// # Errors
+    /// When it is not ours, came too late or a second time. The enrolment that was
+    /// waited for is open still.
+    pub async fn receive(&self, word: Word) -> Result<Report, Failure> {
+        let enrollment = self.genuine(&word).await?;
+        self.check_issuer(&enrollment, word.callback.iss.as_deref())?;
+        if enrollment.stage == Stage::Open && self.0.deck.clock.wall() >= enrollment.expires_at {
+            self.tidy().await;
+            return Err(refused(
+                "it came too late; begin again with `refreshd authorize`",
+            ));
+        }
+        let id = enrollment.id;
+        match word.callback.result {
+            Ok(code) => {
+                self.received(enrollment, code).await?;
+                self.wait(id, PATIENCE).await
+            }
+            Err(denied) if enrollment.stage == Stage::Open => {
+                let text = format!("the provider said no: {denied}");
+                self.turn(enrollment, Stage::Refused, text).await?;
+                self.wait(id, Duration::ZERO).await
+            }
+            Err(_) => Err(refused("this authorization has been decided already")),
+        }
+    }
+
+    /// The enrolment that it is for, which its state proves.
+    async fn genuine(&self, word: &Word) -> Result<Enrollment, Failure> {
+        let foreign = || {
+            refused(
+                "its state is not ours: it does not belong to this authorization, and is ignored",
+            )
+        };
+        let Some(state) = &word.callback.state else {
+            // PKCE, or the person's own hands, tie a code to it that comes alone.
+            return match word.expected.filter(|_| word.by_hand) {
+                Some(id) => self.find(id).await,
+                None => Err(foreign()),
+            };
+        };
+        let claim = state::read(state).ok_or_else(foreign)?;
+        if word.expected.is_some_and(|expected| expected != claim.id) {
+            return Err(foreign());
+        }
+        let enrollment = self.find(claim.id).await.map_err(|_| foreign())?;
+        let key = &self.0.deck.fingerprinter;
+        let redirected = matches!(enrollment.via, Via::Redirect | Via::Link);
+        match claim.proves(&enrollment, key) && redirected {
+            true => Ok(enrollment),
+            false => Err(foreign()),
+        }
+    }
+
+    /// RFC 9207: a redirect that says whom it is from must say it is from whom we asked.
+    fn check_issuer(&self, enrollment: &Enrollment, iss: Option<&str>) -> Result<(), Failure> {
+        let name = enrollment.grant.clone().unwrap_or_default();
+        let seat = self.seat(enrollment, &name).map_err(super::begin::config)?;
+        let authorize = seat.client.description.authorize.as_ref();
+        let Some(issuer) = authorize.and_then(|a| a.issuer.as_deref()) else {
+            return Ok(());
+        };
+        match iss {
+            Some(iss) if iss == issuer => Ok(()),
+            Some(other) => Err(refused(&format!(
+                "it comes from {}, and was asked of {issuer} (RFC 9207): two providers have been mixed up, and the code is not used",
+                printable(&other.chars().take(200).collect::<String>())
+            ))),
+            None => Err(refused(&format!(
+                "it does not say whom it comes from, and {issuer} always does (RFC 9207); the code is not used"
+            ))),
+        }
+    }
+
+    /// Keeps a code, durably, and has it exchanged.
+    pub(super) async fn received(
+        &self,
+        enrollment: Enrollment,
+        code: Secret,
+    ) -> Result<(), Failure> {
+        let received = self.0.deck.store.receive_code(enrollment, code);
+        match received.await.map_err(failed)? {
+            Received::New(enrollment) => {
+                self.turned();
+                self.exchange_soon(*enrollment);
+                Ok(())
+            }
+            Received::Again(known) if !known.stage.is_over() => Ok(()),
+            Received::Again(_) | Received::Spent(_) => Err(refused(
+                "this authorization has had its code already; another one is not used. If it failed, begin again",
+            )),
+        }
+    }
+
+    /// Writes down how it stands.
+    pub(super) async fn turn(
+        &self,
+        enrollment: Enrollment,
+        stage: Stage,
+        text: String,
+    ) -> Result<(), Failure> {
+        let turned = Enrollment {
+            stage,
+            text,
+            ..enrollment
+        };
+        let store = &self.0.deck.store;
+        store
+            .turn_enrollment(turned, None, None)
+            .await
+            .map_err(failed)?;
+        self.turned();
+        Ok(())
+    }
+}
+
+pub(super) fn refused(text: &str) -> Failure {
+    Failure::new(Exit::Data, text)
+}

@@ -1,0 +1,80 @@
+//! Exchanges that the last run did not finish: what the journal holds of them.
+
+use super::Enroller;
+use super::exchange::{Under, in_doubt};
+use crate::engine::roster::Seat;
+use crate::state::{Recovered, StoreError};
+use refreshd_core::enroll::{Stage, Via};
+use refreshd_core::flight::Intent;
+use refreshd_core::grant::Presents;
+use refreshd_core::secret::Secret;
+use std::sync::Arc;
+
+/// Whether the journal's record is an enrolment's.
+pub(crate) fn is_enrolment(recovered: &Recovered) -> bool {
+    matches!(recovered.intent.presents, Presents::Code(_))
+}
+
+impl Enroller {
+    /// Settles what the journal holds of enrolments: an answer is taken in; a code
+    /// whose answer never came was presented, and is not presented again.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn finish(&self, recovered: Vec<Recovered>) -> Result<(), StoreError> {
+        for Recovered {
+            slot,
+            intent,
+            answer,
+        } in recovered
+        {
+            let landing = Some((intent.flight, slot));
+            let Presents::Code(code) = intent.presents else {
+                continue;
+            };
+            let found = self.0.deck.store.enrollment_of_code(code).await?;
+            let Some((enrollment, secrets)) = found.filter(|(e, _)| !e.stage.is_over()) else {
+                self.leave(landing).await;
+                continue;
+            };
+            let polled = enrollment.via == Via::Device;
+            let name = self.name_of(&enrollment).unwrap_or_default();
+            let seat = self.seat(&enrollment, &name);
+            let under = Under::of(enrollment, secrets, &intent, slot);
+            match (answer, seat) {
+                (Some(answer), _) if polled && super::device::is_pending(&answer) => {
+                    self.leave(landing).await;
+                }
+                (Some(answer), Ok(seat)) => {
+                    let seat = self.as_recorded(seat, &intent).await?;
+                    self.conclude(under, &seat, answer).await;
+                }
+                (Some(answer), Err(text)) => {
+                    let body = Secret::new(String::from_utf8_lossy(&answer.body));
+                    self.end_flight(under, Stage::Held, text, Some(body)).await;
+                }
+                // A device code may be presented again.
+                (None, _) if polled => self.leave(landing).await,
+                (None, _) => {
+                    let text = in_doubt("refreshd stopped before the answer was written down");
+                    self.end_flight(under, Stage::InDoubt, text, None).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The seat with the description by which the request was made.
+    async fn as_recorded(&self, seat: Seat, intent: &Intent) -> Result<Seat, StoreError> {
+        let stored = self.0.deck.store.description(&intent.description).await?;
+        let Some(description) = stored.and_then(|text| serde_json::from_str(&text).ok()) else {
+            return Ok(seat);
+        };
+        let mut client = (*seat.client).clone();
+        client.description = Arc::new(description);
+        Ok(Seat {
+            client: Arc::new(client),
+            ..seat
+        })
+    }
+}

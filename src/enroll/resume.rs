@@ -1,0 +1,101 @@
+//! Goes on at a start with what waits: codes that were kept and not presented,
+//! device codes that are not decided; and what an operator takes in after all.
+
+use super::exchange::Under;
+use super::receive::refused;
+use super::{Enroller, Report, failed};
+use crate::exit::{Exit, Failure};
+use crate::random;
+use refreshd_core::enroll::{EnrollmentId, Stage, Via};
+use refreshd_core::flight::Answer;
+use refreshd_core::provider::answer::{self, Outcome};
+use std::time::Duration;
+
+/// Where a device's interval was said is not kept: a patient one will do.
+const DEVICE_INTERVAL: Duration = Duration::from_secs(10);
+
+impl Enroller {
+    /// Presents the codes that wait, and polls on. In a store that was put back,
+    /// what waited then may have been presented since: nothing of it is.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn resume(&self) -> Result<(), Failure> {
+        self.tidy().await;
+        let fenced = self.0.deck.store.fence().is_some();
+        for enrollment in self.0.deck.store.enrollments().await.map_err(failed)? {
+            match (enrollment.stage, enrollment.via) {
+                (Stage::Received, _) if fenced => {
+                    let text = "the store was put back, and the code may have been presented since: authorize again".to_owned();
+                    self.end(enrollment, Stage::InDoubt, text, None).await;
+                }
+                (Stage::Received, _) => self.exchange_soon(enrollment),
+                (Stage::Open, Via::Device) if !fenced => {
+                    let found = self.0.deck.store.enrollment(enrollment.id).await;
+                    if let Some((enrollment, secrets)) = found.map_err(failed)? {
+                        self.poll_soon(enrollment, secrets, DEVICE_INTERVAL);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives up an enrolment for which nothing has come.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be given up any more.
+    pub async fn cancel(&self, id: EnrollmentId) -> Result<Report, Failure> {
+        let enrollment = self.find(id).await?;
+        match enrollment.stage {
+            Stage::Open | Stage::Quarantined | Stage::Held => {
+                let text = "given up".to_owned();
+                self.turn(enrollment, Stage::Refused, text).await?;
+            }
+            _ => {}
+        }
+        self.wait(id, Duration::ZERO).await
+    }
+
+    /// Takes in a token set that is held: an operator says that it is meant.
+    ///
+    /// # Errors
+    /// When none is held there, or it still cannot be taken in.
+    pub async fn accept(&self, id: EnrollmentId) -> Result<Report, Failure> {
+        let found = self.0.deck.store.enrollment(id).await.map_err(failed)?;
+        let Some((enrollment, secrets)) = found.filter(|(e, _)| e.stage == Stage::Held) else {
+            return Err(refused(
+                "no token set is held there; see `refreshd authorize --list`",
+            ));
+        };
+        let (Some(kept), sent) = (secrets.answer.clone(), enrollment.begun_at) else {
+            return Err(refused("its answer is not there any more; authorize again"));
+        };
+        let name = self.name_of(&enrollment).map_err(|text| refused(&text))?;
+        let seat = self
+            .seat(&enrollment, &name)
+            .map_err(|text| Failure::new(Exit::Config, text))?;
+        let answer = Answer {
+            status: 200,
+            headers: Vec::new(),
+            body: kept.expose().as_bytes().to_vec(),
+            complete: true,
+            received: sent,
+        };
+        let Outcome::Success(success) = answer::read(&seat.client.description, &answer) else {
+            return Err(refused(
+                "its answer cannot be read by the provider's description",
+            ));
+        };
+        let under = Under {
+            enrollment,
+            secrets,
+            sent,
+            roll: u64::from_le_bytes(random::bytes()),
+            landing: None,
+        };
+        self.take_in(under, &seat, *success, kept, true).await;
+        self.wait(id, Duration::ZERO).await
+    }
+}

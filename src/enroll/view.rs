@@ -1,0 +1,90 @@
+//! What commands are told about an enrolment.
+
+use super::Enroller;
+use refreshd_core::enroll::{Enrollment, EnrollmentId, Stage, Via};
+use serde::{Deserialize, Serialize};
+
+/// An enrolment, for people and scripts. No code is in it, nor any token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Its id, 32 hexadecimal digits.
+    pub id: String,
+    /// The grant; `None`: one that is not named yet.
+    pub grant: Option<String>,
+    /// The client.
+    pub client: String,
+    /// How the provider's word comes.
+    pub via: Via,
+    /// How far it has come.
+    pub stage: Stage,
+    /// What there is to say about that.
+    pub text: String,
+    /// When it began, RFC 3339.
+    pub begun_at: String,
+    /// After this nothing is taken for it, RFC 3339.
+    pub expires_at: String,
+    /// The generation that it brought.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+    /// When the access token that it brought ends, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_expires_at: Option<String>,
+    /// Where the token lies.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
+}
+
+impl Enroller {
+    pub(super) async fn report(&self, enrollment: Enrollment) -> Report {
+        let mut report = Report {
+            id: id_text(enrollment.id),
+            grant: enrollment.grant,
+            client: enrollment.client,
+            via: enrollment.via,
+            stage: enrollment.stage,
+            text: enrollment.text,
+            begun_at: enrollment.begun_at.rfc3339(),
+            expires_at: enrollment.expires_at.rfc3339(),
+            generation: enrollment.generation,
+            token_expires_at: None,
+            outputs: Vec::new(),
+        };
+        let Some(name) = report.grant.clone().filter(|_| report.stage == Stage::Done) else {
+            return report;
+        };
+        let config = self.0.reloader.config();
+        if let Ok(Some((grant, _))) = self.0.deck.store.load_named(&name).await
+            && Some(grant.state.generation) == report.generation
+        {
+            report.token_expires_at = Some(grant.state.expires_at.rfc3339());
+        }
+        if let Some(client) = config.clients.get(&report.client) {
+            let files = config.outputs_of(&name, client).into_iter();
+            let rows = config.databases_of(&name);
+            report.outputs = files
+                .map(|output| output.path.display().to_string())
+                .chain(rows.map(|database| format!("{} ({name})", database.path.display())))
+                .collect();
+        }
+        report
+    }
+}
+
+/// The id as people and URLs have it.
+#[must_use]
+pub fn id_text(id: EnrollmentId) -> String {
+    id.0.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The id that a text is.
+#[must_use]
+pub fn parse_id(text: &str) -> Option<EnrollmentId> {
+    let mut bytes = [0; 16];
+    if text.len() != 32 || !text.is_ascii() {
+        return None;
+    }
+    for (i, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).ok()?;
+    }
+    Some(EnrollmentId(bytes))
+}
