@@ -1,6 +1,7 @@
 //! The command line, one file a subcommand. Only `run` sees the daemon; the
 //! others are clients of its control socket.
 
+mod authorize;
 mod backup;
 mod check;
 mod doctor;
@@ -48,6 +49,8 @@ enum Command {
     Check(check::Check),
     /// Have the running daemon read its configuration again, and report
     Reload(reload::Reload),
+    /// Get a grant's token set: a person approves, refreshd does the rest
+    Authorize(authorize::Authorize),
     /// Bring in token responses that were obtained elsewhere
     Import(import::Import),
     /// Show every grant: how it is, when it expires, when it is refreshed next
@@ -92,6 +95,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(command) => command.run(&context),
         Command::Check(command) => command.run(&context),
         Command::Reload(command) => command.run(&context),
+        Command::Authorize(command) => command.run(&context),
         Command::Import(command) => command.run(&context),
         Command::Status(command) => command.run(&context),
         Command::Get(command) => command.run(&context),

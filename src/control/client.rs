@@ -16,8 +16,8 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-/// A connection to a running daemon.
-#[derive(Debug)]
+/// A connection to a running daemon; clones share it.
+#[derive(Clone, Debug)]
 pub struct Control {
     http: reqwest::Client,
 }

@@ -6,9 +6,7 @@ use crate::engine::message::Message;
 use crate::engine::perform::{self, Patience, registration};
 use crate::engine::roster::{Seat, binding_of};
 use crate::random;
-use crate::state::{
-    ImportRefusal, ImportRequest, Imported, JournalError, Landing, SlotRef, TakenIn,
-};
+use crate::state::{ImportRefusal, ImportRequest, JournalError, Landing, SlotRef, TakenIn};
 use refreshd_core::enroll::{Enrollment, Secrets, Stage};
 use refreshd_core::flight::{Answer, FlightId, Intent};
 use refreshd_core::grant::settle::{self, Ending};
@@ -323,11 +321,7 @@ impl Enroller {
         };
         self.free(landing);
         match taken {
-            TakenIn::Current(
-                Imported::Created(grant)
-                | Imported::Reauthorized(grant)
-                | Imported::Unchanged(grant),
-            ) => self.published(grant).await,
+            TakenIn::Current(imported) => self.published(imported.grant().clone()).await,
             TakenIn::Held => {
                 let text = format!(
                     "another account ({who}) authorized than before; its token set waits: take it with `refreshd authorize --accept {}`, or authorize again as the right one",

@@ -39,7 +39,7 @@ pub enum Received {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TakenIn {
     /// It is the grant's current one.
-    Current(Imported),
+    Current(Box<Imported>),
     /// It is another account's: it waits for an operator.
     Held,
 }
@@ -152,18 +152,17 @@ impl Store {
             let taken = if moved && !any_account {
                 TakenIn::Held
             } else {
-                TakenIn::Current(import::import(s, request)?)
+                TakenIn::Current(Box::new(import::import(s, request)?))
             };
             if let Some((flight, slot)) = landing {
                 settle_slot(s, flight, slot)?;
             }
             let (stage, generation, answer) = match &taken {
                 TakenIn::Held => (Stage::Held, None, Some(answer)),
-                TakenIn::Current(
-                    Imported::Created(grant)
-                    | Imported::Reauthorized(grant)
-                    | Imported::Unchanged(grant),
-                ) => (Stage::Done, Some(grant.state.generation), None),
+                TakenIn::Current(imported) => {
+                    let generation = imported.grant().state.generation;
+                    (Stage::Done, Some(generation), None)
+                }
             };
             let enrollment = Enrollment {
                 stage,

@@ -49,6 +49,18 @@ pub enum Imported {
     Unchanged(Grant),
 }
 
+impl Imported {
+    /// The grant as it is now.
+    #[must_use]
+    pub fn grant(&self) -> &Grant {
+        match self {
+            Imported::Created(grant)
+            | Imported::Reauthorized(grant)
+            | Imported::Unchanged(grant) => grant,
+        }
+    }
+}
+
 /// Why a token set was not taken in.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportRefusal {

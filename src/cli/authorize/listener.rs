@@ -1,0 +1,234 @@
+//! The loopback callback (RFC 8252 §7.3): open for one authorization, and no longer.
+
+use crate::control::client::Control;
+use crate::control::enroll::{Patience, Redirect};
+use crate::enroll::Report;
+use crate::exit::{Exit, Failure};
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use refreshd_core::enroll::Stage;
+use refreshd_core::secret::Secret;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// Listens on one port of 127.0.0.1, and of [::1] where there is one.
+pub(super) struct Listener {
+    sockets: Vec<TcpListener>,
+    port: u16,
+    path: String,
+}
+
+/// The last page is given so long to be delivered.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+impl Listener {
+    /// Takes the port; `0` takes a free one.
+    pub(super) fn bind(port: u16, path: &str, host: Option<&str>) -> Result<Self, Failure> {
+        let v4 = (Ipv4Addr::LOCALHOST, port);
+        let failed = |port: u16, e: &io::Error| {
+            let remedy = match e.kind() {
+                io::ErrorKind::AddrInUse => {
+                    "another program listens there: end it, choose another with --port (and as redirect_uri), or use --paste"
+                }
+                io::ErrorKind::PermissionDenied => {
+                    "ports below 1024 are root's: choose another redirect_uri, or use --paste"
+                }
+                _ => "use --paste",
+            };
+            let text = format!("cannot listen on 127.0.0.1:{port} for the callback: {e}; {remedy}");
+            Failure::new(Exit::Unavailable, text)
+        };
+        let only_v6 = host == Some("[::1]");
+        let mut sockets = Vec::new();
+        let mut bound = port;
+        if !only_v6 {
+            let socket = TcpListener::bind(SocketAddr::from(v4)).map_err(|e| failed(port, &e))?;
+            bound = socket.local_addr().map_err(|e| failed(port, &e))?.port();
+            sockets.push(socket);
+        }
+        // Browsers may take either for localhost; a machine without IPv6 has one.
+        match TcpListener::bind(SocketAddr::from((Ipv6Addr::LOCALHOST, bound))) {
+            Ok(socket) => {
+                bound = socket.local_addr().map_err(|e| failed(port, &e))?.port();
+                sockets.push(socket);
+            }
+            Err(e) if sockets.is_empty() || e.kind() == io::ErrorKind::AddrInUse => {
+                return Err(failed(bound, &e));
+            }
+            Err(_) => {}
+        }
+        Ok(Listener {
+            sockets,
+            port: bound,
+            path: path.to_owned(),
+        })
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Serves until the enrolment is over, by this callback or elsewhere.
+    pub(super) async fn serve(self, control: &Control, id: &str) -> Result<Report, Failure> {
+        let (told, mut ended) = mpsc::channel(1);
+        let (stop, stopped) = watch::channel(false);
+        let desk = Arc::new(Desk {
+            control: control.clone(),
+            id: id.to_owned(),
+            path: self.path,
+            told,
+        });
+        let router = Router::new().fallback(callback).with_state(desk);
+        let mut servers = Vec::new();
+        for socket in self.sockets {
+            let internal = |e: io::Error| Failure::new(Exit::Internal, e.to_string());
+            socket.set_nonblocking(true).map_err(internal)?;
+            let socket = tokio::net::TcpListener::from_std(socket).map_err(internal)?;
+            let (router, mut stopped) = (router.clone(), stopped.clone());
+            servers.push(tokio::spawn(async move {
+                let stopped = async move { drop(stopped.wait_for(|stop| *stop).await) };
+                axum::serve(socket, router)
+                    .with_graceful_shutdown(stopped)
+                    .await
+            }));
+        }
+        let report = tokio::select! {
+            Some(report) = ended.recv() => Ok(report),
+            report = over(control, id) => report,
+        };
+        let _gone = stop.send(true);
+        for server in servers {
+            let _late = tokio::time::timeout(FAREWELL, server).await;
+        }
+        report
+    }
+}
+
+/// Waits until it is over without us: it expired, or was given up.
+async fn over(control: &Control, id: &str) -> Result<Report, Failure> {
+    loop {
+        let report = control.enrollment(id, Patience { wait_ms: 20_000 }).await?;
+        if report.stage.is_over() {
+            // The page of the callback that ended it comes first.
+            tokio::time::sleep(FAREWELL).await;
+            return Ok(report);
+        }
+    }
+}
+
+struct Desk {
+    control: Control,
+    id: String,
+    path: String,
+    told: mpsc::Sender<Report>,
+}
+
+async fn callback(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+    if request.uri().path() != desk.path {
+        return page(StatusCode::NOT_FOUND, "Nothing is here.", "");
+    }
+    if request.method() != Method::GET {
+        return page(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "This is for a browser that was sent back.",
+            "",
+        );
+    }
+    let query = Secret::new(request.uri().query().unwrap_or_default());
+    let redirect = Redirect {
+        query,
+        by_hand: false,
+    };
+    match desk.control.redirected(&desk.id, &redirect).await {
+        Ok(report) if report.stage == Stage::Done => {
+            let _full = desk.told.try_send(report);
+            page(StatusCode::OK, "Authorized. You can close this window.", "")
+        }
+        Ok(report) => {
+            let text = report.text.clone();
+            if report.stage.is_over() {
+                let _full = desk.told.try_send(report);
+            }
+            page(
+                StatusCode::OK,
+                "Not authorized. You can close this window.",
+                &text,
+            )
+        }
+        // It was not for us: whoever has the right one may still come.
+        Err(failure) => {
+            super::output::note(&format!("a callback was ignored: {}", failure.message));
+            page(
+                StatusCode::BAD_REQUEST,
+                "This did not come from the authorization that is waited for.",
+                &failure.message,
+            )
+        }
+    }
+}
+
+/// A plain page: nothing is loaded, nothing is kept, and no address is passed on.
+fn page(status: StatusCode, title: &str, text: &str) -> Response {
+    let body = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>refreshd</title><p>{}</p><p>{}</p></html>\n",
+        escaped(title),
+        escaped(text)
+    );
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CONNECTION, "close"),
+    ];
+    (status, headers, body).into_response()
+}
+
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_show_text_as_text() {
+        assert_eq!(escaped("<script>&'\""), "&lt;script&gt;&amp;&#39;&quot;");
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_named_with_a_remedy() {
+        let held = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = held.local_addr().unwrap().port();
+        let failure = Listener::bind(port, "/callback", None)
+            .err()
+            .expect("it is taken");
+        assert_eq!(failure.exit, Exit::Unavailable);
+        assert!(
+            failure.message.contains(&format!("127.0.0.1:{port}")),
+            "{failure}"
+        );
+        assert!(failure.message.contains("--paste"), "{failure}");
+    }
+}

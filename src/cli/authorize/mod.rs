@@ -1,0 +1,325 @@
+//! `refreshd authorize`.
+
+mod browser;
+mod listener;
+mod paste;
+mod route;
+
+use super::{Context, block_on, grant_name, output};
+use crate::control::client::Control;
+use crate::control::enroll::{Patience, Redirect};
+use crate::enroll::{Begin, Begun, Report};
+use crate::exit::{Exit, Failure};
+use refreshd_core::enroll::{Stage, Via};
+use route::Route;
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+/// `refreshd authorize`
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  refreshd authorize surveys\n  refreshd authorize surveys --no-browser   # over SSH\n  \
+    refreshd authorize surveys --paste        # where the redirect leads somewhere else\n\n\
+    The daemon keeps state and verifier and exchanges the code; the grant keeps its name, its outputs and its history."
+)]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["grant", "client", "list", "accept", "cancel"])))]
+pub(super) struct Authorize {
+    /// The grant
+    #[arg(value_name = "GRANT")]
+    grant: Option<String>,
+    /// A new grant of this client, which gets its name when the provider tells the business
+    #[arg(long, value_name = "CLIENT")]
+    client: Option<String>,
+    /// Paste the URL that the browser was sent to, or the code, at the terminal (or on standard input)
+    #[arg(long)]
+    paste: bool,
+    /// Only print the URL, and how to reach this machine over SSH
+    #[arg(long)]
+    no_browser: bool,
+    /// Make a link for the person who may approve; the daemon serves its callback ([enroll] public_url)
+    #[arg(long, conflicts_with_all = ["paste", "device"])]
+    link: bool,
+    /// Use the device flow: a code is typed elsewhere (RFC 8628)
+    #[arg(long, conflicts_with = "paste")]
+    device: bool,
+    /// Listen for the callback on this port of 127.0.0.1 and [::1]
+    #[arg(long, value_name = "PORT", conflicts_with_all = ["link", "device"])]
+    port: Option<u16>,
+    /// Reload the configuration without asking, where it has the grant and the daemon has not
+    #[arg(long)]
+    yes: bool,
+    /// Do not wait for the end of it
+    #[arg(long)]
+    no_wait: bool,
+    /// Show authorizations under way, and the latest
+    #[arg(long)]
+    list: bool,
+    /// Take in a token set that is held, since another account authorized than before
+    #[arg(long, value_name = "ID")]
+    accept: Option<String>,
+    /// Give one up for which nothing has come
+    #[arg(long, value_name = "ID")]
+    cancel: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// How long one request to the daemon waits for something to happen.
+const STEP: Duration = Duration::from_secs(20);
+
+impl Authorize {
+    pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let control = context.running()?;
+        if self.list {
+            return self.show_all(&control);
+        }
+        let one = match (&self.accept, &self.cancel) {
+            (Some(id), _) => Some(block_on(control.accept_enrollment(plain_id(id)?))?),
+            (_, Some(id)) => Some(block_on(control.cancel_enrollment(plain_id(id)?))?),
+            _ => None,
+        };
+        if let Some(report) = one {
+            return self.tell(&report);
+        }
+        if let Some(name) = &self.grant {
+            grant_name(name)?;
+        }
+        block_on(self.authorize(context, &control))
+    }
+
+    async fn authorize(&self, context: &Context, control: &Control) -> Result<Exit, Failure> {
+        let route = Route::choose(self, context)?;
+        let begin = Begin {
+            grant: self.grant.clone(),
+            client: self.client.clone(),
+            via: route.via,
+            redirect_uri: route.redirect_uri.clone(),
+        };
+        let begun = match control.begin_enrollment(&begin).await {
+            Err(unknown) if unknown.exit == Exit::NoGrant && self.may_reload(context)? => {
+                output::note(&control.reload().await?.message);
+                control.begin_enrollment(&begin).await?
+            }
+            begun => begun?,
+        };
+        match begun {
+            Begun::Asked {
+                grant,
+                generation,
+                token_expires_at,
+            } => {
+                if self.json {
+                    let asked = serde_json::json!({"grant": grant, "stage": "done", "generation": generation, "token_expires_at": token_expires_at});
+                    output::json(&asked);
+                } else {
+                    output::line(&format!(
+                        "{grant}: its client asks for itself, and did: generation {generation} until {token_expires_at}"
+                    ));
+                }
+                Ok(Exit::Ok)
+            }
+            Begun::Type {
+                id,
+                user_code,
+                url,
+                complete_url,
+                expires_at,
+            } => {
+                self.say(&format!(
+                    "Open {url} and type the code {user_code} (until {expires_at})."
+                ));
+                if let Some(complete) = &complete_url {
+                    self.say(&format!("Or open {complete}, where it is filled in."));
+                }
+                browser::open(complete_url.as_deref().unwrap_or(&url), self.no_browser);
+                self.watch(control, &id).await
+            }
+            Begun::Visit {
+                id,
+                via,
+                url,
+                code_lifetime_ms,
+                expires_at,
+                ..
+            } => {
+                self.visit(&route, via, &url, &expires_at);
+                let lifetime = code_lifetime_ms.map(Duration::from_millis);
+                match (via, route.listener) {
+                    _ if self.no_wait => {
+                        self.tell(&control.enrollment(&id, Patience::default()).await?)
+                    }
+                    (Via::Redirect, Some(listener)) => {
+                        let report = listener.serve(control, &id).await?;
+                        self.tell(&report)
+                    }
+                    (Via::Redirect, None) => {
+                        let query = paste::read(lifetime)?;
+                        let redirect = Redirect {
+                            query,
+                            by_hand: true,
+                        };
+                        self.tell(&control.redirected(&id, &redirect).await?)
+                    }
+                    _ => self.watch(control, &id).await,
+                }
+            }
+        }
+    }
+
+    /// Tells the person where to go, and sends a browser there if there is one.
+    fn visit(&self, route: &Route, via: Via, url: &str, expires_at: &str) {
+        match via {
+            Via::Link => {
+                self.say("Give this link to the person who may approve:");
+            }
+            Via::Push => {
+                self.say("Install at the provider; it sends the code to refreshd by itself:")
+            }
+            Via::Redirect | Via::Device => self.say("Open this in a browser, and approve:"),
+        }
+        // Alone on its line, so that it can be copied whole.
+        self.say(url);
+        self.say(&format!("It is waited for until {expires_at}."));
+        if let Some(hint) = route
+            .listener
+            .as_ref()
+            .and_then(|l| browser::ssh_hint(l.port(), self.no_browser))
+        {
+            self.say(&hint);
+        }
+        if let Some(why) = &route.why_paste {
+            self.say(why);
+        }
+        if matches!(via, Via::Redirect | Via::Push) {
+            browser::open(url, self.no_browser);
+        }
+    }
+
+    /// Waits until it is over.
+    async fn watch(&self, control: &Control, id: &str) -> Result<Exit, Failure> {
+        let wait_ms = STEP.as_millis().try_into().unwrap_or(u64::MAX);
+        loop {
+            let wait_ms = if self.no_wait { 0 } else { wait_ms };
+            let report = control.enrollment(id, Patience { wait_ms }).await?;
+            if report.stage.is_over() || self.no_wait {
+                return self.tell(&report);
+            }
+        }
+    }
+
+    /// How it ended, for people or scripts, and as an exit code.
+    fn tell(&self, report: &Report) -> Result<Exit, Failure> {
+        if self.json {
+            output::json(report);
+        } else if report.stage == Stage::Done {
+            output::line(&done(report));
+        } else {
+            let name = report.grant.as_deref().unwrap_or(&report.client);
+            let text = match report.text.as_str() {
+                "" => "waiting for the provider".to_owned(),
+                text => text.to_owned(),
+            };
+            output::note(&format!("{name}: {}: {text}", report.stage.word()));
+        }
+        Ok(match report.stage {
+            Stage::Done | Stage::Open | Stage::Quarantined => Exit::Ok,
+            Stage::Received => Exit::TempFail,
+            Stage::Held | Stage::Refused | Stage::InDoubt | Stage::Expired => Exit::NoPermission,
+        })
+    }
+
+    fn show_all(&self, control: &Control) -> Result<Exit, Failure> {
+        let all = block_on(control.enrollments())?;
+        if self.json {
+            output::json(&all);
+        } else if all.is_empty() {
+            output::line("no authorization is under way");
+        }
+        for report in all.iter().filter(|_| !self.json) {
+            let name = report.grant.as_deref().unwrap_or(&report.client);
+            let line = format!(
+                "{}  {:<11}  {}  {name}  {}",
+                report.id,
+                report.stage.word(),
+                report.begun_at,
+                report.text
+            );
+            output::line(line.trim_end());
+        }
+        Ok(Exit::Ok)
+    }
+
+    /// Whether the configuration on disk has the grant and its operator wants it loaded.
+    fn may_reload(&self, context: &Context) -> Result<bool, Failure> {
+        let config = context.config()?;
+        let grant = self
+            .grant
+            .as_ref()
+            .filter(|name| config.grants.contains_key(*name));
+        let client = self
+            .client
+            .as_ref()
+            .filter(|name| config.clients.contains_key(*name));
+        let Some(name) = grant.or(client) else {
+            return Ok(false);
+        };
+        if self.yes {
+            return Ok(true);
+        }
+        let question = format!(
+            "{name} is in the configuration, but the daemon has not read it yet. Reload now? [Y/n] "
+        );
+        if !std::io::stdin().is_terminal() {
+            output::note(&format!(
+                "{name} is in the configuration, but the daemon has not read it yet: run `refreshd reload`, or pass --yes"
+            ));
+            return Ok(false);
+        }
+        let _closed = write!(std::io::stderr(), "{question}");
+        let mut answer = String::new();
+        std::io::stdin()
+            .read_line(&mut answer)
+            .map_err(|e| Failure::new(Exit::Usage, e.to_string()))?;
+        Ok(matches!(answer.trim(), "" | "y" | "Y" | "yes"))
+    }
+
+    /// To standard output, or beside the JSON to standard error.
+    fn say(&self, text: &str) {
+        if self.json {
+            output::note(text);
+        } else {
+            output::line(text);
+        }
+    }
+}
+
+fn done(report: &Report) -> String {
+    let name = report.grant.as_deref().unwrap_or(&report.client);
+    let mut text = format!(
+        "{name} is authorized: generation {}",
+        report.generation.unwrap_or_default()
+    );
+    if let Some(until) = &report.token_expires_at {
+        text += &format!("; its token expires {until}");
+    }
+    match report.outputs.as_slice() {
+        [] => text += &format!(". No output is configured; `refreshd get {name}` prints it"),
+        outputs => text += &format!(", and lies in {}", outputs.join(", ")),
+    }
+    if !report.text.is_empty() {
+        text += &format!("\nNote: {}", report.text);
+    }
+    text
+}
+
+/// An id goes into a URL.
+fn plain_id(id: &str) -> Result<&str, Failure> {
+    match crate::enroll::parse_id(id) {
+        Some(_) => Ok(id),
+        None => Err(Failure::new(
+            Exit::Usage,
+            "an authorization's id has 32 hexadecimal digits; see `refreshd authorize --list`",
+        )),
+    }
+}
