@@ -16,6 +16,7 @@ mod support;
 mod tiny;
 
 mod at_rest;
+mod authorize;
 mod backups;
 mod bad_input;
 mod bygone;

@@ -243,6 +243,7 @@ fn each(mut look: impl FnMut(&'static str, Box<dyn Debug + Send>)) {
         obtained_at: None,
         now: NOW,
         replace: false,
+        authorized: false,
     };
     value("ImportRequest", Box::new(request));
     let line: ImportLine = serde_json::from_value(serde_json::json!({
