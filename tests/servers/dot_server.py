@@ -1,15 +1,23 @@
 """A real authorization server for the tests: django-oauth-toolkit on Django and SQLite.
 
 The OAuth is the toolkit's: its urls, views, models and `@protected_resource()`,
-unpatched. This file is only the settings of a Django project, one confidential
-client (HTTP Basic or credentials in the body) and the users. It prints one JSON
-line when it listens and ends when standard input closes:
+unpatched. This file is only the settings of a Django project, its clients and the
+users. It prints one JSON line when it listens and ends when standard input closes:
 
   {"token_url", "resource_url", "client_id", "client_secret",
    "seeds": [{"name": "g0", "access_token", "refresh_token", "token_type",
-              "expires_in", "scope"}, …]}
+              "expires_in", "scope"}, …],
+   "issuer", "authorize_url", "userinfo_url", "revoke_url", "metadata_url",
+   "web_client_id", "web_client_secret", "native_client_id", "password"}
 
-Started again on the same --dir it goes on with the same client and grants, and
+Each client takes HTTP Basic or credentials in the body. The seeds belong to the
+first. The web client (confidential) and the native one (public) are for the code
+flow: PKCE is required, and the callback is / or /callback on the loopback, at any
+port, or a --redirect-uri. alice and bob log in at Django's own page with `password`
+and approve on the toolkit's form. Redirects name the issuer (RFC 9207); the scope
+`openid` gives an id token (RS256) whose `sub` the userinfo endpoint has too.
+
+Started again on the same --dir it goes on with the same clients and grants, and
 prints the seeds it printed first. With --workers 2 or more, several refreshes with
 one refresh token at the same moment may succeed, most of them with the same pair:
 the toolkit looks the token up before the transaction that rotates it.
@@ -28,6 +36,9 @@ from django.conf import settings
 import serving
 
 urlpatterns = []  # filled by main(), once Django is set up
+LOGIN = """<!DOCTYPE html><title>Log in</title>
+<form method="post">{% csrf_token %}{{ form.as_p }}<button name="login">Log in</button></form>
+"""
 
 
 def main():
@@ -61,14 +72,35 @@ def serve(args, directory):
     server = serving.Server(args, app, "/o/token/", "/resource")
     memory = directory / "grants.json"
     if memory.exists():
-        client, seeds = json.loads(memory.read_text())
+        members, seeds = json.loads(memory.read_text())
     else:
-        client, names = serving.new_client(), [f"g{n}" for n in range(args.grants)]
-        password = secrets.token_urlsafe()
-        populate(client, names, password)
-        seeds = server.seed(client, names, password)
-        memory.write_text(json.dumps([client, seeds]))
-    server.run(client, seeds)
+        members = serving.new_client() | serving.new_clients()
+        names = [f"g{n}" for n in range(args.grants)]
+        populate(members, names, args.redirect_uri)
+        seeds = server.seed(members, names, members["password"])
+        memory.write_text(json.dumps([members, seeds]))
+    server.run(members | places(server.origin), seeds)
+
+
+def places(origin):
+    issuer = origin + "/o"
+    return {
+        "issuer": issuer,
+        "authorize_url": issuer + "/authorize/",
+        "userinfo_url": issuer + "/userinfo/",
+        "revoke_url": issuer + "/revoke_token/",
+        "metadata_url": origin + "/.well-known/oauth-authorization-server/o",
+    }
+
+
+def signing_key(directory):
+    """The key of id tokens, kept with the database."""
+    from jwcrypto.jwk import JWK
+
+    path = directory / "signing.pem"
+    if not path.exists():
+        path.write_bytes(JWK.generate(kty="RSA", size=2048).export_to_pem(True, None))
+    return path.read_text()
 
 
 def set_up(args, directory):
@@ -77,7 +109,25 @@ def set_up(args, directory):
         SECRET_KEY=secrets.token_urlsafe(),
         ALLOWED_HOSTS=[serving.HOST],
         ROOT_URLCONF=__name__,
-        MIDDLEWARE=["django.middleware.common.CommonMiddleware"],  # Content-Length: keep-alive
+        MIDDLEWARE=[
+            "django.middleware.common.CommonMiddleware",  # Content-Length: keep-alive
+            "django.contrib.sessions.middleware.SessionMiddleware",
+            "django.middleware.csrf.CsrfViewMiddleware",
+            "django.contrib.auth.middleware.AuthenticationMiddleware",
+        ],
+        SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
+        LOGIN_URL="/login/",
+        STATIC_URL="/static/",
+        TEMPLATES=[{
+            "BACKEND": "django.template.backends.django.DjangoTemplates",
+            "OPTIONS": {
+                "context_processors": ["django.template.context_processors.request"],
+                "loaders": [
+                    ("django.template.loaders.locmem.Loader", {"registration/login.html": LOGIN}),
+                    "django.template.loaders.app_directories.Loader",
+                ],
+            },
+        }],
         LOGGING_CONFIG=None,
         USE_TZ=True,
         INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "oauth2_provider"],
@@ -100,34 +150,63 @@ def set_up(args, directory):
             "ROTATE_REFRESH_TOKEN": args.rotate,
             "REFRESH_TOKEN_GRACE_PERIOD_SECONDS": args.grace,
             "REFRESH_TOKEN_REUSE_PROTECTION": args.reuse_protection,
+            "PKCE_REQUIRED": True,
+            "COMPLIANT_BCP_RFC9700_PKCE_METHOD": True,
+            "COMPLIANT_BCP_RFC9700_AUTHZ_RESPONSE_ISS": True,
+            "OIDC_ENABLED": True,
+            "OIDC_RSA_PRIVATE_KEY": signing_key(directory),
+            "SCOPES": {"openid": "Who you are", "read": "Reading scope", "write": "Writing scope"},
         },
     )
     django.setup()
 
+    from django.contrib.auth.views import LoginView
     from django.core.management import call_command
     from django.http import JsonResponse
     from django.urls import include, path
     from oauth2_provider.decorators import protected_resource
+    from oauth2_provider.urls import metadata_urlpatterns
 
     @protected_resource()
     def resource(request):
         return JsonResponse({"ok": True, "user": request.resource_owner.username})
 
-    urlpatterns.extend([path("o/", include("oauth2_provider.urls")), path("resource", resource)])
+    urlpatterns.extend([
+        path("o/", include("oauth2_provider.urls")),
+        path("", include((metadata_urlpatterns, "metadata"))),
+        path("login/", LoginView.as_view()),
+        path("resource", resource),
+    ])
     call_command("migrate", run_syncdb=True, verbosity=0)
 
 
-def populate(client, names, password):
+def populate(members, names, redirect_uris):
     from django.contrib.auth.hashers import make_password
     from django.contrib.auth.models import User
     from oauth2_provider.models import Application
 
+    confidential, public = Application.CLIENT_CONFIDENTIAL, Application.CLIENT_PUBLIC
     Application.objects.create(
-        name="refreshd", client_type=Application.CLIENT_CONFIDENTIAL,
-        authorization_grant_type=Application.GRANT_PASSWORD, **client,
+        name="refreshd", client_type=confidential,
+        authorization_grant_type=Application.GRANT_PASSWORD,
+        client_id=members["client_id"], client_secret=members["client_secret"],
     )
-    hashed = make_password(password)
-    User.objects.bulk_create(User(username=name, password=hashed) for name in names)
+    code = {
+        "authorization_grant_type": Application.GRANT_AUTHORIZATION_CODE,
+        "redirect_uris": " ".join(serving.LOOPBACK + redirect_uris),
+        "algorithm": Application.RS256_ALGORITHM,
+    }
+    Application.objects.create(
+        name="refreshd on the web", client_type=confidential, **code,
+        client_id=members["web_client_id"], client_secret=members["web_client_secret"],
+    )
+    Application.objects.create(
+        name="refreshd at home", client_type=public, **code,
+        client_id=members["native_client_id"],
+    )
+    hashed = make_password(members["password"])
+    users = names + serving.PEOPLE
+    User.objects.bulk_create(User(username=name, password=hashed) for name in users)
 
 
 if __name__ == "__main__":

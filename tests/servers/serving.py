@@ -23,6 +23,9 @@ from django.conf import settings
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 
 HOST = "127.0.0.1"
+PEOPLE = ["alice", "bob"]  # who logs in at the pages, with the ready line's `password`
+# Where browsers are sent back to; RFC 8252: on the loopback any port will do.
+LOOPBACK = [f"http://{host}{path}" for host in (HOST, "[::1]") for path in ("/", "/callback")]
 
 
 def options(doc):
@@ -41,12 +44,20 @@ def options(doc):
     add("--cut", type=float, default=0, metavar="PERCENT",
         help="so many token requests are carried out but not answered: the connection closes")
     add("--seed", type=int, default=0, metavar="N", help="which requests --cut hits")
+    add("--redirect-uri", action="append", default=[], metavar="URI",
+        help="one more of the web client's; loopback ones need none (may be given again)")
     add("--verbose", action="store_true", help="log requests on stderr")
     return parser
 
 
 def new_client():
     return {"client_id": "refreshd-tests", "client_secret": secrets.token_urlsafe(24)}
+
+
+def new_clients():
+    """What a browser's way in needs: the members of the ready line that last."""
+    return {"web_client_id": "refreshd-web", "web_client_secret": secrets.token_urlsafe(24),
+            "native_client_id": "refreshd-native", "password": secrets.token_urlsafe(12)}
 
 
 class Server:
@@ -63,6 +74,7 @@ class Server:
         self._httpd.verbose = args.verbose
         self._httpd.set_app(self._cut)
         self._token_path, self._resource_path = token_path, resource_path
+        self.origin = f"http://{HOST}:{self._httpd.server_port}"
         threading.Thread(target=self._httpd.serve_forever, args=(0.05,), daemon=True).start()
 
     def seed(self, client, names, password):
@@ -86,11 +98,10 @@ class Server:
         connection.close()
         return seeds
 
-    def run(self, client, seeds):
+    def run(self, members, seeds):
         """Prints the ready line and returns when stdin closes or SIGTERM comes."""
-        origin = f"http://{HOST}:{self._httpd.server_port}"
-        ready = {"token_url": origin + self._token_path,
-                 "resource_url": origin + self._resource_path, **client, "seeds": seeds}
+        ready = {"token_url": self.origin + self._token_path,
+                 "resource_url": self.origin + self._resource_path, **members, "seeds": seeds}
         self._cut.start(self._percent)
         try:
             print(json.dumps(ready), flush=True)
