@@ -3,15 +3,23 @@
 The protocol is Authlib's: its token endpoint, client authentication (HTTP Basic
 or credentials in the body), RefreshTokenGrant, ResourceProtector and
 BearerTokenValidator. Authlib leaves storage and policy to its user; that is what
-is in this file. It prints one JSON line when it listens and ends when standard
-input closes:
+is in this file, and for the ways to a first token in authlib_enrol.py. It prints
+one JSON line when it listens and ends when standard input closes:
 
   {"token_url", "resource_url", "client_id", "client_secret",
    "seeds": [{"name": "g0", "access_token", "refresh_token", "token_type",
-              "expires_in", "scope"}, …]}
+              "expires_in", "scope"}, …],
+   "issuer", "authorize_url", "device_url", "verification_url", "polls_url",
+   "userinfo_url", "revoke_url", "metadata_url",
+   "web_client_id", "web_client_secret", "native_client_id", "password"}
 
 Unlike django-oauth-toolkit, a refresh leaves the access tokens before it valid
 to their own end, and inside --grace an old refresh token gives one more new pair.
+
+The web client (confidential) and the native one (public) get codes and device codes.
+PKCE with S256 is required, the callback is / or /callback on the loopback, at any
+port, or a --redirect-uri, and redirects name the issuer (RFC 9207). alice and bob
+say yes or no on one page, with `password`. Who it was, is the `sub` at the userinfo URL.
 """
 
 import dataclasses
@@ -27,38 +35,74 @@ from authlib.integrations.flask_oauth2 import (
 )
 from authlib.oauth2.rfc6749 import ClientMixin, TokenMixin, grants
 from authlib.oauth2.rfc6750 import BearerTokenValidator
+from authlib.oauth2.rfc8628 import DEVICE_CODE_GRANT_TYPE
 from flask import Flask
 
+import authlib_enrol
 import serving
 
-AUTH_METHODS = ["client_secret_basic", "client_secret_post"]
+AUTH_METHODS = authlib_enrol.AUTH_METHODS
 
 
 def main():
     parser = serving.options(__doc__)
     parser.add_argument("--reuse-revokes", action="store_true",
                         help="a rotated refresh token that comes back revokes its family")
+    authlib_enrol.options(parser)
     args = parser.parse_args()
-    client, names = serving.new_client(), [f"g{n}" for n in range(args.grants)]
-    password = secrets.token_urlsafe()
-    app = build(args, Client(**client), set(names), password)
+    members, names = serving.new_client() | serving.new_clients(), [f"g{n}" for n in range(args.grants)]
+    uris = serving.LOOPBACK + args.redirect_uri
+    clients = [
+        Client(members["client_id"], members["client_secret"]),
+        Client(members["web_client_id"], members["web_client_secret"], uris),
+        Client(members["native_client_id"], None, uris),
+    ]
+    app = build(args, clients, set(names), members["password"])
     server = serving.Server(args, app, "/oauth/token", "/resource")
-    server.run(client, server.seed(client, names, password))
+    seeds = server.seed(members, names, members["password"])
+    server.run(members | places(server.origin), seeds)
+
+
+def places(origin):
+    return {
+        "issuer": origin,
+        "authorize_url": origin + "/oauth/authorize",
+        "device_url": origin + "/oauth/device_authorization",
+        "verification_url": origin + "/device",
+        "polls_url": origin + "/device/polls",
+        "userinfo_url": origin + "/userinfo",
+        "revoke_url": origin + "/oauth/revoke",
+        "metadata_url": origin + "/.well-known/oauth-authorization-server",
+    }
 
 
 @dataclasses.dataclass
 class Client(ClientMixin):
     client_id: str
-    client_secret: str
+    client_secret: str | None  # None: a public client
+    redirect_uris: list = ()
+
+    def get_client_id(self):
+        return self.client_id
+
+    def get_default_redirect_uri(self):
+        return None
+
+    def check_redirect_uri(self, redirect_uri):
+        return serving.without_loopback_port(redirect_uri) in self.redirect_uris
+
+    def check_response_type(self, response_type):
+        return response_type == "code"
 
     def get_allowed_scope(self, scope):
         return " ".join(s for s in (scope or "").split() if s in ("read", "write"))
 
     def check_client_secret(self, client_secret):
-        return secrets.compare_digest(self.client_secret, client_secret)
+        secret = self.client_secret
+        return secret is not None and secrets.compare_digest(secret, client_secret)
 
     def check_endpoint_auth_method(self, method, endpoint):
-        return method in AUTH_METHODS
+        return (method == "none") == (self.client_secret is None) and method in AUTH_METHODS
 
     def check_grant_type(self, grant_type):
         return True
@@ -87,7 +131,7 @@ class Token(TokenMixin):
         return self.revoked
 
 
-def build(args, client, users, given_password):
+def build(args, clients, users, given_password):
     by_access, by_refresh, lock = {}, {}, threading.Lock()
 
     def save_token(token, request):
@@ -134,14 +178,18 @@ def build(args, client, users, given_password):
 
     app = Flask(__name__)
     app.config["OAUTH2_REFRESH_TOKEN_GENERATOR"] = True
+    app.config["OAUTH2_SCOPES_SUPPORTED"] = ["read", "write"]
     app.config["OAUTH2_TOKEN_EXPIRES_IN"] = dict.fromkeys(
-        ["password", "refresh_token"], args.access_lifetime
+        ["password", "refresh_token", "authorization_code", DEVICE_CODE_GRANT_TYPE],
+        args.access_lifetime,
     )
-    server = AuthorizationServer(
-        app, lambda client_id: client if client_id == client.client_id else None, save_token
-    )
+    by_id = {client.client_id: client for client in clients}
+    server = AuthorizationServer(app, by_id.get, save_token)
     server.register_grant(PasswordGrant)
     server.register_grant(RefreshTokenGrant)
+    authlib_enrol.register(
+        app, server, args, given_password, lambda value: by_refresh.get(value) or by_access.get(value)
+    )
     require_oauth = ResourceProtector()
     require_oauth.register_token_validator(Validator())
 
@@ -154,6 +202,11 @@ def build(args, client, users, given_password):
     @require_oauth()
     def resource():
         return {"ok": True, "user": current_token.user}
+
+    @app.get("/userinfo")
+    @require_oauth()
+    def userinfo():
+        return {"sub": current_token.user}
 
     return app
 

@@ -60,6 +60,15 @@ def new_clients():
             "native_client_id": "refreshd-native", "password": secrets.token_urlsafe(12)}
 
 
+def without_loopback_port(uri):
+    """A redirect URI as it is registered: on the loopback the port is the client's choice."""
+    parts = urllib.parse.urlsplit(uri)
+    if parts.scheme != "http" or parts.hostname not in (HOST, "::1") or "@" in parts.netloc:
+        return uri
+    host = "[::1]" if parts.hostname == "::1" else HOST
+    return parts._replace(netloc=host).geturl()
+
+
 class Server:
     """Serves a WSGI application from construction on; `run` announces it and stays."""
 
