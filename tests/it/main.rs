@@ -8,7 +8,9 @@
     reason = "a test that cannot go on panics, and says why; figures go to standard output"
 )]
 
+mod browser;
 mod disks;
+mod http;
 mod resource;
 mod second_chance;
 mod setting;

@@ -1,7 +1,9 @@
 //! Against authorization servers that were written elsewhere:
-//! django-oauth-toolkit and Authlib (`tests/servers`).
+//! django-oauth-toolkit, Authlib and node-oidc-provider (`tests/servers`).
 
+mod flow;
 mod kills;
+mod pages;
 pub(crate) mod python;
 
 use crate::resource::{Asker, published};

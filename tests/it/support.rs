@@ -310,6 +310,21 @@ pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// The path of a program; its package is installed if need be.
+pub fn installed(program: &str, package: &str) -> PathBuf {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/command.sh");
+    let installed = Command::new(script)
+        .args([program, package])
+        .output()
+        .unwrap();
+    assert!(
+        installed.status.success(),
+        "{program}: {}",
+        text(&installed.stderr)
+    );
+    PathBuf::from(text(&installed.stdout).lines().last().unwrap())
+}
+
 /// Output as text.
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()

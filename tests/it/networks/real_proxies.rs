@@ -1,9 +1,9 @@
 //! Real proxies from Debian's packages: tinyproxy for HTTP, microsocks for SOCKS.
 
-use crate::support::{text, wait_for};
+use crate::support::{installed, wait_for};
 use std::fs;
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// What proxies connect from: whoever comes from elsewhere went round them.
@@ -121,19 +121,4 @@ impl Drop for Proxy {
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
-}
-
-/// The program's path; its package is installed if need be.
-fn installed(program: &str, package: &str) -> PathBuf {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/proxy.sh");
-    let installed = Command::new(script)
-        .args([program, package])
-        .output()
-        .unwrap();
-    assert!(
-        installed.status.success(),
-        "{program}: {}",
-        text(&installed.stderr)
-    );
-    PathBuf::from(text(&installed.stdout).lines().last().unwrap())
 }

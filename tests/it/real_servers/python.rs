@@ -1,4 +1,4 @@
-//! Starts the authorization servers of `tests/servers`, their packages first.
+//! Starts the authorization servers of `tests/servers`, their packages first: Python, and Node.
 
 use serde_json::Value;
 use std::fs::File;
@@ -18,8 +18,7 @@ impl RealServer {
     /// Starts a script of `tests/servers` and waits for its ready line.
     pub fn start(script: &str, options: &[&str]) -> Self {
         let stderr = tempfile::tempfile().unwrap();
-        let mut child = Command::new(python())
-            .arg(servers().join(script))
+        let mut child = interpreter(script)
             .args(options)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -76,24 +75,46 @@ impl Drop for RealServer {
     }
 }
 
+/// What runs a script, with the script and whatever finds its packages.
+fn interpreter(script: &str) -> Command {
+    let path = servers().join(script);
+    if script.ends_with(".mjs") {
+        let mut node = Command::new("node");
+        node.arg(path).arg("--modules").arg(node_packages());
+        return node;
+    }
+    let mut command = Command::new(python());
+    command.arg(path);
+    command
+}
+
+/// Where Node finds the packages; they are installed once.
+fn node_packages() -> &'static Path {
+    static PACKAGES: OnceLock<PathBuf> = OnceLock::new();
+    PACKAGES.get_or_init(|| packages("node/install.sh", "nodeenv"))
+}
+
 /// The Python that has the packages; they are installed once.
 pub(crate) fn python() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
-    PYTHON.get_or_init(|| {
-        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/pyenv");
-        let installed = Command::new(servers().join("install.sh"))
-            .arg(target)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        assert!(
-            installed.status.success(),
-            "stage real-server packages: {}",
-            String::from_utf8_lossy(&installed.stderr)
-        );
-        let stdout = String::from_utf8(installed.stdout).unwrap();
-        PathBuf::from(stdout.lines().last().unwrap())
-    })
+    PYTHON.get_or_init(|| packages("install.sh", "pyenv"))
+}
+
+/// Runs an installing script; the path that it says.
+fn packages(script: &str, directory: &str) -> PathBuf {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+    let installed = Command::new(servers().join(script))
+        .arg(target.join(directory))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(
+        installed.status.success(),
+        "stage real-server packages: {}",
+        String::from_utf8_lossy(&installed.stderr)
+    );
+    let stdout = String::from_utf8(installed.stdout).unwrap();
+    PathBuf::from(stdout.lines().last().unwrap())
 }
 
 fn servers() -> PathBuf {

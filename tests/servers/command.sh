@@ -1,9 +1,9 @@
 #!/bin/sh
-# Installs a proxy's package, unless the command is there.
+# Installs the package of a command that the tests use, unless the command is there.
 #
-#   tests/servers/proxy.sh COMMAND PACKAGE
+#   tests/servers/command.sh COMMAND PACKAGE
 #
-# The last line of stdout is the command's path. The packages are Debian's that
+# The last line of stdout is the path of the command. The packages are Debian's that
 # have the program alone and start no service.
 set -eu
 
