@@ -26,8 +26,6 @@ pub struct Browser {
     driver: Child,
     /// The session's URL; empty until there is one.
     session: String,
-    /// The browser's process, which leads a group.
-    process: Option<Pid>,
     profile: tempfile::TempDir,
 }
 
@@ -54,7 +52,6 @@ impl Browser {
             http: Http::new(),
             driver,
             session: String::new(),
-            process: None,
             profile,
         };
         let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
@@ -95,8 +92,6 @@ impl Browser {
             .ask("POST", url, Some(&wanted))
             .unwrap_or_else(|e| panic!("the browser did not start: {e}: {}", self.log()));
         self.session = format!("{url}/{}", begun["sessionId"].as_str().unwrap());
-        let process = begun["capabilities"]["goog:processID"].as_i64();
-        self.process = process.and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     }
 
     /// Goes to an address and waits until its page, or where that redirects to, is there.
@@ -117,13 +112,10 @@ impl Browser {
 
     /// The text that an element shows.
     pub fn text_of(&self, css: &str) -> String {
-        let text = self.act(css, |element| self.ask("GET", &format!("{element}/text"), None));
+        let text = self.act(css, |element| {
+            self.ask("GET", &format!("{element}/text"), None)
+        });
         text.as_str().unwrap().to_owned()
-    }
-
-    /// Whether there is such an element now.
-    pub fn has(&self, css: &str) -> bool {
-        self.find(css).is_ok()
     }
 
     /// Writes into a field, in place of what was there.
@@ -230,15 +222,13 @@ impl Browser {
 }
 
 impl Drop for Browser {
-    /// By their own ids, and their groups: a browser is many processes.
     fn drop(&mut self) {
         if !self.session.is_empty() {
             let _ended = self.ask("DELETE", &self.session, None);
         }
+        // Whatever the session's end left over is in the driver's group, by its id.
         let driver = i32::try_from(self.driver.id()).ok().and_then(Pid::from_raw);
-        for group in [self.process, driver].into_iter().flatten() {
-            let _ended = kill_process_group(group, Signal::KILL);
-        }
+        let _ended = kill_process_group(driver.expect("an id"), Signal::KILL);
         let _reaped = self.driver.wait();
     }
 }

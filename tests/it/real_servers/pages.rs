@@ -4,6 +4,7 @@ use super::flow::{Callback, Flow, GOODBYE};
 use super::python::RealServer;
 use crate::browser::Browser;
 use crate::http::Http;
+use crate::support::wait_for;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -13,6 +14,10 @@ pub(crate) struct Site {
     pub(crate) scope: &'static str,
     /// What its authorize URL needs beyond the standard parameters.
     pub(crate) more: &'static [(&'static str, &'static str)],
+    /// Whether it says whose a refusal is too, as RFC 9207 wants it.
+    refuses_by_name: bool,
+    /// What confirms a device's code, before anyone logs in.
+    confirm: Option<&'static str>,
     log_in: fn(&Browser, &str, &str),
     allow: &'static str,
     deny: &'static str,
@@ -23,6 +28,8 @@ pub(crate) const DOT: Site = Site {
     script: "dot_server.py",
     scope: "openid read",
     more: &[],
+    refuses_by_name: false,
+    confirm: None,
     log_in: |browser, name, password| {
         browser.fill("#id_username", name);
         browser.fill("#id_password", password);
@@ -37,6 +44,8 @@ pub(crate) const AUTHLIB: Site = Site {
     script: "authlib_server.py",
     scope: "read",
     more: &[],
+    refuses_by_name: true,
+    confirm: None,
     log_in: |browser, name, password| {
         browser.fill("[name=username]", name);
         browser.fill("[name=password]", password);
@@ -50,6 +59,8 @@ pub(crate) const OIDC: Site = Site {
     script: "node/oidc_server.mjs",
     scope: "openid offline_access read",
     more: &[("prompt", "consent")],
+    refuses_by_name: true,
+    confirm: Some("[autofocus][form='op.deviceConfirmForm']"),
     log_in: |browser, name, password| {
         browser.fill("[name=login]", name);
         browser.fill("[name=password]", password);
@@ -71,6 +82,14 @@ impl Site {
         (self.log_in)(browser, name, password);
         browser.click(self.deny);
     }
+
+    /// Does what a person does who came by a device's `verification_uri_complete` and agrees.
+    pub(crate) fn approve_device(&self, browser: &Browser, name: &str, password: &str) {
+        if let Some(confirm) = self.confirm {
+            browser.click(confirm);
+        }
+        self.approve(browser, name, password);
+    }
 }
 
 /// A person approves, another refuses, and a third time it is somebody else's account.
@@ -84,6 +103,9 @@ fn in_and_out(site: &Site) {
     site.approve(&browser, "alice", password);
     let came = callback.called();
     browser.wait_for_text(GOODBYE);
+    browser.wait_for_url("the callback's address", |url| {
+        url.starts_with(&callback.url)
+    });
     check(&server, &flow, &came);
     let other = Flow::new(&server, &callback.url);
     let (status, answer) = other.exchange(&http, &came["code"]);
@@ -106,7 +128,9 @@ fn in_and_out(site: &Site) {
     site.refuse(&browser, "bob", password);
     let came = callback.called();
     assert_eq!(came["error"], "access_denied", "{came:?}");
-    check(&server, &flow, &came);
+    assert_eq!(came["state"], flow.state);
+    let named = site.refuses_by_name.then_some(server.member("issuer"));
+    assert_eq!(came.get("iss").map(String::as_str), named);
     browser.forget();
 
     let flow = Flow::new(&server, &callback.url);
@@ -130,7 +154,10 @@ fn tokens(server: &RealServer, flow: &Flow<'_>, http: &Http, code: &str) -> Valu
     let refresh_token = first["refresh_token"].as_str().unwrap();
     let (status, second) = flow.refresh(http, refresh_token);
     assert_eq!(status, 200, "{second}");
-    assert_ne!(second["refresh_token"], first["refresh_token"], "it rotates");
+    assert_ne!(
+        second["refresh_token"], first["refresh_token"],
+        "it rotates"
+    );
     assert_eq!(self::account(server, http, &second), account);
     account
 }
@@ -156,4 +183,46 @@ fn authlib_lets_people_in() {
 #[test]
 fn node_oidc_provider_lets_people_in() {
     in_and_out(&OIDC);
+}
+
+const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
+
+/// A device that asks, is told to wait, and gets its tokens once a person has agreed.
+fn by_device(site: &Site, options: &[&str]) {
+    let server = RealServer::start(site.script, options);
+    let (browser, http) = (Browser::start(), Http::new());
+    let client = server.member("native_client_id");
+    let mut asked = vec![("client_id", client), ("scope", site.scope)];
+    asked.extend(site.more);
+    let (status, given) = http.form(server.member("device_url"), None, &asked);
+    assert_eq!(status, 200, "{given}");
+    let poll = || {
+        let code = given["device_code"].as_str().unwrap();
+        let form = [
+            ("grant_type", DEVICE_CODE),
+            ("client_id", client),
+            ("device_code", code),
+        ];
+        http.form(server.member("token_url"), None, &form)
+    };
+    let (_, waiting) = poll();
+    assert_eq!(waiting["error"], "authorization_pending");
+    browser.go(given["verification_uri_complete"].as_str().unwrap());
+    site.approve_device(&browser, "alice", server.member("password"));
+    let mut tokens = Value::Null;
+    wait_for("the device's tokens", || {
+        let (status, answer) = poll();
+        tokens = answer;
+        status == 200
+    });
+    assert!(tokens["refresh_token"].is_string(), "{tokens}");
+    assert_eq!(account(&server, &http, &tokens), "alice");
+    let (status, again) = poll();
+    assert_eq!(status, 400, "a device code was taken twice: {again}");
+}
+
+#[test]
+fn devices_are_let_in() {
+    by_device(&AUTHLIB, &["--device-interval", "0"]);
+    by_device(&OIDC, &[]);
 }
