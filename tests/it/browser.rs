@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 /// Each name but this machine's is unknown to it, so that a page cannot wait for the world.
-const NAMES: &str = "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE [::1], EXCLUDE localhost";
+const NAMES: &str =
+    "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE [::1], EXCLUDE localhost, EXCLUDE *.localhost";
 
 /// A browser with a profile of its own, and one page. It is ended when this is dropped.
 ///
@@ -86,6 +87,8 @@ impl Browser {
         let wanted = json!({"capabilities": {"alwaysMatch": {
             "browserName": "chrome",
             "acceptInsecureCerts": true,
+            // Less than the client's own patience, so that it is the driver who tells.
+            "timeouts": {"pageLoad": 25_000},
             "goog:chromeOptions": {"args": args},
         }}});
         let begun = self

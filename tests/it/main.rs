@@ -11,6 +11,7 @@
 mod browser;
 mod disks;
 mod http;
+mod https;
 mod resource;
 mod second_chance;
 mod setting;

@@ -33,14 +33,13 @@ impl Callback {
         let url = format!("{origin}/callback");
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
+                let (origin, send) = (origin.clone(), send.clone());
                 // A browser connects ahead and may say nothing; it also asks for an icon.
-                let Some(target) = answer(&stream) else {
-                    continue;
-                };
-                let called = Url::parse(&format!("{origin}{target}")).unwrap();
-                if called.path() == "/callback" && send.send(pairs(&called)).is_err() {
-                    return;
-                }
+                thread::spawn(move || {
+                    let called = Url::parse(&format!("{origin}{}", answer(&stream)?)).ok()?;
+                    let ours = called.path() == "/callback";
+                    ours.then(|| send.send(pairs(&called)))
+                });
             }
         });
         Callback { url, calls }
