@@ -50,7 +50,8 @@ def main():
                         help="a rotated refresh token that comes back revokes its family")
     authlib_enrol.options(parser)
     args = parser.parse_args()
-    members, names = serving.new_client() | serving.new_clients(), [f"g{n}" for n in range(args.grants)]
+    members = serving.new_client() | serving.new_clients()
+    names = [f"g{n}" for n in range(args.grants)]
     uris = serving.LOOPBACK + args.redirect_uri
     clients = [
         Client(members["client_id"], members["client_secret"]),
