@@ -150,7 +150,9 @@ impl Rest {
         }
         Failure::new(
             Exit::NoPermission,
-            format!("{name} has no token set yet; bring one with `refreshd import {name}`"),
+            format!(
+                "{name} has no token set yet; get one with `refreshd authorize {name}`, or bring one with `refreshd import {name}`"
+            ),
         )
     }
 

@@ -167,7 +167,9 @@ async fn look(desk: &Desk, name: &str) -> Result<Look, Failure> {
         )),
         None if desk.reloader.config().grants.contains_key(name) => Err(Failure::new(
             Exit::NoPermission,
-            format!("{name} has no token set yet; bring one with `refreshd import {name}`"),
+            format!(
+                "{name} has no token set yet; get one with `refreshd authorize {name}`, or bring one with `refreshd import {name}`"
+            ),
         )),
         None => Err(no_such_grant(name)),
     }

@@ -400,7 +400,9 @@ impl Never {
     #[must_use]
     pub fn explain(self) -> &'static str {
         match self {
-            Never::Pending => "no token set has come yet; bring one with `refreshd import`",
+            Never::Pending => {
+                "no token set has come yet; get one with `refreshd authorize`, or bring one with `refreshd import`"
+            }
             Never::NothingToRefresh => {
                 "there is no refresh token; authorize again before the access token ends"
             }

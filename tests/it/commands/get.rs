@@ -100,9 +100,14 @@ async fn unknown_and_pending_grants_have_codes_of_their_own() {
     setting
         .run(&["get", "nobody"])
         .fails(66, &["no grant nobody", "refreshd status"]);
-    setting
-        .run(&["get", "one"])
-        .fails(77, &["no token set yet", "refreshd import one"]);
+    setting.run(&["get", "one"]).fails(
+        77,
+        &[
+            "no token set yet",
+            "refreshd authorize one",
+            "refreshd import one",
+        ],
+    );
     assert_eq!(daemon.stop(), Some(0));
     setting
         .run(&["get", "nobody"])
