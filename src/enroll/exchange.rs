@@ -32,8 +32,8 @@ const SLOT_PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct Under {
     pub(super) enrollment: Enrollment,
     pub(super) secrets: Secrets,
-    /// When the request was sent.
-    pub(super) sent: WallTime,
+    /// When the request was sent; `None`: nobody knows how long ago that was.
+    pub(super) sent: Option<WallTime>,
     /// For the next generation's jitter.
     pub(super) roll: u64,
     /// Its flight; `None`: it has been committed before.
@@ -51,7 +51,7 @@ impl Under {
         Under {
             enrollment,
             secrets,
-            sent: intent.sent.wall,
+            sent: Some(intent.sent.wall),
             roll: intent.roll,
             landing: Some((intent.flight, slot)),
         }
@@ -367,7 +367,7 @@ impl Enroller {
         let code = under.secrets.code.clone();
         let import = settle::Import {
             success,
-            obtained_at: Some(under.sent),
+            obtained_at: under.sent,
             code: code.filter(|_| seat.client.description.refresh_wants_code()),
             binding: binding_of(seat)?,
             roll: under.roll,
@@ -387,7 +387,7 @@ impl Enroller {
             redirect_uri: under.enrollment.redirect_uri.clone(),
             tokens,
             state,
-            obtained_at: Some(under.sent),
+            obtained_at: under.sent,
             now,
             replace: false,
             authorized: true,

@@ -40,7 +40,11 @@ impl Enroller {
             let polled = enrollment.via == Via::Device;
             let name = self.name_of(&enrollment).unwrap_or_default();
             let seat = self.seat(&enrollment, &name);
-            let under = Under::of(enrollment, secrets, &intent, slot);
+            let mut under = Under::of(enrollment, secrets, &intent, slot);
+            // As with any recovered flight: what time was lost, nobody knows.
+            let fenced = self.0.deck.store.fence().is_some();
+            let now = self.0.deck.clock.stamp();
+            under.sent = intent.sent.by_clock_of(&now).filter(|_| !fenced);
             match (answer, seat) {
                 (Some(answer), _) if polled && super::device::is_pending(&answer) => {
                     self.leave(landing).await;

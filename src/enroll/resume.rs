@@ -91,7 +91,7 @@ impl Enroller {
         let under = Under {
             enrollment,
             secrets,
-            sent,
+            sent: Some(sent),
             roll: u64::from_le_bytes(random::bytes()),
             landing: None,
         };
