@@ -1,5 +1,7 @@
 //! One exchange, from the recorded intent to the commit.
 
+mod settlement;
+
 use crate::grant::replay::EXCHANGE_LIMIT;
 use crate::grant::settle::{Ending, OutcomeKind, Rules, Settled, settle};
 use crate::grant::state::Binding;
@@ -9,6 +11,8 @@ use crate::provider::description::DescriptionHash;
 pub use crate::time::Stamp;
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
+
+pub use settlement::{Sent, Settlement, Standing};
 
 /// Tells one flight from every other: 16 random bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -180,55 +184,6 @@ impl Drop for Answer {
     fn drop(&mut self) {
         zeroize::Zeroize::zeroize(&mut self.body);
     }
-}
-
-/// What a flight commits, in one transaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settlement {
-    /// The grant's new state.
-    pub state: GrantState,
-    /// The new token set, on success.
-    pub tokens: Option<TokenSet>,
-    /// The answer to keep because it could not be read yet.
-    pub unread: Option<Answer>,
-}
-
-impl Settlement {
-    /// The generation that it follows on.
-    #[must_use]
-    pub fn base_generation(&self) -> u64 {
-        self.state
-            .generation
-            .saturating_sub(u64::from(self.tokens.is_some()))
-    }
-
-    /// What becomes of it, given the grant as it is and the revision it rests on.
-    #[must_use]
-    pub fn standing(&self, grant: &Grant, base_revision: u64) -> Standing {
-        // In a store that was put back, revisions come a second time: the generation goes first.
-        let follows = grant.state.generation == self.base_generation();
-        if mischief::is(Mischief::StaleApplied) {
-            Standing::Current
-        } else if !follows {
-            Standing::Superseded
-        } else if grant.revision == base_revision {
-            Standing::Current
-        } else {
-            Standing::Outdated
-        }
-    }
-}
-
-/// What becomes of a settlement when it is committed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It is applied.
-    Current,
-    /// Only the grant's state has moved on. Nothing is written, and the journal
-    /// keeps its record: the flight settles again, on what the state is now.
-    Outdated,
-    /// The grant has another generation: what it brought is a candidate.
-    Superseded,
 }
 
 /// What happens to a flight, told to it by the shell.

@@ -100,11 +100,13 @@ pub enum Mischief {
     LimitsNotBroughtBack,
     /// What was kept beside a store that was put back is tried as if it were new.
     RelicTrusted,
+    /// A grant does not get to know of a request whose answer comes too late for it.
+    SupersededForgotten,
 }
 
 /// All of them.
 #[cfg(feature = "mischief")]
-pub const ALL: [Mischief; 47] = [
+pub const ALL: [Mischief; 48] = [
     Mischief::IntentAfterSend,
     Mischief::AnswerUnrecorded,
     Mischief::LateAnswerDropped,
@@ -152,6 +154,7 @@ pub const ALL: [Mischief; 47] = [
     Mischief::FlightNotReckoned,
     Mischief::LimitsNotBroughtBack,
     Mischief::RelicTrusted,
+    Mischief::SupersededForgotten,
 ];
 
 #[cfg(feature = "mischief")]

@@ -143,6 +143,13 @@ impl Store {
         if let Some(tokens) = &settlement.tokens {
             self.remember(index, tokens);
         }
+        if standing == Standing::Superseded {
+            let grant = &mut self.rows[index as usize].grant;
+            if let Some(state) = settlement.overtakes(&grant.state) {
+                grant.state = state;
+                grant.revision += 1;
+            }
+        }
         standing
     }
 

@@ -157,6 +157,7 @@ fn apply(
         state,
         tokens,
         unread,
+        sent: _,
     } = &commit.settlement;
     let generation = state.generation;
     let rise = generation.checked_sub(grant.state.generation);
@@ -229,7 +230,7 @@ fn keep_authorization(
     Ok(" (the refresh token that it takes the place of is kept)")
 }
 
-fn stale(s: &Session<'_>, grant: Grant, commit: &Commit) -> Result<Grant, StoreError> {
+fn stale(s: &Session<'_>, mut grant: Grant, commit: &Commit) -> Result<Grant, StoreError> {
     settle(s, commit)?;
     let flight = commit.flight();
     let (mut settlement, mut event) = (commit.settlement.clone(), commit.event.clone());
@@ -257,6 +258,14 @@ fn stale(s: &Session<'_>, grant: Grant, commit: &Commit) -> Result<Grant, StoreE
     }
     if kept {
         event.text += " (the grant had moved on; kept as a candidate)";
+    }
+    if let Some(state) = commit.settlement.overtakes(&grant.state) {
+        if state.access_dead && !grant.state.access_dead {
+            event.text += " (it may have ended the access token that an earlier request brought)";
+        }
+        grant.state = state;
+        grant.revision += 1;
+        s.write_grant(&grant, None)?;
     }
     if kept || flight.is_some() {
         history::record(s, &grant, flight, &event)?;

@@ -126,6 +126,7 @@ pub(super) fn keep_replaced(
         state: grant.state.clone(),
         tokens: Some(tokens.clone()),
         unread: None,
+        sent: None,
     };
     let flight = FlightId(random::bytes());
     keep_candidate(s, &grant.id, flight, &settlement, None, at)?;

@@ -289,6 +289,7 @@ impl Store {
                 state,
                 tokens: None,
                 unread: None,
+                sent: None,
             },
             event,
             intent: None,

@@ -30,6 +30,7 @@ async fn leave_late_answer(setting: &Setting, refresh_token: &str) {
             },
             tokens: Some(tokens),
             unread: None,
+            sent: None,
         },
         event: Event {
             at: THEN,

@@ -280,6 +280,7 @@ fn in_a_store_that_was_put_back_the_same_revision_says_nothing() {
         },
         tokens: Some(TokenSet::none()),
         unread: None,
+        sent: None,
     };
     // Its flight began at generation 47, which the store of now has not come to.
     let standing = |generation, revision| settlement.standing(&grant(generation, revision), 90);

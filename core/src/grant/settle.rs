@@ -8,7 +8,7 @@ use super::schedule::{
 };
 use super::state::{Binding, Doubt, GrantState, LastOutcome, Refusal};
 use super::token_set::TokenSet;
-use crate::flight::{Answer, Intent, Settlement};
+use crate::flight::{Answer, Intent, Sent, Settlement};
 use crate::mischief::{self, Mischief};
 use crate::provider::Description;
 use crate::provider::answer::{self, Outcome, Success};
@@ -122,17 +122,20 @@ pub fn settle(
         },
         Ending::Answered(answer) => answer::read(&rules.description, answer),
     };
-    let sent = after_send(rules, state, intent);
-    match (outcome, intent.presents) {
-        (Outcome::Success(success), _) => succeed(rules, sent, tokens, intent, *success, now),
+    let sent = request_of(rules, intent, &outcome);
+    let state = after_send(state, intent, sent);
+    let mut settled = match (outcome, intent.presents) {
+        (Outcome::Success(success), _) => succeed(rules, state, tokens, intent, *success, now),
         (other, Presents::RefreshToken(token)) => {
             let presented = Presented { token, intent };
-            fail(rules, sent, presented, other, ending, now)
+            fail(rules, state, presented, other, ending, now)
         }
         (other, Presents::ClientCredentials | Presents::Code(_)) => {
-            fail_anew(rules, sent, intent, other, now)
+            fail_anew(rules, state, intent, other, now)
         }
-    }
+    };
+    settled.settlement.sent = Some(sent);
+    settled
 }
 
 /// A refresh token and the exchange that presented it.
@@ -142,30 +145,32 @@ struct Presented<'a> {
     intent: &'a Intent,
 }
 
+/// The request, as its grant has to account for it.
+fn request_of(rules: &Rules, intent: &Intent, outcome: &Outcome) -> Sent {
+    let policy = &rules.policy;
+    let presents_token = intent.presents != Presents::ClientCredentials;
+    let carried_out = matches!(
+        outcome,
+        Outcome::Success(_) | Outcome::Lost { .. } | Outcome::Unread { .. }
+    );
+    Sent {
+        at: intent.sent.wall,
+        counted_per: policy.schedule.max_per_window.map(|window| window.per),
+        ends_access: presents_token && carried_out && policy.rotation.revokes_old_access,
+    }
+}
+
 /// The state with the send accounted for.
-fn after_send(rules: &Rules, state: &GrantState, intent: &Intent) -> GrantState {
+fn after_send(state: &GrantState, intent: &Intent, sent: Sent) -> GrantState {
     let mut state = state.clone();
-    let sent = intent.sent.wall;
-    // An overdue flight settles twice, and has sent once.
-    let counted = state.last_send.is_some_and(|last| sent <= last);
-    state.last_send = Some(state.last_send.map_or(sent, |last| last.max(sent)));
+    sent.count(&mut state);
     if let Some(doubt) = state
         .doubt
         .as_mut()
         .filter(|doubt| intent.presents.is_token(doubt.presents))
     {
-        doubt.last_sent = doubt.last_sent.max(sent);
+        doubt.last_sent = doubt.last_sent.max(sent.at);
         doubt.presentations = doubt.presentations.max(intent.attempt);
-    }
-    if let Some(window) = rules.policy.schedule.max_per_window.filter(|_| !counted) {
-        let running = state
-            .window_from
-            .is_some_and(|from| sent < from + window.per);
-        if !running {
-            state.window_from = Some(sent);
-            state.sends_in_window = 0;
-        }
-        state.sends_in_window += 1;
     }
     state
 }
@@ -589,6 +594,7 @@ fn settled(mut state: GrantState, kind: OutcomeKind, text: &str, now: WallTime) 
             state,
             tokens: None,
             unread: None,
+            sent: None,
         },
         kind,
         text,

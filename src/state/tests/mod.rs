@@ -112,6 +112,7 @@ fn success(grant: &Grant, number: u32) -> Commit {
             },
             tokens: Some(tokens(number)),
             unread: None,
+            sent: None,
         },
         event: event("success"),
         intent: None,

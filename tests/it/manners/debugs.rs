@@ -115,6 +115,7 @@ fn settlement() -> Settlement {
         state: GrantState::default(),
         tokens: Some(tokens()),
         unread: Some(answer()),
+        sent: None,
     }
 }
 

@@ -1,0 +1,110 @@
+//! What a flight commits, and what becomes of that.
+
+use super::Answer;
+use crate::grant::{Grant, GrantState, TokenSet};
+use crate::mischief::{self, Mischief};
+use crate::time::WallTime;
+use std::time::Duration;
+
+/// What a flight commits, in one transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// The grant's new state.
+    pub state: GrantState,
+    /// The new token set, on success.
+    pub tokens: Option<TokenSet>,
+    /// The answer to keep because it could not be read yet.
+    pub unread: Option<Answer>,
+    /// The request that left; `None`: none did, or it is a change of state alone.
+    pub sent: Option<Sent>,
+}
+
+/// A request that has left, as its grant has to account for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// When.
+    pub at: WallTime,
+    /// The time in which its provider counts requests.
+    pub counted_per: Option<Duration>,
+    /// It may have been carried out, and have ended the access token of that moment.
+    pub ends_access: bool,
+}
+
+impl Sent {
+    /// Counts it, unless that was done: an overdue flight settles twice, and has
+    /// sent once. Whether it was new.
+    pub(crate) fn count(&self, state: &mut GrantState) -> bool {
+        let at = self.at;
+        let is_new = state.last_send.is_none_or(|last| at > last);
+        state.last_send = state.last_send.max(Some(at));
+        if let Some(per) = self.counted_per.filter(|_| is_new) {
+            let running = state.window_from.is_some_and(|from| at < from + per);
+            if !running {
+                state.window_from = Some(at);
+                state.sends_in_window = 0;
+            }
+            state.sends_in_window += 1;
+        }
+        is_new
+    }
+}
+
+impl Settlement {
+    /// The generation that it follows on.
+    #[must_use]
+    pub fn base_generation(&self) -> u64 {
+        self.state
+            .generation
+            .saturating_sub(u64::from(self.tokens.is_some()))
+    }
+
+    /// What becomes of it, given the grant as it is and the revision it rests on.
+    #[must_use]
+    pub fn standing(&self, grant: &Grant, base_revision: u64) -> Standing {
+        // In a store that was put back, revisions come a second time: the generation goes first.
+        let follows = grant.state.generation == self.base_generation();
+        if mischief::is(Mischief::StaleApplied) {
+            Standing::Current
+        } else if !follows {
+            Standing::Superseded
+        } else if grant.revision == base_revision {
+            Standing::Current
+        } else {
+            Standing::Outdated
+        }
+    }
+
+    /// What a grant that has another generation by now is to know of it, though it
+    /// came too late for it: that something was sent, and that this has ended the
+    /// access token which came of an earlier request. `None`: nothing that it does
+    /// not know.
+    #[must_use]
+    pub fn overtakes(&self, state: &GrantState) -> Option<GrantState> {
+        let sent = self.sent.filter(|_| !mischief::is(Mischief::SupersededForgotten))?;
+        let base = self.base_generation();
+        // Of another authorization, or of a time that a restore has lost.
+        if base < state.chances_from || base >= state.generation {
+            return None;
+        }
+        let mut state = state.clone();
+        if !sent.count(&mut state) {
+            return None;
+        }
+        // A replay that brought the same token set has ended nothing.
+        let same = self.tokens.is_some() && self.state.access == state.access;
+        state.access_dead |= sent.ends_access && !same;
+        Some(state)
+    }
+}
+
+/// What becomes of a settlement when it is committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is applied.
+    Current,
+    /// Only the grant's state has moved on. Nothing is written, and the journal
+    /// keeps its record: the flight settles again, on what the state is now.
+    Outdated,
+    /// The grant has another generation: what it brought is a candidate.
+    Superseded,
+}
