@@ -93,15 +93,30 @@ impl Intent {
             return;
         }
         let Some(sent) = self.sent.by_clock_of(now) else {
-            self.sent.wall = self.sent.wall.min(now.wall);
-            self.first_sent = WallTime(0);
-            return;
+            return self.undate(now);
         };
         let by = self.sent.wall.since(sent);
         self.sent.wall = sent;
         if !self.is_undated() {
             self.first_sent = self.first_sent - by;
         }
+    }
+
+    /// As it is found beside a store that was put back: of an exchange in another boot
+    /// nobody knows how long ago it was, since the store that is gone may have noticed
+    /// that time was lost.
+    #[must_use]
+    pub fn in_restored_store(mut self, now: &Stamp) -> Intent {
+        let same_boot = self.sent.boot_id == now.boot_id && !now.boot_id.is_empty();
+        if !same_boot && !mischief::is(Mischief::RestoredDated) {
+            self.undate(now);
+        }
+        self
+    }
+
+    fn undate(&mut self, now: &Stamp) {
+        self.sent.wall = self.sent.wall.min(now.wall);
+        self.first_sent = WallTime(0);
     }
 
     /// Whether nobody knows how long ago this refresh token was first presented.

@@ -102,11 +102,13 @@ pub enum Mischief {
     RelicTrusted,
     /// A grant does not get to know of a request whose answer comes too late for it.
     SupersededForgotten,
+    /// What the journal holds beside a store that was put back is dated as always.
+    RestoredDated,
 }
 
 /// All of them.
 #[cfg(feature = "mischief")]
-pub const ALL: [Mischief; 48] = [
+pub const ALL: [Mischief; 49] = [
     Mischief::IntentAfterSend,
     Mischief::AnswerUnrecorded,
     Mischief::LateAnswerDropped,
@@ -155,6 +157,7 @@ pub const ALL: [Mischief; 48] = [
     Mischief::LimitsNotBroughtBack,
     Mischief::RelicTrusted,
     Mischief::SupersededForgotten,
+    Mischief::RestoredDated,
 ];
 
 #[cfg(feature = "mischief")]

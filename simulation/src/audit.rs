@@ -57,8 +57,6 @@ struct Watched {
     window: Option<(WallTime, u32)>,
     /// A clock was accepted since it was last sent.
     redated: bool,
-    /// Exchanges overlapped, so that it is not known which of them were counted.
-    unsure: bool,
     /// Its store was put back and accepted: its refresh token is in doubt.
     doubtful: bool,
 }
@@ -188,8 +186,7 @@ impl Audit {
                 let full = |(most, time)| *count >= most && sent < *from + per(time);
                 facts.window.is_some_and(full)
             });
-            let known = !lost_time && !watched.unsure;
-            ensure(held.is_none() || !known, "window-cap", || {
+            ensure(held.is_none() || lost_time, "window-cap", || {
                 format!(
                     "sent at {sent:?}, and {held:?} was all for now, {:?}, {base:?}",
                     facts.window
@@ -270,12 +267,9 @@ impl Audit {
         self.of(index).window = None;
     }
 
-    /// A send has left no trace in the grant's state, which has moved on; or one that
-    /// never left has.
-    pub(crate) fn counts_as(&mut self, index: u32, state: &GrantState, overlapping: bool) {
-        let window = state.window_from.map(|from| (from, state.sends_in_window));
-        let watched = self.of(index);
-        (watched.window, watched.unsure) = (window, overlapping);
+    /// A send was another authorization's; or one that never left counts.
+    pub(crate) fn counts_as(&mut self, index: u32, state: &GrantState) {
+        self.of(index).window = state.window_from.map(|from| (from, state.sends_in_window));
     }
 
     /// The store was put back: what is known is what it holds.

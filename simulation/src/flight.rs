@@ -215,7 +215,14 @@ impl World {
             return self.landed(ticket, index, Landing::Idle);
         };
         self.report.count("read again");
-        let intent = newest.intent.clone().again(state, hash);
+        let mut intent = newest.intent.clone().again(state, hash);
+        if self
+            .process
+            .as_ref()
+            .is_some_and(|p| p.dispatch.fenced().is_some())
+        {
+            intent = intent.in_restored_store(&self.stamp(now));
+        }
         let (grant, tokens) = (row.grant.clone(), row.tokens.clone());
         let (base, answer) = (state.clone(), newest.answer.clone());
         let held = tokens
@@ -700,7 +707,7 @@ impl World {
         let state = &row.grant.state;
         let doubted = state.doubt.is_some() || self.process.is_none();
         let in_time = exchange.fate != Fate::Delayed;
-        let accounted = known && (awaited || (doubted && in_time));
+        let accounted = awaited || (known && doubted && in_time);
         let readable = server.form == 0 || server.form == exchange.setup.form;
         let prompt = exchange.fate == Fate::Answered
             && known
@@ -854,12 +861,12 @@ impl World {
             }
             Standing::Superseded => {
                 self.report.count("superseded");
-                let process = self.process.as_ref().expect("it lives");
-                let aloft = process.aloft.values().filter(|aloft| aloft.index == index);
-                let overlapping = aloft.count() > 1;
-                self.audit.counts_as(index, &grant.state, overlapping);
-                self.excuse_old_access(index, settlement.tokens.as_ref());
-                self.audit.afresh(index, grant.state.last_send);
+                // Another authorization's provider has not counted what was sent for this one.
+                let base = settlement.base_generation();
+                if base < grant.state.chances_from && !grant.state.own {
+                    self.audit.counts_as(index, &grant.state);
+                    self.audit.afresh(index, grant.state.last_send);
+                }
             }
             Standing::Current => {
                 self.audit.asked(index, asked, kind == OutcomeKind::Success);
@@ -882,16 +889,6 @@ impl World {
             }
         }
         Ok((standing, grant))
-    }
-
-    /// Where exchanges overlap, what is taken in may have been ended by what came
-    /// after it, and is a candidate.
-    fn excuse_old_access(&mut self, index: u32, tokens: Option<&refreshd_core::TokenSet>) {
-        if let Some(tokens) = tokens {
-            let access = TokenId::of(tokens.access_token.expose());
-            let before = self.server(index).revoked_before(access);
-            self.audit.unaccounted((index, access.family), before);
-        }
     }
 
     fn check_tokens(
@@ -1072,14 +1069,6 @@ impl World {
         } = found;
         let index: u32 = intent.grant.0.parse().expect("a grant's number");
         let row = &self.store.rows[index as usize];
-        if answer.is_none() && row.grant.state.generation != intent.generation {
-            // The new generation starts afresh; its state cannot know of that send.
-            self.audit.afresh(index, row.grant.state.last_send);
-            self.audit.counts_as(index, &row.grant.state, false);
-            self.audit.open.remove(&intent.flight);
-            self.settle_slot(intent.flight, slot);
-            return Ok(true);
-        }
         let sent = self.audit.open.contains_key(&intent.flight);
         self.report.count(if answer.is_some() {
             "answers adopted"
@@ -1091,14 +1080,13 @@ impl World {
         let rules = self.server(index).rules(form).clone();
         let now = self.time();
         let asked = asked_until(answer.as_ref(), now);
-        let (mut flight, mut step) = Flight::recovered(
-            intent.clone(),
-            answer,
-            grant,
-            tokens,
-            rules,
-            &self.stamp(now),
-        );
+        let stamp = self.stamp(now);
+        let intent = match self.store.fenced {
+            Some(_) => intent.in_restored_store(&stamp),
+            None => intent,
+        };
+        let (held, base) = (intent.clone(), grant);
+        let (mut flight, mut step) = Flight::recovered(held, answer, base, tokens, rules, &stamp);
         loop {
             if self.dies_here() {
                 self.end_process();
@@ -1111,7 +1099,7 @@ impl World {
                             self.commit_now(index, &intent, Some(slot), &commit, asked)?;
                         // It is counted as sent, though it never was, from this commit on.
                         if !sent {
-                            self.audit.counts_as(index, &grant.state, false);
+                            self.audit.counts_as(index, &grant.state);
                         }
                         match standing {
                             Standing::Current => Event::Committed(Box::new(grant)),

@@ -42,12 +42,13 @@ pub(crate) async fn finish(
             leave(deck, intent.flight, slot).await;
             continue;
         };
-        if answer.is_none() && grant.state.generation != intent.generation {
-            // Another authorization came first: whatever became of the old token, nobody needs it.
-            leave(deck, intent.flight, slot).await;
-            continue;
-        }
+        let superseded = grant.state.generation != intent.generation;
         let Some(description) = description(deck, config, &grant, &intent).await? else {
+            if answer.is_none() && superseded {
+                // Whatever became of the old refresh token, nobody needs it.
+                leave(deck, intent.flight, slot).await;
+                continue;
+            }
             tracing::error!(grant = %name, "{name}: the journal holds an answer whose provider description is not known; it stays there");
             continue;
         };
@@ -60,12 +61,18 @@ pub(crate) async fn finish(
         let had_answer = answer.is_some();
         let tokens = tokens.unwrap_or_else(TokenSet::none);
         let at_stake = intent.presents != Presents::ClientCredentials;
-        let (flight, first) =
-            Flight::recovered(intent, answer, grant, tokens, rules, &deck.clock.stamp());
+        let now = deck.clock.stamp();
+        let intent = match deck.store.fence() {
+            Some(_) => intent.in_restored_store(&now),
+            None => intent,
+        };
+        let (flight, first) = Flight::recovered(intent, answer, grant, tokens, rules, &now);
         match adopt(deck, flight, first, Some(slot)).await {
             Verdict::Landed { kind, grant, .. } if had_answer => {
                 tracing::info!(grant = %name, "{name}: an answer from before the last stop was adopted: {}, generation {}", kind.word(), grant.state.generation);
             }
+            // Whatever became of the old refresh token, nobody needs it.
+            Verdict::Superseded { .. } if !had_answer => {}
             Verdict::Superseded { .. } => {
                 tracing::info!(grant = %name, "{name}: an answer from before the last stop came too late; it is kept");
             }

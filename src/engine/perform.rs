@@ -165,10 +165,13 @@ pub async fn read_again(deck: &Deck, assignment: Assignment) -> Landing {
         return Landing::Idle;
     };
     let flight = newest.flight;
-    let intent = newest.intent.again(&grant.state, client.hash.clone());
+    let now = deck.clock.stamp();
+    let mut intent = newest.intent.again(&grant.state, client.hash.clone());
+    if deck.store.fence().is_some() {
+        intent = intent.in_restored_store(&now);
+    }
     let rules = rules(deck, client, assignment.seat.policy.clone());
     let tokens = tokens.unwrap_or_else(TokenSet::none);
-    let now = deck.clock.stamp();
     let answer = Some(newest.answer);
     let (flying, first) = Flight::recovered(intent, answer, grant, tokens, rules, &now);
     let verdict = adopt(deck, flying, first, None).await;

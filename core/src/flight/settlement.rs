@@ -80,19 +80,20 @@ impl Settlement {
     /// not know.
     #[must_use]
     pub fn overtakes(&self, state: &GrantState) -> Option<GrantState> {
-        let sent = self.sent.filter(|_| !mischief::is(Mischief::SupersededForgotten))?;
-        let base = self.base_generation();
-        // Of another authorization, or of a time that a restore has lost.
-        if base < state.chances_from || base >= state.generation {
-            return None;
-        }
-        let mut state = state.clone();
-        if !sent.count(&mut state) {
+        let sent = self
+            .sent
+            .filter(|_| !mischief::is(Mischief::SupersededForgotten))?;
+        let (base, mut state) = (self.base_generation(), state.clone());
+        // What a person has authorized since knows nothing of it; nor does a store of
+        // which a restore has lost that time.
+        let ours = base >= state.chances_from;
+        let counts = (ours || state.own) && base < state.generation;
+        if !counts || !sent.count(&mut state) {
             return None;
         }
         // A replay that brought the same token set has ended nothing.
         let same = self.tokens.is_some() && self.state.access == state.access;
-        state.access_dead |= sent.ends_access && !same;
+        state.access_dead |= sent.ends_access && ours && !same;
         Some(state)
     }
 }

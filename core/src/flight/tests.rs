@@ -361,3 +361,71 @@ fn an_exchange_of_which_nobody_knows_how_old_it_is_counts_as_over() {
     let doubt = recovered(None, &now).doubt.expect("nobody answered");
     assert_eq!(doubt.first_sent, SENT);
 }
+
+/// A store that was put back does not remember that time was lost since.
+#[test]
+fn beside_a_restored_store_an_exchange_of_another_boot_is_undated() {
+    let then = grant(3, 1);
+    let mut now = at(SENT + std::time::Duration::from_secs(20));
+    let found = |now: &Stamp| intent(&then).in_restored_store(now);
+    assert_eq!(found(&now), intent(&then));
+    now.boot_id = "another".to_owned();
+    now.boot = BootTime(10_000);
+    let intent = found(&now);
+    assert!(intent.is_undated());
+    let (answer, tokens) = (Some(answer()), tokens());
+    let flight = Flight::recovered(intent, answer, then.clone(), tokens, rules(), &now);
+    let state = commit(flight.1).settled.settlement.state;
+    assert!(state.expiry_unknown && state.generation == 2);
+}
+
+/// Where refreshes end the old access token, the one that an overdue exchange
+/// brought was taken for a living one.
+#[test]
+fn a_request_that_came_too_late_may_have_ended_the_access_token() {
+    let mut rules = rules();
+    rules.policy.rotation.revokes_old_access = true;
+    let second = std::time::Duration::from_secs(1);
+    let of = |ending: Ending, attempt| {
+        let mut intent = intent(&grant(3, 1));
+        intent.attempt = attempt;
+        intent.sent = at(SENT + second * attempt);
+        settle(
+            &rules,
+            &grant(3, 1).state,
+            &tokens(),
+            &intent,
+            ending,
+            at(SENT).wall,
+        )
+        .settlement
+    };
+    let lost = || Ending::Lost {
+        text: String::new(),
+    };
+    let first = of(Ending::Answered(answer()), 1).state;
+    let second = of(lost(), 2).overtakes(&first).expect("it was sent later");
+    assert!(second.access_dead);
+    assert_eq!(
+        second.last_send,
+        Some(at(SENT + std::time::Duration::from_secs(2)).wall)
+    );
+    assert_eq!(of(lost(), 2).overtakes(&second), None, "known already");
+    assert_eq!(
+        of(lost(), 1).overtakes(&first),
+        None,
+        "it was sent no later"
+    );
+    // The same token set again, or nothing that was sent.
+    let replay = of(Ending::Answered(answer()), 2).overtakes(&first);
+    assert!(replay.is_some_and(|state| !state.access_dead));
+    let text = String::new();
+    assert_eq!(of(Ending::NotSent { text }, 2).overtakes(&first), None);
+    // Another authorization has been brought since, or the store was put back.
+    let another = GrantState {
+        chances_from: 2,
+        ..first.clone()
+    };
+    assert_eq!(of(lost(), 2).overtakes(&another), None);
+    assert_eq!(of(lost(), 2).overtakes(&grant(3, 1).state), None);
+}

@@ -154,6 +154,32 @@ async fn a_commit_of_the_same_generation_is_left_to_be_settled_again() {
     assert_eq!((found, set), (now, Some(tokens(1))));
 }
 
+/// The access token of a late answer is dead where a later request was carried out.
+#[tokio::test]
+async fn a_stale_commit_tells_the_grant_of_its_request() {
+    let house = House::new();
+    let state = house.open();
+    let store = &state.store;
+    let grant = created(store, "shop-17", 1).await;
+    let now = applied(store.commit(success(&grant, 2)).await.unwrap());
+    let mut late = success(&grant, 3);
+    late.intent = Some(intent(store, &grant, 5));
+    (late.settlement.tokens, late.settlement.state) = (None, grant.state.clone());
+    late.settlement.sent = Some(Sent {
+        at: WallTime(2_000_500),
+        counted_per: None,
+        ends_access: true,
+    });
+    let Committed::Stale(told) = store.commit(late).await.unwrap() else {
+        panic!("it is stale");
+    };
+    assert!(told.state.access_dead && told.revision == now.revision + 1);
+    assert_eq!(told.state.last_send, Some(WallTime(2_000_500)));
+    drop(state);
+    let (found, set) = house.open().store.load(&grant.id).await.unwrap().unwrap();
+    assert_eq!((found, set), (told, Some(tokens(2))));
+}
+
 #[tokio::test]
 async fn a_stale_commit_changes_nothing_and_keeps_what_it_brought() {
     let house = House::new();

@@ -13,7 +13,7 @@ mod restores;
 mod second_chances;
 
 use super::*;
-use refreshd_core::flight::{Answer, FlightId, Intent, Settlement, Stamp};
+use refreshd_core::flight::{Answer, FlightId, Intent, Sent, Settlement, Stamp};
 use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
 use refreshd_core::provider::description::DescriptionHash;
 use refreshd_core::secret::Secret;
