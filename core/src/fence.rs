@@ -122,6 +122,7 @@ pub fn accepted(
         let doubt = state.doubt.get_or_insert(lost);
         doubt.first_sent = WallTime(0);
         doubt.presentations = doubt.presentations.max(1);
+        doubt.relic = true;
         // And so may have been what is kept beside it, in second chances.
         state.doubts_before = state.generation;
     }
@@ -179,6 +180,7 @@ mod tests {
             .doubt
             .expect("it may have been used");
         assert_eq!((second.first_sent, second.presents), (WallTime(0), old));
+        assert!(second.relic);
         assert_eq!(refused.trying(new, 13).doubt, None);
         let pending = accepted(&GrantState::default(), 0, &[], true);
         assert_eq!(pending, GrantState::default());

@@ -104,11 +104,13 @@ pub enum Mischief {
     SupersededForgotten,
     /// What the journal holds beside a store that was put back is dated as always.
     RestoredDated,
+    /// A token that a restore brought back is presented as if its successor were unused.
+    RelicReplayed,
 }
 
 /// All of them.
 #[cfg(feature = "mischief")]
-pub const ALL: [Mischief; 49] = [
+pub const ALL: [Mischief; 50] = [
     Mischief::IntentAfterSend,
     Mischief::AnswerUnrecorded,
     Mischief::LateAnswerDropped,
@@ -158,6 +160,7 @@ pub const ALL: [Mischief; 49] = [
     Mischief::RelicTrusted,
     Mischief::SupersededForgotten,
     Mischief::RestoredDated,
+    Mischief::RelicReplayed,
 ];
 
 #[cfg(feature = "mischief")]

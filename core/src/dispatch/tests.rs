@@ -83,6 +83,7 @@ fn doubted(ends_in: i64) -> Grant {
         presents: TOKEN,
         presentations: 1,
         unread: false,
+        relic: false,
     });
     grant
 }

@@ -300,6 +300,7 @@ fn an_answer_that_is_read_again_is_dated_by_the_clock_of_now() {
             presents: Fingerprint([1; 16]),
             presentations: 1,
             unread: true,
+            relic: false,
         }),
         ..GrantState::default()
     };

@@ -85,6 +85,7 @@ mod tests {
             presents: TOKEN,
             presentations: 1,
             unread: false,
+            relic: false,
         };
         [
             GrantState {

@@ -29,7 +29,7 @@ pub fn next(
 ) -> (WallTime, Why) {
     let earliest = last_sent(doubt, state) + spacing(state, rotation);
     // In the time that a restore has lost, what followed may have been used.
-    let used = rotation.old_valid == OldValid::UntilUsed && state.is_relic();
+    let used = rotation.old_valid == OldValid::UntilUsed && doubt.relic && !mischief::is(Mischief::RelicReplayed);
     if (harmless(doubt, rotation, earliest.max(now)) && !used)
         || rotation.reuse == Reuse::Error
         || state.access_dead
@@ -129,6 +129,7 @@ mod tests {
             presents: Fingerprint([7; 16]),
             presentations: 1,
             unread: false,
+            relic: false,
         }
     }
 
@@ -204,11 +205,8 @@ mod tests {
     #[test]
     fn what_a_restore_brought_back_may_have_been_used_up() {
         let until_used = rotation(OldValid::UntilUsed, Reuse::Revokes);
-        let state = GrantState {
-            doubts_before: 3,
-            ..state()
-        };
-        let ask = |rotation: &Rotation| next(&doubt(0, 0), &state, rotation, WallTime(0)).1;
+        let doubt = Doubt::of_lost_time(Fingerprint([7; 16]), None);
+        let ask = |rotation: &Rotation| next(&doubt, &state(), rotation, WallTime(0)).1;
         assert_eq!(ask(&until_used), Why::Hold);
         let forever = rotation(OldValid::Forever, Reuse::Revokes);
         assert_eq!(ask(&forever), Why::Doubt);

@@ -357,6 +357,7 @@ fn enter_doubt(state: &mut GrantState, presented: Presented<'_>, unread: bool) {
             presents: token,
             presentations: intent.attempt,
             unread,
+            relic: false,
         },
     });
 }

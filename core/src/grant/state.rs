@@ -142,6 +142,7 @@ impl Doubt {
             // An answer may be a replay's, its lifetime told as if it were new.
             presentations: 1,
             unread: false,
+            relic: true,
         }
     }
 
@@ -168,6 +169,10 @@ pub struct Doubt {
     /// An answer came that could not be read; its bytes are kept.
     #[serde(default)]
     pub unread: bool,
+    /// A restore brought it back: in the time that is lost, what followed it may have
+    /// been used as well.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub relic: bool,
 }
 
 /// A definite refusal: the refresh token is kept, sealed, and not presented by accident.
@@ -262,12 +267,6 @@ impl GrantState {
     #[must_use]
     pub fn is_alive(&self, now: WallTime) -> bool {
         self.generation > 0 && now < self.expires_at && !self.access_dead
-    }
-
-    /// Whether this is still what the store held when a restore was accepted.
-    #[must_use]
-    pub fn is_relic(&self) -> bool {
-        self.generation > 0 && self.generation == self.doubts_before
     }
 
     /// The state with another refresh token to present in the place of a refused
@@ -368,6 +367,7 @@ mod tests {
             presents: Fingerprint([1; 16]),
             presentations: 1,
             unread: false,
+            relic: false,
         };
         let state = GrantState {
             generation: 1,

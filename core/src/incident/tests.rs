@@ -155,6 +155,7 @@ fn doubt(unread: bool) -> Option<Doubt> {
         presents: Fingerprint([1; 16]),
         presentations: 1,
         unread,
+        relic: false,
     })
 }
 

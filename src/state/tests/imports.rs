@@ -91,6 +91,7 @@ async fn another_authorization_ends_doubt_and_refusal() {
             presents,
             presentations: 1,
             unread: false,
+            relic: false,
         }),
         refusal: Some(Refusal {
             at: WallTime(2),

@@ -235,6 +235,7 @@ fn in_doubt(mut state: GrantState, sent: WallTime) -> GrantState {
         presents: Fingerprint([1; 16]),
         presentations: 1,
         unread: false,
+        relic: false,
     });
     state
 }
@@ -290,7 +291,7 @@ proptest! {
         state.not_before = not_before.map(WallTime);
         state.doubt = doubtful.then(|| crate::grant::state::Doubt {
             first_sent: WallTime(last.unwrap_or(0)), last_sent: WallTime(last.unwrap_or(0)),
-            presents: Fingerprint([1; 16]), presentations: 1, unread: false,
+            presents: Fingerprint([1; 16]), presentations: 1, unread: false, relic: false,
         });
         let (when, _) = at(plan(&state, &policy, WallTime(now)));
         prop_assert!(state.last_send.is_none_or(|l| when >= l + gap(state.lifetime())));

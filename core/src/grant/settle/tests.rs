@@ -77,6 +77,7 @@ fn doubtful() -> GrantState {
             presents: print_of("rt-1"),
             presentations: 1,
             unread: false,
+            relic: false,
         }),
         last_send: Some(FIRST),
         failures: 1,
