@@ -75,6 +75,8 @@ pub struct Entry<S> {
     pub grounded: u32,
     /// The configuration changed during a flight; look again when it lands.
     recheck: bool,
+    /// Its refusal meant nothing, and stands until a commit takes it back.
+    rearmed: bool,
 }
 
 /// What is to be done now.
@@ -173,6 +175,7 @@ impl<S: Post> Dispatch<S> {
             awaited: false,
             grounded: 0,
             recheck: false,
+            rearmed: false,
         });
         index
     }

@@ -171,17 +171,23 @@ mod tests {
             at: WallTime(0),
             refused: true,
             by_flight: true,
+            binding: None,
         };
-        assert_eq!(accepted(&state, 9, &[late], true).generation, 13);
-        let refused = accepted(&state, 9, &[late], true);
+        let since = Kept {
+            base_generation: 13,
+            ..late.clone()
+        };
+        let kept = std::slice::from_ref(&late);
+        assert_eq!(accepted(&state, 9, kept, true).generation, 13);
+        let refused = accepted(&state, 9, kept, true);
         let (old, new) = (Fingerprint([2; 16]), Fingerprint([3; 16]));
         let second = refused
-            .trying(old, 11)
+            .trying(old, &late)
             .doubt
             .expect("it may have been used");
         assert_eq!((second.first_sent, second.presents), (WallTime(0), old));
         assert!(second.relic);
-        assert_eq!(refused.trying(new, 13).doubt, None);
+        assert_eq!(refused.trying(new, &since).doubt, None);
         let pending = accepted(&GrantState::default(), 0, &[], true);
         assert_eq!(pending, GrantState::default());
     }

@@ -108,7 +108,7 @@ impl Intent {
     #[must_use]
     pub fn in_restored_store(mut self, now: &Stamp) -> Intent {
         let same_boot = self.sent.boot_id == now.boot_id && !now.boot_id.is_empty();
-        if !same_boot && !mischief::is(Mischief::RestoredDated) {
+        if !same_boot {
             self.undate(now);
         }
         self

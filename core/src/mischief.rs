@@ -102,15 +102,13 @@ pub enum Mischief {
     RelicTrusted,
     /// A grant does not get to know of a request whose answer comes too late for it.
     SupersededForgotten,
-    /// What the journal holds beside a store that was put back is dated as always.
-    RestoredDated,
-    /// A token that a restore brought back is presented as if its successor were unused.
-    RelicReplayed,
+    /// What was kept is presented where the grant is bound, whoever it came of.
+    ChanceElsewhere,
 }
 
 /// All of them.
 #[cfg(feature = "mischief")]
-pub const ALL: [Mischief; 50] = [
+pub const ALL: [Mischief; 49] = [
     Mischief::IntentAfterSend,
     Mischief::AnswerUnrecorded,
     Mischief::LateAnswerDropped,
@@ -159,8 +157,7 @@ pub const ALL: [Mischief; 50] = [
     Mischief::LimitsNotBroughtBack,
     Mischief::RelicTrusted,
     Mischief::SupersededForgotten,
-    Mischief::RestoredDated,
-    Mischief::RelicReplayed,
+    Mischief::ChanceElsewhere,
 ];
 
 #[cfg(feature = "mischief")]

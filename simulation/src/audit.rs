@@ -97,6 +97,8 @@ pub(crate) struct Audit {
     unread: BTreeMap<TokenId, (usize, u64)>,
     /// What was kept beside a store that was put back, and may have been presented since.
     relics: BTreeSet<TokenId>,
+    /// Grants whose refusals are to be taken back, since their provider was broken.
+    pub(crate) rearmed: BTreeSet<u32>,
     /// Since when each client waits for the secret that stands there.
     secrets: BTreeMap<u32, i64>,
 }

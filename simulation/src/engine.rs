@@ -318,6 +318,9 @@ impl World {
     fn touched(&mut self, index: u32, landed: Landed) -> Check {
         let (now, lane) = (self.time(), self.lane(index));
         let seated = !self.process().is_retired(index);
+        if landed.kind == Some(OutcomeKind::InvalidGrant) {
+            self.audit.rearmed.remove(&index);
+        }
         match landed.kind.filter(|_| seated) {
             Some(OutcomeKind::InvalidClient) => self.audit.client_refused(lane, now),
             Some(OutcomeKind::Success | OutcomeKind::InvalidGrant | OutcomeKind::TooEarly) => {
@@ -328,7 +331,7 @@ impl World {
             _ => {}
         }
         if landed.second_chance {
-            self.second_chance(index);
+            self.second_chance(index)?;
         }
         self.publish(index);
         if landed.align {
@@ -360,51 +363,69 @@ impl World {
                     self.look_after();
                 }
                 Effect::Probe { .. } => {}
-                Effect::ClientResumed { client, rearm } => {
+                Effect::ClientResumed { client, .. } => {
                     self.audit.client_resumed(client);
-                    self.forget_refusals(&rearm);
+                    self.forget_refusals();
                 }
                 Effect::RefusalsStand { .. } => self.report.count("refusals stand"),
             }
         }
     }
 
-    fn forget_refusals(&mut self, indices: &[u32]) {
-        for (index, state) in self.process().dispatch.rearmed(indices) {
-            self.report.count("re-armed");
-            self.commit_state(index, state);
-            self.schedule_grant(index);
+    pub(crate) fn forget_refusals(&mut self) {
+        for _ in 0..2 {
+            for (index, state) in self.process().dispatch.rearmed() {
+                self.report.count("re-armed");
+                self.audit.rearmed.insert(index);
+                self.commit_state(index, state);
+                self.schedule_grant(index);
+            }
         }
     }
 
-    pub(crate) fn second_chance(&mut self, index: u32) {
+    /// Where the provider was broken, no refusal stands once it can be taken back.
+    pub(crate) fn check_rearmed(&mut self) -> Check {
+        for index in std::mem::take(&mut self.audit.rearmed) {
+            let state = &self.store.rows[index as usize].grant.state;
+            ensure(state.refusal.is_none(), "re-armed-is-tried", || {
+                format!("grant {index}: {state:?}")
+            })?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn second_chance(&mut self, index: u32) -> Check {
         let print = self.server(index).rules(0).fingerprinter.clone();
         // What is newest is not known before the restore is accepted.
         let fenced = self.process().dispatch.fenced().is_some();
         if fenced {
-            return;
+            return Ok(());
         }
         if self.store.full {
-            return self.cannot_write();
+            self.cannot_write();
+            return Ok(());
         }
         if !self.store.take_second_chance(index, &print) {
-            return;
+            return Ok(());
         }
         self.report.count("second chances");
         let grant = self.store.rows[index as usize].grant.clone();
         self.audit.afresh(index, grant.state.last_send);
         self.process().put(index, grant);
+        self.align(index)?;
         self.schedule_grant(index);
+        Ok(())
     }
 
     /// The process may have ended between a refusal and its second chance.
-    pub(crate) fn recall_second_chances(&mut self) {
+    pub(crate) fn recall_second_chances(&mut self) -> Check {
         for index in 0..self.size.grants {
             let state = &self.store.rows[index as usize].grant.state;
             if state.refusal.is_some() {
-                self.second_chance(index);
+                self.second_chance(index)?;
             }
         }
+        Ok(())
     }
 
     /// What a new process does before the first tick.
@@ -412,7 +433,7 @@ impl World {
         for index in 0..self.size.grants {
             self.align(index)?;
         }
-        self.recall_second_chances();
+        self.recall_second_chances()?;
         for index in 0..self.size.grants {
             self.publish(index);
         }

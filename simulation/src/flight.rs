@@ -296,8 +296,9 @@ impl World {
                 self.process().dispatch.set_unwritable(false);
                 // What could not be saved meanwhile: a pause, a second chance.
                 (0..self.size.grants).try_for_each(|index| self.align(index))?;
-                self.recall_second_chances();
-                Ok(())
+                self.forget_refusals();
+                self.recall_second_chances()?;
+                self.check_rearmed()
             }
             Inside::Publish(index) => self.bring_out(index),
             Inside::Heal => self.heal(),

@@ -3,7 +3,7 @@
 use crate::audit::{Check, ensure};
 use crate::disk::Copy;
 use crate::server::TokenId;
-use crate::setup::{Errand, home_of};
+use crate::setup::Errand;
 use crate::store::Store;
 use crate::world::{Happening, World};
 use refreshd_core::fence::{self, Found};
@@ -100,7 +100,6 @@ impl World {
         self.store.saw(stamp, physical);
         self.process().dispatch.set_fenced(None);
         for index in 0..self.size.grants {
-            self.excuse_homes(index);
             let row = &self.store.rows[index as usize];
             self.audit.accepted(index, row);
             let grant = row.grant.clone();
@@ -109,26 +108,9 @@ impl World {
             self.align(index)?;
             self.publish(index);
         }
-        self.recall_second_chances();
+        self.recall_second_chances()?;
         self.wake_now();
         Ok(())
-    }
-
-    /// What the journal beside a backup held is kept without a word of where it is
-    /// bound, and may take the place of what was.
-    pub(crate) fn excuse_homes(&mut self, index: u32) {
-        let row = &self.store.rows[index as usize];
-        let home = row.grant.state.binding.as_ref().and_then(home_of);
-        let home = home.expect("a grant is bound");
-        let kept = row
-            .candidates
-            .iter()
-            .map(|c| &c.tokens)
-            .chain([&row.tokens]);
-        let tokens = kept.filter_map(|tokens| tokens.refresh_token.as_ref());
-        for token in tokens.map(|token| TokenId::of(token.expose())) {
-            self.audit.may_go((index, token.family), home);
-        }
     }
 
     /// Nothing leaves while a store is fenced.

@@ -52,11 +52,6 @@ pub(crate) fn binding(home: u32) -> Binding {
     }
 }
 
-pub(crate) fn home_of(binding: &Binding) -> Option<u32> {
-    let (_, home) = binding.origin.rsplit_once('-')?;
-    home.split_once('.')?.0.parse().ok()
-}
-
 impl World {
     pub(crate) fn do_errand(&mut self, errand: Errand) -> Check {
         self.note(|_| format!("errand: {errand:?}"));
@@ -127,9 +122,6 @@ impl World {
             self.commit_state(index, state);
             let family = self.family_of(index);
             self.audit.may_go(family, home);
-            if self.audit.was_put_back {
-                self.excuse_homes(index);
-            }
             self.schedule_grant(index);
         }
         self.wake_now();

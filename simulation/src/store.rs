@@ -136,6 +136,7 @@ impl Store {
                 at,
                 refused: false,
                 by_flight: true,
+                binding: settlement.state.binding.clone(),
             };
             let tokens = tokens.clone();
             row.candidates.push(Candidate { kept, tokens });
@@ -194,7 +195,7 @@ impl Store {
         self.commit_seq += 1;
         self.remember(index, &tokens);
         let row = &mut self.rows[index as usize];
-        let kept: Vec<Kept> = row.candidates.iter().map(|c| c.kept).collect();
+        let kept: Vec<Kept> = row.candidates.iter().map(|c| c.kept.clone()).collect();
         let generation = candidate::highest(row.grant.state.generation, &kept) + 1;
         row.grant.revision += 1;
         row.grant.state = GrantState {
@@ -231,7 +232,7 @@ impl Store {
         if row.grant.state.refusal.is_none() {
             return false;
         }
-        let kept: Vec<Kept> = row.candidates.iter().map(|c| c.kept).collect();
+        let kept: Vec<Kept> = row.candidates.iter().map(|c| c.kept.clone()).collect();
         let mut tried = Vec::new();
         for chance in candidate::second_chances(&kept, &row.grant.state) {
             tried.push(chance);
@@ -239,8 +240,7 @@ impl Store {
             let Some(token) = token.filter(|t| Some(t) != row.tokens.refresh_token.as_ref()) else {
                 continue;
             };
-            let base = kept[chance].base_generation;
-            row.grant.state = row.grant.state.trying(prints.of(&token), base);
+            row.grant.state = row.grant.state.trying(prints.of(&token), &kept[chance]);
             row.grant.revision += 1;
             row.tokens.refresh_token = Some(token);
             self.commit_seq += 1;
@@ -264,15 +264,16 @@ impl Store {
         self.backup_of = None;
         self.commit_seq = self.commit_seq.max(stamp) + 1;
         for row in &mut self.rows {
-            let kept: Vec<Kept> = row.candidates.iter().map(|c| c.kept).collect();
+            let kept: Vec<Kept> = row.candidates.iter().map(|c| c.kept.clone()).collect();
             let newest = candidate::newer(&kept, &row.grant.state);
-            let token = newest.and_then(|at| row.candidates[at].tokens.refresh_token.clone());
-            if let Some(token) = token.filter(|t| Some(t) != row.tokens.refresh_token.as_ref()) {
-                let base = row.grant.state.generation;
-                row.grant.state = row.grant.state.trying(prints.of(&token), base);
+            let token = |at: usize| Some((at, row.candidates[at].tokens.refresh_token.clone()?));
+            let found = newest.and_then(token);
+            if let Some((at, token)) =
+                found.filter(|(_, t)| Some(t) != row.tokens.refresh_token.as_ref())
+            {
+                row.grant.state = row.grant.state.trying(prints.of(&token), &kept[at]);
                 row.tokens.refresh_token = Some(token);
-                row.candidates
-                    .remove(newest.expect("it was taken from there"));
+                row.candidates.remove(at);
             }
             let published = published.get(&row.grant.id).copied().unwrap_or(0);
             let rotates = row.grant.state.presents.is_some();

@@ -60,10 +60,10 @@ impl Engine {
                 }
                 // The dispatch has armed it.
                 Effect::Probe { .. } => {}
-                Effect::ClientResumed { client, rearm } => {
+                Effect::ClientResumed { client, .. } => {
                     let client = self.roster.client_name(client).to_owned();
                     self.client_works(&client, &format!("client {client} works again"));
-                    self.forget_refusals(&rearm).await;
+                    self.forget_refusals().await;
                 }
                 Effect::RefusalsStand { client, grants } => {
                     let client = self.roster.client_name(client).to_owned();
@@ -91,15 +91,18 @@ impl Engine {
     }
 
     /// The provider was broken, not the grants: their refusals meant nothing.
-    async fn forget_refusals(&mut self, indices: &[u32]) {
+    pub(super) async fn forget_refusals(&mut self) {
         let text = "the provider refused many grants at once, and answers again";
-        let rearmed = self.dispatch.rearmed(indices).into_iter();
-        let changes = rearmed.map(|(index, state)| Change::new(index, state, "re-armed", text));
-        let changes: Vec<Change> = changes.collect();
-        let indices: Vec<u32> = changes.iter().map(|change| change.index).collect();
-        self.commit_states(changes).await;
-        for index in indices {
-            self.schedule(index);
+        // Once more where a late answer was committed in between.
+        for _ in 0..2 {
+            let rearmed = self.dispatch.rearmed().into_iter();
+            let changes = rearmed.map(|(index, state)| Change::new(index, state, "re-armed", text));
+            let changes: Vec<Change> = changes.collect();
+            let indices: Vec<u32> = changes.iter().map(|change| change.index).collect();
+            self.commit_states(changes).await;
+            for index in indices {
+                self.schedule(index);
+            }
         }
     }
 
@@ -116,6 +119,8 @@ impl Engine {
             Ok(Some(grant)) => {
                 tracing::warn!(grant = %name, "{name}: its refresh token was refused; one that a late answer brought is tried");
                 self.dispatch.put(index, grant);
+                // It is bound to whom it was asked of, which may be another by now.
+                self.align(index).await;
                 self.dispatch.schedule(index, at);
             }
             Ok(None) => {}

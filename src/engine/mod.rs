@@ -310,8 +310,9 @@ impl Engine {
         let why = "the database can be written again";
         (self.incidents).close(&Subject::Daemon, Kind::StoreUnwritable, why);
         // What could not be saved meanwhile: a grant that was to begin, a pause, a
-        // second chance.
+        // refusal that meant nothing, a second chance.
         self.align_all().await;
+        self.forget_refusals().await;
         self.recall_second_chances().await;
     }
 

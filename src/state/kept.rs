@@ -8,6 +8,7 @@ use super::writer::Session;
 use crate::random;
 use refreshd_core::flight::{Answer, FlightId, Intent, Settlement};
 use refreshd_core::grant::candidate::{self, Kept};
+use refreshd_core::grant::state::Binding;
 use refreshd_core::grant::{Grant, GrantId, TokenSet};
 use refreshd_core::provider::description::DescriptionHash;
 use refreshd_core::secret::Secret;
@@ -28,6 +29,8 @@ pub struct Candidate {
     pub description: Option<DescriptionHash>,
     /// Its refresh token was refused.
     pub refused: bool,
+    /// To whom it is bound; `None`: not known.
+    pub binding: Option<Binding>,
     /// When it came.
     pub at: WallTime,
 }
@@ -40,6 +43,7 @@ impl Candidate {
             at: self.at,
             refused: self.refused,
             by_flight: self.description.is_some(),
+            binding: self.binding.clone(),
         }
     }
 }
@@ -86,8 +90,8 @@ pub(super) fn keep_candidate(
     s.conn
         .prepare_cached(
             "INSERT OR IGNORE INTO candidates
-             (flight, grant_id, base_generation, tokens, answer, description, at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+             (flight, grant_id, base_generation, tokens, answer, description, at, binding)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
         .execute((
             flight.0,
@@ -97,6 +101,7 @@ pub(super) fn keep_candidate(
             answer,
             description.map(|d| &d.0),
             at.0,
+            settlement.state.binding.as_ref().map(json),
         ))?;
     Ok(true)
 }
@@ -135,8 +140,8 @@ pub(super) fn keep_replaced(
 
 pub(super) fn candidates(s: &Session<'_>, grant: &GrantId) -> Result<Vec<Candidate>, StoreError> {
     let mut statement = s.conn.prepare_cached(
-        "SELECT flight, base_generation, tokens, answer, description, refused, at FROM candidates
-         WHERE grant_id = ?1 ORDER BY at, flight",
+        "SELECT flight, base_generation, tokens, answer, description, refused, at, binding
+         FROM candidates WHERE grant_id = ?1 ORDER BY at, flight",
     )?;
     let mut rows = statement.query([&grant.0])?;
     let mut found = Vec::new();
@@ -158,20 +163,26 @@ pub(super) fn candidates(s: &Session<'_>, grant: &GrantId) -> Result<Vec<Candida
             description: row.get::<_, Option<String>>(4)?.map(DescriptionHash),
             refused: row.get(5)?,
             at: WallTime(row.get(6)?),
+            binding: binding(row, 7)?,
         });
     }
     Ok(found)
 }
 
+fn binding(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<Binding>> {
+    let text: Option<String> = row.get(column)?;
+    text.map(|_| from_json(row, column)).transpose()
+}
+
 /// Takes out of the candidates what is newer than the store's own, which only one
-/// that was put back can have.
+/// that was put back can have: its refresh token, and what is known of it.
 pub(super) fn take_newer(
     s: &Session<'_>,
     grant: &Grant,
     current: &TokenSet,
-) -> Result<Option<Secret>, StoreError> {
+) -> Result<Option<(Secret, Kept)>, StoreError> {
     let mut candidates = candidates(s, &grant.id)?;
-    let kept: Vec<Kept> = candidates.iter().map(Candidate::kept).collect();
+    let mut kept: Vec<Kept> = candidates.iter().map(Candidate::kept).collect();
     let Some(newest) = candidate::newer(&kept, &grant.state) else {
         return Ok(None);
     };
@@ -181,7 +192,7 @@ pub(super) fn take_newer(
     if token.is_some() {
         forget(s, "candidates", flight)?;
     }
-    Ok(token)
+    Ok(token.map(|token| (token, kept.swap_remove(newest))))
 }
 
 /// Keeps an answer that could not be read; once more when another description

@@ -94,12 +94,11 @@ fn accept_grant(
     let mut tokens = s.tokens(grant)?;
     let mut newer = "";
     if let Some(current) = &mut tokens
-        && let Some(token) = kept::take_newer(s, grant, current)?
+        && let Some((token, kept)) = kept::take_newer(s, grant, current)?
     {
         // The one in the backup has been exchanged for it: it is void.
         kept::keep_refused(s, grant, current, now)?;
-        let base = grant.state.generation;
-        grant.state = grant.state.trying(s.fingerprints.of(&token), base);
+        grant.state = grant.state.trying(s.fingerprints.of(&token), &kept);
         current.refresh_token = Some(token);
         newer = ", with a newer refresh token that the journal held";
     }

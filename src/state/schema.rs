@@ -9,13 +9,14 @@ type Migration = fn(&Connection) -> Result<()>;
 
 /// Each entry raises `PRAGMA user_version` by one. Entries are never edited
 /// once they are released; a change is another entry.
-const MIGRATIONS: [Migration; 6] = [
+const MIGRATIONS: [Migration; 7] = [
     |conn| conn.execute_batch(V1),
     |conn| conn.execute_batch(V2),
     by_number,
     |conn| conn.execute_batch(V4),
     |conn| conn.execute_batch(V5),
     |conn| conn.execute_batch(V6),
+    |conn| conn.execute_batch(V7),
 ];
 
 /// The schema this program knows.
@@ -236,6 +237,9 @@ CREATE TABLE enrollments (
 ) STRICT;
 CREATE INDEX enrollments_by_stage ON enrollments (stage, expires_at);
 ";
+
+// What is kept is presented to nobody but those to whom it is bound.
+const V7: &str = "ALTER TABLE candidates ADD COLUMN binding TEXT;";
 
 /// The schema of an open database; 0 for an empty one.
 pub(super) fn version(conn: &Connection) -> Result<i64> {

@@ -50,8 +50,8 @@ pub(super) fn take(
             continue;
         };
         kept::keep_refused(s, &grant, &current, at)?;
-        let base = kept[chance].base_generation;
-        grant.state = grant.state.trying(s.fingerprints.of(&token), base);
+        let fingerprint = s.fingerprints.of(&token);
+        grant.state = grant.state.trying(fingerprint, &kept[chance]);
         grant.revision += 1;
         let tokens = TokenSet {
             refresh_token: Some(token),

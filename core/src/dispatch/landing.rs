@@ -65,7 +65,10 @@ impl<S: Post> Dispatch<S> {
             Landing::Grounded => (None, true),
             Landing::Settled { kind, grant } => {
                 self.put(index, *grant);
-                self.entry_mut(index).grounded = 0;
+                let entry = self.entry_mut(index);
+                entry.grounded = 0;
+                // Another verdict than the one that meant nothing.
+                entry.rearmed &= kind != Some(OutcomeKind::InvalidGrant);
                 (kind, false)
             }
         };
@@ -190,6 +193,7 @@ impl<S: Post> Dispatch<S> {
                     let entry = self.entry_mut(*index);
                     // A probe that is still to come has nothing left to find out.
                     entry.wished.take_if(|_| !entry.awaited);
+                    entry.rearmed = true;
                 }
                 true
             }
@@ -203,19 +207,22 @@ impl<S: Post> Dispatch<S> {
     }
 
     /// The provider was broken, not the grants: their refusals meant nothing. The
-    /// states to commit; each grant is [scheduled](Dispatch::schedule) anew then.
+    /// states to commit, until that has worked; each grant is
+    /// [scheduled](Dispatch::schedule) anew then. To be asked after
+    /// [`Effect::ClientResumed`], and once the store can be written again.
     #[must_use]
-    pub fn rearmed(&self, indices: &[u32]) -> Vec<(u32, GrantState)> {
-        let forget = |index: &u32| {
-            let state = &self.entry(*index).grant.state;
-            state.refusal.as_ref()?;
-            let state = GrantState {
+    pub fn rearmed(&mut self) -> Vec<(u32, GrantState)> {
+        let forget = |(index, entry): (u32, &mut Entry<S>)| {
+            let state = &entry.grant.state;
+            let stands = entry.rearmed && state.refusal.is_some();
+            entry.rearmed = stands;
+            let state = stands.then(|| GrantState {
                 refusal: None,
                 ..state.clone()
-            };
-            Some((*index, state))
+            });
+            Some((index, state?))
         };
-        indices.iter().filter_map(forget).collect()
+        (0..).zip(&mut self.entries).filter_map(forget).collect()
     }
 
     /// The limits remember nothing over a restart: they are told of the refusals

@@ -322,9 +322,22 @@ fn many_refusals_pause_the_client_and_a_success_forgets_them() {
     };
     assert_eq!(dispatch.paused_clients().count(), 0);
     assert!(dispatch.entries().all(|entry| entry.wished.is_none()));
-    let rearmed = dispatch.rearmed(rearm);
+    assert_eq!(rearm.len(), 5);
+    let rearmed = dispatch.rearmed();
     assert_eq!(rearmed.len(), 5);
     assert!(rearmed.iter().all(|(_, state)| state.refusal.is_none()));
+    // Two are committed; the store does not take the others, and one is refused anew.
+    for (index, state) in rearmed.into_iter().take(2) {
+        let mut grant = dispatch.entry(index).grant.clone();
+        (grant.revision, grant.state) = (grant.revision + 1, state);
+        dispatch.put(index, grant);
+    }
+    let (index, flight) = (flights[4].index, flights[5].flight);
+    let anew = after(&dispatch.entry(index).grant, OutcomeKind::InvalidGrant);
+    let _landed = dispatch.landed(index, flight, anew, NOW, 0);
+    let indices = |rearmed: Vec<(u32, GrantState)>| rearmed.into_iter().map(|(index, _)| index);
+    let again: Vec<u32> = indices(dispatch.rearmed()).collect();
+    assert_eq!(again, [flights[2].index, flights[3].index]);
 }
 
 #[test]

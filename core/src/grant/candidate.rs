@@ -1,11 +1,11 @@
 //! Which of the token sets that are kept beside the current one is tried, and when.
 
-use super::state::GrantState;
+use super::state::{Binding, GrantState};
 use crate::mischief::{self, Mischief};
 use crate::time::WallTime;
 
 /// A token set that is kept, as far as that matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
     /// The generation that it follows on.
     pub base_generation: u64,
@@ -15,10 +15,13 @@ pub struct Kept {
     pub refused: bool,
     /// An exchange brought it. What an import replaced may be another account's.
     pub by_flight: bool,
+    /// To whom its refresh token is bound; `None`: not known.
+    pub binding: Option<Binding>,
 }
 
 /// What a refused grant tries before a person is asked, in this order: what late
-/// answers to its present authorization brought, the newest first.
+/// answers to its present authorization brought, the newest first. Each goes to whom
+/// it is bound: where that is another than the grant by now, its operator is asked.
 #[must_use]
 pub fn second_chances(kept: &[Kept], state: &GrantState) -> Vec<usize> {
     let ours = |kept: &Kept| {
@@ -58,6 +61,7 @@ mod tests {
             at: WallTime(at),
             refused: false,
             by_flight: true,
+            binding: None,
         }
     }
 
@@ -81,5 +85,31 @@ mod tests {
         assert_eq!(second_chances(&all, &state(3, 3)), [4, 2]);
         assert_eq!(newer(&all, &state(3, 0)), Some(4));
         assert_eq!(newer(&all, &state(4, 0)), None);
+    }
+
+    /// A store that was put back does not remember that the grant was moved, and sent
+    /// what the new client had brought to the old one.
+    #[test]
+    fn what_is_bound_to_another_stays_so() {
+        let bound = |client: &str| {
+            Some(Binding {
+                client_id: client.to_owned(),
+                origin: "https://as.example:443".to_owned(),
+            })
+        };
+        let elsewhere = Kept {
+            binding: bound("new"),
+            ..kept(4, 1)
+        };
+        let state = GrantState {
+            generation: 3,
+            binding: bound("old"),
+            ..GrantState::default()
+        };
+        let all = [kept(2, 1), elsewhere];
+        assert_eq!(newer(&all, &state), Some(1));
+        let token = crate::secret::Fingerprint([2; 16]);
+        assert_eq!(state.trying(token, &all[1]).binding, bound("new"));
+        assert_eq!(state.trying(token, &all[0]).binding, bound("old"));
     }
 }

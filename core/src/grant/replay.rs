@@ -29,7 +29,7 @@ pub fn next(
 ) -> (WallTime, Why) {
     let earliest = last_sent(doubt, state) + spacing(state, rotation);
     // In the time that a restore has lost, what followed may have been used.
-    let used = rotation.old_valid == OldValid::UntilUsed && doubt.relic && !mischief::is(Mischief::RelicReplayed);
+    let used = rotation.old_valid == OldValid::UntilUsed && doubt.relic;
     if (harmless(doubt, rotation, earliest.max(now)) && !used)
         || rotation.reuse == Reuse::Error
         || state.access_dead

@@ -1,6 +1,7 @@
 //! A grant and the part of it that is no secret: what the schedule, the queue
 //! and `status` go by. It survives restarts; every flight ends by committing one.
 
+use super::candidate::Kept;
 use crate::mischief::{self, Mischief};
 use crate::secret::Fingerprint;
 use crate::time::WallTime;
@@ -270,18 +271,21 @@ impl GrantState {
     }
 
     /// The state with another refresh token to present in the place of a refused
-    /// one, at the next occasion. It came of an exchange that began at
-    /// `base_generation`; what was kept before a restore is in doubt, as the
-    /// current one was.
+    /// one, at the next occasion: what was kept. What was kept before a restore is in
+    /// doubt, as the current one was.
     #[must_use]
-    pub fn trying(&self, presents: Fingerprint, base_generation: u64) -> GrantState {
-        let doubted = base_generation < self.doubts_before && !mischief::is(Mischief::RelicTrusted);
+    pub fn trying(&self, presents: Fingerprint, kept: &Kept) -> GrantState {
+        let relic = kept.base_generation < self.doubts_before;
+        let doubted = relic && !mischief::is(Mischief::RelicTrusted);
+        let binding = kept.binding.clone();
+        let binding = binding.filter(|_| !mischief::is(Mischief::ChanceElsewhere));
         GrantState {
             presents: Some(presents),
             refusal: None,
             doubt: doubted.then(|| Doubt::of_lost_time(presents, self.last_send)),
             not_before: None,
             refresh_expires_at: None,
+            binding: binding.or_else(|| self.binding.clone()),
             ..self.clone()
         }
     }

@@ -108,8 +108,11 @@ async fn a_database_of_the_version_before_is_brought_up() {
     state.close().await.unwrap();
     let wanted = tables(&house);
     let old = rusqlite::Connection::open(house.database()).unwrap();
-    old.execute_batch("DROP TABLE incidents; DROP TABLE enrollments; PRAGMA user_version = 3")
-        .unwrap();
+    old.execute_batch(
+        "DROP TABLE incidents; DROP TABLE enrollments; ALTER TABLE candidates DROP COLUMN binding;
+             PRAGMA user_version = 3",
+    )
+    .unwrap();
     old.close().unwrap();
 
     let state = house.open();

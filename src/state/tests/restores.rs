@@ -1,4 +1,5 @@
 use super::*;
+use refreshd_core::grant::state::Binding;
 use std::fs;
 
 /// A house whose database was put back to the state of generation 1 after the
@@ -75,6 +76,38 @@ async fn accepting_a_restore_goes_above_everything_published() {
     ));
     state.close().await.unwrap();
     assert_eq!(house.open().store.fence(), None);
+}
+
+/// The grant had moved to another client in the time that a restore has lost.
+#[tokio::test]
+async fn what_the_journal_held_stays_bound_to_whom_it_was_asked_of() {
+    let (house, grant, _) = rolled_back().await;
+    let state = house.open();
+    let store = &state.store;
+    let since = Grant {
+        state: GrantState {
+            generation: 7,
+            ..grant.state.clone()
+        },
+        revision: grant.revision + 6,
+        ..grant.clone()
+    };
+    let elsewhere = Some(Binding {
+        client_id: "new".to_owned(),
+        origin: "https://as.example:443".to_owned(),
+    });
+    let mut held = success(&since, 3);
+    held.intent = Some(intent(store, &since, 5));
+    held.settlement.state.binding = elsewhere.clone();
+    assert_ne!(grant.state.binding, elsewhere);
+    let kept = store.commit(held).await.unwrap();
+    assert!(matches!(kept, Committed::Stale(_)));
+    let nothing = BTreeMap::new();
+    let accepted = store.accept_restore(WallTime(9_000_000), &nothing, |_| true);
+    accepted.await.unwrap();
+    let (found, set) = store.load(&grant.id).await.unwrap().unwrap();
+    assert_eq!(set.unwrap().refresh_token, tokens(3).refresh_token);
+    assert_eq!(found.state.binding, elsewhere);
 }
 
 #[tokio::test]

@@ -223,6 +223,7 @@ fn each(mut look: impl FnMut(&'static str, Box<dyn Debug + Send>)) {
         answer: Some(answer()),
         description: None,
         refused: false,
+        binding: None,
         at: NOW,
     };
     value("Candidate", Box::new(candidate));
