@@ -124,7 +124,9 @@ impl Engine {
                 self.dispatch.schedule(index, at);
             }
             Ok(None) => {}
-            Err(e) => tracing::error!(grant = %name, "{name}: kept answers cannot be read: {e}"),
+            Err(e) => {
+                tracing::error!(grant = %name, "{name}: what late answers brought cannot be tried yet: {e}");
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::at_rest::{THEN, bygone_intent, open};
 use crate::setting::Setting;
+use crate::support::wait_for;
 use refreshd::state::{Commit, Event};
 use refreshd_core::flight::Settlement;
 use refreshd_core::grant::{Grant, GrantState, TokenSet};
@@ -75,5 +76,51 @@ async fn a_refused_grant_tries_a_late_answers_refresh_token() {
         .run(&["refresh", "one", "--force"])
         .fails(77, &["authorize again"]);
     assert_eq!(setting.house.status("one")["state"], "refused");
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+/// Takes nothing from the candidates as long as there is no grant "three".
+const FAILING: &str = "
+CREATE TRIGGER failing BEFORE DELETE ON candidates
+WHEN NOT EXISTS (SELECT 1 FROM grants WHERE name = 'three')
+BEGIN SELECT RAISE(ROLLBACK, 'the disk is full'); END;
+";
+
+/// The refusal is durable, and what follows from it could not be written: it would
+/// have waited for the next start.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_chance_that_could_not_be_saved_is_taken_once_it_can() {
+    let setting = Setting::one().await;
+    let (daemon, _) = setting.daemon_with_one();
+    setting.run(&["refresh", "one", "--force"]).succeeds();
+    assert_eq!(daemon.stop(), Some(0));
+    let other = setting.response("two");
+    leave_late_answer(&setting, other["refresh_token"].as_str().unwrap()).await;
+    let database = setting.house.path("state/refreshd.db");
+    let database = rusqlite::Connection::open(database).unwrap();
+    database.execute_batch(FAILING).unwrap();
+    database.close().unwrap();
+    setting.server.withdraw_grant("one");
+
+    let daemon = setting.house.daemon();
+    let refused = ["invalid_grant", "authorize again"];
+    setting
+        .run(&["refresh", "one", "--force"])
+        .fails(77, &refused);
+    wait_for("the store to fail", || {
+        daemon.log().contains("the database cannot be written")
+    });
+    assert_eq!(setting.house.status("one")["state"], "refused");
+    let three = setting.response("three").to_string();
+    let import = ["import", "three", "--client", "pretend"];
+    // In between the store takes it for writable, and tries.
+    wait_for("room", || setting.run_with(&import, &three).code == 0);
+    wait_for("the second chance", || {
+        daemon
+            .log()
+            .contains("one that a late answer brought is tried")
+    });
+    setting.run(&["refresh", "one", "--force"]).succeeds();
+    assert_eq!(setting.house.status("one")["state"], "fresh");
     assert_eq!(daemon.stop(), Some(0));
 }
