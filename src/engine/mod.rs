@@ -505,10 +505,14 @@ fn landed_how(landing: Landing) -> (String, dispatch::Landing) {
             let kind = Some(kind);
             (text, dispatch::Landing::Settled { kind, grant })
         }
-        Landing::Verdict(Verdict::Superseded { grant }) => (
-            "another authorization came first".to_owned(),
-            dispatch::Landing::Settled { kind: None, grant },
-        ),
+        Landing::Verdict(Verdict::Superseded { grant }) => {
+            let text = match grant.state.access_dead {
+                true => "an exchange that came too late may have ended its access token",
+                false => "another authorization came first",
+            };
+            let kind = None;
+            (text.to_owned(), dispatch::Landing::Settled { kind, grant })
+        }
         Landing::Verdict(Verdict::NotStarted { text }) | Landing::Grounded { text } => {
             (text, dispatch::Landing::Grounded)
         }
