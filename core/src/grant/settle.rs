@@ -251,8 +251,18 @@ fn fail(
 
 /// A failed exchange that presented another refresh token than the grant has by
 /// now: a second chance took its place. Its refusal or doubt says nothing about
-/// that one, which nobody has tried yet.
-fn fail_of_another(state: GrantState, outcome: Outcome, ending: Ending, now: WallTime) -> Settled {
+/// that one, which nobody has tried yet. But whoever asks to wait is heeded.
+fn fail_of_another(
+    mut state: GrantState,
+    outcome: Outcome,
+    ending: Ending,
+    now: WallTime,
+) -> Settled {
+    if let Outcome::Lost { retry_after, .. } | Outcome::AskedToWait { retry_after, .. } = &outcome
+        && let Some(asked) = retry_after
+    {
+        hold_back(&mut state, now + *asked);
+    }
     let (kind, text) = match outcome {
         Outcome::Unread { text } => (OutcomeKind::Unread, text),
         Outcome::InvalidGrant { text } => (OutcomeKind::InvalidGrant, text),

@@ -174,6 +174,21 @@ fn retry_after_is_a_least_wait_beside_back_off() {
     }
 }
 
+/// The exchange of a refresh token that a second chance has taken the place of.
+#[test]
+fn whoever_asks_to_wait_is_heeded_whatever_was_presented() {
+    let mut other = state();
+    other.presents = Some(print_of("rt-2"));
+    let intent = intent(&state(), FIRST);
+    for status in [429, 503] {
+        let asked = answered(status, &[("retry-after", "600")], "");
+        let settled = settle(&rules(), &other, &tokens(), &intent, asked, FIRST);
+        let state = settled.settlement.state;
+        assert_eq!(state.not_before, Some(FIRST + secs(600)));
+        assert_eq!((state.doubt, state.failures), (None, 0));
+    }
+}
+
 /// It used to be held to the spacing, whatever the provider.
 #[test]
 fn back_off_is_bounded_by_a_window_that_runs_out_and_by_nothing_else() {
