@@ -109,7 +109,9 @@ impl GrantReport {
             reauthorize_before: policy
                 .and_then(|p| reauthorize_before(state, p))
                 .map(WallTime::rfc3339),
-            needs: policy.and_then(|policy| needs(state, policy, now)),
+            needs: policy
+                .and_then(|policy| needs(state, policy, now))
+                .map(|what| format!("{what}: `refreshd authorize {}`", grant.name)),
             last_outcome: outcome(state),
             refreshing: false,
             output_errors: Vec::new(),
