@@ -1,6 +1,8 @@
 //! `refreshd import`: token responses that people bring, one or many. The same
 //! code serves the running daemon and the state at rest.
 
+pub mod rclone_conf;
+
 use crate::clock::SharedClock;
 use crate::config::{Client, Config};
 use crate::engine::perform;
@@ -11,7 +13,7 @@ use refreshd_core::grant::schedule::Policy;
 use refreshd_core::grant::settle::{self, Rules};
 use refreshd_core::grant::{Grant, GrantId, GrantState, Presents, TokenSet};
 use refreshd_core::name;
-use refreshd_core::provider::answer::read_import;
+use refreshd_core::provider::answer::{ImportFormat, Success, read_import_from};
 use refreshd_core::provider::description::With;
 use refreshd_core::secret::{Fingerprinter, Secret};
 use refreshd_core::text::printable;
@@ -29,8 +31,15 @@ pub struct ImportLine {
     /// Its client; may be left out where the configuration names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
-    /// A token response (RFC 6749 §5.1).
+    /// A token response (RFC 6749 §5.1), or what `from` says.
     pub response: serde_json::Value,
+    /// How `response` is written.
+    #[serde(default, skip_serializing_if = "is_rfc6749")]
+    pub from: ImportFormat,
+    /// The client that the tokens were issued to, where that is known: the grant's
+    /// client must be the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
     /// When the response was obtained: seconds since 1970, or RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub obtained_at: Option<ObtainedAt>,
@@ -43,6 +52,10 @@ pub struct ImportLine {
     /// The redirect URI the grant was begun with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirect_uri: Option<String>,
+}
+
+fn is_rfc6749(format: &ImportFormat) -> bool {
+    *format == ImportFormat::Rfc6749
 }
 
 impl std::fmt::Debug for ImportLine {
@@ -73,6 +86,9 @@ pub struct LineReport {
     pub result: String,
     /// Its generation.
     pub generation: Option<u64>,
+    /// It holds a refresh token, which nobody else may present from now on.
+    #[serde(default)]
+    pub has_refresh_token: bool,
     /// Why it was refused.
     pub error: Option<String>,
 }
@@ -130,6 +146,7 @@ impl Importer {
             grant: None,
             result: "refused".to_owned(),
             generation: None,
+            has_refresh_token: false,
             error: None,
         };
         let parsed: ImportLine = match serde_json::from_str(line) {
@@ -154,6 +171,7 @@ impl Importer {
                 };
                 report.result = word.to_owned();
                 report.generation = Some(grant.state.generation);
+                report.has_refresh_token = grant.state.presents.is_some();
                 (report, is_new.then_some(grant))
             }
             Err(error) => {
@@ -178,8 +196,13 @@ impl Importer {
         let client = self.client(&line)?;
         self.check_against_config(&line)?;
         let obtained_at = line.obtained_at.as_ref().map(read_time).transpose()?;
-        let success =
-            read_import(&client.description, &line.response).map_err(|e| e.to_string())?;
+        let brought = read_import_from(line.from, &client.description, &line.response)
+            .map_err(|e| e.to_string())?;
+        for issued_to in [&line.client_id, &brought.client_id].into_iter().flatten() {
+            check_client_id(issued_to, &client)?;
+        }
+        let success = brought.success;
+        check_access(&success, &client)?;
         let now = self.clock.wall();
         let configured = self.config.grants.contains_key(&line.name);
         let draft = draft(&line, &client, configured);
@@ -298,6 +321,30 @@ fn draft(line: &ImportLine, client: &Client, configured: bool) -> Grant {
             ..GrantState::default()
         },
     }
+}
+
+/// A refresh token is bound to the client it was issued to (RFC 6749 §10.4).
+fn check_client_id(issued_to: &str, client: &Client) -> Result<(), String> {
+    if issued_to == client.client_id {
+        return Ok(());
+    }
+    Err(format!(
+        "its client_id is not that of client {} ({}), and no other client than its own can refresh it; configure a client with that client_id",
+        client.name,
+        printable(&client.client_id)
+    ))
+}
+
+/// What has no access token is good for a refresh, if anything.
+fn check_access(success: &Success, client: &Client) -> Result<(), String> {
+    let description = &client.description;
+    if !success.access_token.is_empty() || description.refresh.with == With::RefreshToken {
+        return Ok(());
+    }
+    Err(format!(
+        "it has no access token, and provider {:?} is not refreshed with a refresh token",
+        description.name
+    ))
 }
 
 /// A misspelt variable would come to light at the first refresh only.

@@ -4,9 +4,13 @@ use super::{Context, block_on, grant_name, output};
 use crate::control::api::{ImportQuery, Imported};
 use crate::control::client::Control;
 use crate::exit::{Exit, Failure};
-use crate::import::{ImportLine, LineReport, ObtainedAt};
+use crate::import::{ImportLine, LineReport, ObtainedAt, rclone_conf};
 use crate::rest::Rest;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use refreshd_core::provider::answer::ImportFormat;
 use refreshd_core::secret::Secret;
+use refreshd_core::text::printable;
+use serde_json::Value;
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,12 +42,23 @@ fn read_code(file: &Path) -> Result<Secret, Failure> {
     }
 }
 
+/// The formats by their names.
+fn formats() -> impl TypedValueParser<Value = ImportFormat> {
+    PossibleValuesParser::new(ImportFormat::ALL.map(ImportFormat::word)).map(|word| {
+        let mut all = ImportFormat::ALL.into_iter();
+        all.find(|format| format.word() == word)
+            .expect("only these words pass")
+    })
+}
+
 /// `refreshd import`
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples: refreshd import surveys < response.json\n          refreshd import --ndjson < grants.ndjson\n\n\
     A response is what the token endpoint answered (RFC 6749 §5.1): {\"access_token\": …, \"refresh_token\": …}.\n\
-    A line of --ndjson is {\"name\", \"client\", \"response\": {…}} with obtained_at, vars, code and redirect_uri if need be.\n\
+    --from rclone takes the token JSON, a line `token = {…}`, or a whole rclone.conf with --section NAME;\n\
+    --from google-authorized-user takes what `gcloud auth application-default login` writes.\n\
+    A line of --ndjson is {\"name\", \"client\", \"response\": {…}} with from, client_id, obtained_at, vars, code and redirect_uri if need be.\n\
     Importing the same again does nothing. Whoever else holds this refresh token must stop using it."
 )]
 pub(super) struct Import {
@@ -57,6 +72,12 @@ pub(super) struct Import {
     /// Its client; not needed where the configuration names it
     #[arg(long, value_name = "CLIENT", conflicts_with = "ndjson")]
     client: Option<String>,
+    /// How the input is written
+    #[arg(long, value_name = "FORMAT", value_parser = formats(), default_value = "rfc6749", conflicts_with = "ndjson")]
+    from: ImportFormat,
+    /// The section of rclone.conf
+    #[arg(long, value_name = "NAME", conflicts_with = "ndjson")]
+    section: Option<String>,
     /// When the response was obtained: seconds since 1970, or RFC 3339
     #[arg(long, value_name = "TIME", conflicts_with = "ndjson")]
     obtained_at: Option<String>,
@@ -83,6 +104,12 @@ pub(super) struct Import {
 
 impl Import {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        if self.section.is_some() && self.from != ImportFormat::Rclone {
+            return Err(Failure::new(
+                Exit::Usage,
+                "--section goes with --from rclone only",
+            ));
+        }
         let config = context.sound_config()?;
         if std::io::stdin().is_terminal() {
             output::note("reading from the terminal; end with Ctrl-D");
@@ -126,15 +153,7 @@ impl Import {
                 format!("{name:?} is not a name: {}", refreshd_core::name::RULE),
             )
         })?;
-        let response = serde_json::from_str(input).map_err(|e| {
-            let message = format!(
-                "standard input is not a token response in JSON ({:?} error at line {}, column {})",
-                e.classify(),
-                e.line(),
-                e.column()
-            );
-            Failure::new(Exit::Data, message)
-        })?;
+        let (response, client_id) = self.document(input)?;
         let obtained_at = self.obtained_at.as_ref().map(|text| match text.parse() {
             Ok(epoch) => ObtainedAt::Epoch(epoch),
             Err(_) => ObtainedAt::Text(text.clone()),
@@ -143,12 +162,42 @@ impl Import {
             name: name.to_owned(),
             client: self.client.clone(),
             response,
+            from: self.from,
+            client_id,
             obtained_at,
             vars: self.vars.iter().cloned().collect(),
             code: self.code_file.as_deref().map(read_code).transpose()?,
             redirect_uri: self.redirect_uri.clone(),
         };
         Ok(serde_json::to_string(&line).expect("a line is plain data"))
+    }
+
+    /// What is imported, and the client it belongs to where that stands beside it.
+    fn document(&self, input: &str) -> Result<(Value, Option<String>), Failure> {
+        if self.from == ImportFormat::Rclone {
+            let found = rclone_conf::find(input, self.section.as_deref())
+                .map_err(|e| Failure::new(Exit::Data, format!("standard input: {e}")))?;
+            if found.in_section && found.client_id.is_none() {
+                output::note(
+                    "the section names no client_id: this token is of rclone's own client, and no other can refresh it",
+                );
+            }
+            return Ok((found.token, found.client_id));
+        }
+        let what = match self.from {
+            ImportFormat::Rfc6749 => "a token response",
+            _ => "an authorized_user",
+        };
+        let response = serde_json::from_str(input).map_err(|e| {
+            let message = format!(
+                "standard input is not {what} in JSON ({:?} error at line {}, column {})",
+                e.classify(),
+                e.line(),
+                e.column()
+            );
+            Failure::new(Exit::Data, message)
+        })?;
+        Ok((response, None))
     }
 
     fn report(&self, imported: &Imported) -> Exit {
@@ -171,6 +220,7 @@ impl Import {
                 ));
             }
         }
+        warn_of_others(&imported.lines);
         if refused == 0 { Exit::Ok } else { Exit::Data }
     }
 
@@ -189,6 +239,25 @@ impl Import {
             }
         }
     }
+}
+
+/// Two that refresh one token cut each other off, as most providers rotate it.
+fn warn_of_others(lines: &[LineReport]) {
+    let mut taken = lines
+        .iter()
+        .filter(|line| line.error.is_none() && line.has_refresh_token);
+    let Some(first) = taken.next() else {
+        return;
+    };
+    let name = printable(first.grant.as_deref().unwrap_or("?"));
+    let whose = match taken.count() {
+        0 => format!("the refresh token of {name}"),
+        more => format!("the refresh tokens of {name} and {more} more"),
+    };
+    output::note(&format!(
+        "warning: whoever else holds {whose} (the program it came from, a copy of its file) must stop using it now: \
+         a refresh may void the old refresh token, so one of the two would be cut off, and some providers revoke the whole grant then"
+    ));
 }
 
 /// Sends the lines in batches, with progress on long work. A batch that fails

@@ -255,7 +255,8 @@ pub(super) async fn reconciler(deck: &Deck, incidents: Incidents) -> Result<Reco
                 Some(View {
                     store_id: store.store_id().to_owned(),
                     grant,
-                    tokens: tokens?,
+                    // Of an import that brought a refresh token alone, there is none to show yet.
+                    tokens: tokens.filter(|tokens| !tokens.access_token.is_empty())?,
                 })
             };
             Ok::<_, StoreError>(store.load_named(&name).await?.and_then(view))

@@ -2,6 +2,7 @@
 
 mod get;
 mod import;
+mod import_from;
 mod refresh;
 mod resting;
 mod status;

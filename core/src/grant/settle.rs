@@ -615,7 +615,8 @@ fn settled(mut state: GrantState, kind: OutcomeKind, text: &str, now: WallTime) 
 /// What a token response that a person brings becomes (`refreshd import`).
 #[derive(Clone, Debug)]
 pub struct Import {
-    /// What the response holds.
+    /// What the response holds. An empty access token: there is none, and the
+    /// grant is refreshed at once.
     pub success: Success,
     /// When the response was obtained, where that is known.
     pub obtained_at: Option<WallTime>,
@@ -631,10 +632,12 @@ pub struct Import {
 #[must_use]
 pub fn import(rules: &Rules, import: Import, now: WallTime) -> (GrantState, TokenSet) {
     let obtained_at = import.obtained_at.map(|at| at.min(now));
+    let access = &import.success.access_token;
+    let delivers = !access.is_empty();
     let mut state = GrantState {
         login_at: obtained_at.unwrap_or(now),
         roll: import.roll,
-        access: Some(rules.fingerprinter.of(&import.success.access_token)),
+        access: delivers.then(|| rules.fingerprinter.of(access)),
         binding: Some(import.binding),
         ..GrantState::default()
     };
@@ -661,6 +664,13 @@ pub fn import(rules: &Rules, import: Import, now: WallTime) -> (GrantState, Toke
     forget_end_of_none(&mut state);
     state.asks_anew = rules.policy.asks_anew();
     state.expiry_unknown = !dated && (state.presents.is_some() || state.asks_anew);
+    if !delivers {
+        // It counts as over: least age and lead are those of a token that there is.
+        state.expires_at = issued_at;
+        state.expiry_unknown = true;
+        let with_access = rules.policy.lifetime.refresh_with_access;
+        state.refresh_expires_at = state.refresh_expires_at.filter(|_| !with_access);
+    }
     (state, tokens)
 }
 

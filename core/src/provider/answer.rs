@@ -3,6 +3,7 @@
 //! [`Outcome::Lost`], for the refresh token may have been rotated all the same.
 
 mod error;
+mod formats;
 mod import;
 mod members;
 mod own;
@@ -10,6 +11,7 @@ mod place;
 mod retry_after;
 mod value;
 
+pub use formats::{Brought, ImportFormat, read_import_from};
 pub use import::{ImportError, read_import};
 pub use members::Unreadable;
 

@@ -13,7 +13,7 @@ use refreshd_core::grant::schedule::Policy;
 use refreshd_core::grant::settle::{Ending, Import, Rules};
 use refreshd_core::grant::state::Binding;
 use refreshd_core::grant::{Grant, GrantId, GrantState, Presents, TokenSet};
-use refreshd_core::provider::answer::{Outcome, Success};
+use refreshd_core::provider::answer::{Brought, Outcome, Success};
 use refreshd_core::provider::description::DescriptionHash;
 use refreshd_core::provider::request::{Registration, TokenRequest};
 use refreshd_core::secret::{Fingerprinter, Secret};
@@ -165,6 +165,11 @@ fn each(mut look: impl FnMut(&'static str, Box<dyn Debug + Send>)) {
     value("TokenSet", Box::new(tokens()));
     value("Answer", Box::new(answer()));
     value("Success", Box::new(success()));
+    let brought = Brought {
+        success: success(),
+        client_id: None,
+    };
+    value("Brought", Box::new(brought));
     value("Outcome", Box::new(Outcome::Success(Box::new(success()))));
     value("Settlement", Box::new(settlement()));
     value("Rules", Box::new(rules()));

@@ -18,6 +18,48 @@ pub enum ImportError {
         "its refresh_token holds a line break or another control character; copy it again, in one line"
     )]
     RefreshTokenControl,
+    /// Not an object, where a format of another program was announced.
+    #[error("{what} is a JSON object, and this is {found}")]
+    NotThat {
+        /// The format.
+        what: &'static str,
+        /// What it is instead.
+        found: &'static str,
+    },
+    /// A field is not there, or empty.
+    #[error("{what} has the field {field}, and this has none; is it of that format, and whole?")]
+    Missing {
+        /// The format.
+        what: &'static str,
+        /// The field.
+        field: &'static str,
+    },
+    /// A field is no text.
+    #[error("its {field} is {found}, not a text")]
+    FieldKind {
+        /// The field.
+        field: &'static str,
+        /// What it is instead.
+        found: &'static str,
+    },
+    /// A slip of copying.
+    #[error("its {0} holds a line break or another control character; copy it again, in one line")]
+    FieldControl(&'static str),
+    /// A field says something else than the format allows.
+    #[error("the {field} of {what} is {expected}, and this one is not")]
+    WrongField {
+        /// The format.
+        what: &'static str,
+        /// The field.
+        field: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// Google's other kind of file.
+    #[error(
+        "its type says that it is the key of a service account, which has no refresh token; an authorized_user is what `gcloud auth application-default login` writes"
+    )]
+    ServiceAccount,
     /// No tokens in it, or none that are fit to be used.
     #[error("{0}")]
     Unreadable(#[from] Unreadable),
@@ -45,7 +87,7 @@ pub fn read_import(description: &Description, response: &Value) -> Result<Succes
     Ok(success)
 }
 
-fn kind(value: &Value) -> &'static str {
+pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",

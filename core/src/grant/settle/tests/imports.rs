@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::grant::schedule::{Plan, Why, plan};
-use crate::provider::answer::read_import;
+use crate::provider::answer::{ImportFormat, read_import, read_import_from};
 
 fn import_of(members: Value, obtained_at: Option<WallTime>) -> (GrantState, TokenSet) {
     let mut response = json!({ "access_token": "at-1" });
@@ -80,4 +80,35 @@ fn with_nothing_to_refresh_it_is_taken_at_its_word() {
     let (state, _) = import_of(json!({ "expires_in": 7200 }), None);
     assert!(!state.expiry_unknown && state.presents.is_none());
     assert_eq!(state.expires_at, FIRST + secs(7200));
+}
+
+#[test]
+fn without_an_access_token_it_is_over_and_due_at_once() {
+    let document = json!({
+        "type": "authorized_user", "client_id": "client", "client_secret": "secret",
+        "refresh_token": "rt-1",
+    });
+    let mut rules = rules();
+    rules.policy.schedule.min_age = Some(secs(570));
+    let google = ImportFormat::GoogleAuthorizedUser;
+    let brought = read_import_from(google, &rules.description, &document).expect("reads");
+    let import_ = Import {
+        success: brought.success,
+        obtained_at: None,
+        code: None,
+        binding: Binding {
+            client_id: "client".to_owned(),
+            origin: "https://as.example".to_owned(),
+        },
+        roll: 0,
+    };
+    let (mut state, tokens) = import(&rules, import_, FIRST);
+    state.generation = 3;
+    assert!(tokens.access_token.is_empty() && state.access.is_none());
+    assert!(!state.is_alive(FIRST));
+    assert_eq!(state.presents, Some(print_of("rt-1")));
+    match plan(&state, &rules.policy, FIRST) {
+        Plan::At { at, why } => assert_eq!((at <= FIRST, why), (true, Why::Overdue)),
+        Plan::Never(never) => panic!("never: {never:?}"),
+    }
 }
