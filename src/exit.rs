@@ -55,3 +55,13 @@ impl Failure {
         }
     }
 }
+
+/// The failure for a name that nobody knows.
+#[must_use]
+pub fn no_such_grant(name: &str) -> Failure {
+    let name = refreshd_core::text::printable(name);
+    Failure::new(
+        Exit::NoGrant,
+        format!("there is no grant {name}; `refreshd status` lists them"),
+    )
+}

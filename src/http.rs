@@ -10,6 +10,7 @@ use crate::config::{Client as ClientConfig, Proxy};
 use crate::net::{self, Network};
 use base64::Engine as _;
 use explain::{Route, explain};
+use refreshd_core::TokenSet;
 use refreshd_core::flight::Answer;
 use refreshd_core::grant::replay::CONNECT_LIMIT;
 use refreshd_core::grant::settle::Ending;
@@ -17,11 +18,14 @@ use refreshd_core::provider::description::{OldValid, Reuse};
 use refreshd_core::provider::request::TokenRequest;
 use refreshd_core::secret::Secret;
 use refreshd_core::time::WallTime;
+use reqwest::Method;
+use reqwest::header::HeaderValue;
 use resolver::Resolver;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use url::Url;
 
 /// The largest body that is read.
 pub const BODY_CAP: usize = 256 * 1024;
@@ -71,7 +75,8 @@ impl Http {
         request: TokenRequest,
         now: impl Fn() -> WallTime,
     ) -> Ending {
-        self.send(reqwest::Method::POST, client, request, now).await
+        let route = Route::new(client, &request.url);
+        self.send(&route, Method::POST, &request, now).await
     }
 
     /// Asks with a GET for what a holder of an access token may know.
@@ -81,48 +86,65 @@ impl Http {
         request: TokenRequest,
         now: impl Fn() -> WallTime,
     ) -> Ending {
-        self.send(reqwest::Method::GET, client, request, now).await
+        let route = Route::new(client, &request.url);
+        self.send(&route, Method::GET, &request, now).await
+    }
+
+    /// Asks the verify URL with an access token.
+    pub async fn verify(
+        &self,
+        client: &ClientConfig,
+        url: Url,
+        tokens: &TokenSet,
+        now: impl Fn() -> WallTime,
+    ) -> Ending {
+        let bearer = format!("{} {}", tokens.scheme(), tokens.access_token.expose());
+        let request = TokenRequest {
+            url,
+            headers: vec![
+                ("authorization".to_owned(), Secret::new(bearer)),
+                ("accept".to_owned(), Secret::new("*/*")),
+            ],
+            body: Secret::new(""),
+        };
+        let route = Route::new(client, &request.url);
+        self.send(&route, Method::GET, &request, now).await
     }
 
     async fn send(
         &self,
-        method: reqwest::Method,
-        client: &ClientConfig,
-        request: TokenRequest,
+        route: &Route<'_>,
+        method: Method,
+        request: &TokenRequest,
         now: impl Fn() -> WallTime,
     ) -> Ending {
-        let route = Route::new(client, &request.url);
-        if let Some(text) = barred_literal(&route) {
-            return Ending::NotSent { text };
+        let not_sent = |text: String| Ending::NotSent { text };
+        if let Some(text) = barred_literal(route) {
+            return not_sent(text);
         }
-        let http = match self.client(&route) {
+        let http = match self.client(route) {
             Ok(http) => http,
-            Err(e) => {
-                return Ending::NotSent {
-                    text: e.to_string(),
-                };
-            }
+            Err(e) => return not_sent(e.to_string()),
         };
-        let mut asking = http.request(method.clone(), request.url.clone());
-        if method != reqwest::Method::GET {
-            asking = asking.body(request.body.expose().to_owned());
+        let mut sending = http.request(method.clone(), request.url.clone());
+        if method == Method::POST {
+            sending = sending.body(request.body.expose().to_owned());
         }
         for (name, value) in &request.headers {
-            let Ok(mut value) = reqwest::header::HeaderValue::from_str(value.expose()) else {
-                return Ending::NotSent {
-                    text: format!("header {name} has a value that HTTP does not carry"),
-                };
+            let Ok(mut value) = HeaderValue::from_str(value.expose()) else {
+                let text = format!("header {name} has a value that HTTP does not carry");
+                return not_sent(text);
             };
             value.set_sensitive(true);
-            asking = asking.header(name, value);
+            sending = sending.header(name, value);
         }
-        match asking.send().await {
+        match sending.send().await {
             Ok(response) => read(response, now).await,
             Err(e) if e.is_connect() || e.is_builder() => Ending::NotSent {
-                text: explain(&e, &route),
+                text: explain(&e, route),
             },
             Err(e) => Ending::Lost {
-                text: explain(&e, &route),
+                text: explain(&e, route),
             },
         }
     }

@@ -27,6 +27,7 @@ pub mod report;
 pub mod rest;
 pub mod state;
 pub mod upkeep;
+pub mod verify;
 
 /// Makes ring the process's cryptography; once is enough.
 pub(crate) fn install_tls() {

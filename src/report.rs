@@ -6,7 +6,7 @@ use refreshd_core::grant::notice::notice;
 use refreshd_core::grant::schedule::{
     Never, Plan, Policy, Why, plan, reauthorize_before, refresh_token_over,
 };
-use refreshd_core::grant::state::Status;
+use refreshd_core::grant::state::{Revocation, Status};
 use refreshd_core::grant::{Grant, GrantState};
 use refreshd_core::provider::Description;
 use refreshd_core::time::WallTime;
@@ -178,6 +178,15 @@ impl GrantReport {
 
 /// What its owner has to do: authorize again, now or soon.
 fn needs(state: &GrantState, policy: &Policy, now: WallTime) -> Option<String> {
+    if let Some(revoked) = state.revoked {
+        let unconfirmed = revoked.how != Revocation::Confirmed;
+        return unconfirmed.then(|| {
+            format!(
+                "whether the provider revoked it at {} is not known: run `refreshd revoke` again",
+                revoked.at.rfc3339()
+            )
+        });
+    }
     if let Some(died) = refresh_token_over(state, policy, now) {
         let (at, issued) = (died.rfc3339(), state.issued_at.rfc3339());
         return Some(format!(

@@ -1,17 +1,16 @@
-//! The state at rest: what `status`, `get`, `import`, `backup` and `key` do while
-//! no daemon runs. It takes the daemon's lock, settles what a crash left in the journal,
-//! and sends nothing.
+//! The state at rest: what `status`, `get`, `import`, `verify`, `backup` and `key` do
+//! while no daemon runs. It takes the daemon's lock, settles what a crash left in the
+//! journal, and sends nothing but what `verify` asks.
 
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::control::api::{
     BackupMade, BackupRequest, Imported, KeyStatus, Status, Token, TokenQuery,
 };
-use crate::control::server::no_such_grant;
 use crate::daemon::{fence_text, recovery};
 use crate::engine::perform::Deck;
 use crate::engine::roster::{has_broken_client, seat_of};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, no_such_grant};
 use crate::http::Http;
 use crate::import::Importer;
 use crate::incidents::at_rest::open_incidents;
@@ -19,6 +18,7 @@ use crate::incidents::report::{CLOSED_SHOWN, IncidentReport};
 use crate::report::{GrantReport, missing};
 use crate::state::{LockError, OpenError, OpenOptions, State};
 use crate::upkeep::Upkeep;
+use crate::verify::{Verified, verify};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -129,6 +129,10 @@ impl Rest {
                     format!("{name}: the provider refused its refresh token; authorize again"),
                 ))
             }
+            Some((grant, _)) if grant.state.revocation_was_sent() => Err(Failure::new(
+                Exit::NoPermission,
+                format!("{name}: its operator had it revoked; authorize again"),
+            )),
             Some((grant, None)) if grant.state.asks_anew => Err(not_begun(name)),
             _ => Err(Failure::new(
                 Exit::TempFail,
@@ -167,6 +171,20 @@ impl Rest {
         };
         let (lines, _) = importer.lines(lines).await;
         Imported { lines }
+    }
+
+    /// `refreshd verify`: the one request that a command sends by itself.
+    ///
+    /// # Errors
+    /// When there is nothing to try, or nowhere to.
+    pub async fn verify(&self, name: &str) -> Result<Verified, Failure> {
+        let loaded = self.deck.store.load_named(name).await.map_err(internal)?;
+        let (grant, tokens) = loaded.ok_or_else(|| self.nothing_of(name))?;
+        let seat = seat_of(&grant, &self.config).ok_or_else(|| {
+            let text = format!("{name}: its client is not in the configuration");
+            Failure::new(Exit::NoGrant, text)
+        })?;
+        verify(&self.deck, &seat, &grant, tokens.as_ref()).await
     }
 
     /// `refreshd backup`.

@@ -73,6 +73,10 @@ pub struct Entry<S> {
     pub awaited: bool,
     /// How many flights in a row could not begin.
     pub grounded: u32,
+    /// Its operator took it away: its index is not given to another.
+    pub removed: bool,
+    /// Flights that have given back their places and may still land.
+    overdue: u32,
     /// The configuration changed during a flight; look again when it lands.
     recheck: bool,
     /// Its refusal meant nothing, and stands until a commit takes it back.
@@ -174,6 +178,8 @@ impl<S: Post> Dispatch<S> {
             wished: None,
             awaited: false,
             grounded: 0,
+            removed: false,
+            overdue: 0,
             recheck: false,
             rearmed: false,
         });
@@ -183,6 +189,9 @@ impl<S: Post> Dispatch<S> {
     /// Replaces what is known of a grant by a newer revision.
     pub fn put(&mut self, index: u32, grant: Grant) {
         let entry = self.entry_mut(index);
+        if entry.removed {
+            return;
+        }
         if entry.grant.id != grant.id || entry.grant.revision <= grant.revision {
             entry.grant = grant;
         }
@@ -198,17 +207,23 @@ impl<S: Post> Dispatch<S> {
         &mut self.entries[index as usize]
     }
 
-    /// All entries, by index.
+    /// Whether an exchange of the grant may still bring an answer.
+    #[must_use]
+    pub fn is_aloft(&self, index: u32) -> bool {
+        let entry = self.entry(index);
+        entry.in_flight.is_some() || entry.overdue > 0
+    }
+
+    /// All entries, by index; those of removed grants too.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = &Entry<S>> {
         self.entries.iter()
     }
 
-    /// All indices.
-    ///
-    /// # Panics
-    /// Never: each index has been given out.
+    /// The indices of all grants that there are.
     pub fn indices(&self) -> impl Iterator<Item = u32> + use<S> {
-        0..u32::try_from(self.entries.len()).expect("fewer than four thousand million grants")
+        let there = |(index, entry): (u32, &Entry<S>)| (!entry.removed).then_some(index);
+        let there: Vec<u32> = (0..).zip(&self.entries).filter_map(there).collect();
+        there.into_iter()
     }
 
     /// How many flights have not landed, overdue ones included.

@@ -45,7 +45,8 @@ impl Doctor {
 fn examine(context: &Context, json: bool) -> Result<Exit, Failure> {
     let mut status = status::fetch(context, &[])?;
     status.grants.retain(|report| {
-        !matches!(report.state.as_str(), "fresh" | "retired")
+        let ended = report.state == "revoked" && report.needs.is_none();
+        !(matches!(report.state.as_str(), "fresh" | "retired") || ended)
             || report.reauthorize_before.is_some()
             || !report.output_errors.is_empty()
     });

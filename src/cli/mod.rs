@@ -4,6 +4,7 @@
 mod authorize;
 mod backup;
 mod check;
+mod confirm;
 mod doctor;
 mod get;
 mod import;
@@ -12,8 +13,11 @@ mod output;
 mod passphrase;
 mod refresh;
 mod reload;
+mod remove;
+mod revoke;
 mod run;
 mod status;
+mod verify;
 
 use crate::config::{self, Config, Loaded, Sources};
 use crate::control::client::Control;
@@ -59,6 +63,12 @@ enum Command {
     Get(get::Get),
     /// Have a grant refreshed now
     Refresh(refresh::Refresh),
+    /// Try whether an access token works, by the provider's verify URL
+    Verify(verify::Verify),
+    /// Have the provider end an authorization
+    Revoke(revoke::Revoke),
+    /// Delete a grant that is no longer configured
+    Remove(remove::Remove),
     /// Show what needs a person, and confirm it
     Doctor(doctor::Doctor),
     /// Copy the state into a file, also while the daemon runs
@@ -100,6 +110,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Status(command) => command.run(&context),
         Command::Get(command) => command.run(&context),
         Command::Refresh(command) => command.run(&context),
+        Command::Verify(command) => command.run(&context),
+        Command::Revoke(command) => command.run(&context),
+        Command::Remove(command) => command.run(&context),
         Command::Doctor(command) => command.run(&context),
         Command::Backup(command) => command.run(&context),
         Command::Key(command) => command.run(&context),
@@ -186,6 +199,6 @@ fn grant_name(name: &str) -> Result<&str, Failure> {
     if refreshd_core::name::is_valid(name) {
         Ok(name)
     } else {
-        Err(crate::control::server::no_such_grant(name))
+        Err(crate::exit::no_such_grant(name))
     }
 }

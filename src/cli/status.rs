@@ -2,8 +2,7 @@
 
 use super::{Context, block_on, grant_name, output};
 use crate::control::api;
-use crate::control::server::no_such_grant;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, no_such_grant};
 use crate::report::{outputs, table};
 use crate::rest::Rest;
 use refreshd_core::name::is_valid;

@@ -84,6 +84,11 @@ impl Layer {
         }
     }
 
+    /// Whether something stands at a path of this layer.
+    pub(super) fn has(&self, path: &[String]) -> bool {
+        self.find(path).is_some()
+    }
+
     fn find(&self, path: &[String]) -> Option<Found<'_>> {
         let Some((first, rest)) = path.split_first() else {
             return Some(Found::Root(&self.values));

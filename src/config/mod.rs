@@ -18,7 +18,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
-pub use check::{Loaded, load};
+pub use check::{Loaded, grant_places, load};
 pub use lookup::{DATABASE_SUFFIXES, META_SUFFIX};
 use lookup::{filled_path, filled_vars};
 pub use pattern::Pattern;

@@ -151,6 +151,47 @@ pub struct KeyProgress {
     pub resealed: u64,
 }
 
+/// Body of `POST /v1/verify`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyRequest {
+    /// The grant.
+    pub grant: String,
+    /// Have it replaced if it is refused.
+    #[serde(default)]
+    pub refresh: bool,
+}
+
+/// Body of `POST /v1/revoke` and `POST /v1/remove`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operation {
+    /// The grant.
+    pub grant: String,
+    /// It is meant. Otherwise it is only looked whether it can be done, and the
+    /// answer is what to ask the operator.
+    #[serde(default)]
+    pub confirmed: bool,
+}
+
+impl Operation {
+    /// One about which its operator is asked first.
+    #[must_use]
+    pub fn asked(grant: &str) -> Self {
+        Operation {
+            grant: grant.to_owned(),
+            confirmed: false,
+        }
+    }
+
+    /// One that is meant.
+    #[must_use]
+    pub fn confirmed(grant: &str) -> Self {
+        Operation {
+            grant: grant.to_owned(),
+            confirmed: true,
+        }
+    }
+}
+
 /// Answer to what only succeeds or fails.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {

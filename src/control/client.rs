@@ -2,14 +2,15 @@
 
 use super::SOCKET;
 use super::api::{
-    BackupMade, BackupRequest, Done, ImportQuery, Imported, KeyProgress, KeyStatus, Status, Token,
-    TokenQuery,
+    BackupMade, BackupRequest, Done, ImportQuery, Imported, KeyProgress, KeyStatus, Operation,
+    Status, Token, TokenQuery, VerifyRequest,
 };
 use super::enroll::{Patience, Redirect};
 use crate::engine::message::{Accept, Refreshed, Wish};
 use crate::enroll::{Begin, Begun, Report};
 use crate::exit::{Exit, Failure};
 use crate::incidents::report::IncidentReport;
+use crate::verify::Verified;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io;
@@ -118,6 +119,30 @@ impl Control {
     /// What the daemon answers.
     pub async fn accept(&self, what: &Accept) -> Result<Done, Failure> {
         self.post("accept", what).await
+    }
+
+    /// `POST /v1/verify`.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn verify(&self, request: &VerifyRequest) -> Result<Verified, Failure> {
+        self.post("verify", request).await
+    }
+
+    /// `POST /v1/revoke`.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn revoke(&self, operation: &Operation) -> Result<Done, Failure> {
+        self.post("revoke", operation).await
+    }
+
+    /// `POST /v1/remove`.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn remove(&self, operation: &Operation) -> Result<Done, Failure> {
+        self.post("remove", operation).await
     }
 
     /// `POST /v1/backup`.

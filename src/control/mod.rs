@@ -3,6 +3,7 @@
 pub mod api;
 pub mod client;
 pub mod enroll;
+mod operator;
 pub mod server;
 
 /// The socket's name in the runtime directory.

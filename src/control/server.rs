@@ -8,7 +8,7 @@ use crate::daemon::reload::Reloader;
 use crate::engine::EngineHandle;
 use crate::engine::message::{Accept, Look, Message, NotRefreshed, Refreshed, Wish};
 use crate::enroll::Enroller;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, no_such_grant};
 use crate::import::Importer;
 use crate::incidents::Incidents;
 use crate::incidents::report::{CLOSED_SHOWN, IncidentReport};
@@ -66,6 +66,7 @@ pub async fn serve(
         .route("/v1/key/progress", get(key_progress))
         .route("/v1/key/rotate", post(rotate_key))
         .merge(super::enroll::routes())
+        .merge(super::operator::routes())
         .layer(DefaultBodyLimit::max(IMPORT_CAP))
         .with_state(desk);
     axum::serve(listener, router)
@@ -87,7 +88,7 @@ impl IntoResponse for Failure {
     }
 }
 
-fn stopping(_: crate::engine::Stopped) -> Failure {
+pub(super) fn stopping(_: crate::engine::Stopped) -> Failure {
     Failure::new(Exit::TempFail, "refreshd is stopping")
 }
 
@@ -153,7 +154,7 @@ async fn token(
     }
 }
 
-async fn look(desk: &Desk, name: &str) -> Result<Look, Failure> {
+pub(super) async fn look(desk: &Desk, name: &str) -> Result<Look, Failure> {
     let found = desk
         .engine
         .ask(|reply| Message::Look(name.to_owned(), reply))
@@ -173,16 +174,6 @@ async fn look(desk: &Desk, name: &str) -> Result<Look, Failure> {
         )),
         None => Err(no_such_grant(name)),
     }
-}
-
-/// The failure for a name that nobody knows.
-#[must_use]
-pub fn no_such_grant(name: &str) -> Failure {
-    let name = refreshd_core::text::printable(name);
-    Failure::new(
-        Exit::NoGrant,
-        format!("there is no grant {name}; `refreshd status` lists them"),
-    )
 }
 
 fn wish_for(look: &Look) -> Wish {
@@ -230,7 +221,11 @@ async fn refresh(
         .map(Json)
 }
 
-async fn refresh_within(desk: &Desk, wish: Wish, timeout: Duration) -> Result<Refreshed, Failure> {
+pub(super) async fn refresh_within(
+    desk: &Desk,
+    wish: Wish,
+    timeout: Duration,
+) -> Result<Refreshed, Failure> {
     let name = wish.grant.clone();
     let asked = desk.engine.ask(|reply| Message::Refresh(wish, reply));
     let answer = tokio::time::timeout(timeout.min(WAIT_CAP), asked)
@@ -319,6 +314,6 @@ async fn rotate_key(State(desk): State<Desk>) -> Result<Json<KeyStatus>, Failure
     rotated.await.map_err(internal)?.map(Json)
 }
 
-fn internal(error: impl std::fmt::Display) -> Failure {
+pub(super) fn internal(error: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Internal, error.to_string())
 }

@@ -9,7 +9,7 @@ use crate::engine::perform::Deck;
 use crate::exit::{Exit, Failure};
 use crate::incidents::Incidents;
 use crate::publish::database::read_generations;
-use crate::publish::reconcile::{BookError, Sink, Target, Trouble, Wiring};
+use crate::publish::reconcile::{BookError, OutputReport, Sink, Target, Trouble, Wiring};
 use crate::publish::{Reconciler, View, read_meta};
 use crate::state::{Store, StoreError};
 use refreshd_core::incident::{Kind, Subject};
@@ -59,6 +59,33 @@ impl Reloader {
             .read()
             .expect("nothing panics while it holds the configuration")
             .clone()
+    }
+
+    /// Where it is read from.
+    #[must_use]
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// Waits until nothing of a grant is published that is to be withdrawn; what is
+    /// left after the limit, with the reason.
+    pub async fn withdrawn(&self, grant: &str, limit: Duration) -> Vec<String> {
+        let deadline = tokio::time::Instant::now() + limit;
+        loop {
+            let reports = self.publisher.reports().into_iter();
+            let left: Vec<_> = reports
+                .filter(|report| report.grant == grant && report.withdrawing)
+                .collect();
+            let over = tokio::time::Instant::now() > deadline;
+            if left.is_empty() || over || left.iter().all(|report| report.error.is_some()) {
+                let told = |report: &OutputReport| {
+                    let error = report.error.as_deref().unwrap_or("not done yet");
+                    format!("{}: {error}", report.place())
+                };
+                return left.iter().map(told).collect();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Waits until the configuration has been replaced since this was last

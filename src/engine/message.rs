@@ -1,8 +1,10 @@
 //! What the engine is told and asked.
 
 use super::arrivals::InHand;
+use super::ending::{Ended, Revoking};
 use super::perform::Landing;
 use crate::config::{Client, Config};
+use crate::exit::Failure;
 use crate::report::GrantReport;
 use refreshd_core::grant::Grant;
 use refreshd_core::grant::schedule::Urgency;
@@ -35,9 +37,18 @@ pub enum Message {
     Reload(Arc<Config>, oneshot::Sender<()>),
     /// An operator confirms something.
     Accept(Accept, oneshot::Sender<Result<String, String>>),
+    /// Whether a grant can be revoked; where it is meant, it is written down.
+    BeginRevocation(String, bool, oneshot::Sender<Begun>),
+    /// What became of a revocation.
+    EndRevocation(Box<Ended>, oneshot::Sender<Result<(), Failure>>),
+    /// Whether a grant can be taken away; where it is meant, it is.
+    Remove(String, bool, oneshot::Sender<Result<bool, Failure>>),
     /// No new flights; answers when the last has landed.
     Drain(oneshot::Sender<()>),
 }
+
+/// A revocation that may be sent; `None`: an exchange is under way.
+pub type Begun = Result<Option<Box<Revoking>>, Failure>;
 
 /// A grant as the engine sees it.
 #[derive(Clone, Debug)]

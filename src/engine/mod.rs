@@ -4,6 +4,7 @@
 mod advice;
 pub mod arrivals;
 mod effects;
+pub mod ending;
 pub mod message;
 pub mod perform;
 mod requests;
@@ -298,6 +299,16 @@ impl Engine {
                 let _gone = reply.send(());
             }
             Message::Accept(what, reply) => drop(reply.send(self.accept(what).await)),
+            Message::BeginRevocation(name, meant, reply) => {
+                let begun = self.begin_revocation(&name, meant).await;
+                drop(reply.send(begun.map(|begun| begun.map(Box::new))));
+            }
+            Message::EndRevocation(ended, reply) => {
+                drop(reply.send(self.end_revocation(*ended).await));
+            }
+            Message::Remove(name, meant, reply) => {
+                drop(reply.send(self.remove(&name, meant).await));
+            }
             Message::Drain(reply) => {
                 self.dispatch.drain();
                 self.draining = Some(reply);

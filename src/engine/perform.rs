@@ -108,6 +108,21 @@ fn begin(
     Ok((Box::new(Flight::new(intent, grant, tokens, rules)), request))
 }
 
+/// Who the client is, for requests of a grant.
+#[must_use]
+pub fn registration(seat: &Seat) -> Registration<'_> {
+    let client = &seat.client;
+    Registration {
+        client_id: &client.client_id,
+        client_secret: client.client_secret.as_ref(),
+        redirect_uri: seat
+            .redirect_uri
+            .as_deref()
+            .or(client.redirect_uri.as_deref()),
+        scopes: &client.scopes,
+    }
+}
+
 /// The request that presents this for a grant.
 ///
 /// # Errors
@@ -126,21 +141,6 @@ pub fn request(
         }
         // An enrolment's, and made there.
         Presents::Code(_) => Err(RequestError::NothingToPresent),
-    }
-}
-
-/// What a request needs of a seat's client.
-#[must_use]
-pub fn registration(seat: &Seat) -> Registration<'_> {
-    let client = &seat.client;
-    Registration {
-        client_id: &client.client_id,
-        client_secret: client.client_secret.as_ref(),
-        redirect_uri: seat
-            .redirect_uri
-            .as_deref()
-            .or(client.redirect_uri.as_deref()),
-        scopes: &client.scopes,
     }
 }
 

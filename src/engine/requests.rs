@@ -25,6 +25,7 @@ impl Engine {
         let mut reports: Vec<GrantReport> = self
             .dispatch
             .entries()
+            .filter(|entry| !entry.removed)
             .map(|entry| {
                 let seat = entry.seat.as_ref();
                 let provider = seat.map(|s| s.client.description.name.as_str());
@@ -50,7 +51,8 @@ impl Engine {
             let seat = seat_of(&entry.grant, &self.config)?;
             Some((entry.grant.name.clone(), seat.client))
         };
-        self.dispatch.entries().filter_map(seated).collect()
+        let there = self.dispatch.entries().filter(|entry| !entry.removed);
+        there.filter_map(seated).collect()
     }
 
     /// A grant as it is.

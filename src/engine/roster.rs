@@ -85,6 +85,13 @@ impl Roster {
         self.by_name.get(name).copied()
     }
 
+    /// Forgets a name. Its index is not given to another.
+    pub fn remove(&mut self, name: &str) {
+        if let Some(index) = self.by_name.remove(name) {
+            self.desks[index as usize] = Desk::default();
+        }
+    }
+
     /// The seat of a grant by the configuration, numbers included.
     pub fn find_seat(&mut self, grant: &Grant, config: &Config) -> Option<Seat> {
         let seat = seat_of(grant, config)?;

@@ -241,6 +241,7 @@ impl Engine {
         let grants: Vec<Grant> = self
             .dispatch
             .entries()
+            .filter(|entry| !entry.removed)
             .map(|entry| entry.grant.clone())
             .collect();
         let store_id = self.deck.store.store_id().to_owned();

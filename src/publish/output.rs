@@ -111,12 +111,14 @@ fn is_over(found: &Found, job: &Job) -> bool {
         && end.is_some_and(|end| end <= job.now)
 }
 
-/// Whether the access token is over. One whose expiry is a guess is not, until
+/// Whether the access token is over, or revoked. One whose expiry is a guess is not, until
 /// somebody found it dead.
 #[must_use]
 pub fn is_dead(view: &View, now: WallTime) -> bool {
     let state = &view.grant.state;
-    state.access_dead || (!state.expiry_unknown && now >= state.expires_at)
+    state.access_dead
+        || state.revocation_was_sent()
+        || (!state.expiry_unknown && now >= state.expires_at)
 }
 
 /// Whether it did; the directory is still to be synced then.

@@ -32,6 +32,7 @@ mod keys;
 pub mod lock;
 mod machine;
 mod records;
+mod remove;
 mod reseal;
 mod reserve;
 mod restore;

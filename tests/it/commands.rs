@@ -4,8 +4,11 @@ mod get;
 mod import;
 mod import_from;
 mod refresh;
+mod remove;
 mod resting;
+mod revoke;
 mod status;
+mod verify;
 
 use crate::setting::Setting;
 

@@ -5,6 +5,7 @@ mod flow;
 mod kills;
 mod pages;
 pub(crate) mod python;
+mod revoking;
 
 use crate::resource::{Asker, published};
 use crate::support::{Daemon, House, PATIENCE, text, wait_for};

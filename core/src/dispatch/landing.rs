@@ -78,6 +78,7 @@ impl<S: Post> Dispatch<S> {
             entry.in_flight = None;
             entry.awaited = false;
         } else {
+            entry.overdue = entry.overdue.saturating_sub(1);
             // What came late is bound to where the grant was when it was asked for.
             entry.recheck = true;
         }
@@ -116,6 +117,7 @@ impl<S: Post> Dispatch<S> {
         let effects = self.settle_limits(index, kind, true, now, roll);
         let entry = self.entry_mut(index);
         entry.in_flight = None;
+        entry.overdue += 1;
         entry.awaited = false;
         self.schedule(index, now);
         Landed {

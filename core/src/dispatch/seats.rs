@@ -15,6 +15,19 @@ impl<S: Post> Dispatch<S> {
         entry.in_flight.is_none()
     }
 
+    /// A grant is gone from the store: nothing takes off for it any more. Its index
+    /// stays, empty. None of its flights may be aloft.
+    #[must_use]
+    pub fn remove(&mut self, index: u32, now: WallTime) -> Vec<Effect> {
+        debug_assert!(!self.is_aloft(index), "its answer would have no grant");
+        let effects = self.seat(index, None, now);
+        self.schedule(index, now);
+        let entry = self.entry_mut(index);
+        entry.wished = None;
+        entry.removed = true;
+        effects
+    }
+
     /// Moves a grant from one lane and client to another, as far as limits go.
     #[must_use]
     pub fn seat(&mut self, index: u32, seat: Option<S>, now: WallTime) -> Vec<Effect> {
@@ -72,7 +85,7 @@ impl<S: Post> Dispatch<S> {
         }
         let back = |(index, entry): (u32, &Entry<S>)| {
             let state = entry.grant.state.brought_back(by);
-            (state != entry.grant.state).then_some((index, state))
+            (!entry.removed && state != entry.grant.state).then_some((index, state))
         };
         (0..).zip(&self.entries).filter_map(back).collect()
     }

@@ -271,6 +271,7 @@ fn a_landing_gives_back_the_place_and_an_overdue_one_has_done_so() {
     let landed = dispatch.overdue(0, flight, in_doubt.clone(), NOW, 0);
     assert_eq!(landed.kind, Some(OutcomeKind::InDoubt));
     assert!(landed.counted && dispatch.entry(0).in_flight.is_none());
+    assert!(dispatch.is_aloft(0), "its answer may still come");
     assert_eq!((dispatch.aloft(), dispatch.limits().flights()), (1, 0));
     let landing = after(&in_doubt, OutcomeKind::Success);
     let landed = dispatch.landed(0, flight, landing, NOW, 0);
@@ -280,6 +281,28 @@ fn a_landing_gives_back_the_place_and_an_overdue_one_has_done_so() {
     );
     assert_eq!((dispatch.aloft(), dispatch.limits().flights()), (0, 0));
     assert_eq!(dispatch.entry(0).grant.revision, 3);
+    assert!(!dispatch.is_aloft(0));
+}
+
+#[test]
+fn nothing_takes_off_for_what_was_removed_or_revoked() {
+    let mut revoked = grant(60);
+    revoked.state = crate::grant::revocation::asked(&revoked.state, NOW);
+    let mut dispatch = with([grant(60), revoked], &policy());
+    let effects = dispatch.remove(0, NOW);
+    assert!(effects.is_empty());
+    assert_eq!(dispatch.indices().collect::<Vec<_>>(), [1]);
+    assert_eq!(dispatch.poll(NOW, true, nobody), Next::Wait(None));
+    for urgency in [Urgency::Rejected, Urgency::AcceptRisk] {
+        let declined = dispatch.wish(0, urgency, None, NOW);
+        assert_eq!(declined, Err(Declined::Retired));
+        let declined = dispatch.wish(1, urgency, None, NOW);
+        let never = Declined::Denied(Denied::Never(Never::Revoked));
+        assert_eq!(declined, Err(never));
+    }
+    // Its times are nobody's: there is no state to commit.
+    let moved = dispatch.bring_back(Duration::from_secs(60));
+    assert_eq!(moved.iter().map(|(i, _)| *i).collect::<Vec<_>>(), [1]);
 }
 
 #[test]

@@ -154,6 +154,11 @@ impl<S: Post> Dispatch<S> {
         entry.in_flight.is_some() && entry.seat.as_ref().is_some_and(revokes)
     }
 
+    /// Nobody wishes it any more.
+    pub fn withdraw_wish(&mut self, index: u32) {
+        self.entry_mut(index).wished = None;
+    }
+
     /// Whoever waited has been answered otherwise.
     pub fn answered(&mut self, index: u32) {
         self.entry_mut(index).awaited = false;

@@ -7,6 +7,7 @@ pub mod import;
 pub mod notice;
 pub mod presentation;
 pub mod replay;
+pub mod revocation;
 pub mod schedule;
 pub mod settle;
 pub mod state;

@@ -44,6 +44,7 @@ pub fn next(state: &GrantState, policy: &Policy, now: WallTime) -> Option<Presen
 /// Whether nothing speaks against the refresh token.
 fn is_good(state: &GrantState, now: WallTime) -> bool {
     state.refusal.is_none()
+        && state.revoked.is_none()
         && (state.doubt.is_none() || mischief::is(Mischief::ReplayWhereAnew))
         && state.refresh_expires_at.is_none_or(|end| now < end)
 }

@@ -116,6 +116,8 @@ pub enum Never {
     Refused,
     /// An operator must confirm something first.
     Paused,
+    /// An operator had it revoked.
+    Revoked,
 }
 
 /// How long before expiry a token of this lifetime is refreshed.
@@ -167,6 +169,9 @@ pub fn retry_after(failures: u32, remaining: Duration, roll: u64) -> Duration {
 pub fn plan(state: &GrantState, policy: &Policy, now: WallTime) -> Plan {
     if state.generation == 0 && !policy.asks_anew() {
         return Plan::Never(Never::Pending);
+    }
+    if state.revoked.is_some() {
+        return Plan::Never(Never::Revoked);
     }
     if state.pause.is_some() {
         return Plan::Never(Never::Paused);
@@ -252,7 +257,8 @@ fn refresh_over(state: &GrantState, policy: &Policy) -> Option<(WallTime, Why)> 
 /// When the refresh token died, if it did and nothing but it renews the grant.
 #[must_use]
 pub fn refresh_token_over(state: &GrantState, policy: &Policy, now: WallTime) -> Option<WallTime> {
-    let needed = state.presents.is_some() && policy.with == With::RefreshToken;
+    let needed =
+        state.presents.is_some() && policy.with == With::RefreshToken && state.revoked.is_none();
     state
         .refresh_expires_at
         .filter(|end| needed && !policy.asks_anew() && *end <= now)
@@ -288,7 +294,7 @@ fn seldom(times: u32) -> Duration {
 /// refresh it. A person must authorize again before.
 #[must_use]
 pub fn reauthorize_before(state: &GrantState, policy: &Policy) -> Option<WallTime> {
-    if state.generation == 0 || policy.asks_anew() {
+    if state.generation == 0 || policy.asks_anew() || state.revoked.is_some() {
         None
     } else if state.presents.is_none() || policy.with == With::None {
         Some(state.expires_at)
@@ -352,6 +358,8 @@ pub fn wish(
     let mut wished = state.clone();
     if forced {
         wished.refusal = None;
+        // No person's authorization is needed for another token set.
+        wished.revoked = wished.revoked.filter(|_| !policy.asks_anew());
     }
     wished.access_dead |= wished.doubt.is_none()
         || policy.asks_anew()
@@ -410,6 +418,9 @@ impl Never {
                 "the provider refused the refresh token; authorize again, or try once more with `refreshd refresh --force`"
             }
             Never::Paused => "its client or token endpoint changed; see `refreshd doctor`",
+            Never::Revoked => {
+                "its operator had it revoked; authorize it again, or take it away with `refreshd remove`"
+            }
         }
     }
 }

@@ -440,6 +440,7 @@ fn succeed(
         Presents::ClientCredentials | Presents::Code(_) => {
             state.login_at = state.issued_at;
             state.own = true;
+            state.revoked = None;
             state.chances_from = state.generation;
             renew(&TokenSet::none(), success)
         }

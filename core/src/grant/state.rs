@@ -86,6 +86,9 @@ pub struct GrantState {
     /// Not refreshed until an operator says so.
     #[serde(skip_serializing_if = "is_default")]
     pub pause: Option<Pause>,
+    /// An operator asked the provider to revoke it: it is not refreshed again.
+    #[serde(skip_serializing_if = "is_default")]
+    pub revoked: Option<Revoked>,
     /// A consumer or the verify URL found the access token dead before its expiry.
     #[serde(skip_serializing_if = "is_default")]
     pub access_dead: bool,
@@ -200,6 +203,28 @@ pub enum Pause {
     },
 }
 
+/// An operator's wish that the provider end an authorization (RFC 7009). The
+/// tokens are kept, sealed; another authorization begins anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// When it was last asked for.
+    pub at: WallTime,
+    /// What came of it.
+    pub how: Revocation,
+}
+
+/// What came of a revocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Revocation {
+    /// It is being asked for, or was when the process ended.
+    Asked,
+    /// The answer was lost: the tokens may be void.
+    Unknown,
+    /// The provider has confirmed it.
+    Confirmed,
+}
+
 /// A refresh token is bound to the client and the token endpoint's origin that issued it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Binding {
@@ -240,6 +265,8 @@ pub enum Status {
     Refused,
     /// Waits for its operator.
     Paused,
+    /// Its operator had it revoked.
+    Revoked,
 }
 
 impl std::fmt::Display for Status {
@@ -253,6 +280,7 @@ impl std::fmt::Display for Status {
             Status::Expired => "expired",
             Status::Refused => "refused",
             Status::Paused => "paused",
+            Status::Revoked => "revoked",
         })
     }
 }
@@ -267,7 +295,17 @@ impl GrantState {
     /// Whether the access token has not ended, as far as is known.
     #[must_use]
     pub fn is_alive(&self, now: WallTime) -> bool {
-        self.generation > 0 && now < self.expires_at && !self.access_dead
+        self.generation > 0
+            && now < self.expires_at
+            && !self.access_dead
+            && !self.revocation_was_sent()
+    }
+
+    /// Whether consumers are to lose its access token, since the provider was asked
+    /// to revoke it and did not refuse.
+    #[must_use]
+    pub fn revocation_was_sent(&self) -> bool {
+        (self.revoked).is_some_and(|revoked| revoked.how != Revocation::Asked)
     }
 
     /// The state with another refresh token to present in the place of a refused
@@ -307,6 +345,9 @@ impl GrantState {
         state.last_send = moved(self.last_send);
         state.window_from = moved(self.window_from);
         state.not_before = moved(self.not_before);
+        if let Some(revoked) = &mut state.revoked {
+            revoked.at = revoked.at - by;
+        }
         if let Some(last) = &mut state.last_outcome {
             last.at = last.at - by;
         }
@@ -338,6 +379,8 @@ impl GrantState {
     pub fn status(&self, now: WallTime) -> Status {
         if self.generation == 0 {
             Status::Pending
+        } else if self.revoked.is_some() {
+            Status::Revoked
         } else if self.pause.is_some() {
             Status::Paused
         } else if !self.asks_anew

@@ -12,7 +12,8 @@ impl Kinds {
     /// What is wrong with a grant.
     #[must_use]
     pub fn of_grant(state: &GrantState, policy: &Policy, now: WallTime) -> Kinds {
-        if state.generation == 0 {
+        // What its operator has ended is not unhealthy.
+        if state.generation == 0 || state.revoked.is_some() {
             return Kinds::NONE;
         }
         let anew = policy.asks_anew();
@@ -42,6 +43,7 @@ pub fn over(kind: Kind, state: &GrantState) -> String {
     let came = format!("generation {} came", state.generation);
     let last = state.last_outcome.as_ref().map(|last| last.kind.as_str());
     match kind {
+        _ if state.revoked.is_some() => "its operator had it revoked".to_owned(),
         Kind::BindingChanged => "it may be refreshed again".to_owned(),
         Kind::NotStarted if last != Some(OutcomeKind::Success.word()) => {
             "a refresh has begun again".to_owned()

@@ -51,6 +51,9 @@ pub struct Description {
     /// A harmless request that tells whether an access token works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<Verify>,
+    /// Where tokens are revoked (RFC 7009).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoke: Option<Revoke>,
     /// Variables that fill `{name}` in URLs and parameters, each set per grant.
     #[serde(default)]
     pub vars: BTreeMap<String, Var>,
@@ -454,6 +457,15 @@ pub struct Verify {
     pub url: String,
 }
 
+/// Where a token is revoked (RFC 7009). The client proves who it is as at the token
+/// endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revoke {
+    /// URL of the POST.
+    pub url: String,
+}
+
 /// A variable of a provider.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -537,6 +549,7 @@ impl Description {
             ("device.url", self.device.as_ref().map(|d| &d.url)),
             ("account.url", self.account.as_ref().map(|a| &a.url)),
             ("verify.url", self.verify.as_ref().map(|v| &v.url)),
+            ("revoke.url", self.revoke.as_ref().map(|r| &r.url)),
         ];
         for (key, url) in urls {
             if let Some(Err(why)) = url.map(|url| self.check_url(url)) {

@@ -225,6 +225,47 @@ pub fn account(
     })
 }
 
+/// The request that revokes a token (RFC 7009 §2.1); `None`: the provider has no
+/// place for it. Always a form, whatever token requests are.
+///
+/// # Errors
+/// When the description cannot be filled for this grant.
+pub fn revocation(
+    description: &Description,
+    registration: &Registration<'_>,
+    vars: &BTreeMap<String, String>,
+    tokens: &TokenSet,
+) -> Result<Option<TokenRequest>, RequestError> {
+    let Some(revoke) = &description.revoke else {
+        return Ok(None);
+    };
+    let present = |token: &&Secret| !token.is_empty();
+    let refresh_token = tokens.refresh_token.as_ref().filter(present);
+    let (token, hint) = match (refresh_token, Some(&tokens.access_token).filter(present)) {
+        (Some(token), _) => (token, "refresh_token"),
+        (None, Some(token)) => (token, "access_token"),
+        (None, None) => return Err(RequestError::NothingToPresent),
+    };
+    let mut draft = Draft::revocation(&revoke.url, description, registration, vars)?;
+    draft.param("token", token.clone());
+    draft.param("token_type_hint", Secret::new(hint));
+    draft.finish().map(Some)
+}
+
+/// The URL that tells whether an access token works, where the provider has one.
+///
+/// # Errors
+/// When it cannot be filled for this grant.
+pub fn verify_url(
+    description: &Description,
+    vars: &BTreeMap<String, String>,
+) -> Result<Option<Url>, RequestError> {
+    let verify = description.verify.as_ref();
+    verify
+        .map(|verify| draft::endpoint(description, &verify.url, vars))
+        .transpose()
+}
+
 /// The origin of the URL that refresh tokens go to: what a refresh token is bound to.
 ///
 /// # Errors

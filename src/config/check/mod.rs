@@ -32,6 +32,23 @@ pub struct Loaded {
     pub problems: Vec<Problem>,
 }
 
+/// Where a grant stands, as `FILE:LINE` or the name of a variable or option.
+#[must_use]
+pub fn grant_places(sources: &Sources, grant: &str) -> Vec<String> {
+    let path = ["grants", grant].map(str::to_owned);
+    let gathered = gather(sources, &mut Vec::new()).unwrap_or_default();
+    let layers = gathered.layers.iter().filter(|layer| layer.has(&path));
+    let place = layers.map(|layer| {
+        let at = layer.problem(&path, Aim::Key, "set there".to_owned());
+        match (&at.file, &at.spot) {
+            (Some(file), Some(spot)) => format!("{}:{}", file.display(), spot.line),
+            (Some(file), None) => file.display().to_string(),
+            (None, _) => at.message,
+        }
+    });
+    place.collect()
+}
+
 /// Reads and checks the whole configuration.
 #[must_use]
 pub fn load(sources: &Sources) -> Loaded {

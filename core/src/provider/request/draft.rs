@@ -79,6 +79,20 @@ impl<'a> Draft<'a> {
         Ok(draft)
     }
 
+    /// To a revocation endpoint: the client and headers of `[token]`, a form, and
+    /// none of its parameters.
+    pub(super) fn revocation(
+        url: &str,
+        description: &'a Description,
+        registration: &'a Registration<'a>,
+        vars: &'a BTreeMap<String, String>,
+    ) -> Result<Self, RequestError> {
+        let mut draft = Draft::to(url, description, registration, vars)?;
+        draft.body = Body::Form;
+        draft.more_params.clear();
+        Ok(draft)
+    }
+
     /// The client's scopes (RFC 6749 §3.3), where it has any.
     pub(super) fn scope_if_any(&mut self) {
         if !self.registration.scopes.is_empty() {

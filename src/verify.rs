@@ -1,0 +1,130 @@
+//! `refreshd verify`: one harmless request that tells whether an access token works.
+
+use crate::engine::perform::Deck;
+use crate::engine::roster::Seat;
+use crate::exit::{Exit, Failure};
+use refreshd_core::flight::Answer;
+use refreshd_core::grant::replay::EXCHANGE_LIMIT;
+use refreshd_core::grant::settle::Ending;
+use refreshd_core::provider::request::verify_url;
+use refreshd_core::{Grant, TokenSet};
+use serde::{Deserialize, Serialize};
+
+/// What the provider made of an access token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It was taken.
+    Works,
+    /// It is not good any more (RFC 6750 §3.1).
+    Refused,
+    /// The answer says nothing about it.
+    Unclear,
+    /// There was no answer.
+    Unreachable,
+}
+
+impl Verdict {
+    /// How the command ends.
+    #[must_use]
+    pub fn exit(self) -> Exit {
+        match self {
+            Verdict::Works => Exit::Ok,
+            Verdict::Refused => Exit::NoPermission,
+            Verdict::Unclear => Exit::TempFail,
+            Verdict::Unreachable => Exit::Unavailable,
+        }
+    }
+}
+
+/// An access token that was tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// The grant.
+    pub grant: String,
+    /// The generation that was tried.
+    pub generation: u64,
+    /// What came of it.
+    pub verdict: Verdict,
+    /// The same for a person.
+    pub text: String,
+}
+
+/// Tries the access token at the provider's verify URL. Nothing is changed by it.
+///
+/// # Errors
+/// When there is nothing to try, or nowhere to.
+pub async fn verify(
+    deck: &Deck,
+    seat: &Seat,
+    grant: &Grant,
+    tokens: Option<&TokenSet>,
+) -> Result<Verified, Failure> {
+    let (name, client) = (&grant.name, &seat.client);
+    let description = &client.description;
+    let url = verify_url(description, &seat.vars).map_err(|e| {
+        let text = format!("{name}: verify.url cannot be used: {e}");
+        Failure::new(Exit::Config, text)
+    })?;
+    let Some(url) = url else {
+        let text = format!(
+            "{name}: provider {} has no verify URL; write [verify] url = \"https://…\" into its file, a URL that takes a GET with the access token and changes nothing",
+            description.name
+        );
+        return Err(Failure::new(Exit::Config, text));
+    };
+    let tokens = tokens.filter(|tokens| !tokens.access_token.is_empty());
+    let tokens = tokens.ok_or_else(|| {
+        let text = format!("{name}: it has no access token yet");
+        Failure::new(Exit::TempFail, text)
+    })?;
+    let host = url.host_str().unwrap_or_default().to_owned();
+    let asked = deck.http.verify(client, url, tokens, || deck.clock.wall());
+    let ending = tokio::time::timeout(EXCHANGE_LIMIT, asked).await;
+    let (verdict, text) = match ending {
+        Ok(Ending::Answered(answer)) => judge(&answer, &host),
+        Ok(Ending::NotSent { text } | Ending::Lost { text }) => (Verdict::Unreachable, text),
+        Err(_) => (
+            Verdict::Unreachable,
+            format!(
+                "{host} did not answer within {} s",
+                EXCHANGE_LIMIT.as_secs()
+            ),
+        ),
+    };
+    Ok(Verified {
+        grant: name.clone(),
+        generation: grant.state.generation,
+        verdict,
+        text,
+    })
+}
+
+fn judge(answer: &Answer, host: &str) -> (Verdict, String) {
+    let status = answer.status;
+    match status {
+        200..=299 => (
+            Verdict::Works,
+            format!("it works: {host} answered HTTP {status}"),
+        ),
+        401 => (
+            Verdict::Refused,
+            format!("it is refused: {host} answered HTTP 401"),
+        ),
+        // It may lack a scope, and be good for everything else.
+        403 => (
+            Verdict::Unclear,
+            format!("{host} answered HTTP 403: the token may lack a scope, or the account a right"),
+        ),
+        300..=399 => (
+            Verdict::Unclear,
+            format!(
+                "{host} answered HTTP {status}, a redirect, which is not followed with a token; look at verify.url"
+            ),
+        ),
+        _ => (
+            Verdict::Unclear,
+            format!("{host} answered HTTP {status}, which says nothing about the token"),
+        ),
+    }
+}
