@@ -3,6 +3,7 @@
 //! tells "nothing was sent" from "the answer was lost".
 
 mod explain;
+pub mod probe;
 mod resolver;
 
 use crate::authorities::{self, CaFileError};

@@ -12,6 +12,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod discovery;
 pub mod engine;
 pub mod enroll;
 pub mod exit;

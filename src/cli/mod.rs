@@ -11,6 +11,7 @@ mod import;
 mod key;
 mod output;
 mod passphrase;
+mod provider;
 mod refresh;
 mod reload;
 mod remove;
@@ -69,6 +70,8 @@ enum Command {
     Revoke(revoke::Revoke),
     /// Delete a grant that is no longer configured
     Remove(remove::Remove),
+    /// Provider files: list and print them, or draft one from a server's own metadata
+    Provider(provider::Provider),
     /// Show what needs a person, and confirm it
     Doctor(doctor::Doctor),
     /// Copy the state into a file, also while the daemon runs
@@ -113,6 +116,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Verify(command) => command.run(&context),
         Command::Revoke(command) => command.run(&context),
         Command::Remove(command) => command.run(&context),
+        Command::Provider(command) => command.run(&context),
         Command::Doctor(command) => command.run(&context),
         Command::Backup(command) => command.run(&context),
         Command::Key(command) => command.run(&context),

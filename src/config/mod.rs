@@ -24,7 +24,7 @@ use lookup::{filled_path, filled_vars};
 pub use pattern::Pattern;
 pub use problem::{Problem, Severity, Spot, render};
 pub use provider_files::{embedded_provider_files, known_provider_names};
-pub use sources::Sources;
+pub use sources::{Sources, own_provider_files};
 
 use crate::net::Network;
 use refreshd_core::provider::description::{Description, DescriptionHash, Schedule};

@@ -123,6 +123,16 @@ pub(super) fn gather(sources: &Sources, problems: &mut Vec<Problem>) -> Option<G
     Some(gathered)
 }
 
+/// The provider files of one's own, by name; none where there is no configuration.
+#[must_use]
+pub fn own_provider_files(sources: &Sources) -> Vec<PathBuf> {
+    let beside = sources.main_file().ok();
+    let beside = beside.as_deref().and_then(Path::parent);
+    beside.map_or_else(Vec::new, |dir| {
+        toml_files(&dir.join("providers.d"), &mut Vec::new())
+    })
+}
+
 fn defaults() -> Dict {
     let daemon = Dict::from([
         ("max_flights".to_owned(), Value::from(64)),

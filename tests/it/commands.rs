@@ -3,6 +3,7 @@
 mod get;
 mod import;
 mod import_from;
+mod provider;
 mod refresh;
 mod remove;
 mod resting;

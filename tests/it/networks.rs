@@ -2,6 +2,7 @@
 //! proxies. Names are given to the real daemon by a hosts file of its own.
 
 mod authorities;
+mod discovery;
 mod place;
 mod private;
 mod proxies;

@@ -61,9 +61,6 @@ impl Place {
 
     /// The daemon, in a mount namespace with the hosts file.
     pub(super) fn daemon_with_hosts(&self) -> Daemon {
-        let script = "mount --bind \"$1\" /etc/hosts && shift && exec \"$@\"";
-        let mut unshare = Command::new("unshare");
-        unshare.args(["--mount", "--map-root-user"]);
         let mut probe = Command::new("unshare");
         let able = probe
             .args(["--mount", "--map-root-user", "true"])
@@ -74,7 +71,15 @@ impl Place {
             "this test needs user namespaces (sysctl kernel.unprivileged_userns_clone=1): {}",
             text(&able.stderr)
         );
-        let run = self.house.command(&["run"]);
+        self.house
+            .daemon_by(self.with_hosts(self.house.command(&["run"])))
+    }
+
+    /// A command, in a mount namespace with the hosts file.
+    pub(super) fn with_hosts(&self, run: Command) -> Command {
+        let script = "mount --bind \"$1\" /etc/hosts && shift && exec \"$@\"";
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--mount", "--map-root-user"]);
         let hosts = self.house.path("hosts");
         unshare
             .args(["sh", "-c", script, "sh"])
@@ -87,7 +92,7 @@ impl Place {
             unshare.env(name, value.unwrap());
         }
         unshare.stdin(Stdio::null());
-        self.house.daemon_by(unshare)
+        unshare
     }
 
     /// A refresh that must come through.

@@ -33,7 +33,11 @@ impl Authority {
         house.write("ca.pem", &self.pem);
     }
 
-    fn acceptor(&self, names: &[&str], change: impl Fn(&mut CertificateParams)) -> TlsAcceptor {
+    pub(super) fn acceptor(
+        &self,
+        names: &[&str],
+        change: impl Fn(&mut CertificateParams),
+    ) -> TlsAcceptor {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(names).unwrap();
