@@ -2,7 +2,7 @@
 
 use super::Enroller;
 use crate::engine::roster::Seat;
-use refreshd_core::enroll::account::{self, Account};
+use refreshd_core::enroll::account::{self, Account, Expected};
 use refreshd_core::flight::Answer;
 use refreshd_core::grant::settle::Ending;
 use refreshd_core::provider::answer::Success;
@@ -28,7 +28,13 @@ impl Enroller {
         let id_token = success.extra.get("id_token");
         let id_token = id_token.and_then(|json| serde_json::from_str::<Secret>(json.expose()).ok());
         if let Some(token) = id_token {
-            let account = account::of_id_token(token.expose(), &client.client_id, nonce);
+            let authorize = client.description.authorize.as_ref();
+            let expected = Expected {
+                client_id: &client.client_id,
+                issuer: authorize.and_then(|a| a.issuer.as_deref()),
+                nonce,
+            };
+            let account = account::of_id_token(token.expose(), expected);
             if let Some(account) = account.map_err(|e| e.to_string())? {
                 return Ok(Some(account));
             }

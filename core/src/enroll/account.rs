@@ -28,9 +28,23 @@ pub enum IdTokenError {
     /// It was made for another client.
     #[error("the id token is made for another client (aud)")]
     Audience,
+    /// It comes from another issuer than the one that was asked.
+    #[error("the id token was made by another issuer (iss) than the one that was asked")]
+    Issuer,
     /// It belongs to another authorization.
-    #[error("the id token repeats another nonce than the one that was sent")]
+    #[error("the id token does not repeat the nonce that was sent")]
     Nonce,
+}
+
+/// What an id token must fit.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// The client that it is for.
+    pub client_id: &'a str,
+    /// Who makes them, where that is known.
+    pub issuer: Option<&'a str>,
+    /// The nonce that was sent, where one was.
+    pub nonce: Option<&'a Secret>,
 }
 
 /// Reads an id token that came straight from the token endpoint, over TLS: its
@@ -39,11 +53,7 @@ pub enum IdTokenError {
 ///
 /// # Errors
 /// When it can be read and was made for somebody else.
-pub fn of_id_token(
-    token: &str,
-    client_id: &str,
-    nonce: Option<&Secret>,
-) -> Result<Option<Account>, IdTokenError> {
+pub fn of_id_token(token: &str, expected: Expected<'_>) -> Result<Option<Account>, IdTokenError> {
     let claims = token
         .split('.')
         .nth(1)
@@ -53,15 +63,23 @@ pub fn of_id_token(
         return Ok(None);
     };
     let for_us = match &claims["aud"] {
-        Value::String(aud) => aud == client_id,
-        Value::Array(all) => all.iter().any(|aud| aud == client_id),
+        Value::String(aud) => aud == expected.client_id,
+        Value::Array(all) => all.iter().any(|aud| aud == expected.client_id),
         _ => true,
     };
     if !for_us {
         return Err(IdTokenError::Audience);
     }
-    if let (Some(sent), Some(repeated)) = (nonce, claims["nonce"].as_str())
-        && sent.expose() != repeated
+    if expected
+        .issuer
+        .is_some_and(|issuer| claims["iss"] != issuer)
+    {
+        return Err(IdTokenError::Issuer);
+    }
+    // Point 11: where a nonce was sent, one must be there.
+    if expected
+        .nonce
+        .is_some_and(|sent| claims["nonce"] != sent.expose())
     {
         return Err(IdTokenError::Nonce);
     }
@@ -96,27 +114,50 @@ mod tests {
         format!("e30.{}.", URL_SAFE_NO_PAD.encode(claims))
     }
 
+    const US: Expected<'_> = Expected {
+        client_id: "us",
+        issuer: None,
+        nonce: None,
+    };
+
     #[test]
     fn an_id_token_says_who_it_was() {
         let token =
             id_token(r#"{"iss":"https://as.example","sub":"alice","aud":["us"],"nonce":"n"}"#);
-        let account = of_id_token(&token, "us", Some(&Secret::new("n")))
-            .unwrap()
-            .unwrap();
+        let expected = Expected {
+            issuer: Some("https://as.example"),
+            nonce: Some(&Secret::new("n")),
+            ..US
+        };
+        let account = of_id_token(&token, expected).unwrap().unwrap();
         assert_eq!(
             (account.by.as_str(), account.subject.as_str()),
             ("https://as.example", "alice")
         );
+        assert_eq!(of_id_token("garbage", US), Ok(None));
+    }
+
+    #[test]
+    fn an_id_token_for_somebody_else_is_refused() {
+        let token = id_token(r#"{"iss":"https://as.example","sub":"alice","aud":"us"}"#);
+        let refused = |expected| of_id_token(&token, expected).unwrap_err();
+        let client_id = "them";
         assert_eq!(
-            of_id_token(&token, "them", None),
-            Err(IdTokenError::Audience)
+            refused(Expected { client_id, ..US }),
+            IdTokenError::Audience
         );
-        let other = Secret::new("m");
+        let issuer = Some("https://as.example/");
+        assert_eq!(refused(Expected { issuer, ..US }), IdTokenError::Issuer);
+        let sent = Secret::new("n");
+        let nonce = Some(&sent);
         assert_eq!(
-            of_id_token(&token, "us", Some(&other)),
-            Err(IdTokenError::Nonce)
+            refused(Expected { nonce, ..US }),
+            IdTokenError::Nonce,
+            "one that has none is not ours either"
         );
-        assert_eq!(of_id_token("garbage", "us", None), Ok(None));
+        let other = id_token(r#"{"iss":"https://as.example","sub":"a","aud":"us","nonce":"m"}"#);
+        let expected = Expected { nonce, ..US };
+        assert_eq!(of_id_token(&other, expected), Err(IdTokenError::Nonce));
     }
 
     #[test]
