@@ -80,6 +80,9 @@ pub enum Delivery {
 pub struct Device {
     /// URL, with `{var}` where a variable belongs.
     pub url: String,
+    /// Parameters besides `[token]`'s.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, String>,
 }
 
 /// Who authorized. An id token in the answer says it as well.

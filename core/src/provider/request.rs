@@ -178,7 +178,7 @@ pub fn device_authorization(
 ) -> Result<TokenRequest, RequestError> {
     let device = description.device.as_ref();
     let device = device.ok_or(RequestError::NoSuchEndpoint("device"))?;
-    let mut draft = Draft::to(&device.url, description, registration, vars)?;
+    let mut draft = Draft::device(device, description, registration, vars)?;
     // RFC 8628 §3.1: the client names itself among the parameters, however it proves it.
     draft.param("client_id", Secret::new(registration.client_id));
     draft.scope_if_any();

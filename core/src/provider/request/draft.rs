@@ -4,7 +4,7 @@
 use super::encode;
 use super::{Registration, RequestError, TokenRequest};
 use crate::provider::Description;
-use crate::provider::description::{Auth, Body, check_endpoint};
+use crate::provider::description::{Auth, Body, Device, check_endpoint};
 use crate::provider::template;
 use crate::secret::Secret;
 use crate::text::printable;
@@ -58,6 +58,18 @@ impl<'a> Draft<'a> {
             more_params: vec![("token.params", &token.params)],
             more_headers: vec![("token.headers", &token.headers)],
         })
+    }
+
+    /// By `[device]`, otherwise by `[token]`.
+    pub(super) fn device(
+        device: &'a Device,
+        description: &'a Description,
+        registration: &'a Registration<'a>,
+        vars: &'a BTreeMap<String, String>,
+    ) -> Result<Self, RequestError> {
+        let mut draft = Draft::to(&device.url, description, registration, vars)?;
+        draft.more_params.push(("device.params", &device.params));
+        Ok(draft)
     }
 
     /// By `[token]`, overlaid with `[refresh]`.

@@ -304,6 +304,23 @@ fn nothing_to_present() {
 }
 
 #[test]
+fn a_device_asks_with_parameters_of_its_own() {
+    let d = description(json!({
+        "token": { "url": "https://as.example/token", "params": { "audience": "api" } },
+        "device": { "url": "https://as.example/device", "params": { "prompt": "consent" } },
+    }));
+    let asked = device_authorization(&d, &BARE, &BTreeMap::new()).expect("builds");
+    let expected = [
+        ("audience", "api"),
+        ("client_id", "id"),
+        ("prompt", "consent"),
+    ];
+    assert_eq!(params(asked.body.expose()), owned(&expected));
+    let polled = device_code(&d, &BARE, &BTreeMap::new(), &Secret::new("dc")).expect("builds");
+    assert_eq!(params(polled.body.expose()).get("prompt"), None);
+}
+
+#[test]
 fn origins_write_the_port_out() {
     let origin = |url: &str| {
         let d = description(json!({ "token": { "url": url } }));
