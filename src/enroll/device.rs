@@ -10,7 +10,8 @@ use refreshd_core::enroll::device::{self, Poll};
 use refreshd_core::enroll::{Enrollment, Secrets, Stage, Via};
 use refreshd_core::flight::Answer;
 use refreshd_core::grant::settle::Ending;
-use refreshd_core::provider::request;
+use refreshd_core::provider::answer::{self, Outcome};
+use refreshd_core::provider::{Description, request};
 use std::time::Duration;
 
 /// `slow_down` adds so much (RFC 8628 §3.5).
@@ -21,6 +22,15 @@ const SLOWEST: Duration = Duration::from_secs(120);
 /// Whether a poll's answer says that the person has not decided.
 pub(super) fn is_pending(answer: &Answer) -> bool {
     device::poll(answer) != Poll::Other
+}
+
+/// Whether a poll's answer decides nothing: a gateway's error, say, or too many
+/// requests. The device code is as good as before.
+pub(super) fn decides_nothing(description: &Description, answer: &Answer) -> bool {
+    matches!(
+        answer::read(description, answer),
+        Outcome::Lost { .. } | Outcome::AskedToWait { .. }
+    )
 }
 
 impl Enroller {
@@ -125,6 +135,10 @@ impl Enroller {
                     Poll::SlowDown => {
                         self.leave(under.landing).await;
                         interval = (interval + SLOWER).min(SLOWEST);
+                    }
+                    Poll::Other if decides_nothing(description, &answer) => {
+                        self.leave(under.landing).await;
+                        interval = (interval * 2).min(SLOWEST);
                     }
                     Poll::Other => return self.conclude(under, &seat, answer).await,
                 },

@@ -1,7 +1,7 @@
 //! Exchanges that the last run did not finish: what the journal holds of them.
 
-use super::Enroller;
 use super::exchange::{Under, in_doubt};
+use super::{Enroller, device};
 use crate::engine::roster::Seat;
 use crate::state::{Recovered, StoreError};
 use refreshd_core::enroll::{Stage, Via};
@@ -46,7 +46,12 @@ impl Enroller {
             let now = self.0.deck.clock.stamp();
             under.sent = intent.sent.by_clock_of(&now).filter(|_| !fenced);
             match (answer, seat) {
-                (Some(answer), _) if polled && super::device::is_pending(&answer) => {
+                (Some(answer), _) if polled && device::is_pending(&answer) => {
+                    self.leave(landing).await;
+                }
+                (Some(answer), Ok(seat))
+                    if polled && device::decides_nothing(&seat.client.description, &answer) =>
+                {
                     self.leave(landing).await;
                 }
                 (Some(answer), Ok(seat)) => {
