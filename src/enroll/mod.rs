@@ -21,7 +21,7 @@ use crate::engine::perform::Deck;
 use crate::engine::roster::{Seat, seat_of};
 use crate::exit::{Exit, Failure};
 use crate::state::StoreError;
-use refreshd_core::enroll::{Enrollment, EnrollmentId};
+use refreshd_core::enroll::{Enrollment, EnrollmentId, Stage};
 use refreshd_core::grant::{Grant, GrantId, GrantState};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -62,12 +62,26 @@ impl Enroller {
     pub async fn wait(&self, id: EnrollmentId, patience: Duration) -> Result<Report, Failure> {
         let mut turned = self.0.turned.subscribe();
         let until = tokio::time::Instant::now() + patience;
+        let mut ended = false;
         loop {
             turned.mark_unchanged();
             let enrollment = self.find(id).await?;
-            let over = enrollment.stage.is_over();
-            let changed = tokio::time::timeout_at(until, turned.changed());
-            if over || changed.await.is_err() {
+            if enrollment.stage.is_over() {
+                return Ok(self.report(enrollment).await);
+            }
+            // Nobody else tells that its time is over.
+            let mut next = until;
+            if enrollment.stage == Stage::Open && !ended {
+                let left = enrollment.expires_at.since(self.0.deck.clock.wall());
+                if left.is_zero() {
+                    self.tidy().await;
+                    ended = true;
+                    continue;
+                }
+                next = until.min(tokio::time::Instant::now() + left);
+            }
+            let changed = tokio::time::timeout_at(next, turned.changed()).await;
+            if changed.is_err() && next == until {
                 return Ok(self.report(self.find(id).await?).await);
             }
         }

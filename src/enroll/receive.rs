@@ -37,7 +37,8 @@ impl Enroller {
         if word.callback.result.is_ok() || word.callback.iss.is_some() {
             self.check_issuer(&enrollment, word.callback.iss.as_deref())?;
         }
-        if enrollment.stage == Stage::Open && self.0.deck.clock.wall() >= enrollment.expires_at {
+        let late = self.0.deck.clock.wall() >= enrollment.expires_at;
+        if matches!(enrollment.stage, Stage::Open | Stage::Expired) && late {
             self.tidy().await;
             return Err(refused(
                 "it came too late; begin again with `refreshd authorize`",
