@@ -29,7 +29,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 impl Listener {
     /// Takes the port; `0` takes a free one.
     pub(super) fn bind(port: u16, path: &str, host: Option<&str>) -> Result<Self, Failure> {
-        let v4 = (Ipv4Addr::LOCALHOST, port);
+        let only_v6 = host == Some("[::1]");
+        let place = if only_v6 { "[::1]" } else { "127.0.0.1" };
         let failed = |port: u16, e: &io::Error| {
             let remedy = match e.kind() {
                 io::ErrorKind::AddrInUse => {
@@ -40,14 +41,14 @@ impl Listener {
                 }
                 _ => "use --paste",
             };
-            let text = format!("cannot listen on 127.0.0.1:{port} for the callback: {e}; {remedy}");
+            let text = format!("cannot listen on {place}:{port} for the callback: {e}; {remedy}");
             Failure::new(Exit::Unavailable, text)
         };
-        let only_v6 = host == Some("[::1]");
         let mut sockets = Vec::new();
         let mut bound = port;
         if !only_v6 {
-            let socket = TcpListener::bind(SocketAddr::from(v4)).map_err(|e| failed(port, &e))?;
+            let socket = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+                .map_err(|e| failed(port, &e))?;
             bound = socket.local_addr().map_err(|e| failed(port, &e))?.port();
             sockets.push(socket);
         }

@@ -74,13 +74,17 @@ impl Authorize {
         if self.list {
             return self.show_all(&control);
         }
-        let one = match (&self.accept, &self.cancel) {
-            (Some(id), _) => Some(block_on(control.accept_enrollment(plain_id(id)?))?),
-            (_, Some(id)) => Some(block_on(control.cancel_enrollment(plain_id(id)?))?),
-            _ => None,
-        };
-        if let Some(report) = one {
-            return self.tell(&report);
+        if let Some(id) = &self.accept {
+            return self.tell(&block_on(control.accept_enrollment(plain_id(id)?))?);
+        }
+        if let Some(id) = &self.cancel {
+            let report = block_on(control.cancel_enrollment(plain_id(id)?))?;
+            self.tell(&report)?;
+            // To have given it up is what was asked for.
+            return Ok(match report.stage {
+                Stage::Refused | Stage::Expired => Exit::Ok,
+                _ => Exit::NoPermission,
+            });
         }
         if let Some(name) = &self.grant {
             grant_name(name)?;
