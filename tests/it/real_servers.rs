@@ -1,6 +1,7 @@
 //! Against authorization servers that were written elsewhere:
 //! django-oauth-toolkit, Authlib and node-oidc-provider (`tests/servers`).
 
+mod authorize;
 mod flow;
 mod kills;
 mod pages;

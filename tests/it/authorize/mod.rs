@@ -59,34 +59,7 @@ impl Scene {
     pub(crate) fn begin(&self, args: &[&str]) -> Authorizing {
         let mut all = vec!["authorize", "one", "--no-browser"];
         all.extend(args);
-        let mut command = self.house.command(&all);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut said = String::new();
-        let url = loop {
-            let mut line = String::new();
-            if out.read_line(&mut line).unwrap() == 0 {
-                let output = child.wait_with_output().unwrap();
-                panic!(
-                    "no address: {said}{}",
-                    String::from_utf8_lossy(&output.stderr)
-                );
-            }
-            said.push_str(&line);
-            if let Ok(url) = Url::parse(line.trim()) {
-                break url;
-            }
-        };
-        Authorizing {
-            child,
-            out,
-            said,
-            url,
-        }
+        Authorizing::start(&self.house, &all)
     }
 
     /// Authorizes `one` from begin to end; what the command said.
@@ -160,6 +133,38 @@ pub(crate) struct Ended {
 }
 
 impl Authorizing {
+    /// Starts a command and waits for the address that it prints.
+    pub(crate) fn start(house: &House, args: &[&str]) -> Self {
+        let mut command = house.command(args);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut said = String::new();
+        let url = loop {
+            let mut line = String::new();
+            if out.read_line(&mut line).unwrap() == 0 {
+                let output = child.wait_with_output().unwrap();
+                panic!(
+                    "no address: {said}{}",
+                    String::from_utf8_lossy(&output.stderr)
+                );
+            }
+            said.push_str(&line);
+            if let Some(url) = address(line.trim()) {
+                break url;
+            }
+        };
+        Authorizing {
+            child,
+            out,
+            said,
+            url,
+        }
+    }
+
     /// A parameter of the address.
     pub(crate) fn param(&self, name: &str) -> Option<String> {
         let mut pairs = self.url.query_pairs().filter(|(key, _)| key == name);
@@ -197,6 +202,13 @@ impl Authorizing {
         let code = self.child.wait().unwrap().code().expect("no signal");
         Ended { code, out, err }
     }
+}
+
+/// The address in a line: alone, or a device's with its code filled in.
+fn address(line: &str) -> Option<Url> {
+    let filled_in = line.strip_prefix("Or open ");
+    let url = filled_in.map_or(Some(line), |rest| rest.split(',').next());
+    url.and_then(|url| Url::parse(url).ok())
 }
 
 impl Drop for Authorizing {
