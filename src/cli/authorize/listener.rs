@@ -1,7 +1,7 @@
 //! The loopback callback (RFC 8252 §7.3): open for one authorization, and no longer.
 
 use crate::control::client::Control;
-use crate::control::enroll::{Patience, Redirect};
+use crate::control::enroll::Redirect;
 use crate::enroll::Report;
 use crate::exit::{Exit, Failure};
 use axum::Router;
@@ -113,7 +113,7 @@ impl Listener {
 /// Waits until it is over without us: it expired, or was given up.
 async fn over(control: &Control, id: &str) -> Result<Report, Failure> {
     loop {
-        let report = control.enrollment(id, Patience { wait_ms: 20_000 }).await?;
+        let report = super::patience::report(control, id, super::STEP).await?;
         if report.stage.is_over() {
             // The page of the callback that ended it comes first.
             tokio::time::sleep(FAREWELL).await;
@@ -161,6 +161,12 @@ async fn callback(State(desk): State<Arc<Desk>>, request: Request) -> Response {
                 &text,
             )
         }
+        // Nobody has looked at it: the daemon may be on its way back.
+        Err(failure) if matches!(failure.exit, Exit::Unavailable | Exit::TempFail) => page(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "This could not be handed over yet. Reload this page in a moment.",
+            &failure.message,
+        ),
         // It was not for us: whoever has the right one may still come.
         Err(failure) => {
             super::output::note(&format!("a callback was ignored: {}", failure.message));

@@ -3,6 +3,7 @@
 mod browser;
 mod listener;
 mod paste;
+mod patience;
 mod route;
 
 use super::{Context, block_on, grant_name, output};
@@ -202,10 +203,9 @@ impl Authorize {
 
     /// Waits until it is over.
     async fn watch(&self, control: &Control, id: &str) -> Result<Exit, Failure> {
-        let wait_ms = STEP.as_millis().try_into().unwrap_or(u64::MAX);
+        let step = if self.no_wait { Duration::ZERO } else { STEP };
         loop {
-            let wait_ms = if self.no_wait { 0 } else { wait_ms };
-            let report = control.enrollment(id, Patience { wait_ms }).await?;
+            let report = patience::report(control, id, step).await?;
             if report.stage.is_over() || self.no_wait {
                 return self.tell(&report);
             }

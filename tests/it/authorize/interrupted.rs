@@ -105,3 +105,24 @@ async fn a_code_whose_answer_is_lost_is_not_presented_again() {
     assert_eq!(scene.list()[0]["stage"], "in-doubt");
     assert_eq!(scene.authorize().await.code, 0, "another one ends it");
 }
+
+/// The command waits on while the daemon is restarted, and so does what was begun.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_outlives_the_daemon() {
+    let scene = Scene::generic().await;
+    scene.approves_as("one");
+    let daemon = scene.house.daemon();
+    let mut begun = scene.begin(&[]);
+    let back = scene.visit(&begun.url).await;
+    assert_eq!(daemon.stop(), Some(0), "it does not wait for the person");
+    let page = scene.http.get(back.clone()).send().await.unwrap();
+    assert_eq!(page.status(), 503);
+    let page = page.text().await.unwrap();
+    assert!(page.contains("Reload this page"), "{page}");
+    assert!(begun.waits());
+    let _daemon = scene.house.daemon();
+    let page = scene.http.get(back).send().await.unwrap();
+    assert_eq!(page.status(), 200);
+    assert_eq!(begun.end().code, 0);
+    wait_for_token(&scene, None);
+}

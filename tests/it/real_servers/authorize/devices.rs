@@ -91,14 +91,15 @@ fn a_device_that_is_refused_or_forgotten_is_not_authorized() {
 fn a_device_is_polled_for_after_a_kill() {
     let scene = Scene::by_device(&AUTHLIB, &["--device-interval", "1"], "native");
     let daemon = scene.house.daemon();
-    let begun = scene.begin(&["--device", "--no-wait"]);
+    let begun = scene.begin(&["--device"]);
     wait_for("a poll", || !scene.polls().is_empty());
     daemon.kill();
     let before = scene.polls().len();
     let _daemon = scene.house.daemon();
     assert_eq!(scene.latest()["stage"], "open");
     scene.approve_device(&begun.url, "alice");
-    scene.wait_for_stage("done");
+    let ended = begun.end();
+    assert_eq!(ended.code, 0, "the command outlives the daemon: {ended:?}");
     assert!(scene.polls().len() > before);
     assert_eq!(scene.owner(1), "alice");
     assert_eq!(scene.refresh(), 2);

@@ -151,13 +151,6 @@ impl Scene {
     fn latest(&self) -> Value {
         self.house.json(&["authorize", "--list", "--json"])[0].clone()
     }
-
-    /// Waits until the latest authorization stands so.
-    fn wait_for_stage(&self, stage: &str) {
-        wait_for(&format!("the authorization to be {stage}"), || {
-            self.latest()["stage"] == stage
-        });
-    }
 }
 
 /// Reads the token file all the time: it is whole, and its generation never falls.
