@@ -8,7 +8,7 @@ use super::super::raw::{Raw, RawClient};
 use super::super::secret_source;
 use super::Check;
 use refreshd_core::name;
-use refreshd_core::provider::description::{Auth, Description};
+use refreshd_core::provider::description::{Auth, Description, is_loopback};
 use refreshd_core::secret::Secret;
 use std::sync::Arc;
 use url::Url;
@@ -134,6 +134,12 @@ impl Check<'_> {
             Err(error) => format!("redirect_uri is not an absolute URI: {error}"),
             // RFC 6749 §3.1.2.
             Ok(url) if url.fragment().is_some() => "redirect_uri may have no fragment".to_owned(),
+            // RFC 9700 §2.6; on the loopback it does not leave the machine (RFC 8252 §8.3).
+            Ok(url) if in_the_open(&url) => {
+                let message = "codes would travel to redirect_uri without encryption";
+                let remedy = "register an https address, or one of this machine, at the provider";
+                return self.odd(at, message, Some(remedy.to_owned()));
+            }
             Ok(_) => return,
         };
         self.wrong(at, problem, None);
@@ -186,4 +192,8 @@ impl Check<'_> {
         let remedy = format!("write redirect_uri = \"https://…\" under [clients.{name}]");
         self.missing(&["clients", name, "redirect_uri"], message, remedy);
     }
+}
+
+fn in_the_open(url: &Url) -> bool {
+    url.scheme() == "http" && !url.host().is_some_and(|host| is_loopback(&host))
 }

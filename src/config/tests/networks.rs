@@ -141,3 +141,22 @@ fn authorities_that_have_expired_are_noticed() {
         ],
     );
 }
+
+#[test]
+fn a_redirect_uri_in_the_open_is_noticed() {
+    let client = |uri: &str| CLIENT.replace("https://example.com/", uri);
+    expect_main(
+        &client("http://example.com/callback"),
+        &[
+            "refreshd.toml:6:16: warning: codes would travel to redirect_uri without encryption => register an https address, or one of this machine, at the provider",
+        ],
+    );
+    for uri in [
+        "http://127.0.0.1:7777/callback",
+        "http://[::1]/",
+        "http://localhost/",
+        "com.example.app:/callback",
+    ] {
+        expect_main(&client(uri), &[]);
+    }
+}

@@ -3,8 +3,10 @@
 //! stand in; real ones are in `real_servers`.
 
 mod callbacks;
+mod devices;
 mod documented;
 mod interrupted;
+mod secrecy;
 
 use crate::support::{Daemon, House, PATIENCE, wait_for};
 use sandbox::server::Server;
