@@ -42,7 +42,7 @@ pub(super) fn routes() -> Router<Desk> {
 }
 
 async fn begin(State(desk): State<Desk>, Json(what): Json<Begin>) -> Result<Json<Begun>, Failure> {
-    desk.enroller.begin(what).await.map(Json)
+    to_its_end(async move { desk.enroller.begin(what).await }).await
 }
 
 async fn list(State(desk): State<Desk>) -> Result<Json<Vec<Report>>, Failure> {
@@ -73,15 +73,25 @@ async fn redirect(
         expected: Some(read_id(&id)?),
         by_hand: redirect.by_hand,
     };
-    desk.enroller.receive(word).await.map(Json)
+    to_its_end(async move { desk.enroller.receive(word).await }).await
 }
 
 async fn accept(State(desk): State<Desk>, Path(id): Path<String>) -> Result<Json<Report>, Failure> {
-    desk.enroller.accept(read_id(&id)?).await.map(Json)
+    let id = read_id(&id)?;
+    to_its_end(async move { desk.enroller.accept(id).await }).await
 }
 
 async fn cancel(State(desk): State<Desk>, Path(id): Path<String>) -> Result<Json<Report>, Failure> {
     desk.enroller.cancel(read_id(&id)?).await.map(Json)
+}
+
+/// Whoever asked may go away: what has begun is done.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Failure>> + Send + 'static,
+) -> Result<Json<T>, Failure> {
+    let done = tokio::spawn(work).await;
+    done.map_err(|e| Failure::new(Exit::Internal, e.to_string()))?
+        .map(Json)
 }
 
 fn read_id(text: &str) -> Result<EnrollmentId, Failure> {

@@ -120,7 +120,7 @@ pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     wait_for_stop(&mut signals, &reloader, &handle, engine).await?;
     notify(&[NotifyState::Stopping]);
     drop(stop);
-    drain(&mut signals, &reloader.config(), &handle).await;
+    drain(&mut signals, &reloader.config(), &handle, &enroller).await;
     drop(maintenance);
     publisher.stop().await;
     server.abort();
@@ -201,8 +201,8 @@ async fn wait_for_stop(
 /// Waits for flights that are under way, so that their answers are committed;
 /// a second signal or the drain limit ends that. What is still out then stands
 /// in the journal.
-async fn drain(signals: &mut Signals, config: &Config, handle: &EngineHandle) {
-    let landed = handle.ask(Message::Drain);
+async fn drain(signals: &mut Signals, config: &Config, handle: &EngineHandle, enroller: &Enroller) {
+    let landed = async { tokio::join!(handle.ask(Message::Drain), enroller.drain()) };
     tokio::select! {
         _ = landed => {}
         () = tokio::time::sleep(config.daemon.drain) => tracing::warn!("some exchanges have not ended; they are settled at the next start"),

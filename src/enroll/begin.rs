@@ -30,7 +30,8 @@ pub struct Begin {
     pub client: Option<String>,
     /// How the provider's word is to come. A provider that pushes codes does so anyway.
     pub via: Via,
-    /// The redirect URI to name to the provider; `None`: the configured one.
+    /// The redirect URI to name to the provider, where neither the configuration nor the
+    /// grant has one.
     #[serde(default)]
     pub redirect_uri: Option<String>,
 }
@@ -94,6 +95,13 @@ impl Enroller {
         let name = enrollment.grant.clone().unwrap_or_default();
         let seat = self.seat(&enrollment, &name).map_err(config)?;
         let description = &seat.client.description;
+        let authorize = description.authorize.as_ref();
+        let named_later = authorize.is_some_and(|a| a.delivery == Delivery::Push);
+        if enrollment.grant.is_none() && !named_later {
+            let text =
+                "name a grant: only a provider that pushes its codes tells which one it is for";
+            return Err(Failure::new(Exit::Usage, text));
+        }
         let pushes =
             |a: &refreshd_core::provider::description::Authorize| a.delivery == Delivery::Push;
         match &description.authorize {
@@ -181,16 +189,20 @@ impl Enroller {
             client,
             provider: known.description.name.clone(),
             via: begin.via,
-            redirect_uri: begin
-                .redirect_uri
-                .clone()
-                .or(redirect_uri)
-                .or_else(|| known.redirect_uri.clone()),
+            redirect_uri: redirect_uri
+                .or_else(|| known.redirect_uri.clone())
+                .or_else(|| begin.redirect_uri.clone()),
             vars,
             begun_at: now,
             expires_at: now,
             stage: Stage::Open,
             text: String::new(),
+            configured: begin
+                .grant
+                .as_ref()
+                .is_some_and(|name| config.grants.contains_key(name)),
+            sent: None,
+            account: None,
             generation: None,
         })
     }

@@ -121,6 +121,9 @@ impl Enroller {
                         .await;
                 }
             };
+            let Ok(_counted) = self.count() else {
+                return;
+            };
             let flown = self.fly(&enrollment, secrets.clone(), &code, &seat, request);
             let (under, ending) = match flown.await {
                 Ok(flown) => flown,

@@ -6,7 +6,10 @@ use crate::engine::message::Message;
 use crate::engine::perform::{self, Patience, registration};
 use crate::engine::roster::{Seat, binding_of};
 use crate::random;
-use crate::state::{ImportRefusal, ImportRequest, JournalError, Landing, SlotRef, TakenIn};
+use crate::state::{
+    ImportRefusal, ImportRequest, JournalError, Landing, SlotRef, StoreError, TakenIn, Wanted,
+};
+use refreshd_core::enroll::account::Account;
 use refreshd_core::enroll::{Enrollment, Secrets, Stage};
 use refreshd_core::flight::{Answer, FlightId, Intent};
 use refreshd_core::grant::settle::{self, Ending};
@@ -14,7 +17,7 @@ use refreshd_core::grant::{GrantId, Presents};
 use refreshd_core::name;
 use refreshd_core::provider::answer::{self, Outcome, Success};
 use refreshd_core::provider::request::{self, TokenRequest};
-use refreshd_core::secret::Secret;
+use refreshd_core::secret::{Fingerprint, Secret};
 use refreshd_core::time::WallTime;
 use std::time::Duration;
 
@@ -27,6 +30,18 @@ const AGAIN: [Duration; 4] = [
 ];
 /// A slot of the journal is waited for so long: flights give theirs back all the time.
 const SLOT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What an exchange that brought nothing may end.
+const UNDECIDED: &[Stage] = &[Stage::Open, Stage::Received, Stage::Expired, Stage::InDoubt];
+
+/// Counted as under way until it is dropped.
+pub(super) struct Counted(Enroller);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.0.under_way.send_modify(|count| *count -= 1);
+    }
+}
 
 /// An exchange on its way: what it is for, and where it is written down.
 pub(super) struct Under {
@@ -86,6 +101,10 @@ impl Enroller {
             let Err(text) = self.present_code(enrollment.clone()).await else {
                 return;
             };
+            if self.is_stopping() {
+                // It waits in the store, and is presented at the next start.
+                return;
+            }
             match wait {
                 Some(wait) => tokio::time::sleep(wait).await,
                 None => {
@@ -102,6 +121,7 @@ impl Enroller {
     /// # Errors
     /// Why not a byte of it left: then it may be tried again.
     async fn present_code(&self, enrollment: Enrollment) -> Result<(), String> {
+        let _counted = self.count()?;
         let found = self.0.deck.store.enrollment(enrollment.id).await;
         let Some((enrollment, secrets)) = found.map_err(|e| e.to_string())? else {
             return Ok(());
@@ -157,6 +177,8 @@ impl Enroller {
         request: TokenRequest,
     ) -> Result<(Under, Ending), String> {
         let deck = &self.0.deck;
+        let place = self.0.places.acquire().await;
+        let _place = place.map_err(|e| e.to_string())?;
         let intent = self.intent(enrollment, code, seat);
         let mut slot = self.record_intent(&intent).await?;
         let clock = deck.clock.clone();
@@ -179,6 +201,19 @@ impl Enroller {
         }
         let under = Under::of(enrollment.clone(), secrets, &intent, slot);
         Ok((under, ending))
+    }
+
+    /// Counts an exchange, which a stop then waits for.
+    ///
+    /// # Errors
+    /// When the daemon stops: nothing more is presented.
+    pub(super) fn count(&self) -> Result<Counted, String> {
+        let counted = Counted(self.clone());
+        self.0.under_way.send_modify(|count| *count += 1);
+        match self.is_stopping() {
+            true => Err("refreshd is stopping".to_owned()),
+            false => Ok(counted),
+        }
     }
 
     fn intent(&self, enrollment: &Enrollment, code: &Secret, seat: &Seat) -> Intent {
@@ -223,15 +258,16 @@ impl Enroller {
         let body = Secret::new(String::from_utf8_lossy(&answer.body));
         let (stage, text) = match outcome {
             Outcome::Success(success) => {
-                return self.take_in(under, seat, *success, body, false).await;
+                let wanted = Wanted::ByExchange;
+                return self.take_in(under, seat, *success, body, wanted).await;
             }
             Outcome::Lost { text, .. } => (Stage::InDoubt, in_doubt(&text)),
             Outcome::Unread { text } => {
                 let text = format!(
-                    "{text}; the answer is kept. Mend the provider's description, then authorize again"
+                    "{text}; the answer is kept. Mend the provider's description, then take it with `refreshd authorize --accept {}`",
+                    super::id_text(under.enrollment.id)
                 );
-                self.end_flight(under, Stage::InDoubt, text, Some(body))
-                    .await;
+                self.end_flight(under, Stage::Held, text, Some(body)).await;
                 return;
             }
             Outcome::InvalidGrant { text } => (
@@ -264,21 +300,29 @@ impl Enroller {
         seat: &Seat,
         success: Success,
         answer: Secret,
-        any_account: bool,
+        wanted: Wanted,
     ) {
-        let account = self
-            .account(seat, &success, under.secrets.nonce.as_ref())
-            .await;
-        let account = match account {
-            Ok(account) => account,
+        // Who it was is learned when the answer comes: later its access token may be over.
+        let who = match wanted {
+            Wanted::ByOperator => Ok(None),
+            Wanted::ByExchange => {
+                let nonce = under.secrets.nonce.as_ref();
+                self.account(seat, &success, nonce).await
+            }
+        };
+        let who = match who {
+            Ok(who) => who,
             Err(text) => {
                 let text =
                     format!("{text}: the answer is not ours, and is not used; authorize again");
                 return self.end_flight(under, Stage::Refused, text, None).await;
             }
         };
-        let (request, missing_refresh) = match self.import(&under, seat, success, account.as_ref())
-        {
+        let identity = who.as_ref().map(Account::identity);
+        let who = who.map(|who| refreshd_core::text::printable(&who.subject));
+        let account = identity.map(|identity| self.0.deck.fingerprinter.of(&identity));
+        let account = account.or(under.enrollment.account);
+        let (request, missing_refresh) = match self.import(&under, seat, success, account) {
             Ok(request) => request,
             Err(text) => {
                 return self
@@ -286,7 +330,6 @@ impl Enroller {
                     .await;
             }
         };
-        let who = account.map_or_else(String::new, |a| refreshd_core::text::printable(&a.subject));
         let enrollment = Enrollment {
             text: match missing_refresh {
                 true => "the answer has no refresh token: this grant cannot be refreshed, and is to be authorized again before its end".to_owned(),
@@ -300,8 +343,21 @@ impl Enroller {
         let taken = loop {
             let store = &self.0.deck.store;
             let (to, set, kept) = (enrollment.clone(), request.clone(), answer.clone());
-            match store.take_in(to, set, kept, any_account, landing).await {
+            let who = who.clone();
+            match store.take_in(to, set, kept, wanted, who, landing).await {
                 Ok(taken) => break taken,
+                // The grant's own record is damaged: trying again would not help.
+                Err(ImportRefusal::Store(
+                    e @ (StoreError::Seal(_) | StoreError::Record { .. }),
+                )) => {
+                    let under = Under {
+                        enrollment,
+                        ..under
+                    };
+                    return self
+                        .end_flight(under, Stage::Held, e.to_string(), Some(answer))
+                        .await;
+                }
                 Err(ImportRefusal::Store(e)) => {
                     tracing::error!(
                         "what an authorization brought could not be saved; it is kept in memory and tried again: {e}"
@@ -322,27 +378,8 @@ impl Enroller {
         self.free(landing);
         match taken {
             TakenIn::Current(imported) => self.published(imported.grant().clone()).await,
-            TakenIn::Held => {
-                let text = format!(
-                    "another account ({who}) authorized than before; its token set waits: take it with `refreshd authorize --accept {}`, or authorize again as the right one",
-                    super::id_text(enrollment.id)
-                );
-                tracing::warn!(grant = %request.name, "{}: {text}", request.name);
-                let held = Enrollment {
-                    stage: Stage::Held,
-                    text,
-                    ..enrollment
-                };
-                let told = self
-                    .0
-                    .deck
-                    .store
-                    .turn_enrollment(held, Some(answer), None)
-                    .await;
-                if let Err(e) = told {
-                    tracing::error!("an authorization's text could not be written down: {e}");
-                }
-            }
+            TakenIn::Held(why) => tracing::warn!(grant = %request.name, "{}: {why}", request.name),
+            TakenIn::Gone => {}
         }
         self.turned();
     }
@@ -360,7 +397,7 @@ impl Enroller {
         under: &Under,
         seat: &Seat,
         success: Success,
-        account: Option<&refreshd_core::enroll::account::Account>,
+        account: Option<Fingerprint>,
     ) -> Result<(ImportRequest, bool), String> {
         let deck = &self.0.deck;
         let name = self.name_of(&under.enrollment)?;
@@ -376,7 +413,7 @@ impl Enroller {
         let now = deck.clock.wall();
         let (mut state, tokens) = settle::import(&rules, import, now);
         state.configured = self.0.reloader.config().grants.contains_key(&name);
-        state.account = account.map(|account| deck.fingerprinter.of(&account.identity()));
+        state.account = account;
         let bare = tokens.refresh_token.is_none()
             && seat.policy.with == refreshd_core::provider::description::With::RefreshToken
             && !seat.policy.asks_anew();
@@ -471,7 +508,7 @@ impl Enroller {
             .0
             .deck
             .store
-            .turn_enrollment(ended.clone(), answer.clone(), landing)
+            .turn_enrollment(UNDECIDED, ended.clone(), answer.clone(), landing)
             .await
         {
             tracing::error!(

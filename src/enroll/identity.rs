@@ -43,7 +43,13 @@ impl Enroller {
             return Ok(None);
         };
         let request = request::account(&client.description, &seat.vars, &success.access_token);
-        let request = request.map_err(|e| e.to_string())?;
+        let request = match request {
+            Ok(request) => request,
+            Err(e) => {
+                tracing::warn!(client = %client.name, "whose account it is cannot be asked: {e}");
+                return Ok(None);
+            }
+        };
         let url = request.url.to_string();
         let clock = self.0.deck.clock.clone();
         let asked = self.0.deck.http.get(client, request, || clock.wall());

@@ -24,9 +24,10 @@ use crate::state::StoreError;
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Stage};
 use refreshd_core::grant::{Grant, GrantId, GrantState};
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// Enrols grants. Clones share everything.
 #[derive(Clone)]
@@ -40,7 +41,17 @@ struct Inner {
     turned: watch::Sender<u64>,
     /// What is being exchanged right now, each by one task.
     busy: Mutex<HashSet<EnrollmentId>>,
+    /// Exchanges at once, each with a slot of the journal: the others are the refreshes'.
+    places: Semaphore,
+    /// Exchanges that a stop waits for.
+    under_way: watch::Sender<usize>,
+    stopping: AtomicBool,
 }
+
+/// See [`Inner::places`]. So many slots are to spare at the least.
+const PLACES: usize = 8;
+/// How often it is looked for what nobody answered in time.
+const TIDY_EVERY: Duration = Duration::from_secs(60);
 
 impl Enroller {
     /// An enroller of a running daemon.
@@ -52,7 +63,31 @@ impl Enroller {
             reloader,
             turned: watch::Sender::new(0),
             busy: Mutex::default(),
+            places: Semaphore::new(PLACES),
+            under_way: watch::Sender::new(0),
+            stopping: AtomicBool::new(false),
         }))
+    }
+
+    /// Presents no further code, and waits for the exchanges under way: what was to
+    /// be presented is presented at the next start.
+    pub async fn drain(&self) {
+        self.0.stopping.store(true, Ordering::Release);
+        let mut under_way = self.0.under_way.subscribe();
+        let _never_closed = under_way.wait_for(|count| *count == 0).await;
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.0.stopping.load(Ordering::Acquire)
+    }
+
+    /// Ends what nobody answers in time, for as long as the daemon runs.
+    pub async fn keep_tidy(self) {
+        loop {
+            tokio::time::sleep(TIDY_EVERY).await;
+            self.tidy().await;
+            self.turned();
+        }
     }
 
     /// An enrolment as it is, after it has turned or ended, or after so long.
@@ -115,6 +150,11 @@ impl Enroller {
     /// The client, variables and redirect URI that an enrolment goes by now.
     fn seat(&self, enrollment: &Enrollment, name: &str) -> Result<Seat, String> {
         let config = self.0.reloader.config();
+        if enrollment.configured && !config.grants.contains_key(name) {
+            return Err(format!(
+                "{name} was taken out of the configuration meanwhile"
+            ));
+        }
         let draft = Grant {
             id: GrantId(String::new()),
             name: name.to_owned(),

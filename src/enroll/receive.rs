@@ -52,10 +52,12 @@ impl Enroller {
             }
             Err(denied) if enrollment.stage == Stage::Open => {
                 let text = format!("the provider said no: {denied}");
-                self.turn(enrollment, Stage::Refused, text).await?;
-                self.wait(id, Duration::ZERO).await
+                match self.turn(&[Stage::Open], enrollment, text).await? {
+                    true => self.wait(id, Duration::ZERO).await,
+                    false => Err(decided()),
+                }
             }
-            Err(_) => Err(refused("this authorization has been decided already")),
+            Err(_) => Err(decided()),
         }
     }
 
@@ -119,33 +121,39 @@ impl Enroller {
                 self.exchange_soon(*enrollment);
                 Ok(())
             }
-            Received::Again(known) if !known.stage.is_over() => Ok(()),
+            Received::Again(known) if !known.stage.is_over() => {
+                // Whoever brought it first may have gone away before it was presented.
+                self.exchange_soon(*known);
+                Ok(())
+            }
             Received::Again(_) | Received::Spent(_) => Err(refused(
                 "this authorization has had its code already; another one is not used. If it failed, begin again",
             )),
         }
     }
 
-    /// Writes down how it stands.
+    /// Ends it by a person's word, if it is at one of these stages still.
     pub(super) async fn turn(
         &self,
+        from: &'static [Stage],
         enrollment: Enrollment,
-        stage: Stage,
         text: String,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let turned = Enrollment {
-            stage,
+            stage: Stage::Refused,
             text,
             ..enrollment
         };
         let store = &self.0.deck.store;
-        store
-            .turn_enrollment(turned, None, None)
-            .await
-            .map_err(failed)?;
+        let turned = store.turn_enrollment(from, turned, None, None).await;
+        let turned = turned.map_err(failed)?;
         self.turned();
-        Ok(())
+        Ok(turned)
     }
+}
+
+fn decided() -> Failure {
+    refused("this authorization has been decided already")
 }
 
 pub(super) fn refused(text: &str) -> Failure {

@@ -4,7 +4,7 @@ use super::exchange::{Under, in_doubt};
 use super::{Enroller, device};
 use crate::engine::roster::Seat;
 use crate::state::{Recovered, StoreError};
-use refreshd_core::enroll::{Stage, Via};
+use refreshd_core::enroll::{Enrollment, Stage, Via};
 use refreshd_core::flight::Intent;
 use refreshd_core::grant::Presents;
 use refreshd_core::secret::Secret;
@@ -22,6 +22,9 @@ impl Enroller {
     /// # Errors
     /// When the store cannot be read.
     pub(crate) async fn finish(&self, recovered: Vec<Recovered>) -> Result<(), StoreError> {
+        let mut recovered = recovered;
+        // One that brought something decides; another record of its code does not undo it.
+        recovered.sort_by_key(|recovered| recovered.answer.is_none());
         for Recovered {
             slot,
             intent,
@@ -33,7 +36,12 @@ impl Enroller {
                 continue;
             };
             let found = self.0.deck.store.enrollment_of_code(code).await?;
-            let Some((enrollment, secrets)) = found.filter(|(e, _)| !e.stage.is_over()) else {
+            let done = |e: &Enrollment| match answer {
+                // What came for one that was given up is held, and not dropped.
+                Some(_) => matches!(e.stage, Stage::Done | Stage::Held),
+                None => e.stage.is_over(),
+            };
+            let Some((enrollment, secrets)) = found.filter(|(e, _)| !done(e)) else {
                 self.leave(landing).await;
                 continue;
             };
@@ -56,7 +64,12 @@ impl Enroller {
                 }
                 (Some(answer), Ok(seat)) => {
                     let seat = self.as_recorded(seat, &intent).await?;
-                    self.conclude(under, &seat, answer).await;
+                    let enroller = self.clone();
+                    // It may ask the provider whose account it is: nothing waits for that.
+                    tokio::spawn(async move {
+                        let _counted = enroller.count();
+                        enroller.conclude(under, &seat, answer).await;
+                    });
                 }
                 (Some(answer), Err(text)) => {
                     let body = Secret::new(String::from_utf8_lossy(&answer.body));

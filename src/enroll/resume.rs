@@ -6,6 +6,7 @@ use super::receive::refused;
 use super::{Enroller, Report, failed};
 use crate::exit::{Exit, Failure};
 use crate::random;
+use crate::state::Wanted;
 use refreshd_core::enroll::{EnrollmentId, Stage, Via};
 use refreshd_core::flight::Answer;
 use refreshd_core::provider::answer::{self, Outcome};
@@ -22,6 +23,7 @@ impl Enroller {
     /// When the store cannot be read.
     pub async fn resume(&self) -> Result<(), Failure> {
         self.tidy().await;
+        tokio::spawn(self.clone().keep_tidy());
         let fenced = self.0.deck.store.fence().is_some();
         for enrollment in self.0.deck.store.enrollments().await.map_err(failed)? {
             match (enrollment.stage, enrollment.via) {
@@ -47,15 +49,19 @@ impl Enroller {
     /// # Errors
     /// When there is none, or it cannot be given up any more.
     pub async fn cancel(&self, id: EnrollmentId) -> Result<Report, Failure> {
+        const GIVEN_UP: &[Stage] = &[Stage::Open, Stage::Quarantined, Stage::Held];
         let enrollment = self.find(id).await?;
-        match enrollment.stage {
-            Stage::Open | Stage::Quarantined | Stage::Held => {
-                let text = "given up".to_owned();
-                self.turn(enrollment, Stage::Refused, text).await?;
-            }
-            _ => {}
+        let before = enrollment.stage;
+        match self
+            .turn(GIVEN_UP, enrollment, "given up".to_owned())
+            .await?
+        {
+            true => self.wait(id, Duration::ZERO).await,
+            false if before.is_over() => self.wait(id, Duration::ZERO).await,
+            false => Err(refused(
+                "its code is being exchanged and cannot be called back; what comes of it is shown by `refreshd authorize --list`",
+            )),
         }
-        self.wait(id, Duration::ZERO).await
     }
 
     /// Takes in a token set that is held: an operator says that it is meant.
@@ -69,7 +75,7 @@ impl Enroller {
                 "no token set is held there; see `refreshd authorize --list`",
             ));
         };
-        let (Some(kept), sent) = (secrets.answer.clone(), enrollment.begun_at) else {
+        let Some(kept) = secrets.answer.clone() else {
             return Err(refused("its answer is not there any more; authorize again"));
         };
         let name = self.name_of(&enrollment).map_err(|text| refused(&text))?;
@@ -81,7 +87,7 @@ impl Enroller {
             headers: Vec::new(),
             body: kept.expose().as_bytes().to_vec(),
             complete: true,
-            received: sent,
+            received: self.0.deck.clock.wall(),
         };
         let Outcome::Success(success) = answer::read(&seat.client.description, &answer) else {
             return Err(refused(
@@ -89,13 +95,14 @@ impl Enroller {
             ));
         };
         let under = Under {
+            sent: enrollment.sent,
             enrollment,
             secrets,
-            sent: Some(sent),
             roll: u64::from_le_bytes(random::bytes()),
             landing: None,
         };
-        self.take_in(under, &seat, *success, kept, true).await;
+        self.take_in(under, &seat, *success, kept, Wanted::ByOperator)
+            .await;
         self.wait(id, Duration::ZERO).await
     }
 }

@@ -12,6 +12,7 @@ use super::store::Store;
 use super::writer::{Kind, Session};
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage};
 use refreshd_core::flight::FlightId;
+use refreshd_core::grant::GrantState;
 use refreshd_core::secret::{Fingerprint, Secret};
 use refreshd_core::time::WallTime;
 use rusqlite::{OptionalExtension, Row};
@@ -40,8 +41,19 @@ pub enum Received {
 pub enum TakenIn {
     /// It is the grant's current one.
     Current(Box<Imported>),
-    /// It is another account's: it waits for an operator.
-    Held,
+    /// It waits for an operator, with the reason.
+    Held(String),
+    /// An operator wanted it, and it is not held any more.
+    Gone,
+}
+
+/// Who wants a token set to be taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The exchange that brought it.
+    ByExchange,
+    /// An operator who knows what it is.
+    ByOperator,
 }
 
 /// A flight whose end is committed with what it brought.
@@ -111,29 +123,38 @@ impl Store {
         self.write(move |s| receive(s, enrollment, code)).await
     }
 
-    /// Writes down how far an enrolment has come; `answer`: what is kept of the
-    /// exchange. Where nothing more is to be presented, the code and verifier go.
+    /// Writes down how far an enrolment has come, if it is at one of these stages
+    /// still; `answer`: what is kept of the exchange. Where nothing more is to be
+    /// presented, the code and verifier go. Returns whether it was.
     ///
     /// # Errors
     /// When it did not become durable.
     pub async fn turn_enrollment(
         &self,
+        from: &'static [Stage],
         enrollment: Enrollment,
         answer: Option<Secret>,
         landing: Landing,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         self.write(move |s| {
             if let Some((flight, slot)) = landing {
                 settle_slot(s, flight, slot)?;
             }
-            turn(s, &enrollment, answer)
+            let known = find(s, "id = ?1", enrollment.id.0)?;
+            let turns = known.is_some_and(|(known, _)| from.contains(&known.stage));
+            if turns {
+                turn(s, &enrollment, answer)?;
+            }
+            Ok(turns)
         })
         .await
     }
 
     /// Takes the token set of an enrolment in, ends it, and its flight, in one
-    /// transaction. Of another account than the grant's, it is held, with `answer`,
-    /// unless `any_account`.
+    /// transaction. What is another account's than the grant's, older than an
+    /// authorization that came meanwhile, or of an enrolment that was given up, is
+    /// held with `answer` instead, unless an operator wants it. `who`: the account, for
+    /// people, printable.
     ///
     /// # Errors
     /// When the token set belongs to another grant, or it did not become durable.
@@ -142,35 +163,15 @@ impl Store {
         enrollment: Enrollment,
         request: ImportRequest,
         answer: Secret,
-        any_account: bool,
+        wanted: Wanted,
+        who: Option<String>,
         landing: Landing,
     ) -> Result<TakenIn, ImportRefusal> {
         self.run(Kind::Write, move |s| {
-            let grant = s.grant_named(&request.name)?;
-            let known = grant.and_then(|grant| grant.state.account);
-            let moved = matches!((known, request.state.account), (Some(a), Some(b)) if a != b);
-            let taken = if moved && !any_account {
-                TakenIn::Held
-            } else {
-                TakenIn::Current(Box::new(import::import(s, request)?))
-            };
             if let Some((flight, slot)) = landing {
                 settle_slot(s, flight, slot)?;
             }
-            let (stage, generation, answer) = match &taken {
-                TakenIn::Held => (Stage::Held, None, Some(answer)),
-                TakenIn::Current(imported) => {
-                    let generation = imported.grant().state.generation;
-                    (Stage::Done, Some(generation), None)
-                }
-            };
-            let enrollment = Enrollment {
-                stage,
-                generation,
-                ..enrollment
-            };
-            turn(s, &enrollment, answer)?;
-            Ok(taken)
+            take_in(s, enrollment, request, answer, wanted, who.as_deref())
         })
         .await
     }
@@ -200,6 +201,73 @@ impl Store {
         })
         .await
     }
+}
+
+fn take_in(
+    s: &Session<'_>,
+    enrollment: Enrollment,
+    mut request: ImportRequest,
+    answer: Secret,
+    wanted: Wanted,
+    who: Option<&str>,
+) -> Result<TakenIn, ImportRefusal> {
+    let known = find(s, "id = ?1", enrollment.id.0)?;
+    let stage = known.map(|(known, _)| known.stage);
+    let grant = s.grant_named(&request.name)?;
+    let before = grant.as_ref().map(|grant| &grant.state);
+    let account = before.and_then(|state| state.account);
+    if wanted == Wanted::ByOperator {
+        if stage != Some(Stage::Held) {
+            return Ok(TakenIn::Gone);
+        }
+    } else if let Some(why) = held_because(stage, before, &request, who) {
+        let id = hex(&enrollment.id.0);
+        let why = format!(
+            "{why}: its token set waits. Take it with `refreshd authorize --accept {id}`, or authorize again"
+        );
+        let held = Enrollment {
+            stage: Stage::Held,
+            text: why.clone(),
+            sent: request.obtained_at,
+            account: request.state.account,
+            ..enrollment
+        };
+        turn(s, &held, Some(answer))?;
+        return Ok(TakenIn::Held(why));
+    }
+    // Who it is could not be learned this time; who it was is not forgotten for that.
+    request.state.account = request.state.account.or(account);
+    let imported = import::import(s, request)?;
+    let done = Enrollment {
+        stage: Stage::Done,
+        generation: Some(imported.grant().state.generation),
+        ..enrollment
+    };
+    turn(s, &done, None)?;
+    Ok(TakenIn::Current(Box::new(imported)))
+}
+
+/// Why a token set that an exchange brought is not simply the next one.
+fn held_because(
+    stage: Option<Stage>,
+    before: Option<&GrantState>,
+    request: &ImportRequest,
+    who: Option<&str>,
+) -> Option<String> {
+    if matches!(
+        stage,
+        None | Some(Stage::Refused | Stage::Done | Stage::Held)
+    ) {
+        return Some("it was given up before its answer came".to_owned());
+    }
+    let before = before?;
+    let accounts = (before.account, request.state.account);
+    if matches!(accounts, (Some(old), Some(new)) if old != new) {
+        let who = who.map_or_else(String::new, |who| format!(" ({who})"));
+        return Some(format!("another account{who} authorized than before"));
+    }
+    let later = request.obtained_at.is_some_and(|at| at < before.login_at);
+    later.then(|| "a later authorization came before its answer did".to_owned())
 }
 
 fn begin(s: &Session<'_>, enrollment: &Enrollment, secrets: &Secrets) -> Result<(), StoreError> {

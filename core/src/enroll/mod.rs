@@ -7,7 +7,7 @@ pub mod callback;
 pub mod device;
 pub mod state;
 
-use crate::secret::Secret;
+use crate::secret::{Fingerprint, Secret};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -103,6 +103,15 @@ pub struct Enrollment {
     pub stage: Stage,
     /// What there is to say about that, for people.
     pub text: String,
+    /// The grant stood in the configuration when it began.
+    #[serde(default)]
+    pub configured: bool,
+    /// When the code of a token set that is held was presented.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent: Option<WallTime>,
+    /// Whose account a token set that is held is, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<Fingerprint>,
     /// The grant's generation that it brought.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,

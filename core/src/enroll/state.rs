@@ -83,6 +83,9 @@ mod tests {
             expires_at: WallTime(900_000),
             stage: Stage::Open,
             text: String::new(),
+            configured: true,
+            sent: None,
+            account: None,
             generation: None,
         }
     }

@@ -30,8 +30,8 @@ pub struct Authorize {
     /// How the code comes to us.
     #[serde(default, skip_serializing_if = "is_default")]
     pub delivery: Delivery,
-    /// Who the redirect must say it is from (RFC 9207), where that is known. One that
-    /// says so by itself is held to it; with this, it must.
+    /// Who a redirect with a code must say it is from (RFC 9207). Without this, what it
+    /// says is not looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
     /// How long a code is good for, where that is known.

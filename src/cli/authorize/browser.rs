@@ -9,7 +9,7 @@ pub(super) fn open(url: &str, no_browser: bool) {
     if no_browser || over_ssh() || !desktop {
         return;
     }
-    // The URL holds our state, which is of no use without the daemon's MAC and verifier.
+    // Other users of this machine may read it from the process list: docs/security.md.
     let started = Command::new("xdg-open")
         .arg(url)
         .stdin(Stdio::null())

@@ -151,15 +151,17 @@ async fn callback(State(desk): State<Arc<Desk>>, request: Request) -> Response {
             page(StatusCode::OK, "Authorized. You can close this window.", "")
         }
         Ok(report) => {
-            let text = report.text.clone();
-            if report.stage.is_over() {
+            let (text, over) = (report.text.clone(), report.stage.is_over());
+            if over {
                 let _full = desk.told.try_send(report);
             }
-            page(
-                StatusCode::OK,
-                "Not authorized. You can close this window.",
-                &text,
-            )
+            let title = match over {
+                true => "Not authorized. You can close this window.",
+                false => {
+                    "The provider has not answered yet. You can close this window; the terminal tells how it ends."
+                }
+            };
+            page(StatusCode::OK, title, &text)
         }
         // Nobody has looked at it: the daemon may be on its way back.
         Err(failure) if matches!(failure.exit, Exit::Unavailable | Exit::TempFail) => page(

@@ -146,8 +146,14 @@ impl Authorize {
                 url,
                 code_lifetime_ms,
                 expires_at,
-                ..
+                redirect_uri,
             } => {
+                // A grant that was imported has one that only the daemon knows.
+                let elsewhere = redirect_uri.filter(|uri| Some(uri) != route.redirect_uri.as_ref());
+                let route = match elsewhere.filter(|_| via == Via::Redirect) {
+                    Some(uri) => Route::configured(self, &uri)?,
+                    None => route,
+                };
                 self.visit(&route, via, &url, &expires_at);
                 let lifetime = code_lifetime_ms.map(Duration::from_millis);
                 match (via, route.listener) {

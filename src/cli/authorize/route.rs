@@ -59,7 +59,7 @@ impl Route {
     }
 
     /// The provider is to send the person to a redirect URI that it knows.
-    fn configured(command: &Authorize, uri: &str) -> Result<Route, Failure> {
+    pub(super) fn configured(command: &Authorize, uri: &str) -> Result<Route, Failure> {
         let url = Url::parse(uri).ok();
         let ours = url.as_ref().filter(|url| url.scheme() == "http");
         let ours = ours.filter(|url| url.host().is_some_and(|host| is_loopback(&host)));

@@ -1,7 +1,7 @@
 //! Codes come once, and what they bring is taken in whole.
 
 use super::*;
-use crate::state::{Received, TakenIn};
+use crate::state::{Received, TakenIn, Wanted};
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage, Via};
 use refreshd_core::secret::Fingerprint;
 
@@ -18,6 +18,9 @@ fn enrollment(number: u8) -> Enrollment {
         expires_at: WallTime(1_900_000),
         stage: Stage::Open,
         text: String::new(),
+        configured: true,
+        sent: None,
+        account: None,
         generation: None,
     }
 }
@@ -81,21 +84,42 @@ async fn another_accounts_token_set_waits_for_an_operator() {
             .await
             .unwrap();
     }
-    let first = store.take_in(enrollment(1), authorized(1, 1), answer(), false, None);
+    let first = store.take_in(
+        enrollment(1),
+        authorized(1, 1),
+        answer(),
+        Wanted::ByExchange,
+        None,
+        None,
+    );
     assert!(matches!(first.await.unwrap(), TakenIn::Current(_)));
     let (done, kept) = store.enrollment(enrollment(1).id).await.unwrap().unwrap();
     assert_eq!((done.stage, done.generation), (Stage::Done, Some(1)));
     assert_eq!(kept, Secrets::default(), "nothing secret outlives it");
 
-    let other = store.take_in(enrollment(2), authorized(2, 2), answer(), false, None);
-    assert_eq!(other.await.unwrap(), TakenIn::Held);
+    let other = store.take_in(
+        enrollment(2),
+        authorized(2, 2),
+        answer(),
+        Wanted::ByExchange,
+        None,
+        None,
+    );
+    assert!(matches!(other.await.unwrap(), TakenIn::Held(_)));
     let (grant, tokens) = store.load_named("shop-17").await.unwrap().unwrap();
     assert_eq!(grant.state.generation, 1);
     assert_eq!(tokens, Some(super::tokens(1)));
     let (held, kept) = store.enrollment(enrollment(2).id).await.unwrap().unwrap();
     assert_eq!((held.stage, kept.answer), (Stage::Held, Some(answer())));
 
-    let accepted = store.take_in(held, authorized(2, 2), answer(), true, None);
+    let accepted = store.take_in(
+        held,
+        authorized(2, 2),
+        answer(),
+        Wanted::ByOperator,
+        None,
+        None,
+    );
     assert!(matches!(accepted.await.unwrap(), TakenIn::Current(_)));
     let (grant, _) = store.load_named("shop-17").await.unwrap().unwrap();
     assert_eq!(grant.state.generation, 2);

@@ -147,12 +147,15 @@ async fn a_code_comes_once() {
     // It came while the first was under way, or afterwards: it is not exchanged again.
     drop(again);
     assert_eq!(begun.end().code, 0);
-    // Its listener is gone with the command; pasted to the daemon it is refused too.
+    // Its listener is gone with the command; told to the daemon it is refused too.
     assert!(scene.http.get(second.clone()).send().await.is_err());
-    let ended = scene
-        .house
-        .run_with(&["authorize", "one", "--paste"], second.as_str());
-    assert_eq!(ended.status.code(), Some(65), "{}", text(&ended.stderr));
+    let id = scene.list()[0]["id"].as_str().unwrap().to_owned();
+    let query = second.query().unwrap();
+    let told = scene.tell(
+        &format!("enroll/{id}/redirect"),
+        &serde_json::json!({"query": query}),
+    );
+    assert!(told.contains("has had its code already"), "{told}");
     assert_eq!(scene.exchanged(), 1);
     assert_eq!(scene.house.status("one")["generation"], 1);
 }

@@ -7,15 +7,16 @@ mod devices;
 mod documented;
 mod interrupted;
 mod secrecy;
+mod twists;
 
-use crate::support::{Daemon, House, PATIENCE, wait_for};
+use crate::support::{Daemon, House, PATIENCE, text, wait_for};
 use sandbox::server::Server;
 use sandbox::{Auto, Flow, Kind, Options};
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 use url::Url;
 
@@ -59,7 +60,12 @@ impl Scene {
 
     /// Starts `refreshd authorize one` and waits for the address that it prints.
     pub(crate) fn begin(&self, args: &[&str]) -> Authorizing {
-        let mut all = vec!["authorize", "one", "--no-browser"];
+        self.begin_of("one", args)
+    }
+
+    /// The same of another grant.
+    pub(crate) fn begin_of(&self, grant: &str, args: &[&str]) -> Authorizing {
+        let mut all = vec!["authorize", grant, "--no-browser"];
         all.extend(args);
         Authorizing::start(&self.house, &all)
     }
@@ -82,6 +88,28 @@ impl Scene {
             panic!("{status}: {}", answer.text().await.unwrap());
         };
         Url::parse(location.to_str().unwrap()).unwrap()
+    }
+
+    /// Tells the daemon something over its socket; the answer.
+    pub(crate) fn tell(&self, path: &str, body: &Value) -> String {
+        let socket = self.house.path("run/control.sock");
+        let output = Command::new("curl")
+            .args([
+                "-sS",
+                "-H",
+                "content-type: application/json",
+                "--unix-socket",
+            ])
+            .arg(socket)
+            .args([
+                "-d",
+                &body.to_string(),
+                &format!("http://refreshd/v1/{path}"),
+            ])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
     }
 
     /// The token file.
