@@ -167,6 +167,15 @@ pub enum Fallback {
     ClientCredentials,
 }
 
+/// What an authorization request is tied to its answer by, and what it asks for: codes.
+const MADE_ANEW: [&str; 5] = [
+    "response_type",
+    "state",
+    "nonce",
+    "code_challenge",
+    "code_challenge_method",
+];
+
 impl With {
     /// Whether the client can ask for itself, with this fallback.
     pub(crate) fn asks_anew(self, fallback: Option<Fallback>) -> bool {
@@ -555,6 +564,13 @@ impl Description {
             if let Some(Err(why)) = url.map(|url| self.check_url(url)) {
                 problem(key, why);
             }
+        }
+        let params = self.authorize.iter().flat_map(|a| a.params.keys());
+        for name in params.filter(|name| MADE_ANEW.contains(&name.as_str())) {
+            problem(
+                "authorize.params",
+                format!("{name} is made anew for each authorization; take it out"),
+            );
         }
         if self.rotation.old_valid_max.is_some() && self.rotation.old_valid != OldValid::UntilUsed {
             problem(

@@ -199,3 +199,26 @@ fn contradictions_are_told() {
     let told = case("override = { token = { client = { auth = \"none\" } } }");
     assert!(told.contains("client credentials need a secret"), "{told}");
 }
+
+#[test]
+fn what_ties_an_answer_to_its_request_cannot_be_fixed() {
+    let main = "[clients.c]\nprovider = \"retently\"\nclient_id = \"id\"\nredirect_uri = \"https://a/\"\n\
+                client_secret = { env = \"SECRET\" }\n";
+    for (param, told) in [
+        ("state", true),
+        ("response_type", true),
+        ("nonce", true),
+        ("code_challenge", true),
+        ("prompt", false),
+    ] {
+        let text = format!("{main}override.authorize.params = {{ {param} = \"x\" }}\n");
+        let files = [("refreshd.toml", text.as_str())];
+        let case = Case {
+            files: &files,
+            ..Case::default()
+        };
+        let problems = case.problems().join("\n");
+        let anew = problems.contains(&format!("{param} is made anew for each authorization"));
+        assert_eq!(anew, told, "{param}: {problems}");
+    }
+}
