@@ -16,8 +16,13 @@ use std::time::Duration;
 
 /// `slow_down` adds so much (RFC 8628 §3.5).
 const SLOWER: Duration = Duration::from_secs(5);
-/// The longest pause between polls.
+/// The longest pause that failures lead to.
 const SLOWEST: Duration = Duration::from_secs(120);
+
+/// RFC 8628 §3.5: after a failure, ask less often.
+fn longer(interval: Duration) -> Duration {
+    (interval * 2).min(SLOWEST).max(interval)
+}
 
 /// Whether a poll's answer says that the person has not decided.
 pub(super) fn is_pending(answer: &Answer) -> bool {
@@ -137,20 +142,31 @@ impl Enroller {
                     Poll::Pending => self.leave(under.landing).await,
                     Poll::SlowDown => {
                         self.leave(under.landing).await;
-                        interval = (interval + SLOWER).min(SLOWEST);
+                        interval += SLOWER;
                     }
                     Poll::Other if decides_nothing(description, &answer) => {
                         self.leave(under.landing).await;
-                        interval = (interval * 2).min(SLOWEST);
+                        interval = longer(interval);
                     }
                     Poll::Other => return self.conclude(under, &seat, answer).await,
                 },
-                // RFC 8628 §3.5: on a time-out, ask less often.
                 Ending::NotSent { .. } | Ending::Lost { .. } => {
                     self.leave(under.landing).await;
-                    interval = (interval * 2).min(SLOWEST);
+                    interval = longer(interval);
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_never_shrink() {
+        let secs = Duration::from_secs;
+        let after = |interval| longer(secs(interval)).as_secs();
+        assert_eq!([after(5), after(100), after(300)], [10, 120, 300]);
     }
 }

@@ -1,6 +1,8 @@
 //! The examples in the manual are what the program takes.
 
 use crate::support::{House, text};
+use std::collections::HashSet;
+use std::path::Path;
 
 /// The TOML blocks of a page of the manual.
 fn toml_blocks(page: &str) -> Vec<String> {
@@ -102,8 +104,56 @@ fn the_tests_that_the_providers_page_names_exist() {
         let places = [root.to_owned(), format!("{root}/tests/it/providers")];
         let there = places
             .iter()
-            .any(|place| std::path::Path::new(place).join(word).exists());
+            .any(|place| Path::new(place).join(word).exists());
         assert!(there, "{word}");
+    }
+}
+
+/// Each row of the security page says how it stands, and names tests that there are.
+#[test]
+fn the_tests_that_the_security_page_names_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut tests = HashSet::new();
+    for directory in ["src", "core/src", "sandbox", "tests"] {
+        collect_tests(&root.join(directory), &mut tests);
+    }
+    let page = std::fs::read_to_string(root.join("docs/security.md")).unwrap();
+    let mut named = 0;
+    for row in page.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let [section, .., verdict, _, last] = cells.as_slice() else {
+            panic!("{row}");
+        };
+        if *section == "| §" {
+            continue;
+        }
+        assert!(["yes", "partly", "no"].contains(verdict), "{row}");
+        for test in last.split('`').skip(1).step_by(2) {
+            assert!(tests.contains(test), "{test} in {row}");
+            named += 1;
+        }
+        let shown = last.contains('`');
+        assert!(shown || *verdict != "yes", "by which test? {row}");
+    }
+    assert!(named >= 50, "{named}");
+}
+
+/// The names of all tests below a directory.
+fn collect_tests(directory: &Path, tests: &mut HashSet<String>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect_tests(&path, tests);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let marks = ["#[test]", "#[tokio::test"];
+            let marked = marks.iter().flat_map(|mark| text.split(mark).skip(1));
+            let names = marked.filter_map(|rest| {
+                let (_, rest) = rest.split_once("fn ")?;
+                Some(rest.split_once('(')?.0.to_owned())
+            });
+            tests.extend(names);
+        }
     }
 }
 

@@ -201,6 +201,22 @@ fn contradictions_are_told() {
 }
 
 #[test]
+fn nothing_is_renewed_by_a_password() {
+    let text = "[clients.c]\nprovider = \"blynk\"\nclient_id = \"id\"\n\
+                client_secret = { env = \"SECRET\" }\noverride.refresh.with = \"password\"\n";
+    let files = [("refreshd.toml", text)];
+    let case = Case {
+        files: &files,
+        ..Case::default()
+    };
+    let told = case.problems().join("\n");
+    assert!(
+        told.contains("password") && told.contains("client_credentials"),
+        "{told}"
+    );
+}
+
+#[test]
 fn what_ties_an_answer_to_its_request_cannot_be_fixed() {
     let main = "[clients.c]\nprovider = \"retently\"\nclient_id = \"id\"\nredirect_uri = \"https://a/\"\n\
                 client_secret = { env = \"SECRET\" }\n";

@@ -57,7 +57,7 @@ async fn what_is_not_ours_does_not_end_the_wait() {
     let mut begun = scene.begin(&[]);
     let state = begun.param("state").unwrap();
     let other = scene.begin(&[]).param("state").unwrap();
-    let foreign: [&[(&str, &str)]; 8] = [
+    let foreign: [&[(&str, &str)]; 9] = [
         &[("error", "access_denied")],
         &[("error", "access_denied"), ("state", "x")],
         &[("code", "stolen")],
@@ -65,6 +65,7 @@ async fn what_is_not_ours_does_not_end_the_wait() {
         &[("code", "stolen"), ("state", &other)],
         &[("code", "a"), ("code", "b"), ("state", &state)],
         &[("state", &state)],
+        &[("access_token", "stolen"), ("state", &state)],
         &[("code", "a\u{0}b"), ("state", &state)],
     ];
     for params in foreign {
