@@ -34,6 +34,7 @@ impl Discovered {
         };
         draft.head(wanted, &issuer);
         draft.authorize();
+        draft.device();
         draft.token(&token);
         draft.refresh();
         draft.rotation();
@@ -186,6 +187,19 @@ impl Draft<'_> {
                 self.value("pkce", "none");
             }
         }
+        let named = "authorization_response_iss_parameter_supported";
+        if self.discovered.members.get(named) == Some(&Value::Bool(true)) {
+            self.comment("Redirects say whom they are from (RFC 9207); others are refused.");
+            let issuer = self.discovered.issuer.clone();
+            self.value("issuer", &issuer);
+        }
+    }
+
+    /// The device flow (RFC 8628).
+    fn device(&mut self) {
+        if self.table("device", "device_authorization_endpoint") {
+            self.comment("For `refreshd authorize NAME --device`.");
+        }
     }
 
     fn token(&mut self, url: &Url) {
@@ -256,12 +270,7 @@ impl Draft<'_> {
 
     fn verify(&mut self) {
         if self.table("verify", "userinfo_endpoint") {
-            self.comment("The userinfo endpoint; it takes tokens with the scope openid. Another harmless GET will do as well.");
-        }
-        if let Ok(Some(url)) = self.discovered.endpoint("device_authorization_endpoint") {
-            let url = printable(url.as_str());
-            self.line("");
-            self.comment(&format!("It has a device flow (RFC 8628): {url}"));
+            self.comment("The userinfo endpoint; it takes tokens with the scope openid. Another harmless GET will do as well.\nWhere answers bring no id token, [account] with this url tells whose account it was.");
         }
     }
 }

@@ -139,8 +139,15 @@ fn what_it_announces_becomes_keys() {
         "token_endpoint_auth_methods_supported": ["private_key_jwt", "client_secret_post"],
         "grant_types_supported": ["client_credentials"],
         "revocation_endpoint": "https://login.example.com/revoke",
+        "device_authorization_endpoint": "https://login.example.com/device",
+        "authorization_response_iss_parameter_supported": true,
     }));
     let parsed: toml_edit::DocumentMut = text.parse().unwrap();
+    assert_eq!(parsed["authorize"]["issuer"].as_str(), Some(ISSUER));
+    assert_eq!(
+        parsed["device"]["url"].as_str(),
+        Some("https://login.example.com/device")
+    );
     assert_eq!(parsed["name"].as_str(), Some("login.example.com"));
     assert_eq!(parsed["authorize"]["pkce"].as_str(), Some("S256"));
     assert_eq!(parsed["token"]["client"]["auth"].as_str(), Some("body"));
