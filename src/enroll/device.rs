@@ -75,6 +75,7 @@ impl Enroller {
         };
         let secrets = Secrets {
             code: Some(code.device_code),
+            interval_ms: code.interval.as_millis().try_into().ok(),
             ..Secrets::default()
         };
         self.tidy().await;
@@ -83,6 +84,13 @@ impl Enroller {
         kept.await.map_err(failed)?;
         self.poll_soon(enrollment, secrets, code.interval);
         Ok(begun)
+    }
+
+    /// Goes on after a restart. What `slow_down` added is not kept, so once is added.
+    pub(super) fn poll_on(&self, enrollment: Enrollment, secrets: Secrets) {
+        let interval = secrets.interval_ms.map(Duration::from_millis);
+        let interval = interval.unwrap_or(SLOWER) + SLOWER;
+        self.poll_soon(enrollment, secrets, interval);
     }
 
     /// Polls in a task of its own until it is decided, or too late.

@@ -12,9 +12,6 @@ use refreshd_core::flight::Answer;
 use refreshd_core::provider::answer::{self, Outcome};
 use std::time::Duration;
 
-/// Where a device's interval was said is not kept: a patient one will do.
-const DEVICE_INTERVAL: Duration = Duration::from_secs(10);
-
 impl Enroller {
     /// Presents the codes that wait, and polls on. In a store that was put back,
     /// what waited then may have been presented since: nothing of it is.
@@ -35,7 +32,7 @@ impl Enroller {
                 (Stage::Open, Via::Device) if !fenced => {
                     let found = self.0.deck.store.enrollment(enrollment.id).await;
                     if let Some((enrollment, secrets)) = found.map_err(failed)? {
-                        self.poll_soon(enrollment, secrets, DEVICE_INTERVAL);
+                        self.poll_on(enrollment, secrets);
                     }
                 }
                 _ => {}

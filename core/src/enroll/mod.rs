@@ -129,6 +129,9 @@ pub struct Secrets {
     /// The authorization code, or the device code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Secret>,
+    /// How long to wait between polls, in milliseconds: it comes with a device code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval_ms: Option<u64>,
     /// The answer, as it came, where it waits for an operator or could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Secret>,
