@@ -108,8 +108,7 @@ fn a_device_is_polled_for_after_a_kill() {
 /// An OpenID provider gives a device a refresh token only where consent is asked for.
 #[test]
 fn a_device_is_let_in_by_node_oidc_provider() {
-    let prompting = |server: &RealServer| device(server) + "params = { prompt = \"consent\" }\n";
-    let scene = Scene::new(&OIDC, &[], "native", prompting);
+    let scene = Scene::discovered(&OIDC, "native");
     let _daemon = scene.house.daemon();
     let begun = scene.begin(&["--device"]);
     scene.approve_device(&begun.url, "alice");

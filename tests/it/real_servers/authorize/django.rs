@@ -2,12 +2,17 @@
 
 use super::super::pages::DOT;
 use super::{CLOSE, Reader, Scene};
+use crate::support::{text, wait_for};
 use serde_json::json;
 use url::Url;
 
 fn scene(client: &str) -> Scene {
-    let rest = "reuse = \"revokes\"\nrevokes_old_access = true\n";
-    Scene::new(&DOT, &["--reuse-protection"], client, |_| rest.to_owned())
+    Scene::new(&DOT, &["--reuse-protection"], client, |server| {
+        format!(
+            "reuse = \"revokes\"\nrevokes_old_access = true\n[revoke]\nurl = {:?}\n",
+            server.member("revoke_url")
+        )
+    })
 }
 
 /// A person authorizes, says no, authorizes again; then another does. Whoever reads the
@@ -60,6 +65,25 @@ fn people_authorize_refuse_and_authorize_again_at_django_oauth_toolkit() {
     assert_eq!(scene.owner(6), bob);
     assert_eq!(reader.end(), 6);
     assert_eq!(scene.house.status("one")["state"], "fresh");
+}
+
+/// What was given up by hand is had again, under the same name and with its history.
+#[test]
+fn a_revoked_grant_is_authorized_again() {
+    let scene = scene("web");
+    let _daemon = scene.house.daemon();
+    assert_eq!(scene.authorize("alice").code, 0);
+    let before = scene.token(1);
+    let revoked = scene.house.run(&["revoke", "one", "--yes"]);
+    assert!(revoked.status.success(), "{}", text(&revoked.stderr));
+    wait_for("the end", || {
+        scene.house.status("one")["state"] == "revoked"
+    });
+    assert_eq!(scene.authorize("alice").code, 0);
+    assert_ne!(scene.token(2), before);
+    assert_eq!(scene.house.status("one")["state"], "fresh");
+    assert_eq!(scene.refresh(), 3);
+    scene.owner(3);
 }
 
 /// A client without a secret is let in by its verifier, and refreshes without one. A code

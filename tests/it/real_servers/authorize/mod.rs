@@ -12,7 +12,7 @@ use crate::authorize::{Authorizing, Ended};
 use crate::browser::Browser;
 use crate::http::Http;
 use crate::resource::published;
-use crate::support::{House, wait_for};
+use crate::support::{House, text, wait_for};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,6 +42,45 @@ impl Scene {
         client: &str,
         more: impl Fn(&RealServer) -> String,
     ) -> Self {
+        let scene = Scene::bare(site, options, client, "");
+        let server = &scene.server;
+        let params: Vec<String> = site
+            .more
+            .iter()
+            .map(|(name, value)| format!("{name} = {value:?}"))
+            .collect();
+        let described = format!(
+            "name = \"real\"\n[authorize]\nurl = {:?}\nissuer = {:?}\nparams = {{ {} }}\n\
+             [token]\nurl = {:?}\n[rotation]\nrotates = \"always\"\nold_valid = \"0s\"\n{}",
+            server.member("authorize_url"),
+            server.member("issuer"),
+            params.join(", "),
+            server.member("token_url"),
+            more(server)
+        );
+        scene.house.write("providers.d/real.toml", &described);
+        scene
+    }
+
+    /// The same with what the server says of itself, but for what that cannot know.
+    fn discovered(site: &'static Site, client: &str) -> Self {
+        let params = |(name, value)| {
+            format!("authorize.params.{name} = {value:?}\ndevice.params.{name} = {value:?}\n")
+        };
+        let overrides: String = site.more.iter().copied().map(params).collect();
+        let scene = Scene::bare(site, &[], client, &overrides);
+        let issuer = scene.server.member("issuer");
+        let args = ["provider", "discover", issuer, "--name", "real"];
+        let found = scene.house.run(&args);
+        assert!(found.status.success(), "{}", text(&found.stderr));
+        let found = text(&found.stdout);
+        assert!(found.contains(&format!("issuer = {issuer:?}")), "{found}");
+        scene.house.write("providers.d/real.toml", &found);
+        scene
+    }
+
+    /// All but the provider's description.
+    fn bare(site: &'static Site, options: &[&str], client: &str, overrides: &str) -> Self {
         let server = RealServer::start(site.script, options);
         let (secret, auth) = match client {
             "web" => ("client_secret = { file = \"ROOT/real-secret\" }", "basic"),
@@ -55,6 +94,9 @@ impl Scene {
             client_id = "{}"
             {secret}
             scopes = {scopes:?}
+            [clients.real.override]
+            token.client.auth = {auth:?}
+            {overrides}
             [grants.one]
             client = "real"
             [[grants.one.outputs]]
@@ -63,21 +105,6 @@ impl Scene {
             server.member(&format!("{client}_client_id"))
         ));
         house.secret("real-secret", server.member("web_client_secret"));
-        let params: Vec<String> = site
-            .more
-            .iter()
-            .map(|(name, value)| format!("{name} = {value:?}"))
-            .collect();
-        let described = format!(
-            "name = \"real\"\n[authorize]\nurl = {:?}\nissuer = {:?}\nparams = {{ {} }}\n\
-             [token]\nurl = {:?}\nclient.auth = {auth:?}\n[rotation]\nrotates = \"always\"\nold_valid = \"0s\"\n{}",
-            server.member("authorize_url"),
-            server.member("issuer"),
-            params.join(", "),
-            server.member("token_url"),
-            more(&server)
-        );
-        house.write("providers.d/real.toml", &described);
         Scene {
             server,
             site,

@@ -5,9 +5,10 @@ use super::django::replaced;
 use super::{CLOSE, Scene};
 use url::Url;
 
+/// With the provider file that `refreshd provider discover` prints.
 #[test]
 fn people_authorize_at_node_oidc_provider() {
-    let scene = Scene::new(&OIDC, &[], "web", |_| "reuse = \"revokes\"\n".to_owned());
+    let scene = Scene::discovered(&OIDC, "web");
     let _daemon = scene.house.daemon();
     let begun = scene.begin(&[]);
     assert_eq!(begun.param("prompt").as_deref(), Some("consent"));
