@@ -161,8 +161,8 @@ impl Enroller {
                 let (mut vars, mut redirect_uri) = (BTreeMap::new(), None);
                 let mut client = None;
                 if let Some(stored) = stored {
-                    (client, vars, redirect_uri) =
-                        (Some(stored.client), stored.vars, stored.redirect_uri);
+                    (client, vars) = (Some(stored.client), stored.vars);
+                    redirect_uri = stored.redirect_uri.filter(|uri| !made_up(uri));
                 }
                 if let Some(configured) = configured {
                     client = Some(configured.client.clone());
@@ -271,6 +271,14 @@ impl Enroller {
 /// 256 random bits, in characters that go anywhere.
 fn random_text() -> Secret {
     Secret::new(URL_SAFE_NO_PAD.encode(random::bytes::<32>()))
+}
+
+/// Whether a redirect URI is one that the command made up: its port was free then, and
+/// somebody else may have it now.
+fn made_up(uri: &str) -> bool {
+    let port = uri.strip_prefix("http://127.0.0.1:");
+    let port = port.and_then(|rest| rest.strip_suffix("/callback"));
+    port.is_some_and(|port| port.parse::<u16>().is_ok())
 }
 
 fn no_such_grant(name: &str) -> Failure {

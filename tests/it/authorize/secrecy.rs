@@ -37,6 +37,23 @@ async fn the_callback_is_on_the_loopback_alone() {
     assert!(!reached("127.0.0.1") && !reached("::1"), "it is gone");
 }
 
+/// A port that was free once is not asked for again, where the command chose it.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_authorization_has_a_port_of_its_own() {
+    let scene = Scene::generic().await;
+    let _daemon = scene.house.daemon();
+    scene.approves_as("one");
+    let begun = scene.begin(&[]);
+    let port = begun.callback(&[]).port().unwrap();
+    let back = scene.visit(&begun.url).await;
+    scene.http.get(back).send().await.unwrap();
+    assert_eq!(begun.end().code, 0);
+    let _taken = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let ended = scene.authorize().await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert_eq!(scene.house.status("one")["generation"], 2);
+}
+
 /// Neither the code nor the tokens are in any log, in what the command says, or
 /// unsealed on the disk.
 #[tokio::test(flavor = "multi_thread")]
