@@ -19,7 +19,7 @@ use std::time::Duration;
 /// `refreshd authorize`
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  refreshd authorize surveys\n  refreshd authorize surveys --no-browser   # over SSH\n  \
+    after_help = "Example: refreshd authorize surveys\n         refreshd authorize surveys --no-browser   # over SSH\n         \
     refreshd authorize surveys --paste        # where the redirect leads somewhere else\n\n\
     The daemon keeps state and verifier and exchanges the code; the grant keeps its name, its outputs and its history."
 )]

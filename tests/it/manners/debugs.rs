@@ -3,11 +3,15 @@
 
 use refreshd::config::{Sources, load};
 use refreshd::control::api::Token;
+use refreshd::control::enroll::Redirect;
 use refreshd::import::ImportLine;
 use refreshd::publish::View;
 use refreshd::publish::database::RowJob;
 use refreshd::publish::output::Job;
 use refreshd::state::{Candidate, Commit, Event, ImportRequest, Sealer, Unread};
+use refreshd_core::enroll::account::Expected;
+use refreshd_core::enroll::device::DeviceCode;
+use refreshd_core::enroll::{Secrets, callback};
 use refreshd_core::flight::{self, Answer, Flight, FlightId, Intent, Settlement, Stamp};
 use refreshd_core::grant::schedule::Policy;
 use refreshd_core::grant::settle::{Ending, Import, Rules};
@@ -24,6 +28,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Stands in every secret here.
 pub(super) const PLANTED: &str = "hunter2";
@@ -266,7 +271,41 @@ fn each(mut look: impl FnMut(&'static str, Box<dyn Debug + Send>)) {
         tokens: tokens(),
     };
     value("View", Box::new(view.clone()));
+    each_of_an_authorization(&mut value);
     each_of_a_configuration(view, &mut value);
+}
+
+fn each_of_an_authorization(value: &mut impl FnMut(&'static str, Box<dyn Debug + Send>)) {
+    let redirect = Redirect {
+        query: secret("query"),
+        by_hand: true,
+    };
+    value("Redirect", Box::new(redirect));
+    let callback = callback::read(&format!("code=code-{PLANTED}")).unwrap();
+    value("Callback", Box::new(callback));
+    let secrets = Secrets {
+        verifier: Some(secret("verifier")),
+        nonce: Some(secret("nonce")),
+        code: Some(secret("code")),
+        interval_ms: None,
+        answer: Some(secret("answer")),
+    };
+    value("Secrets", Box::new(secrets));
+    let expected: Expected<'static> = Expected {
+        client_id: "a",
+        issuer: None,
+        nonce: Some(Box::leak(Box::new(secret("nonce")))),
+    };
+    value("Expected", Box::new(expected));
+    let given = DeviceCode {
+        device_code: secret("device"),
+        user_code: "WDJB-MJHT".to_owned(),
+        verification_uri: "https://a.example/device".to_owned(),
+        verification_uri_complete: None,
+        expires_in: Duration::from_secs(600),
+        interval: Duration::from_secs(5),
+    };
+    value("DeviceCode", Box::new(given));
 }
 
 fn each_of_a_configuration(
