@@ -4,6 +4,7 @@
 //! [`Problem`] at once.
 
 mod check;
+mod enroll;
 mod extract;
 mod group;
 mod layer;
@@ -19,6 +20,7 @@ mod sources;
 mod tests;
 
 pub use check::{Loaded, grant_places, load};
+pub use enroll::{Enroll, Push};
 pub use lookup::{DATABASE_SUFFIXES, META_SUFFIX};
 use lookup::{filled_path, filled_vars};
 pub use pattern::Pattern;
@@ -47,6 +49,8 @@ pub struct Config {
     pub daemon: Daemon,
     /// `[backup]`.
     pub backup: Option<Backup>,
+    /// `[enroll]`.
+    pub enroll: Enroll,
     /// `[clients.NAME]`.
     pub clients: BTreeMap<String, Arc<Client>>,
     /// Clients that stand there, and with which something is wrong. The daemon never
@@ -122,6 +126,8 @@ pub struct Client {
     pub ca_file: Option<PathBuf>,
     /// `allow_networks`: where its token endpoint may lie besides the open Internet.
     pub allow_networks: Vec<Network>,
+    /// `push`: how what the provider posts to us is taken.
+    pub push: Push,
 }
 
 /// `proxy`: who passes exchanges on, and who we are there.

@@ -17,6 +17,7 @@ use std::time::Duration;
 pub(super) struct Raw {
     pub(super) daemon: RawDaemon,
     pub(super) backup: RawBackup,
+    pub(super) enroll: RawEnroll,
     pub(super) clients: BTreeMap<String, RawClient>,
     pub(super) grants: BTreeMap<String, RawGrant>,
     pub(super) databases: Vec<RawDatabase>,
@@ -46,6 +47,23 @@ pub(super) struct RawBackup {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub(super) struct RawEnroll {
+    pub(super) listen: Option<String>,
+    pub(super) public_url: Option<String>,
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub(super) link_valid: Option<Duration>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawPush {
+    pub(super) path: Option<String>,
+    pub(super) quarantine: Option<bool>,
+    pub(super) grant: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct RawKey {
     pub(super) file: Option<PathBuf>,
     pub(super) credential: Option<String>,
@@ -63,6 +81,8 @@ pub(super) struct RawClient {
     pub(super) proxy: Option<RawProxy>,
     pub(super) ca_file: Option<PathBuf>,
     pub(super) allow_networks: Vec<String>,
+    #[serde(deserialize_with = "table")]
+    pub(super) push: Option<RawPush>,
     pub(super) schedule: Schedule,
     pub(super) outputs: Vec<RawOutput>,
     /// Read with the provider's file, over which it lies.

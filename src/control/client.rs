@@ -7,7 +7,7 @@ use super::api::{
 };
 use super::enroll::{Patience, Redirect};
 use crate::engine::message::{Accept, Refreshed, Wish};
-use crate::enroll::{Begin, Begun, Report};
+use crate::enroll::{Approve, Begin, Begun, Report};
 use crate::exit::{Exit, Failure};
 use crate::incidents::report::IncidentReport;
 use crate::verify::Verified;
@@ -208,6 +208,14 @@ impl Control {
     /// What the daemon answers.
     pub async fn accept_enrollment(&self, id: &str) -> Result<Report, Failure> {
         self.post(&format!("enroll/{id}/accept"), &()).await
+    }
+
+    /// `POST /v1/enroll/ID/approve`.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn approve_enrollment(&self, id: &str, whose: &Approve) -> Result<Report, Failure> {
+        self.post(&format!("enroll/{id}/approve"), whose).await
     }
 
     /// `DELETE /v1/enroll/ID`.

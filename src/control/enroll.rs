@@ -1,7 +1,7 @@
 //! Authorizations over the control socket.
 
 use super::server::Desk;
-use crate::enroll::{Begin, Begun, Report, Word, parse_id};
+use crate::enroll::{Approve, Begin, Begun, Report, Word, parse_id};
 use crate::exit::{Exit, Failure};
 use axum::extract::{Path, Query, State};
 use axum::routing::{get, post};
@@ -39,6 +39,7 @@ pub(super) fn routes() -> Router<Desk> {
         .route("/v1/enroll/{id}", get(wait).delete(cancel))
         .route("/v1/enroll/{id}/redirect", post(redirect))
         .route("/v1/enroll/{id}/accept", post(accept))
+        .route("/v1/enroll/{id}/approve", post(approve))
 }
 
 async fn begin(State(desk): State<Desk>, Json(what): Json<Begin>) -> Result<Json<Begun>, Failure> {
@@ -79,6 +80,14 @@ async fn redirect(
 async fn accept(State(desk): State<Desk>, Path(id): Path<String>) -> Result<Json<Report>, Failure> {
     let id = read_id(&id)?;
     to_its_end(async move { desk.enroller.accept(id).await }).await
+}
+
+async fn approve(
+    State(desk): State<Desk>,
+    Path(id): Path<String>,
+    Json(whose): Json<Approve>,
+) -> Result<Json<Report>, Failure> {
+    desk.enroller.approve(read_id(&id)?, whose).await.map(Json)
 }
 
 async fn cancel(State(desk): State<Desk>, Path(id): Path<String>) -> Result<Json<Report>, Failure> {

@@ -29,7 +29,7 @@ use signals::{Signal, Signals};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// READY does not wait longer than this for outputs.
 const FIRST_PASS: Duration = Duration::from_secs(10);
@@ -49,6 +49,7 @@ pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     let mut signals = Signals::start().map_err(internal)?;
     let mut state = crate::rest::open(&config)?;
     let listener = socket::bind(&config.daemon.runtime_dir)?;
+    let web = enroll::serve::bind(&config.enroll)?;
     let deck = deck(&state);
     let recalled = Incidents::recall(deck.store.clone(), deck.clock.clone()).await;
     let incidents = recalled.map_err(internal)?;
@@ -109,6 +110,10 @@ pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     let server = tokio::spawn(serve(listener, desk, async move { drop(stopped.await) }));
     let maintenance = maintenance::start(&reloader, &handle, &upkeep, &incidents).await?;
     enroller.resume().await?;
+    let (close, closed) = watch::channel(false);
+    if let Some(web) = web {
+        enroll::serve::start(web, enroller.clone(), &config, closed).map_err(internal)?;
+    }
     notify(&[NotifyState::Ready, NotifyState::Status("running")]);
     tracing::info!(
         pid = std::process::id(),
@@ -120,6 +125,7 @@ pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     wait_for_stop(&mut signals, &reloader, &handle, engine).await?;
     notify(&[NotifyState::Stopping]);
     drop(stop);
+    close.send_replace(true);
     drain(&mut signals, &reloader.config(), &handle, &enroller).await;
     drop(maintenance);
     publisher.stop().await;

@@ -141,11 +141,17 @@ impl Reloader {
         let needs_restart = config.daemon.state_dir != old.daemon.state_dir
             || config.daemon.runtime_dir != old.daemon.runtime_dir
             || config.daemon.key != old.daemon.key
-            || config.daemon.max_flights != old.daemon.max_flights;
+            || config.daemon.max_flights != old.daemon.max_flights
+            || config.enroll.listen != old.enroll.listen
+            || config.enroll.public_url != old.enroll.public_url;
         config.daemon = crate::config::Daemon {
             history: config.daemon.history,
             drain: config.daemon.drain,
             ..old.daemon.clone()
+        };
+        config.enroll = crate::config::Enroll {
+            link_valid: config.enroll.link_valid,
+            ..old.enroll.clone()
         };
         let config = Arc::new(config);
         let internal = |e: StoreError| Failure::new(Exit::Internal, e.to_string());
@@ -170,7 +176,7 @@ impl Reloader {
         );
         if needs_restart {
             message.push_str(
-                "; changes of state_dir, runtime_dir, key and max_flights take a restart",
+                "; changes of state_dir, runtime_dir, key, max_flights, listen and public_url take a restart",
             );
         }
         Ok(message)

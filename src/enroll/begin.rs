@@ -81,8 +81,6 @@ pub enum Begun {
 
 /// A browser's answer is waited for so long.
 const REDIRECT_VALID: Duration = Duration::from_secs(15 * 60);
-/// A link or an installation, which somebody else may have to approve.
-const LINK_VALID: Duration = Duration::from_secs(24 * 3600);
 
 impl Enroller {
     /// Begins an enrolment.
@@ -113,16 +111,24 @@ impl Enroller {
             Some(authorize) if pushes(authorize) => enrollment.via = Via::Push,
             _ => {}
         }
-        let valid = if enrollment.via == Via::Redirect {
-            REDIRECT_VALID
-        } else {
-            LINK_VALID
+        let valid = match enrollment.via {
+            Via::Redirect => REDIRECT_VALID,
+            _ => self.0.reloader.config().enroll.link_valid,
         };
         enrollment.expires_at = enrollment.begun_at + valid;
-        if enrollment.via == Via::Push {
-            enrollment.redirect_uri = None;
-        }
-        let (secrets, url) = self.ask(&enrollment, &seat)?;
+        let (secrets, url) = match enrollment.via {
+            Via::Link => {
+                let seat = self.link_seat(&mut enrollment, &begin, seat.clone())?;
+                (Secrets::default(), self.link_url(&enrollment, &seat)?)
+            }
+            via => {
+                if via == Via::Push {
+                    self.check_listens()?;
+                    enrollment.redirect_uri = None;
+                }
+                self.ask(&enrollment, &seat)?
+            }
+        };
         let begun = Begun::Visit {
             id: id_text(enrollment.id),
             via: enrollment.via,
@@ -204,38 +210,46 @@ impl Enroller {
             sent: None,
             account: None,
             generation: None,
+            asked: None,
         })
     }
 
     /// The URL that asks, and what is kept to check the answer by.
     fn ask(&self, enrollment: &Enrollment, seat: &Seat) -> Result<(Secrets, String), Failure> {
+        let secrets = Secrets {
+            verifier: takes_pkce(seat).then(random_text),
+            nonce: takes_nonce(seat).then(random_text),
+            ..Secrets::default()
+        };
+        let state = state::of(enrollment, &self.0.deck.fingerprinter);
+        let url = self.authorize_url(seat, &state, &secrets)?;
+        Ok((secrets, url))
+    }
+
+    /// Where the person is to be sent with a state, and what belongs to it.
+    pub(super) fn authorize_url(
+        &self,
+        seat: &Seat,
+        state: &str,
+        secrets: &Secrets,
+    ) -> Result<String, Failure> {
         let description = &seat.client.description;
-        let authorize = description.authorize.as_ref().ok_or_else(|| {
+        description.authorize.as_ref().ok_or_else(|| {
             let text = format!(
                 "provider {} has no [authorize] url in its description, so nobody can be sent there; bring a token with `refreshd import`",
                 description.name
             );
             Failure::new(Exit::Config, text)
         })?;
-        let takes_pkce = authorize.pkce == Pkce::S256 && enrollment.via != Via::Push;
-        let verifier = takes_pkce.then(random_text);
-        let scopes = &seat.client.scopes;
-        let nonce = scopes.iter().any(|s| s == "openid").then(random_text);
-        let state = state::of(enrollment, &self.0.deck.fingerprinter);
-        let challenge = verifier.as_ref().map(challenge);
+        let challenge = secrets.verifier.as_ref().map(challenge);
         let asked = Asked {
-            state: &state,
+            state,
             challenge: challenge.as_deref(),
-            nonce: nonce.as_ref().map(Secret::expose),
+            nonce: secrets.nonce.as_ref().map(Secret::expose),
         };
-        let url = authorize_url(description, &registration(seat), &seat.vars, asked)
-            .map_err(|e| config(e.to_string()))?;
-        let secrets = Secrets {
-            verifier,
-            nonce,
-            ..Secrets::default()
-        };
-        Ok((secrets, url.into()))
+        authorize_url(description, &registration(seat), &seat.vars, asked)
+            .map(String::from)
+            .map_err(|e| config(e.to_string()))
     }
 
     /// Client credentials, asked for again by hand.
@@ -268,8 +282,20 @@ impl Enroller {
     }
 }
 
+/// Whether the provider is sent a challenge (RFC 7636). A code that is pushed comes
+/// from no browser that could prove anything.
+pub(super) fn takes_pkce(seat: &Seat) -> bool {
+    let authorize = seat.client.description.authorize.as_ref();
+    authorize.is_some_and(|a| a.pkce == Pkce::S256 && a.delivery == Delivery::Redirect)
+}
+
+/// Whether an id token will come, which repeats a nonce.
+pub(super) fn takes_nonce(seat: &Seat) -> bool {
+    seat.client.scopes.iter().any(|scope| scope == "openid")
+}
+
 /// 256 random bits, in characters that go anywhere.
-fn random_text() -> Secret {
+pub(super) fn random_text() -> Secret {
     Secret::new(URL_SAFE_NO_PAD.encode(random::bytes::<32>()))
 }
 

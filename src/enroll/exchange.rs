@@ -10,7 +10,8 @@ use crate::state::{
     ImportRefusal, ImportRequest, JournalError, Landing, SlotRef, StoreError, TakenIn, Wanted,
 };
 use refreshd_core::enroll::account::Account;
-use refreshd_core::enroll::{Enrollment, Secrets, Stage};
+use refreshd_core::enroll::business;
+use refreshd_core::enroll::{Enrollment, Secrets, Stage, Via};
 use refreshd_core::flight::{Answer, FlightId, Intent};
 use refreshd_core::grant::settle::{self, Ending};
 use refreshd_core::grant::{GrantId, Presents};
@@ -177,8 +178,8 @@ impl Enroller {
         request: TokenRequest,
     ) -> Result<(Under, Ending), String> {
         let deck = &self.0.deck;
-        let place = self.0.places.acquire().await;
-        let _place = place.map_err(|e| e.to_string())?;
+        let pass = self.0.passes.take(enrollment.via).await;
+        let _pass = pass.map_err(|e| e.to_string())?;
         let intent = self.intent(enrollment, code, seat);
         let mut slot = self.record_intent(&intent).await?;
         let clock = deck.clock.clone();
@@ -435,7 +436,7 @@ impl Enroller {
     /// The name of the grant: its own, or the business's.
     pub(super) fn name_of(&self, enrollment: &Enrollment) -> Result<String, String> {
         let named = enrollment.grant.clone();
-        let business = || enrollment.vars.get("business_id").cloned();
+        let business = || enrollment.vars.get(business::VARIABLE).cloned();
         let name = named
             .or_else(business)
             .ok_or("it is not known which grant it is for")?;
@@ -485,6 +486,16 @@ impl Enroller {
         self.end_with(enrollment, stage, text, answer, None).await;
     }
 
+    /// A link is good until it is spent, which it is by a success.
+    fn stage_after(&self, enrollment: &Enrollment, stage: Stage, kept: bool) -> Stage {
+        let failed = matches!(stage, Stage::Refused | Stage::InDoubt) && !kept;
+        let in_time = self.0.deck.clock.wall() < enrollment.expires_at;
+        match enrollment.via {
+            Via::Link if failed && in_time => Stage::Open,
+            _ => stage,
+        }
+    }
+
     async fn end_with(
         &self,
         enrollment: Enrollment,
@@ -499,7 +510,7 @@ impl Enroller {
             .unwrap_or_else(|| enrollment.client.clone());
         tracing::warn!(grant = %name, "{name}: not authorized: {text}");
         let ended = Enrollment {
-            stage,
+            stage: self.stage_after(&enrollment, stage, answer.is_some()),
             text,
             ..enrollment
         };

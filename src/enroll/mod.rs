@@ -2,16 +2,24 @@
 //! presents the code that comes, and takes in what it brings. Whoever listens for
 //! the provider's word (a command, the daemon itself) hands it over here.
 
+mod approve;
 mod begin;
 mod device;
 mod exchange;
 mod identity;
+mod link;
+mod passes;
+mod push;
 mod receive;
 pub(crate) mod recovery;
 mod resume;
+pub(crate) mod serve;
 mod view;
 
+pub use approve::Approve;
 pub use begin::{Begin, Begun};
+pub use link::{Attempt, Offer};
+pub use push::{PushRefusal, Pushed};
 pub use receive::Word;
 pub use view::{Report, id_text, parse_id};
 
@@ -21,13 +29,14 @@ use crate::engine::perform::Deck;
 use crate::engine::roster::{Seat, seat_of};
 use crate::exit::{Exit, Failure};
 use crate::state::StoreError;
+use passes::Passes;
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Stage};
 use refreshd_core::grant::{Grant, GrantId, GrantState};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 /// Enrols grants. Clones share everything.
 #[derive(Clone)]
@@ -41,15 +50,13 @@ struct Inner {
     turned: watch::Sender<u64>,
     /// What is being exchanged right now, each by one task.
     busy: Mutex<HashSet<EnrollmentId>>,
-    /// Exchanges at once, each with a slot of the journal: the others are the refreshes'.
-    places: Semaphore,
+    /// Turns of those who are at a provider.
+    passes: Passes,
     /// Exchanges that a stop waits for.
     under_way: watch::Sender<usize>,
     stopping: AtomicBool,
 }
 
-/// See [`Inner::places`]. So many slots are to spare at the least.
-const PLACES: usize = 8;
 /// How often it is looked for what nobody answered in time.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
 
@@ -57,13 +64,14 @@ impl Enroller {
     /// An enroller of a running daemon.
     #[must_use]
     pub fn new(deck: Deck, engine: EngineHandle, reloader: Arc<Reloader>) -> Self {
+        let passes = Passes::new(reloader.config().daemon.max_flights);
         Enroller(Arc::new(Inner {
             deck,
             engine,
             reloader,
             turned: watch::Sender::new(0),
             busy: Mutex::default(),
-            places: Semaphore::new(PLACES),
+            passes,
             under_way: watch::Sender::new(0),
             stopping: AtomicBool::new(false),
         }))
@@ -73,6 +81,7 @@ impl Enroller {
     /// be presented is presented at the next start.
     pub async fn drain(&self) {
         self.0.stopping.store(true, Ordering::Release);
+        self.0.passes.close();
         let mut under_way = self.0.under_way.subscribe();
         let _never_closed = under_way.wait_for(|count| *count == 0).await;
     }
@@ -95,13 +104,28 @@ impl Enroller {
     /// # Errors
     /// When there is none.
     pub async fn wait(&self, id: EnrollmentId, patience: Duration) -> Result<Report, Failure> {
+        self.wait_until(id, patience, Stage::is_over).await
+    }
+
+    /// An enrolment whose code has come, after the exchange, or after so long.
+    async fn exchanged(&self, id: EnrollmentId, patience: Duration) -> Result<Report, Failure> {
+        self.wait_until(id, patience, |stage| stage != Stage::Received)
+            .await
+    }
+
+    async fn wait_until(
+        &self,
+        id: EnrollmentId,
+        patience: Duration,
+        is_over: fn(Stage) -> bool,
+    ) -> Result<Report, Failure> {
         let mut turned = self.0.turned.subscribe();
         let until = tokio::time::Instant::now() + patience;
         let mut ended = false;
         loop {
             turned.mark_unchanged();
             let enrollment = self.find(id).await?;
-            if enrollment.stage.is_over() {
+            if is_over(enrollment.stage) {
                 return Ok(self.report(enrollment).await);
             }
             // Nobody else tells that its time is over.

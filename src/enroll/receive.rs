@@ -4,7 +4,7 @@ use super::{Enroller, Report, failed};
 use crate::exit::{Exit, Failure};
 use crate::state::Received;
 use refreshd_core::enroll::callback::Callback;
-use refreshd_core::enroll::{Enrollment, EnrollmentId, Stage, Via, state};
+use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage, Via, state};
 use refreshd_core::secret::Secret;
 use refreshd_core::text::printable;
 use std::time::Duration;
@@ -32,10 +32,22 @@ impl Enroller {
     /// waited for is open still.
     pub async fn receive(&self, word: Word) -> Result<Report, Failure> {
         let enrollment = self.genuine(&word).await?;
+        self.decide(enrollment, word.callback, Secrets::default(), PATIENCE)
+            .await
+    }
+
+    /// What a redirect that is genuine comes to; a code is presented `with` more.
+    pub(super) async fn decide(
+        &self,
+        enrollment: Enrollment,
+        callback: Callback,
+        with: Secrets,
+        patience: Duration,
+    ) -> Result<Report, Failure> {
         // Servers that say whom a code is from leave it out of errors, and an error with
         // our state ends nothing but this enrolment.
-        if word.callback.result.is_ok() || word.callback.iss.is_some() {
-            self.check_issuer(&enrollment, word.callback.iss.as_deref())?;
+        if callback.result.is_ok() || callback.iss.is_some() {
+            self.check_issuer(&enrollment, callback.iss.as_deref())?;
         }
         let late = self.0.deck.clock.wall() >= enrollment.expires_at;
         if matches!(enrollment.stage, Stage::Open | Stage::Expired) && late {
@@ -45,14 +57,19 @@ impl Enroller {
             ));
         }
         let id = enrollment.id;
-        match word.callback.result {
+        match callback.result {
             Ok(code) => {
-                self.received(enrollment, code).await?;
-                self.wait(id, PATIENCE).await
+                self.received(enrollment, code, with).await?;
+                self.exchanged(id, patience).await
             }
             Err(denied) if enrollment.stage == Stage::Open => {
                 let text = format!("the provider said no: {denied}");
-                match self.turn(&[Stage::Open], enrollment, text).await? {
+                let turned = match enrollment.via {
+                    // A link is good until it is spent.
+                    Via::Link => self.tell(enrollment, text).await?,
+                    _ => self.turn(&[Stage::Open], enrollment, text).await?,
+                };
+                match turned {
                     true => self.wait(id, Duration::ZERO).await,
                     false => Err(decided()),
                 }
@@ -71,18 +88,22 @@ impl Enroller {
         let Some(state) = &word.callback.state else {
             // PKCE, or the person's own hands, tie a code to it that comes alone.
             return match word.expected.filter(|_| word.by_hand) {
-                Some(id) => self.find(id).await,
+                Some(id) => match self.find(id).await? {
+                    enrollment if enrollment.via == Via::Link => {
+                        Err(refused("a link is finished by the browser that opened it"))
+                    }
+                    enrollment => Ok(enrollment),
+                },
                 None => Err(foreign()),
             };
         };
-        let claim = state::read(state).ok_or_else(foreign)?;
+        let key = &self.0.deck.fingerprinter;
+        let claim = state::read(state, key).ok_or_else(foreign)?;
         if word.expected.is_some_and(|expected| expected != claim.id) {
             return Err(foreign());
         }
         let enrollment = self.find(claim.id).await.map_err(|_| foreign())?;
-        let key = &self.0.deck.fingerprinter;
-        let redirected = matches!(enrollment.via, Via::Redirect | Via::Link);
-        match claim.proves(&enrollment, key) && redirected {
+        match claim.proves(&enrollment, key) && enrollment.via == Via::Redirect {
             true => Ok(enrollment),
             false => Err(foreign()),
         }
@@ -108,28 +129,55 @@ impl Enroller {
         }
     }
 
-    /// Keeps a code, durably, and has it exchanged.
+    /// Keeps a code, durably, and has it exchanged; whoever brought it may go away.
     pub(super) async fn received(
         &self,
         enrollment: Enrollment,
         code: Secret,
+        with: Secrets,
     ) -> Result<(), Failure> {
-        let received = self.0.deck.store.receive_code(enrollment, code);
-        match received.await.map_err(failed)? {
-            Received::New(enrollment) => {
-                self.turned();
-                self.exchange_soon(*enrollment);
-                Ok(())
-            }
-            Received::Again(known) if !known.stage.is_over() => {
-                // Whoever brought it first may have gone away before it was presented.
-                self.exchange_soon(*known);
-                Ok(())
-            }
+        let store = self.0.deck.store.clone();
+        let keeping = async move { store.receive_code(enrollment, code, with).await };
+        let kept = self.kept(keeping, |kept| kept.as_ref().ok()?.to_present());
+        match kept.await?.map_err(failed)? {
+            Received::New(_) => Ok(()),
+            Received::Again(known) if known.stage == Stage::Received => Ok(()),
             Received::Again(_) | Received::Spent(_) => Err(refused(
                 "this authorization has had its code already; another one is not used. If it failed, begin again",
             )),
         }
+    }
+
+    /// Waits until a code is kept, and has it exchanged if it is to be; also when
+    /// whoever brought it does not wait any more.
+    pub(super) async fn kept<T: Send + 'static>(
+        &self,
+        keeping: impl Future<Output = T> + Send + 'static,
+        to_present: fn(&T) -> Option<&Enrollment>,
+    ) -> Result<T, Failure> {
+        let enroller = self.clone();
+        let kept = tokio::spawn(async move {
+            let kept = keeping.await;
+            if let Some(enrollment) = to_present(&kept) {
+                enroller.turned();
+                enroller.exchange_soon(enrollment.clone());
+            }
+            kept
+        });
+        let failed = |e: tokio::task::JoinError| Failure::new(Exit::Internal, e.to_string());
+        kept.await.map_err(failed)
+    }
+
+    /// Writes down what came of a try that ends nothing.
+    async fn tell(&self, enrollment: Enrollment, text: String) -> Result<bool, Failure> {
+        let told = Enrollment { text, ..enrollment };
+        let store = &self.0.deck.store;
+        let told = store
+            .turn_enrollment(&[Stage::Open], told, None, None)
+            .await;
+        let told = told.map_err(failed)?;
+        self.turned();
+        Ok(told)
     }
 
     /// Ends it by a person's word, if it is at one of these stages still.

@@ -12,7 +12,7 @@ use super::store::Store;
 use super::writer::{Kind, Session};
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage};
 use refreshd_core::flight::FlightId;
-use refreshd_core::grant::GrantState;
+use refreshd_core::grant::{Grant, GrantState};
 use refreshd_core::secret::{Fingerprint, Secret};
 use refreshd_core::time::WallTime;
 use rusqlite::{OptionalExtension, Row};
@@ -34,6 +34,19 @@ pub enum Received {
     Again(Box<Enrollment>),
     /// Another code has come for this enrolment, or it is over.
     Spent(Box<Enrollment>),
+}
+
+impl Received {
+    /// The enrolment whose code is to be presented. Whoever brought it first may have
+    /// gone away before it was.
+    #[must_use]
+    pub fn to_present(&self) -> Option<&Enrollment> {
+        match self {
+            Received::New(enrollment) => Some(enrollment),
+            Received::Again(known) if known.stage == Stage::Received => Some(known),
+            Received::Again(_) | Received::Spent(_) => None,
+        }
+    }
 }
 
 /// What became of a token set that was authorized.
@@ -58,6 +71,19 @@ pub enum Wanted {
 
 /// A flight whose end is committed with what it brought.
 pub type Landing = Option<(FlightId, SlotRef)>;
+
+/// A look at grants from within a transaction.
+pub struct GrantsByName<'a>(&'a Session<'a>);
+
+impl GrantsByName<'_> {
+    /// The grant of a name.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn find(&self, name: &str) -> Result<Option<Grant>, StoreError> {
+        self.0.grant_named(name)
+    }
+}
 
 impl Store {
     /// Begins an enrolment. `code`: what has come for it already.
@@ -111,7 +137,8 @@ impl Store {
     }
 
     /// Keeps the code that came for an enrolment, if it is the first; with what else
-    /// is known by it. Durable when this returns.
+    /// is known by it, and what it is to be presented `with`, where that was not kept
+    /// before. Durable when this returns.
     ///
     /// # Errors
     /// When it did not become durable, or there is no such enrolment.
@@ -119,8 +146,85 @@ impl Store {
         &self,
         enrollment: Enrollment,
         code: Secret,
+        with: Secrets,
     ) -> Result<Received, StoreError> {
-        self.write(move |s| receive(s, enrollment, code)).await
+        self.write(move |s| receive(s, enrollment, code, with))
+            .await
+    }
+
+    /// Keeps the code that was pushed for an enrolment, if `judge` finds nothing against
+    /// it: one way to the disk for both, since whoever pushes waits. It gets the
+    /// enrolment and a look at grants by name, and returns the enrolment with what the
+    /// push has told.
+    ///
+    /// # Errors
+    /// When it did not become durable. What `judge` refuses writes nothing.
+    pub async fn receive_push<R, F>(
+        &self,
+        id: EnrollmentId,
+        code: Secret,
+        judge: F,
+    ) -> Result<Result<Received, R>, StoreError>
+    where
+        R: Send + 'static,
+        F: FnOnce(Option<Enrollment>, &GrantsByName<'_>) -> Result<Enrollment, R> + Send + 'static,
+    {
+        self.write(move |s| {
+            let known = find(s, "id = ?1", id.0)?.map(|(enrollment, _)| enrollment);
+            match judge(known, &GrantsByName(s)) {
+                Ok(enrollment) => receive(s, enrollment, code, Secrets::default()).map(Ok),
+                Err(refusal) => Ok(Err(refusal)),
+            }
+        })
+        .await
+    }
+
+    /// Keeps a code that nobody has asked for, until an operator has looked at it;
+    /// whether it is new.
+    ///
+    /// # Errors
+    /// [`StoreError::TooMany`], or when it did not become durable.
+    pub async fn quarantine(
+        &self,
+        enrollment: Enrollment,
+        code: Secret,
+    ) -> Result<bool, StoreError> {
+        self.write(move |s| {
+            let fingerprint = s.fingerprints.of(&code);
+            if find(s, "code = ?1", fingerprint.0)?.is_some() {
+                return Ok(false);
+            }
+            let secrets = Secrets {
+                code: Some(code),
+                ..Secrets::default()
+            };
+            begin(s, &enrollment, &secrets).map(|()| true)
+        })
+        .await
+    }
+
+    /// Lets a code out of quarantine, as what the operator says it is; whether it was
+    /// there still.
+    ///
+    /// # Errors
+    /// When it did not become durable.
+    pub async fn approve_enrollment(&self, enrollment: Enrollment) -> Result<bool, StoreError> {
+        self.write(move |s| {
+            let known = find(s, "id = ?1", enrollment.id.0)?;
+            if known.is_none_or(|(known, _)| known.stage != Stage::Quarantined) {
+                return Ok(false);
+            }
+            let stage = Stage::Received;
+            record(
+                s,
+                &Enrollment {
+                    stage,
+                    ..enrollment
+                },
+            )
+            .map(|()| true)
+        })
+        .await
     }
 
     /// Writes down how far an enrolment has come, if it is at one of these stages
@@ -299,7 +403,12 @@ fn begin(s: &Session<'_>, enrollment: &Enrollment, secrets: &Secrets) -> Result<
     Ok(())
 }
 
-fn receive(s: &Session<'_>, enrollment: Enrollment, code: Secret) -> Result<Received, StoreError> {
+fn receive(
+    s: &Session<'_>,
+    enrollment: Enrollment,
+    code: Secret,
+    with: Secrets,
+) -> Result<Received, StoreError> {
     let fingerprint = s.fingerprints.of(&code);
     if let Some((known, _)) = find(s, "code = ?1", fingerprint.0)? {
         let again = known.id == enrollment.id;
@@ -313,7 +422,7 @@ fn receive(s: &Session<'_>, enrollment: Enrollment, code: Secret) -> Result<Rece
     let Some((known, secrets)) = find(s, "id = ?1", enrollment.id.0)? else {
         return Err(StoreError::NoSuchEnrollment);
     };
-    if !matches!(known.stage, Stage::Open | Stage::Quarantined) {
+    if known.stage != Stage::Open {
         return Ok(Received::Spent(Box::new(known)));
     }
     let received = Enrollment {
@@ -322,7 +431,9 @@ fn receive(s: &Session<'_>, enrollment: Enrollment, code: Secret) -> Result<Rece
     };
     let secrets = Secrets {
         code: Some(code),
-        ..secrets
+        verifier: with.verifier.or(secrets.verifier),
+        nonce: with.nonce.or(secrets.nonce),
+        answer: None,
     };
     s.conn
         .prepare_cached("UPDATE enrollments SET code = ?2, secrets = ?3 WHERE id = ?1")?
@@ -337,7 +448,7 @@ fn turn(
     answer: Option<Secret>,
 ) -> Result<(), StoreError> {
     record(s, enrollment)?;
-    if !enrollment.stage.is_over() || enrollment.stage == Stage::Quarantined {
+    if matches!(enrollment.stage, Stage::Received | Stage::Quarantined) {
         return Ok(());
     }
     // What waits for an operator needs the code too, where refreshes repeat it.

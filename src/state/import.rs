@@ -6,6 +6,7 @@ use super::history::{self, Event};
 use super::kept;
 use super::records::key_of;
 use super::writer::Session;
+use refreshd_core::enroll::business;
 use refreshd_core::grant::candidate::{Kept, highest};
 use refreshd_core::grant::import::{Judgement, Owner, Present, judge, judge_authorized};
 use refreshd_core::grant::{Grant, GrantState, TokenSet};
@@ -109,9 +110,45 @@ pub enum ImportRefusal {
         /// The grant.
         name: String,
     },
+    /// The grant is another business's.
+    #[error(
+        "the grant {name} belongs to business {have}, not {wanted}: authorize the other one under another name"
+    )]
+    OtherBusiness {
+        /// The grant.
+        name: String,
+        /// Its business.
+        have: String,
+        /// The business of the import.
+        wanted: String,
+    },
     /// The store could not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// A grant that is not configured is whose it was begun for: nobody's authorization
+/// takes it over.
+fn belongs(grant: &Grant, request: &ImportRequest) -> Result<(), ImportRefusal> {
+    if request.state.configured {
+        return Ok(());
+    }
+    if grant.client != request.client {
+        return Err(ImportRefusal::OtherClient {
+            name: grant.name.clone(),
+            have: grant.client.clone(),
+            wanted: request.client.clone(),
+        });
+    }
+    let business = |vars: &BTreeMap<String, String>| vars.get(business::VARIABLE).cloned();
+    match (business(&grant.vars), business(&request.vars)) {
+        (Some(have), Some(wanted)) if have != wanted => Err(ImportRefusal::OtherBusiness {
+            name: grant.name.clone(),
+            have,
+            wanted,
+        }),
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn import(s: &Session<'_>, request: ImportRequest) -> Result<Imported, ImportRefusal> {
@@ -131,6 +168,9 @@ pub(super) fn import(s: &Session<'_>, request: ImportRequest) -> Result<Imported
         None => None,
         Some(grant) => Some(present(s, grant, &request)?),
     };
+    if let Some(grant) = grant.as_ref().filter(|_| request.authorized) {
+        belongs(grant, &request)?;
+    }
     let judgement = match request.authorized {
         true => judge_authorized(whose, present.is_some()),
         false => judge(whose, present, request.obtained_at, request.replace),

@@ -51,7 +51,9 @@ pub(crate) use disk::network_file_system;
 pub use commit::{Commit, Committed};
 pub use copy::{Copied, CopyError};
 pub use db::DbError;
-pub use enrollments::{Landing, MOST_OPEN, MOST_QUARANTINED, Received, TakenIn, Wanted};
+pub use enrollments::{
+    GrantsByName, Landing, MOST_OPEN, MOST_QUARANTINED, Received, TakenIn, Wanted,
+};
 pub use error::StoreError;
 pub use fence::Fenced;
 pub use history::{Event, EventRow, Pruned, PublishedOutput};

@@ -180,6 +180,13 @@ fn the_output_in_the_manual_is_sound() {
 }
 
 #[test]
+fn the_addresses_in_the_manual_are_sound() {
+    let blocks = toml_blocks("docs/configuration.md");
+    let enroll = blocks.iter().find(|block| block.starts_with("[enroll]"));
+    check(&House::new(enroll.unwrap()));
+}
+
+#[test]
 fn the_database_in_the_manual_is_sound() {
     let blocks = toml_blocks("docs/configuration.md");
     let database = blocks

@@ -26,6 +26,7 @@ mod bygone;
 mod commands;
 mod databases;
 mod docs;
+mod enroll_web;
 mod exchange;
 mod fence;
 mod formats;

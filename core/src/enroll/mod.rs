@@ -3,8 +3,10 @@
 //! whose account it was.
 
 pub mod account;
+pub mod business;
 pub mod callback;
 pub mod device;
+pub mod push;
 pub mod state;
 
 use crate::secret::{Fingerprint, Secret};
@@ -115,6 +117,18 @@ pub struct Enrollment {
     /// The grant's generation that it brought.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
+    /// What was asked for, where more has become known since: its state is bound to that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
+}
+
+/// What of an enrolment may become known with the code alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// The grant.
+    pub grant: Option<String>,
+    /// Values of the provider's variables.
+    pub vars: BTreeMap<String, String>,
 }
 
 /// What of an enrolment nobody may see; sealed where it is kept.

@@ -1,13 +1,17 @@
 //! `state`: what we send along, and must get back (RFC 6749 §10.12). It names an
 //! enrolment and proves that it is ours: a MAC over everything that the enrolment
-//! is bound to, so that none of it can be changed afterwards.
+//! is bound to, so that none of it can be changed afterwards. A seal behind both lets
+//! a forgery be told from ours without asking what we have begun.
 
 use super::{Enrollment, EnrollmentId};
-use crate::secret::Fingerprinter;
+use crate::secret::{Fingerprinter, Secret};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// What a state says, before it is proved.
+/// The bytes of the seal.
+const SEAL: usize = 8;
+
+/// What a state of ours says, before it is known for which enrolment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// The enrolment that it names.
@@ -18,46 +22,77 @@ pub struct Claim {
 /// The state of an enrolment.
 #[must_use]
 pub fn of(enrollment: &Enrollment, key: &Fingerprinter) -> String {
-    let mut bytes = enrollment.id.0.to_vec();
-    bytes.extend(mac(enrollment, key));
-    URL_SAFE_NO_PAD.encode(bytes)
+    written(enrollment, mac(enrollment, None, key), key)
 }
 
-/// Reads a state; `None`: it is none of ours by its form.
+/// The state of one attempt at a link, which is bound to the browser that begins it
+/// by `attempt`, a secret that the browser keeps.
 #[must_use]
-pub fn read(state: &str) -> Option<Claim> {
+pub fn of_attempt(enrollment: &Enrollment, attempt: &Secret, key: &Fingerprinter) -> String {
+    written(enrollment, mac(enrollment, Some(attempt), key), key)
+}
+
+/// Reads a state; `None`: we have not made it.
+#[must_use]
+pub fn read(state: &str, key: &Fingerprinter) -> Option<Claim> {
     let bytes = URL_SAFE_NO_PAD.decode(state).ok()?;
-    let (id, mac) = bytes.split_first_chunk()?;
+    let (signed, seal) = bytes.split_at_checked(32)?;
+    let (id, mac) = signed.split_first_chunk()?;
+    let ours = seal.len() == SEAL && are_equal(seal, &key.mac("state", signed)[..SEAL]);
     Some(Claim {
         id: EnrollmentId(*id),
         mac: mac.try_into().ok()?,
     })
+    .filter(|_| ours)
 }
 
 impl Claim {
-    /// Whether we made it, for this very enrolment.
+    /// Whether we made it for this very enrolment.
     #[must_use]
     pub fn proves(&self, enrollment: &Enrollment, key: &Fingerprinter) -> bool {
-        let expected = mac(enrollment, key);
-        let differ = self
-            .mac
-            .iter()
-            .zip(expected)
-            .fold(0, |d, (a, b)| d | (a ^ b));
-        self.id == enrollment.id && differ == 0
+        self.id == enrollment.id && are_equal(&self.mac, &mac(enrollment, None, key))
+    }
+
+    /// Whether we made it for this attempt at this very enrolment.
+    #[must_use]
+    pub fn proves_attempt(
+        &self,
+        enrollment: &Enrollment,
+        attempt: &Secret,
+        key: &Fingerprinter,
+    ) -> bool {
+        self.id == enrollment.id && are_equal(&self.mac, &mac(enrollment, Some(attempt), key))
     }
 }
 
+fn written(enrollment: &Enrollment, mac: [u8; 16], key: &Fingerprinter) -> String {
+    let mut bytes = enrollment.id.0.to_vec();
+    bytes.extend(mac);
+    let seal = key.mac("state", &bytes);
+    bytes.extend(&seal[..SEAL]);
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// In a time that does not tell how much of it is right.
+fn are_equal(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |d, (a, b)| d | (a ^ b)) == 0
+}
+
 /// Client, grant, environment, variables (the business, where it is known) and
-/// expiry; the id is the nonce.
-fn mac(enrollment: &Enrollment, key: &Fingerprinter) -> [u8; 16] {
+/// expiry, as they were asked for; the id is the nonce.
+fn mac(enrollment: &Enrollment, attempt: Option<&Secret>, key: &Fingerprinter) -> [u8; 16] {
+    let (grant, vars) = match &enrollment.asked {
+        Some(asked) => (&asked.grant, &asked.vars),
+        None => (&enrollment.grant, &enrollment.vars),
+    };
     let bound = (
         &enrollment.id,
         &enrollment.client,
-        &enrollment.grant,
+        grant,
         &enrollment.provider,
-        &enrollment.vars,
+        vars,
         enrollment.expires_at,
+        attempt.map(|attempt| key.of(attempt)),
     );
     let bound = serde_json::to_vec(&bound).expect("an enrolment is plain data");
     key.mac("enrolment", &bound)
@@ -65,7 +100,7 @@ fn mac(enrollment: &Enrollment, key: &Fingerprinter) -> [u8; 16] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Stage, Via};
+    use super::super::{Asked, Stage, Via};
     use super::*;
     use crate::time::WallTime;
     use std::collections::BTreeMap;
@@ -87,6 +122,7 @@ mod tests {
             sent: None,
             account: None,
             generation: None,
+            asked: None,
         }
     }
 
@@ -94,7 +130,7 @@ mod tests {
     fn a_state_proves_its_own_enrolment_and_no_other() {
         let key = Fingerprinter::new([1; 32]);
         let ours = enrollment();
-        let claim = read(&of(&ours, &key)).expect("our own form");
+        let claim = read(&of(&ours, &key), &key).expect("our own form");
         assert_eq!(claim.id, ours.id);
         assert!(claim.proves(&ours, &key));
         let moved_on = Enrollment {
@@ -103,6 +139,17 @@ mod tests {
             ..enrollment()
         };
         assert!(claim.proves(&moved_on, &key));
+        // What has become known since does not change what was asked.
+        let learned = Enrollment {
+            grant: Some("acme".to_owned()),
+            vars: BTreeMap::from([("business_id".to_owned(), "acme".to_owned())]),
+            asked: Some(Asked {
+                grant: ours.grant.clone(),
+                vars: ours.vars.clone(),
+            }),
+            ..enrollment()
+        };
+        assert!(claim.proves(&learned, &key));
         let others = [
             Enrollment {
                 grant: None,
@@ -136,9 +183,37 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_of_our_form_is_not_read() {
-        for state in ["", "x", "AAAA", "\u{1b}[2J", &"A".repeat(44)] {
-            assert_eq!(read(state), None, "{state:?}");
+    fn an_attempt_is_bound_to_its_browser() {
+        let key = Fingerprinter::new([1; 32]);
+        let (ours, attempt) = (enrollment(), Secret::new("one"));
+        let claim = read(&of_attempt(&ours, &attempt, &key), &key).unwrap();
+        assert!(claim.proves_attempt(&ours, &attempt, &key));
+        assert!(!claim.proves_attempt(&ours, &Secret::new("two"), &key));
+        assert!(!claim.proves(&ours, &key));
+        let link = read(&of(&ours, &key), &key).unwrap();
+        assert!(!link.proves_attempt(&ours, &attempt, &key));
+    }
+
+    #[test]
+    fn what_we_have_not_made_is_not_read() {
+        let key = Fingerprinter::new([1; 32]);
+        let ours = of(&enrollment(), &key);
+        let other = of(&enrollment(), &Fingerprinter::new([2; 32]));
+        let swapped = ours.replacen(&ours[..2], "zz", 1);
+        let (long, short) = (format!("{ours}AAAA"), &ours[..ours.len() - 4]);
+        for state in [
+            "",
+            "x",
+            "AAAA",
+            "\u{1b}[2J",
+            &"A".repeat(54),
+            &other,
+            &swapped,
+            &long,
+            short,
+        ] {
+            assert_eq!(read(state, &key), None, "{state:?}");
         }
+        assert!(read(&ours, &key).is_some());
     }
 }

@@ -33,6 +33,7 @@ impl Check<'_> {
             self.ca_file(name, file);
         }
         let allow_networks = self.allow_networks(name, &raw.allow_networks);
+        let push = self.push(name, raw.push.as_ref(), description.as_ref());
         let description = description?;
         self.token_address(name, &description, &allow_networks, proxy.as_ref());
         self.redirect_uri_is_there(name, raw, &description, all);
@@ -49,6 +50,7 @@ impl Check<'_> {
             proxy,
             ca_file: raw.ca_file.clone(),
             allow_networks,
+            push,
         }))
     }
 

@@ -4,6 +4,7 @@ mod backup;
 mod clients;
 mod daemon;
 mod databases;
+mod enroll;
 mod formats;
 mod grants;
 mod networks;
@@ -104,6 +105,8 @@ fn read(
         .collect();
     let databases = check.databases(&raw.databases);
     let backup = check.backup(&raw.backup, daemon.as_ref());
+    let enroll = check.enroll(&raw.enroll);
+    check.push_paths(&raw.clients, &clients);
     let mut tables = ["daemon", "backup"].into_iter();
     let finds = gathered.complete && !tables.any(|table| check.was_reported_within(&[table]));
     // One that was taken out for its form is known all the same.
@@ -114,6 +117,7 @@ fn read(
         files: gathered.files,
         daemon: daemon?,
         backup,
+        enroll,
         broken_clients: broken.filter(|name| !clients.contains_key(name)).collect(),
         clients,
         grants,

@@ -1,6 +1,7 @@
 //! Cases as data: files, environment and command line in, all problems out.
 
 mod checks;
+mod enroll;
 mod five;
 mod layers;
 mod networks;

@@ -22,6 +22,7 @@ fn enrollment(number: u8) -> Enrollment {
         sent: None,
         account: None,
         generation: None,
+        asked: None,
     }
 }
 
@@ -48,15 +49,21 @@ async fn a_code_is_received_once() {
         begun.await.unwrap();
     }
     let code = || Secret::new("code-1");
-    let first = store.receive_code(enrollment(1), code()).await.unwrap();
+    let first = store
+        .receive_code(enrollment(1), code(), Secrets::default())
+        .await
+        .unwrap();
     assert!(
         matches!(&first, Received::New(e) if e.stage == Stage::Received),
         "{first:?}"
     );
-    let again = store.receive_code(enrollment(1), code()).await.unwrap();
+    let again = store
+        .receive_code(enrollment(1), code(), Secrets::default())
+        .await
+        .unwrap();
     assert!(matches!(again, Received::Again(_)), "{again:?}");
     for (number, code) in [(1, "code-2"), (2, "code-1")] {
-        let spent = store.receive_code(enrollment(number), Secret::new(code));
+        let spent = store.receive_code(enrollment(number), Secret::new(code), Secrets::default());
         let spent = spent.await.unwrap();
         assert!(matches!(spent, Received::Spent(_)), "{number} {spent:?}");
     }
@@ -67,7 +74,7 @@ async fn a_code_is_received_once() {
     assert_eq!(kept.verifier, secrets().verifier);
     assert!(
         store
-            .receive_code(enrollment(3), Secret::new("x"))
+            .receive_code(enrollment(3), Secret::new("x"), Secrets::default())
             .await
             .is_err()
     );
@@ -138,9 +145,89 @@ async fn what_nobody_answers_ends_and_is_forgotten() {
     assert_eq!(store.enrollments().await.unwrap()[0].stage, Stage::Open);
     store.tidy_enrollments(WallTime(1_900_000)).await.unwrap();
     assert_eq!(store.enrollments().await.unwrap()[0].stage, Stage::Expired);
-    let late = store.receive_code(enrollment(1), Secret::new("late"));
+    let late = store.receive_code(enrollment(1), Secret::new("late"), Secrets::default());
     assert!(matches!(late.await.unwrap(), Received::Spent(_)));
     let next_month = WallTime(1_900_001 + 30 * 86_400_000);
     store.tidy_enrollments(next_month).await.unwrap();
     assert_eq!(store.enrollments().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn quarantine_is_bounded_and_let_out_once() {
+    let house = House::new();
+    let store = house.open().store.clone();
+    let waiting = |number: u8| Enrollment {
+        stage: Stage::Quarantined,
+        ..enrollment(number)
+    };
+    let code = |number: u8| Secret::new(format!("code-{number}"));
+    let most = u8::try_from(crate::state::MOST_QUARANTINED).unwrap();
+    for number in 0..most {
+        assert!(
+            store
+                .quarantine(waiting(number), code(number))
+                .await
+                .unwrap()
+        );
+    }
+    let one_more = store.quarantine(waiting(most), code(most)).await;
+    assert!(
+        matches!(one_more, Err(StoreError::TooMany(_))),
+        "{one_more:?}"
+    );
+    // The same code again is nothing new, and takes no place.
+    assert!(!store.quarantine(waiting(200), code(1)).await.unwrap());
+    // What is begun by ourselves has a place all the same.
+    let begun = store.begin_enrollment(enrollment(201), secrets());
+    begun.await.unwrap();
+    assert!(store.approve_enrollment(waiting(1)).await.unwrap());
+    assert!(!store.approve_enrollment(waiting(1)).await.unwrap());
+    let (approved, kept) = store.enrollment(waiting(1).id).await.unwrap().unwrap();
+    assert_eq!(
+        (approved.stage, kept.code),
+        (Stage::Received, Some(code(1)))
+    );
+    assert!(store.quarantine(waiting(most), code(most)).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_grant_that_nobody_configured_stays_its_business_s() {
+    let house = House::new();
+    let store = house.open().store.clone();
+    let of = |number, client: &str, business: &str| {
+        let mut request = authorized(number, 1);
+        request.client = client.to_owned();
+        request.vars = BTreeMap::from([("business_id".to_owned(), business.to_owned())]);
+        request
+    };
+    let take_in = async |number: u8, request| {
+        let begun = store.begin_enrollment(enrollment(number), secrets());
+        begun.await.unwrap();
+        let answer = Secret::new("answer");
+        store
+            .take_in(
+                enrollment(number),
+                request,
+                answer,
+                Wanted::ByExchange,
+                None,
+                None,
+            )
+            .await
+    };
+    let client = authorized(1, 1).client;
+    take_in(1, of(1, &client, "shop-17")).await.unwrap();
+    let other = take_in(2, of(2, &client, "shop-18")).await.unwrap_err();
+    assert!(
+        other.to_string().contains("shop-17, not shop-18"),
+        "{other}"
+    );
+    let other = take_in(3, of(3, "another", "shop-17")).await.unwrap_err();
+    assert!(
+        matches!(other, ImportRefusal::OtherClient { .. }),
+        "{other}"
+    );
+    let (grant, _) = store.load_named("shop-17").await.unwrap().unwrap();
+    assert_eq!(grant.state.generation, 1);
+    take_in(4, of(4, &client, "shop-17")).await.unwrap();
 }

@@ -13,6 +13,7 @@ fn verdict(result: Result<Imported, ImportRefusal>) -> &'static str {
             "other grant"
         }
         Err(ImportRefusal::OtherClient { .. }) => "other client",
+        Err(ImportRefusal::OtherBusiness { .. }) => "other business",
         Err(ImportRefusal::Older { .. }) => "older",
         Err(ImportRefusal::NothingToRefresh { .. }) => "nothing to refresh",
         Err(ImportRefusal::Store(error)) => panic!("{error}"),

@@ -1,0 +1,61 @@
+//! How many codes may be at providers at once. Each takes a slot of the journal, which
+//! refreshes need too: whatever is pushed to us, most slots stay theirs.
+
+use refreshd_core::enroll::Via;
+use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
+
+/// Turns of codes that were pushed, and of all others: a flood of the one kind does
+/// not let the other grow old.
+pub(super) struct Passes {
+    pushed: Semaphore,
+    others: Semaphore,
+}
+
+impl Passes {
+    /// Both together take at most half of the slots that the journal has beyond
+    /// `max_flights`.
+    pub(super) fn new(max_flights: u16) -> Self {
+        let each = (usize::from(max_flights) / 8).max(2);
+        Passes {
+            pushed: Semaphore::new(each),
+            others: Semaphore::new(each),
+        }
+    }
+
+    /// A turn, until it is dropped.
+    ///
+    /// # Errors
+    /// When the daemon is stopping.
+    pub(super) async fn take(&self, via: Via) -> Result<SemaphorePermit<'_>, AcquireError> {
+        match via {
+            Via::Push => self.pushed.acquire().await,
+            Via::Redirect | Via::Link | Via::Device => self.others.acquire().await,
+        }
+    }
+
+    /// No further turns, nor for those who wait.
+    pub(super) fn close(&self) {
+        self.pushed.close();
+        self.others.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn pushed_codes_take_no_turn_of_the_others() {
+        let passes = Passes::new(1);
+        let _held = [
+            passes.take(Via::Push).await.unwrap(),
+            passes.take(Via::Push).await.unwrap(),
+        ];
+        let waits = passes.take(Via::Push);
+        let waits = tokio::time::timeout(std::time::Duration::from_millis(50), waits);
+        assert!(waits.await.is_err(), "two at once");
+        assert!(passes.take(Via::Link).await.is_ok());
+        passes.close();
+        assert!(passes.take(Via::Push).await.is_err());
+    }
+}

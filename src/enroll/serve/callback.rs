@@ -1,0 +1,45 @@
+//! Where a browser comes back to from the provider. The code is in the address: it is
+//! neither shown nor logged.
+
+use super::link::refusal;
+use super::{Web, cookie, page};
+use crate::enroll::{Report, parse_id};
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use hyper::Response;
+use refreshd_core::enroll::Stage;
+
+/// Takes what the browser was sent back with.
+pub(super) async fn take(web: &Web, query: &str, headers: &HeaderMap) -> Response<Body> {
+    let cookie = |id| cookie::find(&web.enroll, id, headers);
+    match web.enroller.called_back(query, cookie).await {
+        Ok(report) => told(web, &report),
+        Err(failure) => refusal(&failure, StatusCode::BAD_REQUEST),
+    }
+}
+
+fn told(web: &Web, report: &Report) -> Response<Body> {
+    let (title, text) = match report.stage {
+        Stage::Done => ("Authorized. You can close this window.", ""),
+        Stage::Received => (
+            "The approval has come, and is being exchanged. You can close this window.",
+            "",
+        ),
+        Stage::Open => (
+            "Not authorized. You can open the link again, or close this window.",
+            report.text.as_str(),
+        ),
+        _ => (
+            "Not authorized. You can close this window.",
+            report.text.as_str(),
+        ),
+    };
+    let mut response = page::page(StatusCode::OK, title, &[text], "");
+    let spent = !matches!(report.stage, Stage::Open | Stage::Received);
+    let clear = parse_id(&report.id).filter(|_| spent);
+    let clear = clear.map(|id| cookie::clear(&web.enroll, id));
+    if let Some(Ok(clear)) = clear.map(|text| HeaderValue::from_str(&text)) {
+        response.headers_mut().insert(header::SET_COOKIE, clear);
+    }
+    response
+}
