@@ -9,6 +9,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::io::ErrorKind;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,12 @@ pub(super) async fn accept(listener: TcpListener, web: Arc<Web>, mut stop: watch
                     drop(place);
                 });
             }
+            // Whoever came has gone again.
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset
+                ) => {}
             Err(e) => {
                 tracing::warn!("a connection for links and pushes was not accepted: {e}");
                 tokio::time::sleep(SCARCE).await;

@@ -130,3 +130,29 @@ async fn a_link_that_is_too_old_lets_nobody_in() {
     assert_eq!(place.asked(), 0);
     assert_ne!(place.report(&id).await.stage, Stage::Done);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_of_one_environment_is_nothing_in_another() {
+    let place = Place::retm(ONE).await;
+    let daemon = place.daemon();
+    let (_, data) = place.install(Some("one")).await;
+    assert_eq!(daemon.stop(), Some(0));
+    let production = std::fs::read_to_string(place.house.config()).unwrap();
+    let staging = production
+        .replace("provider = \"retm\"", "provider = \"retm-staging\"")
+        .replace("vars = { business_id = \"shop-17\" }", "")
+        .replace("{business_id}.localhost", "shop-17.localhost");
+    std::fs::write(place.house.config(), staging).unwrap();
+    let daemon = place.daemon();
+    let pushed = place.push("shop-17", &data, None).await;
+    assert_eq!(pushed.status, Some(403), "{pushed:?}");
+    assert_eq!(place.asked(), 0);
+    // There, the business is known from the push alone.
+    let (id, data) = place.install(Some("one")).await;
+    assert_eq!(place.push("shop-17", &data, None).await.status, Some(200));
+    place.done(&id, "one").await;
+    let (_, data) = place.install(Some("one")).await;
+    let other = place.push("shop-18", &data, None).await;
+    assert_eq!(other.status, Some(403), "{other:?}");
+    assert_eq!(daemon.stop(), Some(0));
+}

@@ -4,6 +4,7 @@
 use refreshd::config::{Sources, load};
 use refreshd::control::api::Token;
 use refreshd::control::enroll::Redirect;
+use refreshd::enroll::Attempt;
 use refreshd::import::ImportLine;
 use refreshd::publish::View;
 use refreshd::publish::database::RowJob;
@@ -11,7 +12,7 @@ use refreshd::publish::output::Job;
 use refreshd::state::{Candidate, Commit, Event, ImportRequest, Sealer, Unread};
 use refreshd_core::enroll::account::Expected;
 use refreshd_core::enroll::device::DeviceCode;
-use refreshd_core::enroll::{Secrets, callback};
+use refreshd_core::enroll::{EnrollmentId, Secrets, callback, push};
 use refreshd_core::flight::{self, Answer, Flight, FlightId, Intent, Settlement, Stamp};
 use refreshd_core::grant::schedule::Policy;
 use refreshd_core::grant::settle::{Ending, Import, Rules};
@@ -272,6 +273,7 @@ fn each(mut look: impl FnMut(&'static str, Box<dyn Debug + Send>)) {
     };
     value("View", Box::new(view.clone()));
     each_of_an_authorization(&mut value);
+    each_of_links_and_pushes(&mut value);
     each_of_a_configuration(view, &mut value);
 }
 
@@ -306,6 +308,18 @@ fn each_of_an_authorization(value: &mut impl FnMut(&'static str, Box<dyn Debug +
         interval: Duration::from_secs(5),
     };
     value("DeviceCode", Box::new(given));
+}
+
+fn each_of_links_and_pushes(value: &mut impl FnMut(&'static str, Box<dyn Debug + Send>)) {
+    let attempt = Attempt {
+        id: EnrollmentId([4; 16]),
+        cookie: secret("cookie"),
+        url: "https://as.example/authorize".to_owned(),
+    };
+    value("Attempt", Box::new(attempt));
+    let body = format!(r#"{{"code":"code-{PLANTED}","business_id":"shop-17"}}"#);
+    let push = push::read(body.as_bytes()).unwrap();
+    value("Push", Box::new(push));
 }
 
 fn each_of_a_configuration(
