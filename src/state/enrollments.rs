@@ -433,6 +433,7 @@ fn receive(
         code: Some(code),
         verifier: with.verifier.or(secrets.verifier),
         nonce: with.nonce.or(secrets.nonce),
+        interval_ms: None,
         answer: None,
     };
     s.conn
