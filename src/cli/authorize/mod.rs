@@ -9,7 +9,7 @@ mod route;
 use super::{Context, block_on, grant_name, output};
 use crate::control::client::Control;
 use crate::control::enroll::{Patience, Redirect};
-use crate::enroll::{Begin, Begun, Report};
+use crate::enroll::{Approve, Begin, Begun, Report};
 use crate::exit::{Exit, Failure};
 use refreshd_core::enroll::{Stage, Via};
 use route::Route;
@@ -23,7 +23,7 @@ use std::time::Duration;
     refreshd authorize surveys --paste        # where the redirect leads somewhere else\n\n\
     The daemon keeps state and verifier and exchanges the code; the grant keeps its name, its outputs and its history."
 )]
-#[command(group(clap::ArgGroup::new("what").required(true).args(["grant", "client", "list", "accept", "cancel"])))]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["grant", "client", "list", "accept", "approve", "cancel"])))]
 pub(super) struct Authorize {
     /// The grant
     #[arg(value_name = "GRANT")]
@@ -49,7 +49,7 @@ pub(super) struct Authorize {
     /// Reload the configuration without asking, where it has the grant and the daemon has not
     #[arg(long)]
     yes: bool,
-    /// Do not wait for the end of it
+    /// Do not wait for the end of it (with --link, --device, and providers that push)
     #[arg(long)]
     no_wait: bool,
     /// Show authorizations under way, and the latest
@@ -58,6 +58,12 @@ pub(super) struct Authorize {
     /// Take in a token set that is held, since another account authorized than before
     #[arg(long, value_name = "ID")]
     accept: Option<String>,
+    /// Let in a push that came without our state, as a new grant or as the one of --grant
+    #[arg(long, value_name = "ID")]
+    approve: Option<String>,
+    /// With --approve: the grant that the push is for
+    #[arg(long = "grant", value_name = "GRANT", requires = "approve")]
+    approve_as: Option<String>,
     /// Give one up for which nothing has come
     #[arg(long, value_name = "ID")]
     cancel: Option<String>,
@@ -78,6 +84,14 @@ impl Authorize {
         if let Some(id) = &self.accept {
             return self.tell(&block_on(control.accept_enrollment(plain_id(id)?))?);
         }
+        if let Some(id) = &self.approve {
+            let whose = Approve {
+                grant: self.approve_as.clone(),
+            };
+            return self.tell(&block_on(
+                control.approve_enrollment(plain_id(id)?, &whose),
+            )?);
+        }
         if let Some(id) = &self.cancel {
             let report = block_on(control.cancel_enrollment(plain_id(id)?))?;
             self.tell(&report)?;
@@ -95,6 +109,10 @@ impl Authorize {
 
     async fn authorize(&self, context: &Context, control: &Control) -> Result<Exit, Failure> {
         let route = Route::choose(self, context)?;
+        if self.no_wait && (route.listener.is_some() || self.paste) {
+            let text = "the browser comes back to this command, so it has to wait: leave --no-wait out, or use --link or --device";
+            return Err(Failure::new(Exit::Usage, text));
+        }
         let begin = Begin {
             grant: self.grant.clone(),
             client: self.client.clone(),

@@ -148,3 +148,12 @@ async fn a_client_alone_is_refused_where_nobody_tells_the_grant() {
     assert_eq!(ended.status.code(), Some(64), "{}", text(&ended.stderr));
     assert_eq!(scene.list().len(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_that_comes_back_to_the_command_is_waited_for() {
+    let scene = Scene::generic().await;
+    let _daemon = scene.house.daemon();
+    let ended = scene.house.run(&["authorize", "one", "--no-wait"]);
+    assert_eq!(ended.status.code(), Some(64), "{}", text(&ended.stderr));
+    assert_eq!(scene.list().len(), 0, "nothing was begun");
+}
