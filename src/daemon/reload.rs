@@ -16,6 +16,7 @@ use refreshd_core::incident::{Kind, Subject};
 use refreshd_core::{Grant, GrantId, TokenSet};
 use sd_notify::NotifyState;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -27,8 +28,11 @@ pub struct Reloader {
     sources: Sources,
     config: RwLock<Arc<Config>>,
     publisher: Reconciler,
-    /// One reload or new set of outputs at a time.
-    turn: tokio::sync::Mutex<()>,
+    /// One reload or new set of outputs at a time; how many of those that asked for a
+    /// new set have one.
+    turn: tokio::sync::Mutex<u64>,
+    /// How many have asked for a new set of outputs.
+    asked: AtomicU64,
     replaced: Notify,
 }
 
@@ -46,7 +50,8 @@ impl Reloader {
             deck,
             sources,
             config: RwLock::new(config),
-            turn: tokio::sync::Mutex::new(()),
+            turn: tokio::sync::Mutex::new(0),
+            asked: AtomicU64::new(0),
             replaced: Notify::new(),
             publisher,
         }
@@ -182,10 +187,16 @@ impl Reloader {
         Ok(message)
     }
 
-    /// Tells the outputs which grants there are.
+    /// Tells the outputs which grants there are. All grants are looked at for it, so
+    /// those who ask while others are served are served together.
     pub async fn retarget(&self, engine: &EngineHandle) {
-        let _turn = self.turn.lock().await;
-        self.set_targets(engine).await;
+        let mine = self.asked.fetch_add(1, Ordering::AcqRel) + 1;
+        let mut served = self.turn.lock().await;
+        if *served < mine {
+            let all = self.asked.load(Ordering::Acquire);
+            self.set_targets(engine).await;
+            *served = all;
+        }
     }
 
     async fn set_targets(&self, engine: &EngineHandle) {
