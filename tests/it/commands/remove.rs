@@ -103,7 +103,8 @@ async fn its_outputs_go_and_it_may_come_again_as_another() {
         meta["grant_id"].clone()
     };
     wait_for("the outputs", || {
-        meta.exists() && rows(&setting) == ["one", "two"]
+        let there = meta.exists() && setting.house.path("tokens/all.db-wal").exists();
+        there && rows(&setting) == ["one", "two"]
     });
     let first = id();
     // Beside a refresh that is under way: it lands first.
