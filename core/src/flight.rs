@@ -133,11 +133,30 @@ impl Binding {
 }
 
 impl Intent {
+    /// Which of the answers that are kept since they could not be read is looked at
+    /// once more by the description of now, by the place of its intent. That of the
+    /// last presentation, whichever came last: where each brought another refresh
+    /// token, it has the one that the provider goes on with.
+    #[must_use]
+    pub fn newest_unread<'a>(
+        kept: impl Iterator<Item = &'a Intent>,
+        state: &GrantState,
+        description: &DescriptionHash,
+    ) -> Option<usize> {
+        let doubted = |intent: &Intent| {
+            let doubt = state.doubt.as_ref();
+            doubt.is_some_and(|doubt| intent.presents.is_token(doubt.presents))
+        };
+        kept.enumerate()
+            .filter(|(_, intent)| intent.is_worth_reading(state, description))
+            .max_by_key(|(at, intent)| (doubted(intent), intent.attempt, *at))
+            .map(|(at, _)| at)
+    }
+
     /// Whether an answer of this intent, kept since it could not be read, is worth
     /// another look by the description of now: it is still the grant's next token
     /// set, bound to whom the grant is bound, and nobody has looked by that description.
-    #[must_use]
-    pub fn is_worth_reading(&self, state: &GrantState, description: &DescriptionHash) -> bool {
+    fn is_worth_reading(&self, state: &GrantState, description: &DescriptionHash) -> bool {
         self.generation == state.generation
             && self.generation >= state.chances_from
             && state.doubt.is_some()

@@ -210,10 +210,11 @@ impl World {
         let row = &self.store.rows[index as usize];
         let state = &row.grant.state;
         self.audit.can_read(index, setup.form, state.generation);
-        let mut kept = row.unread.iter();
-        let Some(newest) = kept.rfind(|kept| kept.intent.is_worth_reading(state, &hash)) else {
+        let kept = row.unread.iter().map(|kept| &kept.intent);
+        let Some(newest) = Intent::newest_unread(kept, state, &hash) else {
             return self.landed(ticket, index, Landing::Idle);
         };
+        let newest = &row.unread[newest];
         self.report.count("read again");
         let mut intent = newest.intent.clone().again(state, hash);
         if self

@@ -158,21 +158,23 @@ pub async fn read_again(deck: &Deck, assignment: Assignment) -> Landing {
         Ok(None) => return Landing::Idle,
         Err(e) => return grounded(e.to_string()),
     };
-    let newest = unread
-        .into_iter()
-        .rfind(|kept| kept.intent.is_worth_reading(&grant.state, &client.hash));
-    let Some(newest) = newest else {
+    let intents = unread.iter().map(|kept| &kept.intent);
+    let Some(newest) = Intent::newest_unread(intents, &grant.state, &client.hash) else {
         return Landing::Idle;
     };
+    let newest = &unread[newest];
     let flight = newest.flight;
     let now = deck.clock.stamp();
-    let mut intent = newest.intent.again(&grant.state, client.hash.clone());
+    let mut intent = newest
+        .intent
+        .clone()
+        .again(&grant.state, client.hash.clone());
     if deck.store.fence().is_some() {
         intent = intent.in_restored_store(&now);
     }
     let rules = rules(deck, client, assignment.seat.policy.clone());
     let tokens = tokens.unwrap_or_else(TokenSet::none);
-    let answer = Some(newest.answer);
+    let answer = Some(newest.answer.clone());
     let (flying, first) = Flight::recovered(intent, answer, grant, tokens, rules, &now);
     let verdict = adopt(deck, flying, first, None).await;
     if !matches!(

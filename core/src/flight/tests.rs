@@ -325,6 +325,38 @@ fn an_answer_that_is_read_again_is_dated_by_the_clock_of_now() {
     assert!(lost.doubt.is_some_and(|doubt| doubt.is_undated(at(9_500))));
 }
 
+/// Each presentation within the window brought another refresh token, and the answer
+/// to the first of them came last: its token was read, and was void.
+#[test]
+fn of_answers_that_could_not_be_read_the_last_presentations_is_read() {
+    let mut state = grant(4, 2).state;
+    let doubt = |presents| Doubt {
+        first_sent: SENT,
+        last_sent: SENT,
+        presents,
+        presentations: 3,
+        unread: true,
+        relic: false,
+    };
+    state.doubt = Some(doubt(Fingerprint([1; 16])));
+    let of = |attempt| Intent {
+        attempt,
+        ..intent(&grant(4, 2))
+    };
+    let newest = |kept: &[Intent], state: &GrantState| {
+        Intent::newest_unread(kept.iter(), state, &DescriptionHash("new".to_owned()))
+    };
+    assert_eq!(newest(&[of(2), of(3), of(1)], &state), Some(1));
+    // A second chance took the place of what was presented then.
+    let chance = Intent {
+        presents: Presents::RefreshToken(Fingerprint([2; 16])),
+        ..of(1)
+    };
+    state.doubt = Some(doubt(Fingerprint([2; 16])));
+    assert_eq!(newest(&[of(2), chance], &state), Some(1));
+    assert_eq!(newest(&[], &state), None);
+}
+
 /// A clock that was ahead is set right while an exchange is under way: its token
 /// would seem to live longer by that.
 #[test]
