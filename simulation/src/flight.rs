@@ -489,9 +489,15 @@ impl World {
             Ok(slot) => {
                 aloft.slot = Some(slot);
                 let flight = aloft.flight.intent().flight;
-                let token = aloft.answer.as_ref().and_then(brought);
-                if let Some(token) = token.filter(|token| !self.audit.is_unread(*token)) {
-                    self.audit.durable_token(token);
+                let generation = aloft.flight.intent().generation;
+                let (reads, answer) = (aloft.setup.form, aloft.answer.as_ref());
+                let found = answer.and_then(|answer| Some((brought(answer)?, form_of(answer))));
+                match found {
+                    Some((token, form)) if form != 0 && form != reads => {
+                        self.audit.cannot_read(token, form, generation);
+                    }
+                    Some((token, _)) => self.audit.durable_token(token),
+                    None => {}
                 }
                 self.audit.open.insert(flight, true);
                 self.audit.closed.remove(&flight);
@@ -755,13 +761,7 @@ impl World {
         aloft.waits = false;
         if let Ending::Answered(answer) = &ending {
             aloft.answer = Some(answer.clone());
-            let (reads, generation) = (aloft.setup.form, aloft.flight.intent().generation);
             let late = aloft.told.then_some(aloft.index);
-            let form = form_of(answer);
-            let readable = form == 0 || form == reads;
-            if let Some(token) = brought(answer).filter(|_| !readable) {
-                self.audit.cannot_read(token, form, generation);
-            }
             if let Some(index) = late {
                 self.process().arrives(index);
             }
@@ -879,6 +879,11 @@ impl World {
         }
         if slot.is_some() {
             self.audit.closes(flight);
+        }
+        let unread = settlement.unread.as_ref();
+        if let Some((token, answer)) = unread.and_then(|a| Some((brought(a)?, a))) {
+            let form = form_of(answer);
+            self.audit.cannot_read(token, form, intent.generation);
         }
         if let Some(tokens) = &settlement.tokens {
             let kept = standing == Standing::Current || !mischief::is(Mischief::CandidateDropped);
