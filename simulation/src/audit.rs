@@ -73,6 +73,9 @@ pub(crate) struct Audit {
     /// commit is not durable; whether the answer was recorded.
     pub(crate) open: BTreeMap<FlightId, bool>,
     sent_at: BTreeMap<FlightId, i64>,
+    /// Flights that the journal holds beside a store that was put back: it does not
+    /// count them as sent yet.
+    uncounted: BTreeSet<FlightId>,
     /// Flights that were committed for good.
     pub(crate) closed: BTreeSet<FlightId>,
     /// When the clock that is trusted last lost time and nobody could notice: the
@@ -142,6 +145,11 @@ impl Audit {
     /// When a flight's request left, by the physical clock.
     pub(crate) fn sent_at(&self, flight: FlightId) -> Option<i64> {
         self.sent_at.get(&flight).copied()
+    }
+
+    /// Whether a flight that the journal holds was counted in its grant's window.
+    pub(crate) fn has_counted(&self, flight: FlightId) -> bool {
+        self.open.contains_key(&flight) && !self.uncounted.contains(&flight)
     }
 
     pub(crate) fn first_sent(&self, token: TokenId) -> i64 {
@@ -278,6 +286,7 @@ impl Audit {
     pub(crate) fn put_back(&mut self, rows: &[Row]) {
         self.is_put_back = true;
         self.was_put_back = true;
+        self.uncounted = self.open.keys().copied().collect();
         self.closed.clear();
         self.promptly.clear();
         self.unread.clear();

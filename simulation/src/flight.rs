@@ -1076,7 +1076,8 @@ impl World {
         } = found;
         let index: u32 = intent.grant.0.parse().expect("a grant's number");
         let row = &self.store.rows[index as usize];
-        let sent = self.audit.open.contains_key(&intent.flight);
+        // What was counted as it was sent: not in the time that a restore has lost.
+        let counted = self.audit.has_counted(intent.flight);
         self.report.count(if answer.is_some() {
             "answers adopted"
         } else {
@@ -1093,6 +1094,8 @@ impl World {
             None => intent,
         };
         let (held, base) = (intent.clone(), grant);
+        let window = |state: &GrantState| (state.window_from, state.sends_in_window);
+        let before = window(&base.state);
         let (mut flight, mut step) = Flight::recovered(held, answer, base, tokens, rules, &stamp);
         loop {
             if self.dies_here() {
@@ -1105,7 +1108,7 @@ impl World {
                         let (standing, grant) =
                             self.commit_now(index, &intent, Some(slot), &commit, asked)?;
                         // It is counted as sent, though it never was, from this commit on.
-                        if !sent {
+                        if !counted && window(&grant.state) != before {
                             self.audit.counts_as(index, &grant.state);
                         }
                         match standing {
