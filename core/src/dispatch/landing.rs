@@ -64,9 +64,12 @@ impl<S: Post> Dispatch<S> {
             Landing::Idle => (None, false),
             Landing::Grounded => (None, true),
             Landing::Settled { kind, grant } => {
+                let bound = self.entry(index).grant.state.binding.clone();
                 self.put(index, *grant);
                 let entry = self.entry_mut(index);
                 entry.grounded = 0;
+                // What came is bound to whom it was asked of: they may have been left since.
+                entry.recheck |= entry.grant.state.binding != bound;
                 // Another verdict than the one that meant nothing.
                 entry.rearmed &= kind != Some(OutcomeKind::InvalidGrant);
                 (kind, false)

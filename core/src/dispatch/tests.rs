@@ -5,7 +5,7 @@ use crate::GrantState;
 use crate::grant::GrantId;
 use crate::grant::schedule::{Denied, Never, Why};
 use crate::grant::settle::OutcomeKind;
-use crate::grant::state::{Doubt, LastOutcome, Refusal};
+use crate::grant::state::{Binding, Doubt, LastOutcome, Refusal};
 use crate::limits::Effect;
 use crate::provider::description::{Reuse, Rotates};
 use crate::secret::Fingerprint;
@@ -407,6 +407,30 @@ fn an_unread_answer_is_read_again_by_a_flight_of_its_own() {
     assert!(dispatch.read_again(0).is_some());
     assert!(dispatch.read_again(0).is_none(), "it is under way");
     assert!(dispatch.read_again(1).is_none(), "nothing is unread");
+}
+
+/// Its operator had moved the grant while the answer was kept: bound to where it was
+/// asked of, it never took off again, and nobody was told.
+#[test]
+fn what_is_bound_elsewhere_than_its_grant_was_is_aligned() {
+    let mut before = doubted(3000);
+    before.state.doubt.as_mut().unwrap().unread = true;
+    let bound = |client: &str| {
+        Some(Binding {
+            client_id: client.to_owned(),
+            origin: "https://as.example:443".to_owned(),
+        })
+    };
+    before.state.binding = bound("new");
+    for (client, aligns) in [("old", true), ("new", false)] {
+        let mut dispatch = with([before.clone()], &policy());
+        let flight = dispatch.read_again(0).expect("it is unread").flight;
+        let mut read = before.clone();
+        read.revision += 1;
+        read.state.binding = bound(client);
+        let landed = dispatch.landed(0, flight, after(&read, OutcomeKind::Success), NOW, 0);
+        assert_eq!(landed.align, aligns);
+    }
 }
 
 #[test]
