@@ -37,6 +37,8 @@ pub(super) struct Client {
 struct Pause {
     probe_at: WallTime,
     probing: Probing,
+    /// Those whose probes are overdue, or lost: an answer may come still.
+    awaited: Probing,
 }
 
 /// The grants that are out to probe: one, and those that were forced meanwhile,
@@ -186,6 +188,7 @@ impl Client {
             self.pause = Some(Pause {
                 probe_at: now + CLIENT_PROBE_EVERY,
                 probing: Probing::default(),
+                awaited: Probing::default(),
             });
             effects.push(Effect::ClientPaused {
                 client,
@@ -232,7 +235,7 @@ impl Client {
     }
 
     /// The pause's probe is back: an answer about the grant means that the
-    /// client itself is accepted.
+    /// client itself is accepted, also one that comes late.
     fn settle_pause(
         &mut self,
         client: u32,
@@ -244,10 +247,15 @@ impl Client {
         let Some(pause) = self.pause.as_mut() else {
             return;
         };
-        if !pause.probing.take(grant) {
+        let (in_time, late) = (pause.probing.take(grant), pause.awaited.take(grant));
+        if in_time {
+            pause.probe_at = now + CLIENT_PROBE_EVERY;
+        } else if !late {
             return;
         }
-        pause.probe_at = now + CLIENT_PROBE_EVERY;
+        if kind == OutcomeKind::Lost {
+            pause.awaited.add(grant);
+        }
         let accepted = matches!(
             kind,
             OutcomeKind::Success

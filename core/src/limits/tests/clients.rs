@@ -232,6 +232,26 @@ fn a_client_that_is_not_accepted_is_paused_and_probes() {
     assert_eq!(limits.why(6, after(2 * PROBE)), None);
 }
 
+/// The answer said that the client was accepted, and it stayed paused.
+#[test]
+fn the_late_answer_to_a_probe_resumes_its_client() {
+    let mut limits = limits(8, 20);
+    let _ = limits.run(3, OutcomeKind::InvalidClient, NOW);
+    assert_eq!(limits.run(4, OutcomeKind::Lost, after(PROBE)), []);
+    // What others sent before the pause says nothing.
+    let late = after(PROBE + 60);
+    assert_eq!(limits.observed(0, 0, 5, OutcomeKind::Success, late, 0), []);
+    assert_eq!(
+        limits.why(5, late),
+        Some((Why::ClientPaused, Some(after(2 * PROBE))))
+    );
+    assert_eq!(
+        limits.observed(0, 0, 4, OutcomeKind::Success, late, 0),
+        [resumed(&[])]
+    );
+    assert_eq!(limits.why(5, late), None);
+}
+
 #[test]
 fn an_operator_pauses_and_resumes() {
     let mut limits = refused();
