@@ -42,6 +42,8 @@ pub(crate) struct Aloft {
     /// An end that came while it was busy otherwise.
     ended: Option<Ending>,
     answer: Option<Answer>,
+    /// When it came, by the physical clock.
+    came: i64,
     /// The journal did not take the answer.
     unrecorded: bool,
     commit: Option<Commit>,
@@ -82,15 +84,16 @@ fn landing(verdict: Verdict) -> Landing {
     }
 }
 
-/// Until when an answer asks to wait.
-fn asked_until(answer: Option<&Answer>, now: WallTime) -> Option<WallTime> {
+/// Until when an answer asks to wait, which came so long ago at the least: its own
+/// time may be by a clock that has been set back since.
+fn asked_until(answer: Option<&Answer>, now: WallTime, ago: Duration) -> Option<WallTime> {
     let answer = answer?;
     let (_, value) = answer
         .headers
         .iter()
         .find(|(name, _)| name == "retry-after")?;
     let wait = value.parse().ok().map(Duration::from_secs)?;
-    Some(answer.received.min(now) + wait)
+    Some(answer.received.min(now - ago) + wait)
 }
 
 fn hash(form: usize) -> DescriptionHash {
@@ -184,6 +187,7 @@ impl World {
             told: false,
             ended: None,
             answer: None,
+            came: 0,
             unrecorded: false,
             commit: None,
             patience: 0,
@@ -257,6 +261,7 @@ impl World {
             told: false,
             ended: None,
             answer: Some(answer),
+            came: i64::MAX,
             unrecorded: true,
             commit: None,
             patience: 0,
@@ -757,10 +762,12 @@ impl World {
     }
 
     fn end(&mut self, number: u64, ending: Ending) -> Check {
+        let came = self.now;
         let aloft = self.aloft(number);
         aloft.waits = false;
         if let Ending::Answered(answer) = &ending {
             aloft.answer = Some(answer.clone());
+            aloft.came = came;
             let late = aloft.told.then_some(aloft.index);
             if let Some(index) = late {
                 self.process().arrives(index);
@@ -816,12 +823,13 @@ impl World {
             self.inside(wait, Inside::Commit(number));
             return Ok(());
         }
-        let now = self.time();
+        let (now, physical) = (self.time(), self.now);
         let aloft = self.aloft(number);
         let commit = aloft.commit.take().expect("there is something to commit");
         let (index, intent) = (aloft.index, aloft.flight.intent().clone());
         let slot = aloft.done_with();
-        let asked = asked_until(aloft.answer.as_ref(), now);
+        let ago = Duration::from_millis(physical.saturating_sub(aloft.came).max(0).unsigned_abs());
+        let asked = asked_until(aloft.answer.as_ref(), now, ago);
         let (standing, grant) = self.commit_now(index, &intent, slot, &commit, asked)?;
         let grant = Box::new(grant);
         let event = match standing {
@@ -1087,7 +1095,7 @@ impl World {
         let form = intent.description.0.parse().expect("a form");
         let rules = self.server(index).rules(form).clone();
         let now = self.time();
-        let asked = asked_until(answer.as_ref(), now);
+        let asked = asked_until(answer.as_ref(), now, Duration::ZERO);
         let stamp = self.stamp(now);
         let intent = match self.store.fenced {
             Some(_) => intent.in_restored_store(&stamp),
