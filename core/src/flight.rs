@@ -102,6 +102,18 @@ impl Intent {
         }
     }
 
+    /// As it is found once a clock was accepted, which said this then: what was on its
+    /// way in that boot stands in the journal by the clock before it.
+    #[must_use]
+    pub fn by_accepted_clock(mut self, accepted: Option<&Stamp>) -> Intent {
+        let sent = &self.sent;
+        let counts = |clock: &&Stamp| sent.boot_id == clock.boot_id && sent.boot <= clock.boot;
+        if let Some(clock) = accepted.filter(counts) {
+            self.reckon(clock);
+        }
+        self
+    }
+
     /// As it is found beside a store that was put back: of an exchange in another boot
     /// nobody knows how long ago it was, since the store that is gone may have noticed
     /// that time was lost.

@@ -238,6 +238,7 @@ impl World {
             exchange.sent = exchange.sent - by;
         }
         (self.store.last_seen, self.store.last_seen_at) = (Some(self.stamp(now)), self.now);
+        self.store.accepted = Some(self.stamp(now));
         let states: Vec<GrantState> = self.states().collect();
         let waits = self.lane_waits(before);
         for (index, state) in self.process().dispatch.bring_back(by) {

@@ -954,7 +954,7 @@ impl World {
         let opened =
             refreshd::state::journal::Book::open(self.disk.clone(), slots, &SimSeal, &settled);
         let died = self.disk.take_dead();
-        let (book, recovered) = match opened {
+        let (book, mut recovered) = match opened {
             Ok(opened) if !died => opened,
             Err(error) if !died && !troubled => {
                 return ensure(false, "journal-opens", || error.to_string());
@@ -981,6 +981,10 @@ impl World {
         ensure(closed.is_none(), "settled-stays-settled", || {
             format!("{closed:?}")
         })?;
+        for found in &mut recovered {
+            let accepted = self.store.accepted.as_ref();
+            found.intent = found.intent.clone().by_accepted_clock(accepted);
+        }
         self.look_at_fence();
         let clock = self.start_clock(&recovered)?;
         let caps = refreshd_core::limits::Caps {
@@ -1007,7 +1011,6 @@ impl World {
             )
         });
         // As `src/daemon/recovery.rs` does: one generation follows the other.
-        let mut recovered = recovered;
         recovered.sort_by_key(|r| (r.intent.generation, r.intent.attempt));
         for found in recovered {
             if !self.adopt(found)? {

@@ -49,6 +49,8 @@ pub(crate) struct Store {
     pub(crate) last_seen: Option<Stamp>,
     /// When that was, by the physical clock.
     pub(crate) last_seen_at: i64,
+    /// The last clock that was accepted, as it was then.
+    pub(crate) accepted: Option<Stamp>,
     /// Time was lost, and has not been allowed for.
     pub(crate) lost_time: bool,
     /// Commits fail.

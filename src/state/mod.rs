@@ -150,6 +150,12 @@ impl State {
             &|place, flight| settled.contains(&(place, flight)),
         )?;
         history::keep_slots_of(&opened.conn, journal.files()).map_err(sql)?;
+        let accepted = seen::accepted(&opened.conn).map_err(sql)?;
+        let dated = |found: Recovered| Recovered {
+            intent: found.intent.by_accepted_clock(accepted.as_ref()),
+            ..found
+        };
+        let recovered: Vec<Recovered> = recovered.into_iter().map(dated).collect();
         let last_seen = latest(seen::stored(&opened.conn).map_err(sql)?, &recovered);
         let clock = Clock::new(clock::reading(), &clock::boot_id(), last_seen.as_ref());
         if clock.lost_time() {

@@ -14,6 +14,8 @@ use std::sync::atomic::AtomicBool;
 
 /// The row of `meta` with the boot time; it counts beside the same `last_seen` only.
 const BOOT: &str = "last_seen_boot";
+/// The row of the last clock that was accepted: what it said then, and in which boot.
+const ACCEPTED: &str = "accepted_clock";
 /// The row that says that a time passed of which nobody knows how long it was.
 const LOST: &str = "lost_time";
 
@@ -46,9 +48,13 @@ impl Seen {
         }
     }
 
-    /// Takes back what was seen: that is the time.
-    pub(super) fn accept(&self, now: WallTime) {
-        *self.lock() = Some(self.stamp(now));
+    /// Takes back what was seen: that is the time. It is remembered for what the
+    /// journal holds by the clock before it.
+    pub(super) fn accept(&self, conn: &Connection, now: WallTime) -> rusqlite::Result<()> {
+        let accepted = self.stamp(now);
+        db::set_meta(conn, ACCEPTED, written(&accepted))?;
+        *self.lock() = Some(accepted);
+        Ok(())
     }
 
     /// Writes it with the transaction under way.
@@ -57,12 +63,7 @@ impl Seen {
             return Ok(());
         };
         db::set_meta(conn, "last_seen", seen.wall.0)?;
-        let Stamp {
-            wall,
-            boot,
-            boot_id,
-        } = seen;
-        db::set_meta(conn, BOOT, format!("{} {} {boot_id}", wall.0, boot.0))
+        db::set_meta(conn, BOOT, written(&seen))
     }
 
     fn stamp(&self, wall: WallTime) -> Stamp {
@@ -91,6 +92,16 @@ pub(super) fn stored(conn: &Connection) -> rusqlite::Result<Option<Stamp>> {
         boot_id: String::new(),
     };
     Ok((wall.0 > 0).then(|| of_boot.unwrap_or(alone)))
+}
+
+/// The last clock that was accepted, as it was then.
+pub(super) fn accepted(conn: &Connection) -> rusqlite::Result<Option<Stamp>> {
+    let written: Option<String> = db::meta_if_any(conn, ACCEPTED)?;
+    Ok(written.as_deref().and_then(parse))
+}
+
+fn written(seen: &Stamp) -> String {
+    format!("{} {} {}", seen.wall.0, seen.boot.0, seen.boot_id)
 }
 
 fn parse(text: &str) -> Option<Stamp> {

@@ -543,7 +543,7 @@ impl Store {
     /// When it did not become durable.
     pub async fn accept_time(&self, now: WallTime) -> Result<(), StoreError> {
         self.write(move |s| {
-            s.shared.seen.accept(now);
+            s.shared.seen.accept(s.conn, now)?;
             Ok(())
         })
         .await

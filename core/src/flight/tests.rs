@@ -373,6 +373,34 @@ fn an_exchange_is_dated_by_the_clock_that_was_accepted_meanwhile() {
     assert!(!state.expiry_unknown);
 }
 
+/// The power went after that: the journal had it by the clock that was ahead, and its
+/// token was taken to be younger than it was.
+#[test]
+fn an_exchange_is_dated_by_the_clock_that_was_accepted_in_its_boot() {
+    let minutes = |count: u64| std::time::Duration::from_secs(60 * count);
+    let back = |at: &Stamp| Stamp {
+        wall: at.wall - minutes(60),
+        ..at.clone()
+    };
+    let then = grant(3, 1);
+    let dated = |accepted: &Stamp| {
+        let found = intent(&then).by_accepted_clock(Some(accepted));
+        (found.first_sent, found.sent.wall)
+    };
+    let accepted = back(&at(SENT + minutes(5)));
+    let early = SENT - minutes(60);
+    assert_eq!(dated(&accepted), (early, early));
+    // Sent after it, or in another boot: by that clock, or nobody knows.
+    let before = back(&at(SENT - minutes(5)));
+    assert_eq!(dated(&before), (SENT, SENT));
+    let elsewhere = Stamp {
+        boot_id: "another".to_owned(),
+        ..accepted
+    };
+    assert_eq!(dated(&elsewhere), (SENT, SENT));
+    assert_eq!(intent(&then).by_accepted_clock(None), intent(&then));
+}
+
 /// Adopted in another boot, which by its clock began before the exchange: nobody
 /// knows how long ago that was.
 #[test]

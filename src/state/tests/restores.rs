@@ -153,6 +153,24 @@ async fn an_accepted_clock_is_remembered() {
 }
 
 #[tokio::test]
+async fn what_the_journal_holds_is_dated_by_the_clock_that_was_accepted_since() {
+    let house = House::new();
+    let state = house.open();
+    let grant = created(&state.store, "shop-17", 1).await;
+    let mut intent = intent(&state.store, &grant, 5);
+    intent.sent.boot_id = crate::clock::boot_id();
+    state.journal.record_intent(&intent).await.unwrap();
+    state.store.accept_time(WallTime(1_000_000)).await.unwrap();
+    // As another boot would.
+    let later = WallTime(9_000_000);
+    state.store.remember_time(later).await.unwrap();
+    drop(state);
+    let found = house.open().recovered.remove(0).intent;
+    assert!(found.sent.wall < WallTime(1_000_000));
+    assert_eq!(found.first_sent, found.sent.wall);
+}
+
+#[tokio::test]
 async fn time_that_was_lost_is_allowed_for_once_and_first() {
     let house = House::new();
     let state = house.open();
