@@ -922,7 +922,9 @@ impl World {
         };
         let (old, new) = (number(before), number(after));
         // Beside a backup the journal may hold answers of what has been another since.
-        let kept = new >= old || self.audit.was_put_back;
+        let candidates = self.store.rows[index as usize].candidates.iter();
+        let mut candidates = candidates.map(|candidate| number(&candidate.tokens));
+        let kept = new >= old || self.audit.was_put_back || candidates.any(|kept| kept == old);
         ensure(kept, "newest-kept", || {
             format!("{old:?} gave way to {new:?}")
         })?;

@@ -117,6 +117,10 @@ impl Store {
             .is_some_and(|t| self.is_new(index, t));
         let row = &mut self.rows[index as usize];
         if standing == Standing::Current {
+            if let Some(kept) = settlement.displaces(&row.grant.state, intent.presents, at) {
+                let tokens = row.tokens.clone();
+                row.candidates.push(Candidate { kept, tokens });
+            }
             row.grant.state = settlement.state.clone();
             row.grant.revision += 1;
             if let Some(tokens) = &settlement.tokens {

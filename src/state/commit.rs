@@ -9,6 +9,7 @@ use super::seal::{KeyId, Sealer};
 use super::writer::Session;
 use crate::random;
 use refreshd_core::flight::{FlightId, Intent, Settlement, Standing};
+use refreshd_core::grant::candidate::Kept;
 use refreshd_core::grant::{Grant, GrantId};
 use refreshd_core::secret::{Fingerprint, Fingerprinter};
 use refreshd_core::time::WallTime;
@@ -176,6 +177,14 @@ fn apply(
     if state.own && !grant.state.own {
         event.text += keep_authorization(s, &grant, event.at)?;
     }
+    let presented = commit.intent.as_ref().map(|intent| intent.presents);
+    let displaces = |presented| {
+        let settlement = &commit.settlement;
+        settlement.displaces(&grant.state, presented, event.at)
+    };
+    if let Some(displaced) = presented.and_then(displaces) {
+        event.text += keep_displaced(s, &grant, commit, &displaced)?;
+    }
     grant.state = state.clone();
     grant.revision += 1;
     if let Some(identity) = sheet.identity {
@@ -227,6 +236,21 @@ fn keep_authorization(
         return Ok("");
     };
     kept::keep_replaced(s, grant, &old, at)?;
+    Ok(" (the refresh token that it takes the place of is kept)")
+}
+
+/// The refresh token of a second chance, where an answer to another takes its place.
+fn keep_displaced(
+    s: &Session<'_>,
+    grant: &Grant,
+    commit: &Commit,
+    displaced: &Kept,
+) -> Result<&'static str, StoreError> {
+    let description = commit.intent.as_ref().map(|intent| &intent.description);
+    match s.tokens(grant)? {
+        Some(old) => kept::keep_displaced(s, grant, &old, displaced, description)?,
+        None => return Ok(""),
+    }
     Ok(" (the refresh token that it takes the place of is kept)")
 }
 

@@ -138,6 +138,31 @@ pub(super) fn keep_replaced(
     Ok(flight)
 }
 
+/// Keeps a token set of a second chance, of which another answer takes the place:
+/// to be tried, unless it was refused.
+pub(super) fn keep_displaced(
+    s: &Session<'_>,
+    grant: &Grant,
+    tokens: &TokenSet,
+    kept: &Kept,
+    description: Option<&DescriptionHash>,
+) -> Result<(), StoreError> {
+    let mut was = grant.clone();
+    was.state.generation = kept.base_generation + 1;
+    if kept.refused {
+        return keep_refused(s, &was, tokens, kept.at);
+    }
+    let settlement = Settlement {
+        state: was.state,
+        tokens: Some(tokens.clone()),
+        unread: None,
+        sent: None,
+    };
+    let flight = FlightId(random::bytes());
+    keep_candidate(s, &grant.id, flight, &settlement, description, kept.at)?;
+    Ok(())
+}
+
 pub(super) fn candidates(s: &Session<'_>, grant: &GrantId) -> Result<Vec<Candidate>, StoreError> {
     let mut statement = s.conn.prepare_cached(
         "SELECT flight, base_generation, tokens, answer, description, refused, at, binding

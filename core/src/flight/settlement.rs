@@ -1,7 +1,8 @@
 //! What a flight commits, and what becomes of that.
 
 use super::Answer;
-use crate::grant::{Grant, GrantState, TokenSet};
+use crate::grant::candidate::Kept;
+use crate::grant::{Grant, GrantState, Presents, TokenSet};
 use crate::mischief::{self, Mischief};
 use crate::time::WallTime;
 use std::time::Duration;
@@ -72,6 +73,35 @@ impl Settlement {
         } else {
             Standing::Outdated
         }
+    }
+
+    /// How the refresh token that it takes the place of is kept, where its exchange
+    /// had presented another: a second chance has come between, and which of the two
+    /// the provider goes on with, nobody knows. `None`: it was exchanged for this one,
+    /// or stays.
+    #[must_use]
+    pub fn displaces(&self, state: &GrantState, presented: Presents, at: WallTime) -> Option<Kept> {
+        let stays = self.tokens.is_none() || self.state.presents == state.presents;
+        let exchanged = match presented {
+            Presents::RefreshToken(token) => state.presents == Some(token),
+            Presents::ClientCredentials | Presents::Code(_) => true,
+        };
+        if stays || exchanged || state.presents.is_none() {
+            return None;
+        }
+        let relic = state.doubt.as_ref().is_some_and(|doubt| doubt.relic);
+        let before = if relic {
+            state.generation.min(state.doubts_before)
+        } else {
+            state.generation
+        };
+        Some(Kept {
+            base_generation: before.saturating_sub(1),
+            at,
+            refused: state.refusal.is_some(),
+            by_flight: true,
+            binding: state.binding.clone(),
+        })
     }
 
     /// What a grant that has another generation by now is to know of it, though it

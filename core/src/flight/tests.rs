@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::grant::schedule::Policy;
-use crate::grant::state::Doubt;
+use crate::grant::state::{Doubt, Refusal};
 use crate::provider::Description;
 use crate::secret::{Fingerprint, Fingerprinter, Secret};
 use crate::time::BootTime;
@@ -323,6 +323,37 @@ fn an_answer_that_is_read_again_is_dated_by_the_clock_of_now() {
     let lost = doubt(WallTime(0), at(9_500));
     assert_eq!(again(1, &lost), (WallTime(0), at(9_500)));
     assert!(lost.doubt.is_some_and(|doubt| doubt.is_undated(at(9_500))));
+}
+
+/// A late answer's token was refused, and then an earlier exchange brought its own,
+/// which took its place for good.
+#[test]
+fn what_a_second_chance_brought_is_kept_where_another_takes_its_place() {
+    let of = |print| Presents::RefreshToken(Fingerprint([print; 16]));
+    let mut before = grant(4, 7).state;
+    let settlement = Settlement {
+        state: GrantState {
+            generation: 8,
+            presents: Some(Fingerprint([3; 16])),
+            ..before.clone()
+        },
+        tokens: Some(tokens()),
+        unread: None,
+        sent: None,
+    };
+    let displaced = |state: &GrantState, presented| settlement.displaces(state, presented, SENT);
+    assert_eq!(displaced(&before, of(1)), None, "it was exchanged");
+    assert_eq!(displaced(&before, Presents::ClientCredentials), None);
+    assert_eq!(displaced(&settlement.state, of(2)), None, "it stays");
+    let kept = displaced(&before, of(2)).expect("nobody has tried it");
+    assert_eq!((kept.base_generation, kept.refused), (6, false));
+    before.refusal = Some(Refusal {
+        at: SENT,
+        times: 1,
+        text: String::new(),
+    });
+    let kept = displaced(&before, of(2)).expect("it stays, marked");
+    assert!(kept.refused && kept.by_flight);
 }
 
 /// Each presentation within the window brought another refresh token, and the answer
