@@ -89,6 +89,8 @@ pub(crate) struct Audit {
     pub(crate) is_put_back: bool,
     /// It was, once.
     pub(crate) was_put_back: bool,
+    /// When it was last, by the physical clock.
+    put_back_at: Option<i64>,
     /// Until when a published token that a refresh has ended is to be replaced.
     pub(crate) promptly: BTreeMap<u32, i64>,
     /// Where refresh tokens may go.
@@ -145,6 +147,11 @@ impl Audit {
     /// When a flight's request left, by the physical clock.
     pub(crate) fn sent_at(&self, flight: FlightId) -> Option<i64> {
         self.sent_at.get(&flight).copied()
+    }
+
+    /// Whether the store that was put back last may know nothing of that moment.
+    pub(crate) fn has_lost(&self, then: i64) -> bool {
+        self.put_back_at.is_some_and(|at| then <= at)
     }
 
     /// Whether a flight that the journal holds was counted in its grant's window.
@@ -283,7 +290,8 @@ impl Audit {
     }
 
     /// The store was put back: what is known is what it holds.
-    pub(crate) fn put_back(&mut self, rows: &[Row]) {
+    pub(crate) fn put_back(&mut self, rows: &[Row], now: i64) {
+        self.put_back_at = Some(now);
         self.is_put_back = true;
         self.was_put_back = true;
         self.uncounted = self.open.keys().copied().collect();

@@ -938,6 +938,13 @@ impl World {
         let access = TokenId::of(after.access_token.expose());
         let rest = self.server(index).end_of(access) - self.now;
         let presented = old.map_or(i64::MAX, |token| self.audit.first_sent(token));
+        let superseded = old.and_then(|token| self.server(index).superseded_at(token));
+        let first = superseded.map_or(presented, |at| at.min(presented));
+        if self.audit.has_lost(first) && !intent.is_undated() {
+            // What a refresh token in doubt has brought was presented in the time that a
+            // restore has lost as well: the answer is that one's, once more.
+            return Ok(());
+        }
         let sent = self.audit.sent_at(intent.flight).unwrap_or(0);
         // What is adopted before lost time is allowed for is not shown before that.
         if self.store.lost_time || self.audit.lost_time_since(presented.min(sent)) {

@@ -52,7 +52,7 @@ impl World {
             self.disk.put_back(&files);
             self.audit.open = open;
         }
-        self.audit.put_back(&self.store.rows);
+        self.audit.put_back(&self.store.rows, self.now);
         self.schedule(after, Happening::Person(Errand::AcceptRestore));
     }
 
