@@ -165,6 +165,16 @@ impl Intent {
             .map(|(at, _)| at)
     }
 
+    /// Whether an answer of this intent was kept beside that of `read`, which could be
+    /// read at last. A request may have been overtaken on its way: then this one has
+    /// the refresh token that the provider goes on with, so it is kept to be tried.
+    #[must_use]
+    pub fn is_beside(&self, read: &Intent) -> bool {
+        self.generation == read.generation
+            && self.flight != read.flight
+            && self.description != read.description
+    }
+
     /// Whether an answer of this intent, kept since it could not be read, is worth
     /// another look by the description of now: it is still the grant's next token
     /// set, bound to whom the grant is bound, and nobody has looked by that description.

@@ -271,6 +271,37 @@ impl World {
         self.follow(number, step, None)
     }
 
+    /// The others that were kept beside it are candidates.
+    fn read_beside(
+        &mut self,
+        index: u32,
+        read: &Intent,
+        before: &GrantState,
+        form: usize,
+    ) -> Check {
+        let now = self.time();
+        let stamp = self.stamp(now);
+        let kept = self.store.rows[index as usize].unread.clone();
+        for other in kept.iter().filter(|other| other.intent.is_beside(read)) {
+            let mut intent = (other.intent.clone()).again(before, read.description.clone());
+            if self.process().dispatch.fenced().is_some() {
+                intent = intent.in_restored_store(&stamp);
+            }
+            let rules = self.server(index).rules(form).clone();
+            let row = &self.store.rows[index as usize];
+            let (grant, tokens) = (row.grant.clone(), row.tokens.clone());
+            let (base, answer) = (intent.clone(), Some(other.answer.clone()));
+            let (_, step) = Flight::recovered(base, answer, grant, tokens, rules, &stamp);
+            if let Step::Do(action) = step
+                && let Action::Commit(commit) = *action
+            {
+                self.commit_now(index, &intent, None, &commit, None)?;
+            }
+            self.store.forget_unread(index, intent.flight);
+        }
+        Ok(())
+    }
+
     fn aloft(&mut self, number: u64) -> &mut Aloft {
         let aloft = self.process().aloft.get_mut(&number);
         aloft.expect("what happens to a flight happens before it lands")
@@ -354,8 +385,15 @@ impl World {
                     }
                 );
                 if aloft.reads && !unread && !self.store.full {
-                    self.store
-                        .forget_unread(index, aloft.flight.intent().flight);
+                    let read = aloft.flight.intent().clone();
+                    self.store.forget_unread(index, read.flight);
+                    if let Landing::Settled {
+                        kind: Some(OutcomeKind::Success),
+                        ..
+                    } = &landing
+                    {
+                        self.read_beside(index, &read, &aloft.base, aloft.setup.form)?;
+                    }
                 }
                 self.landed(aloft.ticket, index, landing)
             }

@@ -9,13 +9,14 @@ use crate::http::Http;
 use crate::random;
 use crate::state::{
     Commit as StoreCommit, Committed, Event as HistoryEvent, Journal, SlotRef, Store, StoreError,
+    Unread,
 };
 use refreshd_core::flight::{Action, Answer, Event, Flight, FlightId, Intent, Step, Verdict};
 use refreshd_core::grant::replay::EXCHANGE_LIMIT;
 use refreshd_core::grant::schedule::Policy;
 use refreshd_core::grant::settle::{Ending, OutcomeKind, Rules, Settled};
 use refreshd_core::grant::state::Binding;
-use refreshd_core::grant::{Grant, GrantId, Presents, TokenSet, presentation};
+use refreshd_core::grant::{Grant, GrantId, GrantState, Presents, TokenSet, presentation};
 use refreshd_core::provider::request::{self, Registration, RequestError, TokenRequest};
 use refreshd_core::secret::Fingerprinter;
 use std::sync::Arc;
@@ -175,8 +176,18 @@ pub async fn read_again(deck: &Deck, assignment: Assignment) -> Landing {
     let rules = rules(deck, client, assignment.seat.policy.clone());
     let tokens = tokens.unwrap_or_else(TokenSet::none);
     let answer = Some(newest.answer.clone());
-    let (flying, first) = Flight::recovered(intent, answer, grant, tokens, rules, &now);
+    let (read, before) = (intent.clone(), grant.state.clone());
+    let (flying, first) = Flight::recovered(intent, answer, grant, tokens, rules.clone(), &now);
     let verdict = adopt(deck, flying, first, None).await;
+    if let Verdict::Landed {
+        kind: OutcomeKind::Success,
+        ..
+    } = &verdict
+    {
+        for other in unread.iter().filter(|other| other.intent.is_beside(&read)) {
+            read_beside(deck, other, &read, &before, &rules).await;
+        }
+    }
     if !matches!(
         &verdict,
         Verdict::Landed {
@@ -188,6 +199,36 @@ pub async fn read_again(deck: &Deck, assignment: Assignment) -> Landing {
         tracing::warn!("an answer that has been read stays in the store: {e}");
     }
     Landing::Verdict(verdict)
+}
+
+/// Reads an answer that was kept beside the one that is the grant's token set by now:
+/// what it brought is a candidate.
+async fn read_beside(
+    deck: &Deck,
+    other: &Unread,
+    read: &Intent,
+    before: &GrantState,
+    rules: &Rules,
+) {
+    let now = deck.clock.stamp();
+    let mut intent = (other.intent.clone()).again(before, read.description.clone());
+    if deck.store.fence().is_some() {
+        intent = intent.in_restored_store(&now);
+    }
+    let (grant, tokens) = match deck.store.load(&intent.grant).await {
+        Ok(Some(loaded)) => loaded,
+        Ok(None) => return,
+        Err(e) => return tracing::warn!("an answer that is kept could not be read: {e}"),
+    };
+    let (answer, tokens) = (
+        Some(other.answer.clone()),
+        tokens.unwrap_or_else(TokenSet::none),
+    );
+    let (flying, first) = Flight::recovered(intent, answer, grant, tokens, rules.clone(), &now);
+    let _candidate = adopt(deck, flying, first, None).await;
+    if let Err(e) = deck.store.forget_unread(other.flight).await {
+        tracing::warn!("an answer that has been read stays in the store: {e}");
+    }
 }
 
 /// The last look before a refresh token leaves: it goes to nobody but the client

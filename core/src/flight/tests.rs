@@ -386,6 +386,17 @@ fn of_answers_that_could_not_be_read_the_last_presentations_is_read() {
     state.doubt = Some(doubt(Fingerprint([2; 16])));
     assert_eq!(newest(&[of(2), chance], &state), Some(1));
     assert_eq!(newest(&[], &state), None);
+    let read = Intent {
+        flight: FlightId([1; 16]),
+        description: DescriptionHash("new".to_owned()),
+        ..of(3)
+    };
+    assert!(of(2).is_beside(&read) && !read.is_beside(&read));
+    let later = Intent {
+        generation: 3,
+        ..of(1)
+    };
+    assert!(!later.is_beside(&read));
 }
 
 /// A clock that was ahead is set right while an exchange is under way: its token
