@@ -12,7 +12,7 @@ pub(crate) struct Tiny {
 }
 
 impl Tiny {
-    /// Answers 200 with this JSON.
+    /// Answers 200 with this JSON, in which `#` is the number of the request.
     pub(crate) async fn answering(body: &'static str) -> Tiny {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/token", listener.local_addr().unwrap());
@@ -22,14 +22,17 @@ impl Tiny {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let mut request = Vec::new();
                 while !is_whole(&request) && stream.read_buf(&mut request).await.unwrap() > 0 {}
-                kept.lock()
-                    .unwrap()
-                    .push(String::from_utf8(request).unwrap());
+                let number = {
+                    let mut kept = kept.lock().unwrap();
+                    kept.push(String::from_utf8(request).unwrap());
+                    kept.len()
+                };
+                let body = body.replace('#', &number.to_string());
                 let head = format!(
                     "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
                     body.len()
                 );
-                stream.write_all((head + body).as_bytes()).await.unwrap();
+                stream.write_all((head + &body).as_bytes()).await.unwrap();
                 let _closed = stream.shutdown().await;
             }
         });

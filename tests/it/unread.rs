@@ -1,6 +1,7 @@
 //! An answer that cannot be read is kept, and read again when its description
 //! says better where its members are.
 
+use crate::at_rest::open;
 use crate::setting::{ONE, Setting, epoch};
 use crate::support::wait_for;
 use crate::tiny::Tiny;
@@ -8,11 +9,13 @@ use sandbox::Options;
 use serde_json::Value;
 
 const ODD: &str = r#"{"status":"ok","data":{"token":"at-odd-2","renew":"rt-odd-2","ttl":3600}}"#;
+const ODD_EACH: &str =
+    r#"{"status":"ok","data":{"token":"at-odd-#","renew":"rt-odd-#","ttl":3600}}"#;
 const BETTER: &str = "[response]\nroot = \"data\"\naccess_token = \"token\"\nrefresh_token = \"renew\"\nexpires_in = \"ttl\"\n";
 
 /// A grant whose refresh has brought an answer that cannot be read.
-async fn unread() -> (Setting, Tiny) {
-    let tiny = Tiny::answering(ODD).await;
+async fn unread(answer: &'static str) -> (Setting, Tiny) {
+    let tiny = Tiny::answering(answer).await;
     let setting = Setting::new(Options::default(), ONE).await;
     setting.provider(&tiny.url);
     setting.plant("rt-odd-2");
@@ -49,7 +52,7 @@ fn brought(setting: &Setting) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_with_a_better_description_reads_it() {
-    let (setting, tiny) = unread().await;
+    let (setting, tiny) = unread(ODD).await;
     let daemon = setting.house.daemon();
     let ran = setting.run(&["refresh", "one", "--force"]);
     ran.fails(69, &["it has no access_token", "serves until"]);
@@ -66,7 +69,7 @@ async fn a_reload_with_a_better_description_reads_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn so_does_a_start() {
-    let (setting, tiny) = unread().await;
+    let (setting, tiny) = unread(ODD).await;
     let daemon = setting.house.daemon();
     setting
         .run(&["refresh", "one", "--force"])
@@ -81,4 +84,31 @@ async fn so_does_a_start() {
     let last = tiny.requests().pop().unwrap();
     assert!(last.contains("refresh_token=rt-odd-2"));
     assert_eq!(daemon.stop(), Some(0));
+}
+
+/// Which of them has the refresh token that the provider goes on with, nobody knows: a
+/// request may have been late on its way.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_unread_beside_it_is_kept_to_be_tried() {
+    let (setting, tiny) = unread(ODD_EACH).await;
+    setting.plant("rt-odd-1");
+    let daemon = setting.house.daemon();
+    let refresh = ["refresh", "one", "--force", "--accept-risk"];
+    for _ in 0..2 {
+        setting.run(&refresh).fails(69, &["it has no access_token"]);
+    }
+    describe_better(&setting);
+    setting.run(&["reload"]).succeeds();
+    brought(&setting);
+    assert_eq!(tiny.requests().len(), 2, "nothing was sent again");
+    assert_eq!(daemon.stop(), Some(0));
+    let store = open(&setting.house).store;
+    let grant = store.grant_by_name("one").await.unwrap().unwrap();
+    let kept = store.candidates(&grant.id).await.unwrap();
+    let tokens = kept.iter().filter_map(|kept| kept.tokens.as_ref());
+    let tokens: Vec<&str> = tokens
+        .filter_map(|tokens| Some(tokens.refresh_token.as_ref()?.expose()))
+        .collect();
+    assert_eq!(tokens, ["rt-odd-1"]);
+    assert_eq!(store.unread(&grant.id).await.unwrap(), []);
 }
