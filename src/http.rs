@@ -108,8 +108,7 @@ impl Http {
             ],
             body: Secret::new(""),
         };
-        let route = Route::new(client, &request.url);
-        self.send(&route, Method::GET, &request, now).await
+        self.get(client, request, now).await
     }
 
     async fn send(

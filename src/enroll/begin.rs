@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage, Via, state};
 use refreshd_core::grant::schedule::Urgency;
-use refreshd_core::provider::authorize::{Asked, Delivery, Pkce, authorize_url, challenge};
+use refreshd_core::provider::authorize::{Asked, Pkce, authorize_url, challenge};
 use refreshd_core::secret::Secret;
 use refreshd_core::text::printable;
 use refreshd_core::time::WallTime;
@@ -93,22 +93,18 @@ impl Enroller {
         let name = enrollment.grant.clone().unwrap_or_default();
         let seat = self.seat(&enrollment, &name).map_err(config)?;
         let description = &seat.client.description;
-        let authorize = description.authorize.as_ref();
-        let named_later = authorize.is_some_and(|a| a.delivery == Delivery::Push);
-        if enrollment.grant.is_none() && !named_later {
+        if enrollment.grant.is_none() && !description.pushes_codes() {
             let text =
                 "name a grant: only a provider that pushes its codes tells which one it is for";
             return Err(Failure::new(Exit::Usage, text));
         }
-        let pushes =
-            |a: &refreshd_core::provider::description::Authorize| a.delivery == Delivery::Push;
         match &description.authorize {
             _ if begin.via == Via::Device => return self.begin_device(enrollment, seat).await,
             None if description.device.is_some() => {
                 return self.begin_device(enrollment, seat).await;
             }
             None if description.refresh.asks_anew() => return self.ask_anew(name).await,
-            Some(authorize) if pushes(authorize) => enrollment.via = Via::Push,
+            Some(_) if description.pushes_codes() => enrollment.via = Via::Push,
             _ => {}
         }
         let valid = match enrollment.via {
@@ -285,8 +281,9 @@ impl Enroller {
 /// Whether the provider is sent a challenge (RFC 7636). A code that is pushed comes
 /// from no browser that could prove anything.
 pub(super) fn takes_pkce(seat: &Seat) -> bool {
-    let authorize = seat.client.description.authorize.as_ref();
-    authorize.is_some_and(|a| a.pkce == Pkce::S256 && a.delivery == Delivery::Redirect)
+    let description = &seat.client.description;
+    let authorize = description.authorize.as_ref();
+    authorize.is_some_and(|a| a.pkce == Pkce::S256) && !description.pushes_codes()
 }
 
 /// Whether an id token will come, which repeats a nonce.

@@ -34,6 +34,16 @@ const SLOT_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What an exchange that brought nothing may end.
 const UNDECIDED: &[Stage] = &[Stage::Open, Stage::Received, Stage::Expired, Stage::InDoubt];
+/// What an answer may be kept for: it may hold the only copy of a refresh token, also
+/// where somebody has given it up meanwhile.
+const NOT_DONE: &[Stage] = &[
+    Stage::Open,
+    Stage::Received,
+    Stage::Expired,
+    Stage::InDoubt,
+    Stage::Refused,
+    Stage::Held,
+];
 
 /// Counted as under way until it is dropped.
 pub(super) struct Counted(Enroller);
@@ -514,12 +524,16 @@ impl Enroller {
             text,
             ..enrollment
         };
+        let from = match answer {
+            Some(_) => NOT_DONE,
+            None => UNDECIDED,
+        };
         let mut patience = Patience::default();
         while let Err(e) = self
             .0
             .deck
             .store
-            .turn_enrollment(UNDECIDED, ended.clone(), answer.clone(), landing)
+            .turn_enrollment(from, ended.clone(), answer.clone(), landing)
             .await
         {
             tracing::error!(

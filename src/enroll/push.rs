@@ -58,7 +58,8 @@ impl Enroller {
     pub fn client_of_push(&self, path: &str) -> Option<Arc<Client>> {
         let config = self.0.reloader.config();
         let mut clients = config.clients.values();
-        let client = clients.find(|client| client.push.path == path && pushes(client));
+        let client =
+            clients.find(|client| client.push.path == path && client.description.pushes_codes());
         client.cloned()
     }
 
@@ -276,12 +277,6 @@ pub(super) fn name_for(
         true => Ok(filled),
         false => Err(foreign("the business's grant would have no valid name")),
     }
-}
-
-fn pushes(client: &Client) -> bool {
-    use refreshd_core::provider::authorize::Delivery;
-    let authorize = client.description.authorize.as_ref();
-    authorize.is_some_and(|a| a.delivery == Delivery::Push)
 }
 
 /// With what the push has told; its state stays bound to what was asked.

@@ -86,7 +86,7 @@ impl GrantsByName<'_> {
 }
 
 impl Store {
-    /// Begins an enrolment. `code`: what has come for it already.
+    /// Begins an enrolment.
     ///
     /// # Errors
     /// [`StoreError::TooMany`], or when it did not become durable.
@@ -285,26 +285,45 @@ impl Store {
     /// # Errors
     /// When it did not become durable.
     pub async fn tidy_enrollments(&self, now: WallTime) -> Result<(), StoreError> {
-        self.write(move |s| {
-            let sql = "SELECT record FROM enrollments WHERE stage IN ('open', 'quarantined') AND expires_at <= ?1";
-            let mut statement = s.conn.prepare_cached(sql)?;
-            let rows = statement.query_map([now.0], |row| from_json::<Enrollment>(row, 0))?;
-            for late in rows.collect::<Result<Vec<_>, _>>()? {
-                let text = "nothing came in time".to_owned();
-                let stage = Stage::Expired;
-                turn(s, &Enrollment { stage, text, ..late }, None)?;
-            }
-            // What an operator has not decided is not forgotten.
-            s.conn
-                .prepare_cached(
-                    "DELETE FROM enrollments WHERE expires_at < ?1
-                     AND stage IN ('done', 'refused', 'in-doubt', 'expired')",
-                )?
-                .execute([(now - KEPT).0])?;
-            Ok(())
-        })
-        .await
+        // Asked every minute: where nothing is to be done, the disk is left alone.
+        let due = self.read(move |s| {
+            let late = format!("SELECT 1 FROM enrollments WHERE {LATE}");
+            let old = format!("SELECT 1 FROM enrollments WHERE {OLD}");
+            Ok(s.conn.prepare_cached(&late)?.exists([now.0])?
+                || s.conn.prepare_cached(&old)?.exists([(now - KEPT).0])?)
+        });
+        if due.await? {
+            self.write(move |s| tidy(s, now)).await?;
+        }
+        Ok(())
     }
+}
+
+/// Those who waited for too long.
+const LATE: &str = "stage IN ('open', 'quarantined') AND expires_at <= ?1";
+/// Those who were over long ago. What an operator has not decided is not forgotten.
+const OLD: &str = "stage IN ('done', 'refused', 'in-doubt', 'expired') AND expires_at < ?1";
+
+fn tidy(s: &Session<'_>, now: WallTime) -> Result<(), StoreError> {
+    let sql = format!("SELECT record FROM enrollments WHERE {LATE}");
+    let mut statement = s.conn.prepare_cached(&sql)?;
+    let rows = statement.query_map([now.0], |row| from_json::<Enrollment>(row, 0))?;
+    for late in rows.collect::<Result<Vec<_>, _>>()? {
+        let text = "nothing came in time".to_owned();
+        let stage = Stage::Expired;
+        turn(
+            s,
+            &Enrollment {
+                stage,
+                text,
+                ..late
+            },
+            None,
+        )?;
+    }
+    let forget = format!("DELETE FROM enrollments WHERE {OLD}");
+    s.conn.prepare_cached(&forget)?.execute([(now - KEPT).0])?;
+    Ok(())
 }
 
 fn take_in(
@@ -453,19 +472,16 @@ fn turn(
         return Ok(());
     }
     // What waits for an operator needs the code too, where refreshes repeat it.
-    let kept = match (&enrollment.stage, answer) {
-        (_, None) => None,
-        (_, Some(answer)) => {
-            let known = find(s, "id = ?1", enrollment.id.0)?;
-            let secrets = known.map(|(_, secrets)| secrets).unwrap_or_default();
-            Some(Secrets {
-                answer: Some(answer),
-                verifier: None,
-                ..secrets
-            })
-        }
-    };
-    let sealed = kept.map(|kept| seal(s, enrollment.id, &kept));
+    let mut sealed = None;
+    if let Some(answer) = answer {
+        let known = find(s, "id = ?1", enrollment.id.0)?;
+        let kept = Secrets {
+            answer: Some(answer),
+            verifier: None,
+            ..known.map(|(_, secrets)| secrets).unwrap_or_default()
+        };
+        sealed = Some(seal(s, enrollment.id, &kept));
+    }
     s.conn
         .prepare_cached("UPDATE enrollments SET secrets = ?2 WHERE id = ?1")?
         .execute((enrollment.id.0, sealed))?;

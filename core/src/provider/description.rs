@@ -541,6 +541,13 @@ impl Description {
             && params.chain(headers).any(|value| value.contains("{code}"))
     }
 
+    /// Whether the provider posts its codes to us, and sends no browser back.
+    #[must_use]
+    pub fn pushes_codes(&self) -> bool {
+        let authorize = self.authorize.as_ref();
+        authorize.is_some_and(|authorize| authorize.delivery == Delivery::Push)
+    }
+
     /// Everything that is wrong with the description by itself.
     #[must_use]
     pub fn problems(&self) -> Vec<DescriptionError> {

@@ -6,8 +6,8 @@ use crate::enroll::Report;
 use crate::exit::{Exit, Failure};
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::Response;
 use refreshd_core::enroll::Stage;
 use refreshd_core::secret::Secret;
 use std::io;
@@ -181,50 +181,17 @@ async fn callback(State(desk): State<Arc<Desk>>, request: Request) -> Response {
     }
 }
 
-/// A plain page: nothing is loaded, nothing is kept, and no address is passed on.
+/// The daemon's plain page, on a connection that ends with it: so does the listener.
 fn page(status: StatusCode, title: &str, text: &str) -> Response {
-    let body = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>refreshd</title><p>{}</p><p>{}</p></html>\n",
-        escaped(title),
-        escaped(text)
-    );
-    let headers = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; frame-ancestors 'none'",
-        ),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::CACHE_CONTROL, "no-store"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::CONNECTION, "close"),
-    ];
-    (status, headers, body).into_response()
-}
-
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
+    let mut page = crate::enroll::serve::page::page(status, title, &[text], "");
+    let close = HeaderValue::from_static("close");
+    page.headers_mut().insert(header::CONNECTION, close);
+    page
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pages_show_text_as_text() {
-        assert_eq!(escaped("<script>&'\""), "&lt;script&gt;&amp;&#39;&quot;");
-    }
 
     #[test]
     fn a_port_that_is_taken_is_named_with_a_remedy() {

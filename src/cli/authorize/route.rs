@@ -6,7 +6,6 @@ use super::listener::Listener;
 use crate::cli::Context;
 use crate::exit::{Exit, Failure};
 use refreshd_core::enroll::Via;
-use refreshd_core::provider::authorize::Delivery;
 use refreshd_core::provider::description::is_loopback;
 use url::Url;
 
@@ -44,7 +43,7 @@ impl Route {
         let client = grant.map(|g| &g.client).or(command.client.as_ref());
         let client = client.and_then(|name| config.clients.get(name));
         let authorize = client.and_then(|c| c.description.authorize.as_ref());
-        let pushed = authorize.is_some_and(|a| a.delivery == Delivery::Push);
+        let pushed = client.is_some_and(|c| c.description.pushes_codes());
         // It asks for itself, or on a device: nobody is sent back.
         if pushed || (client.is_some() && authorize.is_none()) {
             return Ok(elsewhere(Via::Redirect));

@@ -4,7 +4,6 @@ use super::super::raw::{RawClient, RawEnroll, RawPush};
 use super::super::{Client, Enroll, Push};
 use super::Check;
 use refreshd_core::name;
-use refreshd_core::provider::authorize::Delivery;
 use refreshd_core::provider::description::{Description, check_endpoint};
 use refreshd_core::provider::template;
 use std::collections::BTreeMap;
@@ -90,8 +89,7 @@ impl Check<'_> {
             let remedy = format!("here, {}", name::RULE);
             self.wrong(&["clients", client, "push", "path"], message, Some(remedy));
         }
-        let authorize = description.and_then(|d| d.authorize.as_ref());
-        let pushes = authorize.is_some_and(|a| a.delivery == Delivery::Push);
+        let pushes = description.is_some_and(Description::pushes_codes);
         if let (Some(description), false, true) = (description, pushes, raw.is_some()) {
             let message = format!("provider {:?} does not push codes", description.name);
             self.odd(&at, message, Some("take this table out".to_owned()));

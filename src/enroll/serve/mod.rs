@@ -8,7 +8,7 @@ mod callback;
 mod connections;
 mod cookie;
 mod link;
-mod page;
+pub(crate) mod page;
 mod push;
 mod routes;
 

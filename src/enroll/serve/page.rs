@@ -1,4 +1,5 @@
-//! Answers: plain pages, of which nothing is loaded, kept, framed or passed on.
+//! Answers: plain pages, of which nothing is loaded, kept, framed or passed on. The
+//! command's own callback answers with the same.
 
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -34,7 +35,7 @@ pub(super) fn answer(
 }
 
 /// A page with a sentence, more of them, and what else belongs there, in HTML.
-pub(super) fn page(status: StatusCode, title: &str, texts: &[&str], more: &str) -> Response<Body> {
+pub(crate) fn page(status: StatusCode, title: &str, texts: &[&str], more: &str) -> Response<Body> {
     let texts = texts.iter().filter(|text| !text.is_empty());
     let texts: String = texts
         .map(|text| format!("<p>{}</p>\n", escaped(text)))

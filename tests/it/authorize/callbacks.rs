@@ -1,6 +1,6 @@
 //! What comes back to the loopback callback, and what is made of it.
 
-use super::{Scene, config, wait_for_token};
+use super::{Scene, config, page, wait_for_token};
 use crate::support::text;
 use sandbox::{Iss, SecondCode, StateAs};
 use std::net::TcpListener;
@@ -105,15 +105,7 @@ async fn a_refusal_is_shown_escaped_and_ends_it() {
     scene.server.set_enrollment(enrollment);
     let begun = scene.begin(&[]);
     let back = scene.visit(&begun.url).await;
-    let page = scene
-        .http
-        .get(back)
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
+    let page = page(&scene.http, back).await;
     assert!(page.contains("Not authorized"), "{page}");
     let ended = begun.end();
     assert_eq!(ended.code, 77, "{ended:?}");
@@ -262,15 +254,7 @@ async fn a_provider_that_cannot_be_reached_is_named() {
     let begun = scene.begin(&[]);
     let back = scene.visit(&begun.url).await;
     scene.server.stop().await;
-    let page = scene
-        .http
-        .get(back)
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
+    let page = page(&scene.http, back).await;
     assert!(page.contains("Not authorized"), "{page}");
     let ended = begun.end();
     assert_eq!(ended.code, 77, "{ended:?}");

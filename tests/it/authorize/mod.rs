@@ -248,6 +248,12 @@ impl Drop for Authorizing {
     }
 }
 
+/// The page at an address.
+pub(crate) async fn page(http: &reqwest::Client, at: Url) -> String {
+    let page = http.get(at).send().await.unwrap();
+    page.text().await.unwrap()
+}
+
 /// A port that nobody listens at.
 pub(crate) fn free_port() -> u16 {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -28,7 +28,10 @@ async fn the_callback_is_on_the_loopback_alone() {
     let page = scene.http.get(back).send().await.unwrap();
     assert_eq!(page.status(), 200);
     let policy = &page.headers()["content-security-policy"];
-    assert_eq!(policy, "default-src 'none'; frame-ancestors 'none'");
+    assert_eq!(
+        policy,
+        "default-src 'none'; frame-ancestors 'none'; base-uri 'none'"
+    );
     assert!(
         !page.headers().contains_key("location"),
         "it redirects nobody"

@@ -348,7 +348,13 @@ async fn behind_https_the_cookie_is_the_host_s_own_and_prefixes_do_not_matter() 
     for prefix in ["/refreshd", ""] {
         let here = Url::parse(&place.url(&format!("{prefix}{path}"))).unwrap();
         assert_eq!(get(&place, &here, None).await.status, 200);
-        let posted = sent(place.http.post(here)).await;
+        // What a proxy says of itself is not believed.
+        let forwarded = place.http.post(here);
+        let forwarded = forwarded
+            .header("x-forwarded-host", "evil.example")
+            .header("x-forwarded-proto", "http")
+            .header("forwarded", "host=evil.example;proto=http");
+        let posted = sent(forwarded).await;
         let set = posted.headers["set-cookie"].to_str().unwrap();
         assert!(set.starts_with("__Host-refreshd-"), "{set}");
         for attribute in ["; Secure", "; HttpOnly", "; SameSite=Lax", "; Path=/;"] {
