@@ -109,14 +109,32 @@ fn the_tests_that_the_providers_page_names_exist() {
     }
 }
 
+/// Each row of the page of faults names tests, and there are such tests.
+#[test]
+fn the_tests_that_the_page_of_faults_names_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tests = all_tests(root);
+    let page = std::fs::read_to_string(root.join("docs/faults.md")).unwrap();
+    for row in page.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let [fault, _rule, last] = cells.as_slice() else {
+            panic!("{row}");
+        };
+        if *fault == "| fault" {
+            continue;
+        }
+        assert!(last.contains('`'), "by which test? {row}");
+        for test in last.split('`').skip(1).step_by(2) {
+            assert!(tests.contains(test), "{test} in {row}");
+        }
+    }
+}
+
 /// Each row of the security page says how it stands, and names tests that there are.
 #[test]
 fn the_tests_that_the_security_page_names_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut tests = HashSet::new();
-    for directory in ["src", "core/src", "sandbox", "tests"] {
-        collect_tests(&root.join(directory), &mut tests);
-    }
+    let tests = all_tests(root);
     let page = std::fs::read_to_string(root.join("docs/security.md")).unwrap();
     let mut named = 0;
     for row in page.lines().filter(|line| line.starts_with("| ")) {
@@ -136,6 +154,15 @@ fn the_tests_that_the_security_page_names_exist() {
         assert!(shown || *verdict != "yes", "by which test? {row}");
     }
     assert!(named >= 50, "{named}");
+}
+
+/// The names of all tests of the workspace.
+fn all_tests(root: &Path) -> HashSet<String> {
+    let mut tests = HashSet::new();
+    for directory in ["src", "core/src", "sandbox", "tests"] {
+        collect_tests(&root.join(directory), &mut tests);
+    }
+    tests
 }
 
 /// The names of all tests below a directory.
