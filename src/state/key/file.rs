@@ -27,12 +27,7 @@ pub(in crate::state) fn read(source: &KeySource) -> Result<Vec<Key>, KeyError> {
         source,
     };
     let mode = fs::metadata(path).map_err(io)?.permissions().mode() & 0o7777;
-    // systemd grants its credentials to a service by an ACL, which shows as group bits.
-    let forbidden = match source {
-        KeySource::File(_) => 0o077,
-        KeySource::Credential(_) => 0o007,
-    };
-    if mode & forbidden != 0 {
+    if mode & forbidden(source, mode) != 0 {
         return Err(KeyError::Exposed {
             path: path.to_owned(),
             mode,
@@ -45,6 +40,18 @@ pub(in crate::state) fn read(source: &KeySource) -> Result<Vec<Key>, KeyError> {
         .read_to_end(&mut text)
         .map_err(io)?;
     parse(&text).ok_or_else(|| KeyError::Malformed(path.to_owned()))
+}
+
+/// The mode bits that a key must not have.
+fn forbidden(source: &KeySource, mode: u32) -> u32 {
+    const FOR_WRITING: u32 = 0o222;
+    match source {
+        // systemd grants its credentials to a service by an ACL, which shows as group bits.
+        KeySource::Credential(_) => 0o007,
+        // A Secret that Kubernetes mounts for a pod with an fsGroup is 0440 and cannot be changed.
+        KeySource::File(_) if mode & FOR_WRITING == 0 => 0o037,
+        KeySource::File(_) => 0o077,
+    }
 }
 
 /// A key a line; `None` when a line is none, or there is no line.

@@ -25,7 +25,7 @@ pub enum KeyError {
     MissingCredential(PathBuf),
     /// Others can read it.
     #[error(
-        "the sealing key {path} can be read by others than its owner (mode {mode:04o}); run: chmod 0600 {path}"
+        "the sealing key {path} can be read by others than its owner (mode {mode:04o}); run: chmod 0600 {path} (in Kubernetes: defaultMode: 0440)"
     )]
     Exposed {
         /// The file.
@@ -156,13 +156,16 @@ mod tests {
         let path = dir.path().join("seal.key");
         let file = KeySource::File(path.clone());
         Sealer::load(&file, false).unwrap();
-        for mode in [0o640, 0o604, 0o660] {
+        for mode in [0o640, 0o604, 0o660, 0o444, 0o450] {
             chmod(&path, mode);
             assert!(matches!(
                 Sealer::load(&file, true),
                 Err(KeyError::Exposed { .. })
             ));
         }
+        // A Secret of Kubernetes, which nobody may write.
+        chmod(&path, 0o440);
+        assert!(Sealer::load(&file, true).is_ok());
         // An ACL's mask shows as group bits on a credential.
         chmod(&path, 0o440);
         assert!(Sealer::load(&KeySource::Credential(path.clone()), true).is_ok());
