@@ -94,7 +94,7 @@ async fn give(args: &Args, stop: &Stop) -> Result<Report, DemoError> {
     let providers = providers::start(wanted).await?;
     let place = Place::make(&providers, args.keep)?;
     let mut screen = Screen::new(args.json);
-    screen.header(&place, &providers, args.faults);
+    screen.header(&place, &providers, args.faults, args.end_after);
 
     let mut daemon = Daemon::start(&place)?;
     daemon.listening(&place, stop).await?;

@@ -41,8 +41,14 @@ impl Screen {
         }
     }
 
-    /// What is being shown, and where everything lies.
-    pub(super) fn header(&mut self, place: &Place, providers: &[Provider], faults: bool) {
+    /// What is being shown, where everything lies, and how it ends.
+    pub(super) fn header(
+        &mut self,
+        place: &Place,
+        providers: &[Provider],
+        faults: bool,
+        end_after: Option<Duration>,
+    ) {
         let mut text = "refreshd keeps the grants of five providers alive".to_owned();
         text += match faults {
             true => "; every refresh meets a fault first\n\n",
@@ -65,16 +71,23 @@ impl Screen {
             log.display(),
             commands(place)
         );
+        text += &match end_after {
+            Some(end) => format!("Ends after {}, or with Ctrl-C.\n\n", human(end)),
+            None => "Ctrl-C ends it with a summary.\n\n".to_owned(),
+        };
         self.write(&text);
     }
 
     /// How things stand.
     pub(super) fn show(&mut self, elapsed: Duration, grants: &[GrantView<'_>], last: bool) {
         if self.live {
-            let text = table(grants);
+            // The last table may be taller than the window: it is not drawn over.
+            let size = window_size().filter(|_| !last);
+            let text = size.map_or_else(|| table(grants), |size| fitted(&table(grants), size));
             let up = match std::mem::replace(&mut self.drawn_lines, text.lines().count()) {
                 0 => String::new(),
-                lines => format!("\x1b[{lines}A\x1b[J"),
+                // The terminal's echo of Ctrl-C may have moved the cursor to the right.
+                lines => format!("\r\x1b[{lines}A\x1b[J"),
             };
             self.write(&(up + &text));
         } else if elapsed >= self.next_lines || last {
@@ -89,6 +102,35 @@ impl Screen {
         let _ = self.out.write_all(text.as_bytes());
         let _ = self.out.flush();
     }
+}
+
+/// Rows and columns of the terminal at standard output.
+fn window_size() -> Option<(usize, usize)> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    let (rows, columns) = (usize::from(size.ws_row), usize::from(size.ws_col));
+    (rows > 0 && columns > 0).then_some((rows, columns))
+}
+
+/// What can be drawn over: a line that scrolled away or wrapped could not.
+fn fitted(text: &str, (rows, columns): (usize, usize)) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    // The cursor stands on a line of its own, below the last.
+    let room = rows.saturating_sub(1).max(2);
+    let (shown, hidden) = match lines.len() <= room {
+        true => (lines.len(), 0),
+        false => (room - 1, lines.len() - (room - 1)),
+    };
+    let mut fitted = String::new();
+    for line in &lines[..shown] {
+        fitted.extend(line.chars().take(columns));
+        fitted.push('\n');
+    }
+    if hidden > 0 {
+        let more = format!("{hidden} more lines: make the window taller");
+        fitted.extend(more.chars().take(columns));
+        fitted.push('\n');
+    }
+    fitted
 }
 
 fn provider_line(provider: &Provider, faults: bool) -> String {
@@ -234,6 +276,18 @@ mod tests {
     use super::*;
     use refreshd::report::GrantReport;
     use std::collections::BTreeMap;
+
+    #[test]
+    fn what_is_drawn_over_fits_the_window() {
+        let text = "one\ntwo\nthree\nfour\n";
+        assert_eq!(fitted(text, (5, 80)), text);
+        assert_eq!(
+            fitted(text, (4, 80)),
+            "one\ntwo\n2 more lines: make the window taller\n"
+        );
+        assert_eq!(fitted(text, (5, 3)), "one\ntwo\nthr\nfou\n");
+        assert_eq!(fitted(text, (1, 3)).lines().count(), 2);
+    }
 
     #[tokio::test]
     async fn the_table_fits_a_terminal_and_shows_twenty_years() {
