@@ -60,9 +60,8 @@ pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     if let Err(e) = reload::save_descriptions(&deck.store, &config).await {
         tracing::error!("{e}");
     }
-    let recovered = std::mem::take(&mut state.recovered).into_iter();
-    let (enrolments, refreshes) = recovered.partition(enroll::recovery::is_enrolment);
-    recovery::finish(&deck, &config, refreshes).await?;
+    let recovered = std::mem::take(&mut state.recovered);
+    let enrolments = recovery::finish(&deck, &config, recovered).await?;
 
     let publisher = reload::reconciler(&deck, incidents.clone())
         .await
@@ -99,6 +98,8 @@ pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
         |subject| matches!(subject, Subject::Output { place, .. } if !places.contains(place)),
     );
 
+    // Before anybody can begin another: what waits is presented and polled by one task each.
+    enroller.resume().await?;
     let (stop, stopped) = oneshot::channel::<()>();
     let desk = Desk {
         engine: handle.clone(),
@@ -109,7 +110,6 @@ pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     };
     let server = tokio::spawn(serve(listener, desk, async move { drop(stopped.await) }));
     let maintenance = maintenance::start(&reloader, &handle, &upkeep, &incidents).await?;
-    enroller.resume().await?;
     let (close, closed) = watch::channel(false);
     if let Some(web) = web {
         enroll::serve::start(web, enroller.clone(), &config, closed).map_err(internal)?;

@@ -13,15 +13,19 @@ use refreshd_core::grant::settle::Rules;
 use refreshd_core::grant::{Presents, TokenSet};
 use refreshd_core::provider::Description;
 
-/// Settles each recovered flight.
+/// Settles each recovered flight of a grant. Those of authorizations are handed back:
+/// their records stay in the journal until [`crate::enroll::Enroller::finish`] settles
+/// them, which only a daemon can.
 ///
 /// # Errors
 /// When the store cannot be read.
 pub(crate) async fn finish(
     deck: &Deck,
     config: &Config,
-    mut recovered: Vec<Recovered>,
-) -> Result<(), Failure> {
+    recovered: Vec<Recovered>,
+) -> Result<Vec<Recovered>, Failure> {
+    let (enrolments, mut recovered): (Vec<_>, Vec<_>) =
+        recovered.into_iter().partition(is_enrolment);
     // Beside a backup the journal may hold several generations of a grant: one
     // follows the other.
     recovered.sort_by_key(|r| (r.intent.generation, r.intent.attempt));
@@ -85,7 +89,13 @@ pub(crate) async fn finish(
         }
     }
     allow_for_lost_time(deck).await;
-    Ok(())
+    Ok(enrolments)
+}
+
+/// Whether a code was presented. No grant of the store is named there: the authorization
+/// is found by the code.
+fn is_enrolment(recovered: &Recovered) -> bool {
+    matches!(recovered.intent.presents, Presents::Code(_))
 }
 
 /// Before anything is sent, and until it is durable: a window that is thought to be

@@ -96,7 +96,13 @@ impl Enroller {
     /// Polls in a task of its own until it is decided, or too late.
     pub(super) fn poll_soon(&self, enrollment: Enrollment, secrets: Secrets, interval: Duration) {
         let enroller = self.clone();
-        tokio::spawn(async move { enroller.poll(enrollment, secrets, interval).await });
+        tokio::spawn(async move {
+            let id = enrollment.id;
+            if enroller.busy().insert(id) {
+                enroller.poll(enrollment, secrets, interval).await;
+                enroller.busy().remove(&id);
+            }
+        });
     }
 
     async fn poll(&self, enrollment: Enrollment, secrets: Secrets, mut interval: Duration) {

@@ -11,7 +11,7 @@ mod link;
 mod passes;
 mod push;
 mod receive;
-pub(crate) mod recovery;
+mod recovery;
 mod resume;
 pub(crate) mod serve;
 mod view;

@@ -1,19 +1,15 @@
 //! Exchanges that the last run did not finish: what the journal holds of them.
 
 use super::exchange::{Under, in_doubt};
-use super::{Enroller, device};
+use super::{Enroller, device, id_text};
 use crate::engine::roster::Seat;
-use crate::state::{Recovered, StoreError};
-use refreshd_core::enroll::{Enrollment, Stage, Via};
-use refreshd_core::flight::Intent;
+use crate::state::{Recovered, SlotRef, StoreError};
+use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage, Via};
+use refreshd_core::flight::{Answer, Intent};
 use refreshd_core::grant::Presents;
 use refreshd_core::secret::Secret;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Whether the journal's record is an enrolment's.
-pub(crate) fn is_enrolment(recovered: &Recovered) -> bool {
-    matches!(recovered.intent.presents, Presents::Code(_))
-}
 
 impl Enroller {
     /// Settles what the journal holds of enrolments: an answer is taken in; a code
@@ -41,6 +37,10 @@ impl Enroller {
                 Some(_) => matches!(e.stage, Stage::Done | Stage::Held),
                 None => e.stage.is_over(),
             };
+            if let (None, Some(answer)) = (&found, &answer) {
+                self.hold_unknown(&intent, slot, answer).await?;
+                continue;
+            }
             let Some((enrollment, secrets)) = found.filter(|(e, _)| !done(e)) else {
                 self.leave(landing).await;
                 continue;
@@ -64,11 +64,18 @@ impl Enroller {
                 }
                 (Some(answer), Ok(seat)) => {
                     let seat = self.as_recorded(seat, &intent).await?;
-                    let enroller = self.clone();
+                    let (enroller, enrollment) = (self.clone(), under.enrollment.clone());
+                    // From now on: the codes that wait are looked through next, and the
+                    // store does not say yet that this one has been presented.
+                    let taken = self.busy().insert(enrollment.id);
                     // It may ask the provider whose account it is: nothing waits for that.
                     tokio::spawn(async move {
-                        let _counted = enroller.count();
+                        let counted = enroller.count();
                         enroller.conclude(under, &seat, answer).await;
+                        drop(counted);
+                        if taken {
+                            enroller.busy().remove(&enrollment.id);
+                        }
                     });
                 }
                 (Some(answer), Err(text)) => {
@@ -83,6 +90,66 @@ impl Enroller {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Keeps an answer of an authorization that the store does not know, since it was put
+    /// back to a time before: it may hold the only copy of a refresh token. Where the
+    /// client is not known either, it stays in the journal.
+    async fn hold_unknown(
+        &self,
+        intent: &Intent,
+        slot: SlotRef,
+        answer: &Answer,
+    ) -> Result<(), StoreError> {
+        let landing = Some((intent.flight, slot));
+        if !(200..300).contains(&answer.status) {
+            self.leave(landing).await;
+            return Ok(());
+        }
+        let config = self.0.reloader.config();
+        let mut clients = config.clients.values();
+        let Some(client) = clients.find(|client| client.hash == intent.description) else {
+            tracing::error!(
+                "the journal holds what an authorization brought that neither the store nor the configuration knows ({}); it stays there. Configure its client as it was, and restart refreshd",
+                intent.name
+            );
+            return Ok(());
+        };
+        // The flight's own number, so that it is not held twice after a kill in between.
+        let id = EnrollmentId(intent.flight.0);
+        let text = format!(
+            "the store was put back to a time before this authorization: its token set waits. Take it with `refreshd authorize --accept {}`, or authorize again",
+            id_text(id)
+        );
+        let now = self.0.deck.clock.wall();
+        let held = Enrollment {
+            id,
+            grant: Some(intent.name.clone()).filter(|name| !name.is_empty()),
+            client: client.name.clone(),
+            provider: client.description.name.clone(),
+            via: Via::Redirect,
+            redirect_uri: None,
+            vars: BTreeMap::new(),
+            begun_at: intent.sent.wall,
+            expires_at: now,
+            stage: Stage::Held,
+            text,
+            configured: false,
+            sent: None,
+            account: None,
+            generation: None,
+            asked: None,
+        };
+        let secrets = Secrets {
+            answer: Some(Secret::new(String::from_utf8_lossy(&answer.body))),
+            ..Secrets::default()
+        };
+        if self.0.deck.store.enrollment(id).await?.is_none() {
+            tracing::warn!(grant = %intent.name, "{}: {}", intent.name, held.text);
+            self.0.deck.store.begin_enrollment(held, secrets).await?;
+        }
+        self.leave(landing).await;
         Ok(())
     }
 

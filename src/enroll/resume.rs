@@ -23,6 +23,10 @@ impl Enroller {
         tokio::spawn(self.clone().keep_tidy());
         let fenced = self.0.deck.store.fence().is_some();
         for enrollment in self.0.deck.store.enrollments().await.map_err(failed)? {
+            // Its answer is being taken in.
+            if self.busy().contains(&enrollment.id) {
+                continue;
+            }
             match (enrollment.stage, enrollment.via) {
                 (Stage::Received, _) if fenced => {
                     let text = "the store was put back, and the code may have been presented since: authorize again".to_owned();

@@ -1,5 +1,6 @@
 //! The daemon is killed between the code and the token set.
 
+use super::at_rest::{COMMANDS, at_rest};
 use super::{Scene, killed_and_restarted, wait_for_token};
 use crate::matrix::strace::{Role, Tracer, threads};
 use crate::support::{Daemon, wait_for};
@@ -31,8 +32,9 @@ fn kill_at(scene: &Scene, daemon: &Daemon, (role, call): (Role, &str), nth: u32)
     Tracer::attach(&ids, &scene.house.path("trace"), &args).expect("it does not end")
 }
 
-/// Every call that writes, one after another, is the last: whatever was on disk then, the
-/// code has been presented once at the most, and an answer that was written down is taken in.
+/// Every call that writes, one after another, is the last: whatever was on disk then, and
+/// whoever looks at it before the next start, the code has been presented once at the most,
+/// and an answer that was written down is taken in.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_code_survives_a_kill_at_every_write_or_is_said_to_be_in_doubt() {
     let mut fired = 0;
@@ -46,7 +48,7 @@ async fn a_code_survives_a_kill_at_every_write_or_is_said_to_be_in_doubt() {
             let back = scene.visit(&begun.url).await;
             let tracer = kill_at(&scene, &daemon, call, nth);
             let _gone = scene.http.get(back.clone()).send().await;
-            let at = format!("{call:?} {nth}");
+            let mut at = format!("{call:?} {nth}");
             wait_for("an end", || daemon.has_ended() || scene.token().is_some());
             if !daemon.has_ended() {
                 // There are fewer such calls than that.
@@ -56,6 +58,11 @@ async fn a_code_survives_a_kill_at_every_write_or_is_said_to_be_in_doubt() {
             fired += 1;
             drop((tracer, begun, daemon));
             let presented = scene.exchanged();
+            for more in 0..2 {
+                let command = COMMANDS[(2 * fired + more) % COMMANDS.len()];
+                at_rest(&scene, command);
+                at += &format!(", {command:?}");
+            }
             let _daemon = scene.house.daemon();
             wait_for("it to be settled", || {
                 scene.list()[0]["stage"] != "received"

@@ -2,6 +2,7 @@
 //! is no account at any of the documented providers to test with, so pretend servers
 //! stand in; real ones are in `real_servers`.
 
+mod at_rest;
 mod callbacks;
 mod devices;
 mod documented;
