@@ -22,9 +22,11 @@ mod verify;
 
 use crate::config::{self, Config, Loaded, Sources};
 use crate::control::client::Control;
+use crate::daemon::signals::Signals;
 use crate::exit::{Exit, Failure};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -85,18 +87,22 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
-/// Runs a command line, whose first item is the program's name.
+/// Runs a command line, whose first item is the program's name. `signals` are those that
+/// were taken for what may be the daemon.
 #[must_use]
-pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+pub fn run(
+    args: impl IntoIterator<Item = OsString>,
+    signals: Option<io::Result<Signals>>,
+) -> ExitCode {
     let arguments = match Arguments::try_parse_from(args) {
         Ok(arguments) => arguments,
         Err(e) => {
-            let _closed = e.print();
-            return if e.use_stderr() {
-                Exit::Usage.into()
-            } else {
-                Exit::Ok.into()
-            };
+            if e.use_stderr() {
+                let _closed = e.print();
+                return Exit::Usage.into();
+            }
+            output::raw(&e.render().to_string());
+            return output::end(Ok(Exit::Ok));
         }
     };
     // Commands read secrets and the sealing key too; the daemon says if it failed.
@@ -104,8 +110,16 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let context = Context {
         sources: Sources::of_process(arguments.config, arguments.set),
     };
+    let signals = match (&arguments.command, signals) {
+        (Command::Run(_), signals) => signals,
+        (_, signals) => {
+            let taken = signals.and_then(Result::ok);
+            taken.into_iter().for_each(Signals::leave_to_the_system);
+            None
+        }
+    };
     let result = match arguments.command {
-        Command::Run(command) => command.run(&context),
+        Command::Run(command) => command.run(&context, signals.unwrap_or_else(Signals::take)),
         Command::Check(command) => command.run(&context),
         Command::Reload(command) => command.run(&context),
         Command::Authorize(command) => command.run(&context),
@@ -121,13 +135,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Backup(command) => command.run(&context),
         Command::Key(command) => command.run(&context),
     };
-    match result {
-        Ok(exit) => exit.into(),
-        Err(failure) => {
-            output::error(&failure.message);
-            failure.exit.into()
-        }
-    }
+    output::end(result)
 }
 
 /// What every command starts from.

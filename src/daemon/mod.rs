@@ -7,7 +7,7 @@ mod healing;
 mod maintenance;
 pub(crate) mod recovery;
 pub mod reload;
-mod signals;
+pub mod signals;
 mod socket;
 
 use crate::clock::SharedClock;
@@ -38,7 +38,7 @@ const FIRST_PASS: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// When it cannot start, or something fails that no grant is to blame for.
-pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
+pub async fn run(config: Config, sources: Sources, mut signals: Signals) -> Result<(), Failure> {
     // Nothing that is made here is for others, unless its mode is set by name.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     if let Err(e) = crate::hygiene::keep_memory_private() {
@@ -46,7 +46,6 @@ pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     }
     crate::install_tls();
     let config = Arc::new(config);
-    let mut signals = Signals::start().map_err(internal)?;
     let mut state = crate::rest::open(&config)?;
     let listener = socket::bind(&config.daemon.runtime_dir)?;
     let web = enroll::serve::bind(&config.enroll)?;
@@ -92,7 +91,10 @@ pub async fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     let enroller = Enroller::new(deck.clone(), handle.clone(), reloader.clone());
     enroller.finish(enrolments).await.map_err(internal)?;
     reloader.retarget(&handle).await;
-    publisher.first_pass(FIRST_PASS).await;
+    tokio::select! {
+        _whole = publisher.first_pass(FIRST_PASS) => {}
+        _stop = signals.stop() => {}
+    }
     let places: HashSet<String> = publisher.reports().iter().map(|o| o.place()).collect();
     incidents.forget(
         |subject| matches!(subject, Subject::Output { place, .. } if !places.contains(place)),

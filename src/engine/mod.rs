@@ -406,13 +406,14 @@ impl Engine {
             return;
         };
         if kind == OutcomeKind::Success {
-            let refresh_token = state.presents.map(|f| f.to_string()).unwrap_or_default();
+            let presents = state.presents.map(|f| f.to_string());
+            let refresh_token_fingerprint = presents.unwrap_or_default();
             let until = state.expires_at.rfc3339();
             if let Some(trouble) = desk.trouble.take().filter(|_| told.closed.is_empty()) {
                 tracing::info!(grant = %name, "{name}: {trouble} is over");
             }
             tracing::info!(
-                grant = %name, generation = state.generation, expires_at = %until, refresh_token,
+                grant = %name, generation = state.generation, expires_at = %until, refresh_token_fingerprint,
                 "{name}: generation {} until {until}", state.generation
             );
             return self.disprove_for(index);

@@ -7,4 +7,5 @@ mod notify;
 mod panics;
 mod secrecy;
 mod signals;
+mod standard_error;
 mod unit;

@@ -155,6 +155,7 @@ impl Authorize {
                 if let Some(complete) = &complete_url {
                     self.say(&format!("Or open {complete}, where it is filled in."));
                 }
+                output::outcome()?;
                 browser::open(complete_url.as_deref().unwrap_or(&url), self.no_browser);
                 self.watch(control, &id).await
             }
@@ -173,6 +174,8 @@ impl Authorize {
                     None => route,
                 };
                 self.visit(&route, via, &url, &expires_at);
+                // Nobody approves at an address that nobody was shown.
+                output::outcome()?;
                 let lifetime = code_lifetime_ms.map(Duration::from_millis);
                 match (via, route.listener) {
                     _ if self.no_wait => {

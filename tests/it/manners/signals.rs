@@ -128,3 +128,29 @@ async fn reload_reports_what_became_of_it() {
     setting.token("one");
     assert_eq!(daemon.stop(), Some(0));
 }
+
+/// Before the handlers stand, a signal ends the process: they come first.
+#[test]
+fn signals_that_come_early_are_harmless() {
+    let house = crate::support::House::new("");
+    let started = |signal: &str| {
+        let child = house.launch();
+        // Not before it is the program itself, and its main has begun.
+        let threads = format!("/proc/{}/task", child.pid());
+        wait_for("the first thread", || {
+            std::fs::read_dir(&threads).is_ok_and(|tasks| tasks.count() > 1)
+        });
+        child.signal(signal);
+        child
+    };
+    for signal in ["TERM", "INT"] {
+        assert_eq!(started(signal).wait(), Some(0), "{signal}");
+    }
+    for signal in ["HUP", "USR1", "USR2", "PIPE"] {
+        let child = started(signal);
+        wait_for("the daemon", || child.has_become_ready());
+        child.signal(signal);
+        house.json(&["status", "--json"]);
+        assert_eq!(child.stop(), Some(0), "{signal}");
+    }
+}
