@@ -137,7 +137,7 @@ fn defaults() -> Dict {
     let daemon = Dict::from([
         ("max_flights".to_owned(), Value::from(64)),
         ("history".to_owned(), Value::from("90d")),
-        ("drain".to_owned(), Value::from("30s")),
+        ("drain".to_owned(), Value::from("25s")),
     ]);
     Dict::from([("daemon".to_owned(), daemon.into())])
 }

@@ -115,7 +115,7 @@ fn directories_and_keys() {
     assert_eq!(daemon.state_dir, dir.join("state"));
     assert_eq!(daemon.runtime_dir, dir.join("state/run"));
     assert_eq!(daemon.key, KeySource::File(dir.join("state-key/key")));
-    assert_eq!((daemon.max_flights, daemon.drain.as_secs()), (64, 30));
+    assert_eq!((daemon.max_flights, daemon.drain.as_secs()), (64, 25));
 
     let env = [
         ("STATE_DIRECTORY", ""),
