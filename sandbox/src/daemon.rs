@@ -17,5 +17,5 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     if std::env::var_os(ENDS_WITH_PARENT).is_some() {
         let _ = set_parent_process_death_signal(Some(Signal::TERM));
     }
-    refreshd::cli::run(args)
+    refreshd::cli::run(args, None)
 }
