@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage, Via, state};
 use refreshd_core::grant::schedule::Urgency;
-use refreshd_core::provider::authorize::{Asked, Pkce, authorize_url, challenge};
+use refreshd_core::provider::authorize::{Asked, Pkce, authorize_url};
 use refreshd_core::secret::Secret;
 use refreshd_core::text::printable;
 use refreshd_core::time::WallTime;
@@ -237,10 +237,9 @@ impl Enroller {
             );
             Failure::new(Exit::Config, text)
         })?;
-        let challenge = secrets.verifier.as_ref().map(challenge);
         let asked = Asked {
             state,
-            challenge: challenge.as_deref(),
+            verifier: secrets.verifier.as_ref(),
             nonce: secrets.nonce.as_ref().map(Secret::expose),
         };
         authorize_url(description, &registration(seat), &seat.vars, asked)
@@ -283,7 +282,7 @@ impl Enroller {
 pub(super) fn takes_pkce(seat: &Seat) -> bool {
     let description = &seat.client.description;
     let authorize = description.authorize.as_ref();
-    authorize.is_some_and(|a| a.pkce == Pkce::S256) && !description.pushes_codes()
+    authorize.is_some_and(|a| a.pkce != Pkce::None) && !description.pushes_codes()
 }
 
 /// Whether an id token will come, which repeats a nonce.

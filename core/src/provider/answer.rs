@@ -134,6 +134,27 @@ pub fn read(description: &Description, answer: &Answer) -> Outcome {
     }
 }
 
+/// The members of a body that is in a provider's own format, for other endpoints than
+/// the token endpoint.
+pub(crate) fn object_of(body: &[u8]) -> Option<serde_json::Map<String, serde_json::Value>> {
+    match own::sniff(body) {
+        Body::Own(members) => {
+            let pairs = members.iter();
+            Some(
+                pairs
+                    .map(|(name, value)| (name.clone(), value.clone()))
+                    .collect(),
+            )
+        }
+        Body::Broken | Body::Foreign => None,
+    }
+}
+
+/// How long an answer asks to wait (RFC 9110 §10.2.3), at most a day.
+pub(crate) fn retry_after_of(answer: &Answer) -> Option<Duration> {
+    retry_after::of(answer)
+}
+
 fn read_success(
     answer: &Answer,
     body: Body,

@@ -10,7 +10,7 @@ use crate::secret::Secret;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use url::Url;
+use url::{Url, form_urlencoded};
 
 /// The authorization endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,9 +58,35 @@ pub enum Pkce {
     /// SHA-256 of the verifier.
     #[default]
     S256,
+    /// The verifier itself (RFC 7636 §4.2), for servers that know no S256. It protects
+    /// the code only from somebody who does not see the authorization request.
+    #[serde(rename = "plain")]
+    Plain,
     /// The provider does not know PKCE.
     #[serde(rename = "none")]
     None,
+}
+
+impl Pkce {
+    /// `code_challenge_method` (RFC 7636 §4.3); `None`: no challenge is sent.
+    #[must_use]
+    pub fn method(self) -> Option<&'static str> {
+        match self {
+            Pkce::S256 => Some("S256"),
+            Pkce::Plain => Some("plain"),
+            Pkce::None => None,
+        }
+    }
+
+    /// The challenge of a verifier (RFC 7636 §4.2).
+    #[must_use]
+    pub fn challenge(self, verifier: &Secret) -> Option<Secret> {
+        match self {
+            Pkce::S256 => Some(Secret::new(s256(verifier))),
+            Pkce::Plain => Some(verifier.clone()),
+            Pkce::None => None,
+        }
+    }
 }
 
 /// How an authorization code comes to us.
@@ -105,8 +131,9 @@ fn sub() -> String {
 pub struct Asked<'a> {
     /// `state` (RFC 6749 §10.12).
     pub state: &'a str,
-    /// `code_challenge` (RFC 7636 §4.3), where the provider takes one.
-    pub challenge: Option<&'a str>,
+    /// What PKCE proves later (RFC 7636 §4.1); its challenge is sent, where the
+    /// provider takes one.
+    pub verifier: Option<&'a Secret>,
     /// `nonce` (OpenID Connect), where an id token is asked for.
     pub nonce: Option<&'a str>,
 }
@@ -140,9 +167,11 @@ pub fn authorize_url(
         }
     }
     params.push(("state", asked.state.to_owned()));
-    if let Some(challenge) = asked.challenge {
-        params.push(("code_challenge", challenge.to_owned()));
-        params.push(("code_challenge_method", "S256".to_owned()));
+    let pkce = authorize.pkce;
+    let challenge = asked.verifier.and_then(|verifier| pkce.challenge(verifier));
+    if let Some((challenge, method)) = challenge.zip(pkce.method()) {
+        params.push(("code_challenge", challenge.expose().to_owned()));
+        params.push(("code_challenge_method", method.to_owned()));
     }
     if let Some(nonce) = asked.nonce {
         params.push(("nonce", nonce.to_owned()));
@@ -163,17 +192,30 @@ pub fn authorize_url(
             None => params.push((name, value)),
         }
     }
-    let mut query = url.query_pairs_mut();
-    for (name, value) in params {
-        query.append_pair(name, &value);
-    }
-    drop(query);
+    append_query(&mut url, params);
     Ok(url)
 }
 
-/// The challenge of a PKCE verifier (RFC 7636 §4.2, S256).
-#[must_use]
-pub fn challenge(verifier: &Secret) -> String {
+/// Appends to the query; what the URL already has stays (RFC 6749 §3.1). Spaces are
+/// `%20`: readers that go by RFC 3986 take `+` for a plus, and everybody reads `%20`.
+pub(super) fn append_query<N: AsRef<str>, V: AsRef<str>>(
+    url: &mut Url,
+    params: impl IntoIterator<Item = (N, V)>,
+) {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in params {
+        query.append_pair(name.as_ref(), value.as_ref());
+    }
+    // The serializer writes a plus as %2B.
+    let added = query.finish().replace('+', "%20");
+    let joined = match url.query().filter(|query| !query.is_empty()) {
+        Some(query) => format!("{query}&{added}"),
+        None => added,
+    };
+    url.set_query(Some(&joined));
+}
+
+fn s256(verifier: &Secret) -> String {
     use base64::Engine;
     use sha2::{Digest, Sha256};
     let digest = Sha256::digest(verifier.expose().as_bytes());
@@ -189,32 +231,81 @@ mod tests {
         // Appendix B.
         let verifier = Secret::new("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
         assert_eq!(
-            challenge(&verifier),
+            Pkce::S256.challenge(&verifier).unwrap().expose(),
             "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
         );
     }
 
-    #[test]
-    fn a_url_carries_what_is_asked_and_no_parameter_twice() {
-        let text = r#"{"name":"x","authorize":{"url":"https://a.example/auth?tenant=7",
-            "params":{"access_type":"offline","scope":"fixed {scope}"}},"token":{"url":"https://a.example/token"}}"#;
-        let description: Description = serde_json::from_str(text).unwrap();
+    fn url_of(authorize: &str, scopes: &[&str]) -> String {
+        let text = format!(
+            r#"{{"name":"x","authorize":{authorize},"token":{{"url":"https://a.example/token"}}}}"#
+        );
+        let description: Description = serde_json::from_str(&text).unwrap();
+        let scopes: Vec<String> = scopes.iter().map(|&scope| scope.to_owned()).collect();
         let registration = Registration {
             client_id: "id&1",
             client_secret: None,
             redirect_uri: Some("http://127.0.0.1:7777/callback"),
-            scopes: &["read".to_owned()],
+            scopes: &scopes,
         };
         let asked = Asked {
             state: "st",
-            challenge: Some("ch"),
+            verifier: Some(&Secret::new("verifier")),
             nonce: None,
         };
-        let url = authorize_url(&description, &registration, &BTreeMap::new(), asked).unwrap();
-        assert_eq!(
-            url.as_str(),
-            "https://a.example/auth?tenant=7&response_type=code&client_id=id%261&redirect_uri=http%3A%2F%2F127.0.0.1%3A7777%2Fcallback\
-             &scope=fixed+read&state=st&code_challenge=ch&code_challenge_method=S256&access_type=offline"
+        authorize_url(&description, &registration, &BTreeMap::new(), asked)
+            .unwrap()
+            .into()
+    }
+
+    #[test]
+    fn a_url_carries_what_is_asked_and_no_parameter_twice() {
+        let url = url_of(
+            r#"{"url":"https://a.example/auth?tenant=7","params":{"access_type":"offline","scope":"fixed {scope}"}}"#,
+            &["read"],
         );
+        assert_eq!(
+            url,
+            "https://a.example/auth?tenant=7&response_type=code&client_id=id%261&redirect_uri=http%3A%2F%2F127.0.0.1%3A7777%2Fcallback\
+             &scope=fixed%20read&state=st&code_challenge=iMnq5o6zALKXGivsnlom_0F5_WYda32GHkxlV7mq7hQ&code_challenge_method=S256&access_type=offline"
+        );
+    }
+
+    #[test]
+    fn spaces_are_percent_encoded_everywhere_and_a_plus_stays_one() {
+        let of = |url: &str, params: &str| {
+            let authorize = format!(r#"{{"url":"{url}","params":{params}}}"#);
+            url_of(&authorize, &["a b", "c+d", "e f"])
+        };
+        let url = of("https://a.example/auth", r#"{"prompt":"login consent"}"#);
+        assert!(url.contains("&scope=a%20b%20c%2Bd%20e%20f&"), "{url}");
+        assert!(url.ends_with("&prompt=login%20consent"), "{url}");
+        // What the description says stays, to the octet.
+        let url = of("https://a.example/auth?q=x+y%20z", "{}");
+        assert!(
+            url.starts_with("https://a.example/auth?q=x+y%20z&response_type="),
+            "{url}"
+        );
+        let url = of("https://a.example/auth?", "{}");
+        assert!(
+            url.starts_with("https://a.example/auth?response_type="),
+            "{url}"
+        );
+    }
+
+    #[test]
+    fn a_provider_without_s256_gets_the_verifier_and_one_without_pkce_nothing() {
+        let of = |pkce: &str| {
+            url_of(
+                &format!(r#"{{"url":"https://a.example/auth","pkce":"{pkce}"}}"#),
+                &[],
+            )
+        };
+        let plain = of("plain");
+        assert!(
+            plain.ends_with("&code_challenge=verifier&code_challenge_method=plain"),
+            "{plain}"
+        );
+        assert!(!of("none").contains("challenge"));
     }
 }

@@ -36,10 +36,8 @@ pub(super) fn append_query(url: &mut Url, params: &[(String, Secret)]) {
     if params.is_empty() {
         return;
     }
-    let mut query = url.query_pairs_mut();
-    for (name, value) in params {
-        query.append_pair(name, value.expose());
-    }
+    let pairs = params.iter().map(|(name, value)| (name, value.expose()));
+    crate::provider::authorize::append_query(url, pairs);
 }
 
 /// HTTP Basic with id and secret form-encoded first (RFC 6749 §2.3.1).

@@ -344,7 +344,7 @@ fn debug_shows_no_secret() {
         "refresh": { "params": { "code": "{code}" } },
     }));
     let request = build(&d).expect("builds");
-    let secrets = ["rt%2F1", "co%26de", "s%3Ae", "my+id"];
+    let secrets = ["rt%2F1", "co%26de", "s%3Ae", "my%20id"];
     for secret in secrets {
         assert!(request.url.as_str().contains(secret), "{secret}");
     }
