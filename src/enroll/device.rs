@@ -6,6 +6,7 @@ use super::{Begun, Enroller, failed, id_text};
 use crate::engine::perform::registration;
 use crate::engine::roster::Seat;
 use crate::exit::{Exit, Failure};
+use refreshd_core::enroll::device::pace::{Met, Pace};
 use refreshd_core::enroll::device::{self, Poll};
 use refreshd_core::enroll::{Enrollment, Secrets, Stage, Via};
 use refreshd_core::flight::Answer;
@@ -14,28 +15,45 @@ use refreshd_core::provider::answer::{self, Outcome};
 use refreshd_core::provider::{Description, request};
 use std::time::Duration;
 
-/// `slow_down` adds so much (RFC 8628 §3.5).
-const SLOWER: Duration = Duration::from_secs(5);
-/// The longest pause that failures lead to.
-const SLOWEST: Duration = Duration::from_secs(120);
-
-/// RFC 8628 §3.5: after a failure, ask less often.
-fn longer(interval: Duration) -> Duration {
-    (interval * 2).min(SLOWEST).max(interval)
-}
-
 /// Whether a poll's answer says that the person has not decided.
 pub(super) fn is_pending(answer: &Answer) -> bool {
-    device::poll(answer) != Poll::Other
+    matches!(device::poll(answer), Poll::Pending | Poll::SlowDown)
 }
 
 /// Whether a poll's answer decides nothing: a gateway's error, say, or too many
 /// requests. The device code is as good as before.
 pub(super) fn decides_nothing(description: &Description, answer: &Answer) -> bool {
-    matches!(
-        answer::read(description, answer),
-        Outcome::Lost { .. } | Outcome::AskedToWait { .. }
-    )
+    device::poll(answer) == Poll::Trouble
+        || matches!(
+            answer::read(description, answer),
+            Outcome::Lost { .. } | Outcome::AskedToWait { .. }
+        )
+}
+
+/// What a poll's answer says for good, in words; `None`: it brought something else.
+fn decided(description: &Description, answer: &Answer, name: &str) -> Option<(Stage, String)> {
+    let said = || match answer::read(description, answer) {
+        Outcome::Refused { text } | Outcome::InvalidGrant { text } => text,
+        _ => format!("HTTP {}", answer.status),
+    };
+    let again = format!("begin again with `refreshd authorize {name} --device`");
+    match device::poll(answer) {
+        Poll::Denied => Some((
+            Stage::Refused,
+            format!(
+                "the approval was declined at the provider ({}); {again}",
+                said()
+            ),
+        )),
+        Poll::Expired => Some((
+            Stage::Expired,
+            format!(
+                "the code has expired before anybody approved it ({}); {again}",
+                said()
+            ),
+        )),
+        _ => None,
+    }
 }
 
 impl Enroller {
@@ -82,47 +100,53 @@ impl Enroller {
         let store = &self.0.deck.store;
         let kept = store.begin_enrollment(enrollment.clone(), secrets.clone());
         kept.await.map_err(failed)?;
-        self.poll_soon(enrollment, secrets, code.interval);
+        self.poll_soon(enrollment, secrets, Pace::new(code.interval));
         Ok(begun)
     }
 
-    /// Goes on after a restart. What `slow_down` added is not kept, so once is added.
+    /// Goes on after a restart.
     pub(super) fn poll_on(&self, enrollment: Enrollment, secrets: Secrets) {
         let interval = secrets.interval_ms.map(Duration::from_millis);
-        let interval = interval.unwrap_or(SLOWER) + SLOWER;
-        self.poll_soon(enrollment, secrets, interval);
+        let pace = Pace::resumed(interval.unwrap_or_default());
+        self.poll_soon(enrollment, secrets, pace);
     }
 
     /// Polls in a task of its own until it is decided, or too late.
-    pub(super) fn poll_soon(&self, enrollment: Enrollment, secrets: Secrets, interval: Duration) {
+    pub(super) fn poll_soon(&self, enrollment: Enrollment, secrets: Secrets, pace: Pace) {
         let enroller = self.clone();
         tokio::spawn(async move {
             let id = enrollment.id;
             if enroller.busy().insert(id) {
-                enroller.poll(enrollment, secrets, interval).await;
+                enroller.poll(enrollment, secrets, pace).await;
                 enroller.busy().remove(&id);
             }
         });
     }
 
-    async fn poll(&self, enrollment: Enrollment, secrets: Secrets, mut interval: Duration) {
+    async fn poll(&self, enrollment: Enrollment, secrets: Secrets, mut pace: Pace) {
         let Some(code) = secrets.code.clone() else {
             return;
         };
         let name = enrollment.grant.clone().unwrap_or_default();
+        let mut met = Met::Pending;
         loop {
-            tokio::time::sleep(interval).await;
+            let left = enrollment.expires_at.since(self.0.deck.clock.wall());
+            let pause = pace.pause(met, left);
+            tokio::time::sleep(pause.unwrap_or(left)).await;
             let store = &self.0.deck.store;
             match store.enrollment(enrollment.id).await {
                 Ok(Some((now, _))) if now.stage == Stage::Open => {}
                 Ok(_) => return,
                 Err(e) => {
                     tracing::warn!("{e}");
+                    met = Met::Nothing(None);
                     continue;
                 }
             }
-            if self.0.deck.clock.wall() >= enrollment.expires_at {
-                let text = "nobody typed the code in time; begin again".to_owned();
+            if pause.is_none() || self.0.deck.clock.wall() >= enrollment.expires_at {
+                let text = format!(
+                    "nobody approved in time; begin again with `refreshd authorize {name} --device`"
+                );
                 return self.end(enrollment, Stage::Expired, text, None).await;
             }
             let seat = match self.seat(&enrollment, &name) {
@@ -148,39 +172,27 @@ impl Enroller {
                 Ok(flown) => flown,
                 Err(text) => {
                     tracing::warn!(grant = %name, "{name}: {text}");
+                    met = Met::Nothing(None);
                     continue;
                 }
             };
-            match ending {
+            met = match ending {
+                Ending::NotSent { .. } | Ending::Lost { .. } => Met::Nothing(None),
                 Ending::Answered(answer) => match device::poll(&answer) {
-                    Poll::Pending => self.leave(under.landing).await,
-                    Poll::SlowDown => {
-                        self.leave(under.landing).await;
-                        interval += SLOWER;
+                    Poll::Pending => Met::Pending,
+                    Poll::SlowDown => Met::SlowDown,
+                    _ if decides_nothing(description, &answer) => {
+                        Met::Nothing(device::retry_after(&answer))
                     }
-                    Poll::Other if decides_nothing(description, &answer) => {
-                        self.leave(under.landing).await;
-                        interval = longer(interval);
-                    }
-                    Poll::Other => return self.conclude(under, &seat, answer).await,
+                    _ => match decided(description, &answer, &name) {
+                        Some((stage, text)) => {
+                            return self.end_flight(under, stage, text, None).await;
+                        }
+                        None => return self.conclude(under, &seat, answer).await,
+                    },
                 },
-                Ending::NotSent { .. } | Ending::Lost { .. } => {
-                    self.leave(under.landing).await;
-                    interval = longer(interval);
-                }
-            }
+            };
+            self.leave(under.landing).await;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_never_shrink() {
-        let secs = Duration::from_secs;
-        let after = |interval| longer(secs(interval)).as_secs();
-        assert_eq!([after(5), after(100), after(300)], [10, 120, 300]);
     }
 }

@@ -1,11 +1,14 @@
 //! The device flow (RFC 8628): what the provider says at first, and at each poll.
 
+pub mod pace;
+
 use crate::flight::Answer;
+use crate::provider::answer::{object_of, retry_after_of};
 use crate::secret::Secret;
 use crate::text::printable;
-use serde::Deserialize;
+use serde_json::{Map, Value};
 use std::time::Duration;
-use url::Url;
+use url::{Url, form_urlencoded};
 
 /// The answer to a device authorization request (RFC 8628 §3.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,18 +27,6 @@ pub struct DeviceCode {
     pub interval: Duration,
 }
 
-#[derive(Deserialize)]
-struct Members {
-    device_code: Option<Secret>,
-    user_code: Option<String>,
-    #[serde(alias = "verification_url")]
-    verification_uri: Option<String>,
-    #[serde(alias = "verification_url_complete")]
-    verification_uri_complete: Option<String>,
-    expires_in: Option<f64>,
-    interval: Option<f64>,
-}
-
 /// What a poll came to, when it brought no token set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Poll {
@@ -43,75 +34,153 @@ pub enum Poll {
     Pending,
     /// `slow_down`: the same, and five seconds more between polls from now on.
     SlowDown,
+    /// `access_denied`: the person, or a rule of the provider's, said no.
+    Denied,
+    /// `expired_token`: nobody approved in time.
+    Expired,
+    /// The server has trouble, and has decided nothing.
+    Trouble,
     /// Something else, for [`crate::provider::answer::read`].
     Other,
 }
 
-/// Reads the answer to a device authorization request.
+/// A code's life where the answer does not say, although it must (RFC 8628 §3.2).
+const UNSTATED_LIFE: f64 = 600.0;
+/// RFC 8628 §3.2: five seconds where the answer does not say.
+const UNSTATED_INTERVAL: f64 = 5.0;
+
+/// Reads the answer to a device authorization request: JSON, or a form as GitHub sends it
+/// to who does not ask for JSON.
 ///
 /// # Errors
 /// What is wrong with it, for a person; no member's value is in it.
 pub fn read(answer: &Answer) -> Result<DeviceCode, String> {
     let refused = |what: &str| format!("the device endpoint answered {}: {what}", answer.status);
-    if !(200..300).contains(&answer.status) || !answer.complete {
-        let said =
-            error_code(answer).map_or_else(|| "no device code".to_owned(), |code| printable(&code));
-        return Err(refused(&said));
-    }
-    let members: Members = serde_json::from_slice(&answer.body)
-        .map_err(|_| refused("it is not the JSON of RFC 8628 §3.2"))?;
-    let lacks = |name: &str| refused(&format!("it lacks {name}"));
-    let uri = members
-        .verification_uri
-        .ok_or_else(|| lacks("verification_uri"))?;
-    let shown = |uri: &str| {
-        let url = Url::parse(uri)
-            .ok()
-            .filter(|url| matches!(url.scheme(), "https" | "http"));
-        url.map(String::from)
-            .ok_or_else(|| refused("verification_uri is no web address"))
+    let members = object_of(&answer.body).or_else(|| form(&answer.body));
+    let said = || {
+        let words = members.as_ref().and_then(|map| words(map).next());
+        words.map_or_else(|| "no device code".to_owned(), |code| printable(&code))
     };
-    let secs = |value: Option<f64>, or: f64, most: f64| {
-        let value = value.filter(|v| v.is_finite() && *v > 0.0).unwrap_or(or);
+    if !(200..300).contains(&answer.status) || !answer.complete {
+        return Err(refused(&said()));
+    }
+    let Some(map) = &members else {
+        return Err(refused("it is not the JSON of RFC 8628 §3.2"));
+    };
+    let first = |names: &[&str]| names.iter().find_map(|name| scalar(map.get(*name)?));
+    let lacks = |name: &str| match map.contains_key("error") {
+        true => refused(&said()),
+        false => refused(&format!("it lacks {name}")),
+    };
+    let uri = first(&["verification_uri", "verification_url"]);
+    let complete = first(&["verification_uri_complete", "verification_url_complete"]);
+    let secs = |name: &str, or: f64, most: f64| {
+        let stated = first(&[name]).and_then(|text| text.parse::<f64>().ok());
+        let value = stated.filter(|v| v.is_finite() && *v > 0.0).unwrap_or(or);
         Duration::from_secs_f64(value.min(most))
     };
     Ok(DeviceCode {
-        device_code: members
-            .device_code
-            .filter(|c| !c.is_empty())
-            .ok_or_else(|| lacks("device_code"))?,
-        user_code: printable(&members.user_code.ok_or_else(|| lacks("user_code"))?),
-        verification_uri: shown(&uri)?,
-        verification_uri_complete: members
-            .verification_uri_complete
-            .and_then(|uri| shown(&uri).ok()),
-        expires_in: secs(members.expires_in, 600.0, 86_400.0),
-        // RFC 8628 §3.2: five seconds where it does not say.
-        interval: secs(members.interval, 5.0, 300.0),
+        device_code: Secret::new(first(&["device_code"]).ok_or_else(|| lacks("device_code"))?),
+        user_code: printable(&first(&["user_code"]).ok_or_else(|| lacks("user_code"))?),
+        verification_uri: web_address(&uri.ok_or_else(|| lacks("verification_uri"))?)
+            .ok_or_else(|| refused("verification_uri is no web address"))?,
+        verification_uri_complete: complete.and_then(|uri| web_address(&uri)),
+        expires_in: secs("expires_in", UNSTATED_LIFE, 86_400.0),
+        interval: secs("interval", UNSTATED_INTERVAL, 300.0),
     })
 }
 
-/// What a poll's answer says about going on.
-#[must_use]
-pub fn poll(answer: &Answer) -> Poll {
-    match error_code(answer).as_deref() {
-        Some("authorization_pending") => Poll::Pending,
-        Some("slow_down") => Poll::SlowDown,
-        _ => Poll::Other,
+/// An address that a person can open; `example.com/device` has lost its scheme.
+fn web_address(text: &str) -> Option<String> {
+    let is_web = |url: &Url| matches!(url.scheme(), "https" | "http") && url.has_host();
+    match Url::parse(text) {
+        Ok(url) => Some(url).filter(is_web),
+        Err(_) if text.contains('.') => Url::parse(&format!("https://{text}")).ok(),
+        Err(_) => None,
     }
+    .map(String::from)
 }
 
-/// `error` of an answer that is not a success (RFC 6749 §5.2).
-fn error_code(answer: &Answer) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Error {
-        error: String,
+/// A text, or a number as it is written; `None`: blank, or something else.
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.trim().to_owned()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
     }
-    if (200..300).contains(&answer.status) {
-        return None;
+    .filter(|text| !text.is_empty())
+}
+
+fn form(body: &[u8]) -> Option<Map<String, Value>> {
+    let map: Map<String, Value> = form_urlencoded::parse(body.trim_ascii())
+        .map(|(name, value)| (name.into_owned(), Value::String(value.into_owned())))
+        .collect();
+    map.contains_key("device_code").then_some(map)
+}
+
+/// What a poll's answer says about going on. Servers say it with every status (GitHub with
+/// 200, Google with 428), as JSON or as a form, in `error` or where they put their
+/// messages: the word counts.
+#[must_use]
+pub fn poll(answer: &Answer) -> Poll {
+    let Some(map) = object_of(&answer.body) else {
+        return Poll::Other;
+    };
+    // Whatever stands beside a token, the token must be kept.
+    if map.get("access_token").and_then(scalar).is_some() {
+        return Poll::Other;
     }
-    let error: Error = serde_json::from_slice(&answer.body).ok()?;
-    Some(error.error)
+    words(&map)
+        .find_map(|word| meaning(&word))
+        .unwrap_or(Poll::Other)
+}
+
+/// How long a poll's answer asks to wait, at most a day.
+#[must_use]
+pub fn retry_after(answer: &Answer) -> Option<Duration> {
+    retry_after_of(answer)
+}
+
+/// The words that may be an error's code, likeliest first.
+fn words(map: &Map<String, Value>) -> impl Iterator<Item = String> {
+    const NAMES: [&str; 8] = [
+        "error",
+        "code",
+        "error_code",
+        "errorCode",
+        "type",
+        "message",
+        "status",
+        "error_description",
+    ];
+    let inner = map.get("error").and_then(Value::as_object);
+    let of = |map: &Map<String, Value>| -> Vec<String> {
+        NAMES
+            .iter()
+            .filter_map(|name| map.get(*name).and_then(scalar))
+            .collect()
+    };
+    let nested = inner.map(of).unwrap_or_default();
+    of(map).into_iter().chain(nested)
+}
+
+/// RFC 8628 §3.5, and how others spell it: `AuthorizationPendingException`,
+/// `authorization_declined`.
+fn meaning(word: &str) -> Option<Poll> {
+    let plain: String = word
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|c| c.to_ascii_lowercase())
+        .collect();
+    let plain = plain.strip_suffix("exception").unwrap_or(&plain);
+    Some(match plain {
+        "authorizationpending" | "pending" => Poll::Pending,
+        "slowdown" | "pollingtoofast" | "pollingtoofrequently" => Poll::SlowDown,
+        "accessdenied" | "authorizationdeclined" | "authorizationdenied" => Poll::Denied,
+        "expiredtoken" | "codeexpired" | "devicecodeexpired" => Poll::Expired,
+        "temporarilyunavailable" | "servererror" => Poll::Trouble,
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -141,6 +210,36 @@ mod tests {
     }
 
     #[test]
+    fn device_codes_are_read_as_real_servers_write_them() {
+        let of = |body: &str| read(&answer(200, body)).unwrap();
+        let texts = of(
+            r#"{"device_code":"d","user_code":123456,"verification_url":"https://a.example/d","expires_in":"900","interval":"1.5"}"#,
+        );
+        assert_eq!(texts.expires_in, Duration::from_secs(900));
+        assert_eq!(texts.interval, Duration::from_millis(1500));
+        assert_eq!(texts.user_code, "123456");
+        // Both spellings at once, numbers with a fraction, a null, no scheme.
+        let both = of(
+            r#"{"device_code":"d","user_code":"u","verification_uri":"a.example/d","verification_url":"https://b.example/",
+            "verification_uri_complete":null,"expires_in":899.5,"interval":0}"#,
+        );
+        assert_eq!(both.verification_uri, "https://a.example/d");
+        assert_eq!(both.verification_uri_complete, None);
+        assert_eq!(both.expires_in, Duration::from_millis(899_500));
+        assert_eq!(both.interval, Duration::from_secs(5));
+        let form = of(
+            "device_code=3584d83&expires_in=899&interval=5&user_code=WDJB-MJHT&verification_uri=https%3A%2F%2Fgithub.com%2Flogin%2Fdevice",
+        );
+        assert_eq!(form.verification_uri, "https://github.com/login/device");
+        assert_eq!(form.user_code, "WDJB-MJHT");
+        let never = of(
+            r#"{"device_code":"d","user_code":"u","verification_uri":"https://a.example","expires_in":"soon","interval":-3}"#,
+        );
+        assert_eq!(never.expires_in, Duration::from_secs(600));
+        assert_eq!(never.interval, Duration::from_secs(5));
+    }
+
+    #[test]
     fn what_is_missing_is_named_and_nothing_is_shown() {
         let lacking =
             read(&answer(200, r#"{"device_code":"hunter2","user_code":"A"}"#)).unwrap_err();
@@ -152,17 +251,46 @@ mod tests {
             !script.contains("hunter2") && script.contains("web address"),
             "{script}"
         );
-        let refused = read(&answer(401, r#"{"error":"invalid_client"}"#)).unwrap_err();
-        assert!(refused.contains("invalid_client"), "{refused}");
+        for status in [401, 200] {
+            let refused = read(&answer(status, r#"{"error":"invalid_client"}"#)).unwrap_err();
+            assert!(refused.contains("invalid_client"), "{refused}");
+        }
     }
 
     #[test]
-    fn polls_go_on_while_the_person_decides() {
-        let said = |error: &str| poll(&answer(400, &format!(r#"{{"error":"{error}"}}"#)));
-        assert_eq!(said("authorization_pending"), Poll::Pending);
-        assert_eq!(said("slow_down"), Poll::SlowDown);
-        assert_eq!(said("access_denied"), Poll::Other);
-        assert_eq!(poll(&answer(200, r#"{"error":"slow_down"}"#)), Poll::Other);
-        assert_eq!(poll(&answer(502, "<html>")), Poll::Other);
+    fn polls_are_told_by_the_word_whatever_the_status() {
+        for status in [200, 400, 401, 403, 428, 503] {
+            let said = |body: &str| poll(&answer(status, body));
+            for body in [
+                r#"{"error":"authorization_pending","error_description":"The request is pending."}"#,
+                "error=authorization_pending&error_description=Pending.&error_uri=https%3A%2F%2Fdocs.example",
+                r#"{"error":{"code":"authorization_pending"}}"#,
+                r#"{"status":400,"message":"authorization_pending"}"#,
+                r#"{"error":"AuthorizationPendingException"}"#,
+                r#"{"status":"pending"}"#,
+            ] {
+                assert_eq!(said(body), Poll::Pending, "{status} {body}");
+            }
+            assert_eq!(
+                said(r#"{"error":"slow_down","interval":10}"#),
+                Poll::SlowDown
+            );
+            assert_eq!(said("error=slow_down"), Poll::SlowDown);
+            assert_eq!(said(r#"{"error":"access_denied"}"#), Poll::Denied);
+            assert_eq!(said(r#"{"error":"authorization_declined"}"#), Poll::Denied);
+            assert_eq!(said(r#"{"error":"expired_token"}"#), Poll::Expired);
+            assert_eq!(
+                said(r#"{"error":"temporarily_unavailable"}"#),
+                Poll::Trouble
+            );
+            assert_eq!(said(r#"{"error":"invalid_client"}"#), Poll::Other);
+            assert_eq!(said("<html>authorization_pending</html>"), Poll::Other);
+        }
+        let both = r#"{"access_token":"a","error":"authorization_pending"}"#;
+        assert_eq!(
+            poll(&answer(200, both)),
+            Poll::Other,
+            "a token must be kept"
+        );
     }
 }
