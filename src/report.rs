@@ -1,12 +1,21 @@
 //! What `status` shows, the same from the running daemon and from the state at rest.
+//!
+//! - [`GrantReport`]: one grant, with how urgent it is and what it waits for
+//! - [`Summary`]: the most urgent things of all, counts, and an exit code
+//! - [`table`]: the grants as rows of 80 columns, the most urgent first
+
+mod summary;
+mod table;
+mod urgency;
+
+pub use summary::{Summary, Urgent};
+pub use table::{outputs, table};
+pub use urgency::Urgency;
 
 use crate::publish::reconcile::OutputReport;
-use refreshd_core::duration::human;
-use refreshd_core::grant::notice::notice;
-use refreshd_core::grant::schedule::{
-    Never, Plan, Policy, Why, plan, reauthorize_before, refresh_token_over,
-};
-use refreshd_core::grant::state::{Revocation, Status};
+use refreshd_core::dispatch::Hold;
+use refreshd_core::grant::schedule::{Never, Plan, Policy, Why, plan, reauthorize_before};
+use refreshd_core::grant::state::Status;
 use refreshd_core::grant::{Grant, GrantState};
 use refreshd_core::provider::Description;
 use refreshd_core::time::WallTime;
@@ -29,18 +38,31 @@ pub struct GrantReport {
     pub expires_at: Option<String>,
     /// Seconds until then; negative when it has passed.
     pub expires_in: Option<i64>,
-    /// When it is refreshed next.
+    /// When something is really sent for it next.
     pub next_refresh_at: Option<String>,
     /// Seconds until then.
     pub next_refresh_in: Option<i64>,
+    /// What it waits for where that is no time, in a word: `person`, `client`,
+    /// `endpoint`, `fence`, `disk`, `daemon`, `stop`.
+    #[serde(default)]
+    pub waits_for: Option<String>,
     /// Why then, or why not at all.
     pub why: String,
     /// When the refresh token itself ends, where that is known.
     pub refresh_token_expires_at: Option<String>,
     /// A person must authorize again before this.
     pub reauthorize_before: Option<String>,
+    /// How urgent it is.
+    #[serde(default)]
+    pub urgency: Urgency,
+    /// Why it is that urgent, in a few words; empty where all is well.
+    #[serde(default)]
+    pub reason: String,
     /// What its owner has to do, if anything.
     pub needs: Option<String>,
+    /// The command for that.
+    #[serde(default)]
+    pub act: Option<String>,
     /// What the last exchange came to.
     pub last_outcome: Option<Outcome>,
     /// An exchange is under way.
@@ -94,7 +116,11 @@ impl GrantReport {
             None => (None, "its client is not configured"),
         };
         let expires = (state.generation > 0).then_some(state.expires_at);
-        GrantReport {
+        let (urgency, reason) = policy
+            .map_or((Urgency::Ended, "not configured any more"), |policy| {
+                urgency::of_state(state, policy, now)
+            });
+        let mut report = GrantReport {
             grant: grant.name.clone(),
             client: grant.client.clone(),
             provider: provider.unwrap_or_default().to_owned(),
@@ -104,19 +130,88 @@ impl GrantReport {
             expires_in: expires.map(|at| seconds_until(at, now)),
             next_refresh_at: next.map(WallTime::rfc3339),
             next_refresh_in: next.map(|at| seconds_until(at, now).max(0)),
+            waits_for: None,
             why: why.to_owned(),
             refresh_token_expires_at: state.refresh_expires_at.map(WallTime::rfc3339),
             reauthorize_before: policy
                 .and_then(|p| reauthorize_before(state, p))
                 .map(WallTime::rfc3339),
-            needs: policy
-                .and_then(|policy| needs(state, policy, now))
-                .map(|what| format!("{what}: `refreshd authorize {}`", grant.name)),
+            urgency,
+            reason: reason.to_owned(),
+            needs: None,
+            act: None,
             last_outcome: outcome(state),
             refreshing: false,
             output_errors: Vec::new(),
             outputs: Vec::new(),
+        };
+        if let Some(need) = policy.and_then(|p| urgency::need(&grant.name, state, p, now)) {
+            report.tell_need(need);
         }
+        if report.urgency == Urgency::Person && next.is_none() {
+            report.waits_for = Some("person".to_owned());
+        }
+        report
+    }
+
+    /// Something beyond its own schedule keeps it waiting.
+    pub fn tell_hold(&mut self, hold: Hold, now: WallTime) {
+        let Some(next) = self.next_refresh_in.filter(|_| !self.refreshing) else {
+            return;
+        };
+        // What ends before it is due does not hold it.
+        let until = match hold {
+            Hold::Client(until) | Hold::Endpoint(until) => until,
+            _ => Some(WallTime::NEVER),
+        };
+        if next > until.map_or(0, |until| seconds_until(until, now)) {
+            return;
+        }
+        let client = &self.client;
+        let tried = |until: Option<WallTime>| match until {
+            Some(at) => format!("one grant tries again at {}", at.rfc3339()),
+            None => "one grant tries it now".to_owned(),
+        };
+        let (word, why) = match hold {
+            Hold::Fenced => (
+                "fence",
+                "nothing is sent while the state is fenced".to_owned(),
+            ),
+            Hold::Unwritable => (
+                "disk",
+                "nothing is sent while the state cannot be written".to_owned(),
+            ),
+            Hold::Draining => ("stop", "refreshd is stopping".to_owned()),
+            Hold::Client(until) => (
+                "client",
+                format!("client {client} is paused; {}", tried(until)),
+            ),
+            Hold::Endpoint(until) => (
+                "endpoint",
+                format!("its token endpoint fails; {}", tried(until)),
+            ),
+            Hold::Asked(until) => {
+                if seconds_until(until, now) > next {
+                    self.next_refresh_in = Some(seconds_until(until, now));
+                    self.next_refresh_at = Some(until.rfc3339());
+                    "its token endpoint asked to wait".clone_into(&mut self.why);
+                }
+                return;
+            }
+        };
+        self.waits_for = Some(word.to_owned());
+        self.why = why;
+        (self.next_refresh_at, self.next_refresh_in) = (None, None);
+    }
+
+    /// No daemon runs: nothing is sent.
+    #[must_use]
+    pub fn at_rest(mut self) -> Self {
+        if self.next_refresh_at.take().is_some() {
+            self.next_refresh_in = None;
+            self.waits_for = Some("daemon".to_owned());
+        }
+        self
     }
 
     /// The same of a grant whose client is there, but broken: it has not retired.
@@ -126,6 +221,9 @@ impl GrantReport {
             state: state.status(now).to_string(),
             why: "something is wrong with its client in the configuration; see `refreshd check`"
                 .to_owned(),
+            urgency: Urgency::Person,
+            reason: "its client is wrong in the configuration".to_owned(),
+            act: Some("refreshd check".to_owned()),
             ..self
         }
     }
@@ -137,6 +235,10 @@ impl GrantReport {
             Some(format!("{}: {error}", output.path.display()))
         };
         self.output_errors = outputs.iter().filter_map(error).collect();
+        if let Some(error) = self.output_errors.first() {
+            let reason = format!("its output fails: {error}");
+            self.tell_trouble(&reason);
+        }
         let state = |output: &OutputReport| OutputState {
             path: output.path.display().to_string(),
             kind: if output.is_row { "row" } else { "file" }.to_owned(),
@@ -154,7 +256,7 @@ impl GrantReport {
             true => Why::First.explain(),
             false => Never::Pending.explain(),
         };
-        GrantReport {
+        let mut report = GrantReport {
             grant: name.to_owned(),
             client: client.to_owned(),
             provider: description.map_or_else(String::new, |d| d.name.clone()),
@@ -164,166 +266,43 @@ impl GrantReport {
             expires_in: None,
             next_refresh_at: None,
             next_refresh_in: None,
+            waits_for: (!begins).then(|| "person".to_owned()),
             why: why.to_owned(),
             refresh_token_expires_at: None,
             reauthorize_before: None,
+            urgency: Urgency::Busy,
+            reason: "asks for its first token".to_owned(),
             needs: None,
+            act: None,
             last_outcome: None,
             refreshing: false,
             output_errors: Vec::new(),
             outputs: Vec::new(),
+        };
+        if !begins {
+            report.tell_need(urgency::unauthorized(name));
         }
-    }
-}
-
-/// What its owner has to do: authorize again, now or soon.
-fn needs(state: &GrantState, policy: &Policy, now: WallTime) -> Option<String> {
-    if let Some(revoked) = state.revoked {
-        let unconfirmed = revoked.how != Revocation::Confirmed;
-        return unconfirmed.then(|| {
-            format!(
-                "whether the provider revoked it at {} is not known: run `refreshd revoke` again",
-                revoked.at.rfc3339()
-            )
-        });
-    }
-    if let Some(died) = refresh_token_over(state, policy, now) {
-        let (at, issued) = (died.rfc3339(), state.issued_at.rfc3339());
-        return Some(format!(
-            "its refresh token, issued at {issued}, died at {at}: authorize again"
-        ));
-    }
-    if let Plan::Never(Never::Refused) = plan(state, policy, now) {
-        let at = state.refusal.as_ref().map_or(now, |refusal| refusal.at);
-        return Some(format!(
-            "the provider refused its refresh token at {}: authorize again",
-            at.rfc3339()
-        ));
-    }
-    let end = reauthorize_before(state, policy)?;
-    match notice(end, now).days? {
-        0 => Some(format!(
-            "it ended at {} and cannot be refreshed: authorize again",
-            end.rfc3339()
-        )),
-        _ => Some(format!(
-            "authorize again before {}, in {}",
-            end.rfc3339(),
-            human(end.since(now))
-        )),
+        report
     }
 }
 
 fn outcome(state: &GrantState) -> Option<Outcome> {
-    state.last_outcome.as_ref().map(|last| Outcome {
+    let exchange = state.last_outcome.as_ref().map(|last| Outcome {
         at: last.at.rfc3339(),
         kind: last.kind.clone(),
         text: last.text.clone(),
-    })
+    });
+    // An authorization, or an import of one, leaves none behind.
+    let authorized = || Outcome {
+        at: state.login_at.rfc3339(),
+        kind: "authorized".to_owned(),
+        text: String::new(),
+    };
+    exchange.or_else(|| (state.generation > 0).then(authorized))
 }
 
 fn seconds_until(at: WallTime, now: WallTime) -> i64 {
     (at.0 - now.0).div_euclid(1000)
-}
-
-/// Reports as a table that fits into 80 columns, problems below it.
-#[must_use]
-pub fn table(reports: &[GrantReport]) -> String {
-    let mut text = format!(
-        "{:<20} {:<10} {:<8} {:>5} {:>8} {:>8} {:>14}\n",
-        "GRANT", "PROVIDER", "STATE", "GEN", "EXPIRES", "NEXT", "LAST"
-    );
-    for report in reports {
-        let last = report
-            .last_outcome
-            .as_ref()
-            .map_or("-", |last| last.kind.as_str());
-        text.push_str(&format!(
-            "{:<20} {:<10} {:<8} {:>5} {:>8} {:>8} {:>14}\n",
-            cut(&report.grant, 20),
-            cut(&report.provider, 10),
-            cut(&report.state, 8),
-            report.generation,
-            seconds(report.expires_in),
-            if report.refreshing {
-                "now".to_owned()
-            } else {
-                seconds(report.next_refresh_in)
-            },
-            last,
-        ));
-    }
-    for line in reports.iter().flat_map(problems) {
-        text.push_str(&line);
-        text.push('\n');
-    }
-    text
-}
-
-/// Where grants are published, a line for each output.
-#[must_use]
-pub fn outputs(reports: &[GrantReport]) -> String {
-    let line = |grant: &str, output: &OutputState| {
-        let row = if output.kind == "row" { " (row)" } else { "" };
-        let generation = match output.generation {
-            Some(generation) => format!("generation {generation}"),
-            None => "nothing".to_owned(),
-        };
-        let current = if output.up_to_date { "" } else { "not " };
-        let path = &output.path;
-        format!("{grant}: {path}{row}: {generation}, {current}up to date\n")
-    };
-    let lines = reports.iter().flat_map(|report| {
-        let outputs = report.outputs.iter();
-        outputs.map(|output| line(&report.grant, output))
-    });
-    lines.collect()
-}
-
-/// What needs a person's eye, a line each.
-fn problems(report: &GrantReport) -> Vec<String> {
-    let mut lines = Vec::new();
-    let calm = matches!(report.state.as_str(), "fresh" | "retrying");
-    if !calm {
-        lines.push(format!("{}: {}", report.grant, report.why));
-    }
-    if let Some(last) = report
-        .last_outcome
-        .as_ref()
-        .filter(|last| !last.text.is_empty())
-    {
-        lines.push(format!(
-            "{}: {} at {}: {}",
-            report.grant, last.kind, last.at, last.text
-        ));
-    }
-    if let Some(needs) = &report.needs {
-        lines.push(format!("{}: {needs}", report.grant));
-    }
-    lines.extend(
-        report
-            .output_errors
-            .iter()
-            .map(|error| format!("{}: {error}", report.grant)),
-    );
-    lines
-}
-
-fn seconds(secs: Option<i64>) -> String {
-    match secs {
-        None => "-".to_owned(),
-        Some(secs) if secs < 0 => "over".to_owned(),
-        Some(secs) => human(std::time::Duration::from_secs(secs.unsigned_abs())).replace(' ', ""),
-    }
-}
-
-fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    let mut short: String = text.chars().take(width - 1).collect();
-    short.push('…');
-    short
 }
 
 /// Reports of the configured grants that the store does not know.

@@ -70,7 +70,7 @@ impl Rest {
                 let seat = seat_of(grant, &self.config);
                 let provider = seat.as_ref().map(|s| s.client.description.name.as_str());
                 let policy = seat.as_ref().map(|s| &s.policy);
-                let report = GrantReport::new(grant, provider, policy, now);
+                let report = GrantReport::new(grant, provider, policy, now).at_rest();
                 match has_broken_client(grant, &self.config) {
                     true => report.without_client(&grant.state, now),
                     false => report,
@@ -80,17 +80,16 @@ impl Rest {
         let known: HashSet<&str> = grants.iter().map(|grant| grant.name.as_str()).collect();
         reports.extend(missing(&self.config, |name| known.contains(name)));
         reports.sort_by(|a, b| a.grant.cmp(&b.grant));
-        let mut notices = vec!["refreshd is not running: nothing is refreshed".to_owned()];
-        notices.extend(self.deck.store.fence().map(|f| fence_text(&f)));
+        let fence = self.deck.store.fence();
         let open = open_incidents(&self.deck.store, &grants, &self.config, now).await;
-        Ok(Status {
+        let status = Status {
             running: false,
-            pid: None,
-            notices,
+            notices: fence.iter().map(fence_text).collect(),
             incidents: IncidentReport::of(&open.map_err(internal)?),
-            closed_incidents: Vec::new(),
             grants: reports,
-        })
+            ..Status::default()
+        };
+        Ok(status.summed_up())
     }
 
     /// The incidents of a grant that are over.

@@ -14,7 +14,7 @@ mod wishes;
 use crate::grant::notice::look_again;
 use crate::grant::schedule::{Plan, Policy, RETRY_BASE, Urgency, plan, wish};
 use crate::grant::{Grant, GrantId, GrantState};
-use crate::limits::{Caps, Limits};
+use crate::limits::{self, Caps, Limits};
 use crate::mischief::{self, Mischief};
 use crate::queue::Queue;
 use crate::time::WallTime;
@@ -97,6 +97,24 @@ pub enum Next {
     },
     /// Nothing until then; `None`: until something happens.
     Wait(Option<WallTime>),
+}
+
+/// Why nothing is sent for a grant whose schedule is not what holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Nothing is sent at all: see [`Dispatch::fenced`].
+    Fenced,
+    /// The store takes no commits.
+    Unwritable,
+    /// The daemon ends.
+    Draining,
+    /// Its client is paused, or many grants of it were refused, but for one probe at a
+    /// time; the next one not before this.
+    Client(Option<WallTime>),
+    /// Its endpoint fails: one probe at a time, the next one not before this.
+    Endpoint(Option<WallTime>),
+    /// Its endpoint asked to wait until then.
+    Asked(WallTime),
 }
 
 /// A flight that takes off.
@@ -279,6 +297,30 @@ impl<S: Post> Dispatch<S> {
     /// The clients that wait for their operator or their provider.
     pub fn paused_clients(&self) -> impl Iterator<Item = u32> {
         self.paused_clients.iter().copied()
+    }
+
+    /// What keeps a grant waiting beyond its own schedule, for `status`. That all
+    /// places are taken is no reason: the next one to land frees one.
+    #[must_use]
+    pub fn hold(&self, index: u32, now: WallTime) -> Option<Hold> {
+        if self.fenced.is_some() {
+            return Some(Hold::Fenced);
+        }
+        if self.unwritable {
+            return Some(Hold::Unwritable);
+        }
+        if self.draining {
+            return Some(Hold::Draining);
+        }
+        let seat = self.entry(index).seat.as_ref()?;
+        let (lane, client) = (seat.lane(), seat.client());
+        let blocked = self.limits.held_up(lane, client, index, now)?;
+        match (blocked.why, blocked.until) {
+            (limits::Why::ClientPaused | limits::Why::Refused, until) => Some(Hold::Client(until)),
+            (limits::Why::LanePaused, Some(until)) => Some(Hold::Asked(until)),
+            (limits::Why::LaneOpen, until) => Some(Hold::Endpoint(until)),
+            _ => None,
+        }
     }
 
     /// Whether anything may take off at all.

@@ -181,6 +181,17 @@ impl Limits {
         client.map_or(Ok(()), |client| client.check(grant, now))
     }
 
+    /// What but a want of places holds an exchange up: the client first, which only
+    /// its operator mends.
+    #[must_use]
+    pub fn held_up(&self, lane: u32, client: u32, grant: u32, now: WallTime) -> Option<Blocked> {
+        let client = self.clients.get(client as usize);
+        let client = client.and_then(|client| client.check(grant, now).err());
+        let lane = self.lanes.get(lane as usize);
+        let lane = lane.and_then(|lane| lane.check(u32::MAX, now).err());
+        client.or(lane).filter(|blocked| !blocked.why.is_full())
+    }
+
     /// Whether the lane's next exchange is a probe, for which a grant is to be
     /// preferred that a lost answer cannot hurt.
     #[must_use]

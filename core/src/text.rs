@@ -16,6 +16,14 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
+/// So many of something, with the plural of what English makes regular: `1 grant`,
+/// `2 grants`.
+#[must_use]
+pub fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
 /// Whether a text can name a header or an authentication scheme: a token of
 /// RFC 9110 §5.6.2.
 #[must_use]
@@ -35,6 +43,13 @@ fn escape(c: char) -> impl Iterator<Item = char> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_no_plural() {
+        assert_eq!(counted(0, "grant"), "0 grants");
+        assert_eq!(counted(1, "grant"), "1 grant");
+        assert_eq!(counted(2, "grant"), "2 grants");
+    }
 
     #[test]
     fn escapes_and_cuts() {

@@ -3,6 +3,7 @@
 use super::{Context, output};
 use crate::config::{self, Loaded};
 use crate::exit::{Exit, Failure};
+use refreshd_core::text::counted;
 
 /// `refreshd check`
 #[derive(Debug, clap::Args)]
@@ -30,9 +31,9 @@ impl Check {
         output::note(&config::render(&problems));
         if let Some(config) = config {
             output::line(&format!(
-                "the configuration is sound: {} clients, {} grants",
-                config.clients.len(),
-                config.grants.len()
+                "the configuration is sound: {}, {}",
+                counted(config.clients.len(), "client"),
+                counted(config.grants.len(), "grant")
             ));
         }
         Ok(exit)

@@ -3,10 +3,15 @@
 use super::{Context, block_on, output, status};
 use crate::engine::message::Accept;
 use crate::exit::{Exit, Failure};
+use crate::report::{GrantReport, Urgency, table};
 
 /// `refreshd doctor`
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: refreshd doctor --accept-binding surveys")]
+#[command(
+    after_help = "Examples: refreshd doctor\n          refreshd doctor --accept-binding surveys\n\n\
+    Ends with 0 if nothing is wrong, 69 if refreshd is not running, 75 for what may pass by itself, 77 if a person has\n\
+    to do something."
+)]
 pub(super) struct Doctor {
     /// The refresh token of this grant may go to the client and endpoint that are now configured
     #[arg(long, value_name = "GRANT")]
@@ -44,25 +49,19 @@ impl Doctor {
 /// Everything that needs a person, and nothing else.
 fn examine(context: &Context, json: bool) -> Result<Exit, Failure> {
     let mut status = status::fetch(context, &[])?;
-    status.grants.retain(|report| {
-        let ended = report.state == "revoked" && report.needs.is_none();
-        !(matches!(report.state.as_str(), "fresh" | "retired") || ended)
-            || report.reauthorize_before.is_some()
-            || !report.output_errors.is_empty()
-    });
+    let well = |report: &GrantReport| matches!(report.urgency, Urgency::Well | Urgency::Ended);
+    status.grants.retain(|report| !well(report));
     if json {
         output::json(&status);
-    } else if status.grants.is_empty() && status.notices.is_empty() && status.incidents.is_empty() {
-        output::line("nothing needs a person");
     } else {
-        status
-            .notices
-            .iter()
-            .for_each(|notice| output::line(notice));
-        output::raw(&crate::report::table(&status.grants));
+        let lines = status.summary.lines();
+        lines.iter().for_each(|line| output::line(line));
+        if !status.grants.is_empty() {
+            output::raw(&table(&status.grants));
+        }
         for incident in &status.incidents {
             output::line(&incident.line());
         }
     }
-    Ok(Exit::Ok)
+    Ok(status.summary.exit())
 }

@@ -9,6 +9,7 @@ mod doctor;
 mod get;
 mod import;
 mod key;
+mod near;
 mod output;
 mod passphrase;
 mod provider;
@@ -94,9 +95,14 @@ pub fn run(
     args: impl IntoIterator<Item = OsString>,
     signals: Option<io::Result<Signals>>,
 ) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let arguments = match Arguments::try_parse_from(&args) {
         Ok(arguments) => arguments,
         Err(e) => {
+            if let Some(message) = near::unknown_command(&e, &args) {
+                output::error(&message);
+                return Exit::Usage.into();
+            }
             if e.use_stderr() {
                 let _closed = e.print();
                 return Exit::Usage.into();

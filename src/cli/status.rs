@@ -3,6 +3,7 @@
 use super::{Context, block_on, grant_name, output};
 use crate::control::api;
 use crate::exit::{Exit, Failure, no_such_grant};
+use crate::incidents::report::IncidentReport;
 use crate::report::{outputs, table};
 use crate::rest::Rest;
 use refreshd_core::name::is_valid;
@@ -10,11 +11,20 @@ use std::sync::Arc;
 
 /// `refreshd status`
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: refreshd status --json")]
+#[command(
+    after_help = "Examples: refreshd status\n          refreshd status surveys      with its outputs and its last incidents\n          \
+    refreshd status --check || mail -s refreshd ops@example.com\n\n\
+    The first line is the most urgent thing, then come counts, then the grants, the most urgent first.\n\
+    With --check: 0 all is well, 69 refreshd is not running, 75 something is wrong that may pass, 77 a person has to\n\
+    do something."
+)]
 pub(super) struct Status {
     /// Only these grants
     #[arg(value_name = "GRANT")]
     grants: Vec<String>,
+    /// End with 0 only if all is well: 77 where a person has to do something, 75 for trouble that may pass
+    #[arg(long)]
+    check: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -36,24 +46,42 @@ impl Status {
             status
                 .grants
                 .retain(|report| self.grants.contains(&report.grant));
-            status.incidents.retain(|incident| {
-                (incident.grant.as_ref()).is_some_and(|grant| self.grants.contains(grant))
+            let clients = status.grants.iter().map(|report| report.client.clone());
+            let clients: Vec<String> = clients.collect();
+            status.incidents.retain(|incident| match &incident.grant {
+                Some(grant) => self.grants.contains(grant),
+                None => is_theirs(incident, &clients),
             });
+            status = status.summed_up();
         }
         if self.json {
             output::json(&status);
         } else {
-            output::raw(&table(&status.grants));
+            (status.summary.lines().iter()).for_each(|line| output::line(line));
+            if !status.grants.is_empty() {
+                output::raw(&table(&status.grants));
+            }
             if !self.grants.is_empty() {
                 output::raw(&outputs(&status.grants));
             }
             let incidents = status.incidents.iter().chain(&status.closed_incidents);
-            incidents.for_each(|incident| output::line(&incident.line()));
-            for notice in &status.notices {
-                output::note(notice);
-            }
+            let of_grants = incidents.filter(|incident| incident.grant.is_some());
+            of_grants.for_each(|incident| output::line(&incident.line()));
         }
-        Ok(Exit::Ok)
+        Ok(if self.check {
+            status.summary.exit()
+        } else {
+            Exit::Ok
+        })
+    }
+}
+
+/// What is wrong with all of it, or with one of these clients.
+fn is_theirs(incident: &IncidentReport, clients: &[String]) -> bool {
+    match &incident.subject {
+        Some(client) if incident.about == "client" => clients.contains(client),
+        Some(_) => false,
+        None => true,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::import::LineReport;
 use crate::incidents::report::IncidentReport;
-use crate::report::GrantReport;
+use crate::report::{GrantReport, Summary};
 use crate::state::{Copied, KeyUse};
 use refreshd_core::grant::{Grant, TokenSet};
 use refreshd_core::secret::Secret;
@@ -15,6 +15,9 @@ use std::time::Duration;
 pub struct Status {
     /// Whether the daemon runs; if not, this comes from the state at rest.
     pub running: bool,
+    /// The most urgent things, and how many grants are in which state.
+    #[serde(default)]
+    pub summary: Summary,
     /// The daemon's process id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
@@ -29,6 +32,15 @@ pub struct Status {
     pub closed_incidents: Vec<IncidentReport>,
     /// The grants, by name.
     pub grants: Vec<GrantReport>,
+}
+
+impl Status {
+    /// With the summary of what it says.
+    #[must_use]
+    pub fn summed_up(mut self) -> Self {
+        self.summary = Summary::of(&self);
+        self
+    }
 }
 
 /// Query of `GET /v1/grants/NAME/token`.

@@ -96,14 +96,15 @@ async fn status(State(desk): State<Desk>) -> Result<Json<Status>, Failure> {
     let grants = desk.engine.ask(Message::Status).await.map_err(stopping)?;
     let mut notices = desk.reloader.notices();
     notices.extend(desk.upkeep.notice());
-    Ok(Json(Status {
+    let status = Status {
         running: true,
         pid: Some(std::process::id()),
         notices,
         incidents: IncidentReport::of(&desk.incidents.open()),
-        closed_incidents: Vec::new(),
         grants,
-    }))
+        ..Status::default()
+    };
+    Ok(Json(status.summed_up()))
 }
 
 /// Those of a grant that are over.

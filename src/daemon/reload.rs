@@ -13,6 +13,7 @@ use crate::publish::reconcile::{BookError, OutputReport, Sink, Target, Trouble, 
 use crate::publish::{Reconciler, View, read_meta};
 use crate::state::{Store, StoreError};
 use refreshd_core::incident::{Kind, Subject};
+use refreshd_core::text::counted;
 use refreshd_core::{Grant, GrantId, TokenSet};
 use sd_notify::NotifyState;
 use std::collections::BTreeMap;
@@ -175,9 +176,9 @@ impl Reloader {
         self.set_targets(engine).await;
         self.replaced.notify_one();
         let mut message = format!(
-            "configuration reloaded: {} clients, {} grants",
-            config.clients.len(),
-            config.grants.len()
+            "configuration reloaded: {}, {}",
+            counted(config.clients.len(), "client"),
+            counted(config.grants.len(), "grant")
         );
         if needs_restart {
             message.push_str(
@@ -285,7 +286,13 @@ fn tell_output(incidents: &Incidents, trouble: Trouble<'_>) {
     let kind = Kind::OutputFailing;
     match trouble.error {
         Some(error) => incidents.raise(&subject, kind, || text(error)),
-        None => incidents.close(&subject, kind, &format!("output of {grant} works again")),
+        None => {
+            let why = match trouble.withdrawn {
+                true => "is not configured any more, and was withdrawn",
+                false => "works again",
+            };
+            incidents.close(&subject, kind, &format!("output of {grant} {why}"))
+        }
     };
 }
 

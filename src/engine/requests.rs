@@ -25,13 +25,17 @@ impl Engine {
         let mut reports: Vec<GrantReport> = self
             .dispatch
             .entries()
-            .filter(|entry| !entry.removed)
-            .map(|entry| {
+            .zip(0..)
+            .filter(|(entry, _)| !entry.removed)
+            .map(|(entry, index)| {
                 let seat = entry.seat.as_ref();
                 let provider = seat.map(|s| s.client.description.name.as_str());
                 let policy = seat.map(|s| &s.policy);
                 let mut report = GrantReport::new(&entry.grant, provider, policy, now);
                 report.refreshing = entry.in_flight.is_some();
+                if let Some(hold) = self.dispatch.hold(index, now) {
+                    report.tell_hold(hold, now);
+                }
                 let outputs = published.remove(&report.grant).unwrap_or_default();
                 report.tell_outputs(&outputs);
                 report

@@ -44,8 +44,10 @@ pub struct Trouble<'a> {
     pub address: &'a Address,
     /// The grant's name.
     pub grant: &'a str,
-    /// Why it fails; `None`: it works.
+    /// Why it fails; `None`: it works, or was withdrawn.
     pub error: Option<&'a str>,
+    /// It is not configured any more.
+    pub withdrawn: bool,
 }
 
 /// Is told of trouble with outputs, when it begins and when it is over.

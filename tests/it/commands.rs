@@ -61,7 +61,7 @@ async fn wrong_command_lines_exit_with_64() {
 async fn check_says_that_a_configuration_is_sound() {
     let setting = Setting::one().await;
     let ran = setting.run(&["check"]).succeeds();
-    assert_eq!(ran.out, "the configuration is sound: 1 clients, 1 grants\n");
+    assert_eq!(ran.out, "the configuration is sound: 1 client, 1 grant\n");
     let ran = setting.run(&["check", "--json"]).succeeds();
     assert_eq!(ran.out, "[]\n");
     assert!(!setting.house.path("state").exists());

@@ -235,7 +235,12 @@ fn a_row_that_is_ahead_fences_the_store() {
 
     let daemon = house.daemon();
     let status = place.setting.run(&["status"]).succeeds();
-    assert!(status.err.contains("doctor --accept-restore"), "{status:?}");
+    let first = status.out.lines().next().unwrap();
+    assert!(first.contains("doctor --accept-restore"), "{status:?}");
+    let fenced = house.status("shop-1");
+    let next = (&fenced["next_refresh_at"], &fenced["waits_for"]);
+    assert_eq!(next, (&serde_json::Value::Null, &"fence".into()));
+    place.setting.run(&["doctor"]).ends(77);
     assert_eq!(place.rows(), published);
     place
         .setting

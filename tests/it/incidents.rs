@@ -20,7 +20,8 @@ pub(crate) fn open(house: &House) -> Vec<Value> {
 pub(crate) fn of_grant(house: &House, grant: &str) -> Vec<Value> {
     let status = house.json(&["status", "--json", grant]);
     let all = ["incidents", "closed_incidents"].map(|key| status[key].as_array().cloned());
-    all.into_iter().flatten().flatten().collect()
+    let all = all.into_iter().flatten().flatten();
+    all.filter(|incident| incident["grant"] == grant).collect()
 }
 
 /// An incident as it stands in the database.

@@ -102,9 +102,14 @@ async fn a_broken_output_hurts_no_other_is_named_and_heals() {
         setting.house.status("two")["output_errors"],
         Value::Array(vec![])
     );
-    for command in ["status", "doctor"] {
-        let shown = setting.run(&[command]).succeeds().out;
-        assert!(shown.contains(&error), "{shown}");
+    for (command, code) in [
+        (&["status"][..], 0),
+        (&["status", "--check"], 75),
+        (&["doctor"], 75),
+    ] {
+        let shown = setting.run(command).ends(code).out;
+        let first = format!("1 grant is in trouble: one (its output fails: {error})\n");
+        assert!(shown.starts_with(&first), "{shown}");
     }
     // Not even a restart waits for it, nor is lost by it.
     assert_eq!(daemon.stop(), Some(0));

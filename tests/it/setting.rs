@@ -59,6 +59,13 @@ impl Ran {
         }
     }
 
+    /// Asserts the exit code.
+    #[track_caller]
+    pub(crate) fn ends(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{self:?}");
+        self
+    }
+
     /// Asserts success.
     #[track_caller]
     pub(crate) fn succeeds(self) -> Self {

@@ -469,3 +469,24 @@ fn nothing_takes_off_while_a_late_answer_is_in_hand() {
     let flight = taken_off(dispatch.poll(due, true, nobody));
     assert!(flight.is_forced());
 }
+
+#[test]
+fn what_holds_a_grant_beyond_its_schedule_is_told() {
+    let policy = policy();
+    let mut dispatch = with((0..6).map(|_| grant(60)), &policy);
+    assert_eq!(dispatch.hold(0, NOW), None);
+    // Its client is not accepted: the others wait for the next probe.
+    let flight = taken_off(dispatch.poll(NOW, true, nobody));
+    let entry = dispatch.entry(flight.index).grant.clone();
+    let landing = after(&entry, OutcomeKind::InvalidClient);
+    let _landed = dispatch.landed(flight.index, flight.flight, landing, NOW, 0);
+    let Some(Hold::Client(Some(until))) = dispatch.hold(3, NOW) else {
+        panic!("{:?}", dispatch.hold(3, NOW));
+    };
+    assert!(until > NOW);
+    // What concerns all comes before.
+    dispatch.set_unwritable(true);
+    assert_eq!(dispatch.hold(3, NOW), Some(Hold::Unwritable));
+    dispatch.set_fenced(Some("it was restored".to_owned()));
+    assert_eq!(dispatch.hold(3, NOW), Some(Hold::Fenced));
+}

@@ -91,8 +91,10 @@ pub enum Why {
     MinAge,
     /// At least so long after the last send.
     Gap,
-    /// Back-off or `Retry-After`.
+    /// Back-off after failures.
     NotBefore,
+    /// The provider asked to wait, by 429 or `Retry-After`.
+    AskedToWait,
     /// As many as the provider allows in a time have been sent.
     Window,
     /// In doubt, within the time in which presenting again is harmless.
@@ -238,12 +240,22 @@ fn bounds(state: &GrantState, policy: &Policy) -> Vec<(WallTime, Why)> {
     let gap = state
         .last_send
         .map(|last| (last + gap(state.lifetime()), Why::Gap));
-    let not_before = state.not_before.map(|at| (at, Why::NotBefore));
+    let not_before = state.not_before.map(|at| (at, held_back(state)));
     let window = window_end(state, policy);
     [aged, gap, not_before, window, refresh_over(state, policy)]
         .into_iter()
         .flatten()
         .collect()
+}
+
+/// Whether the provider or our own back-off wants the wait.
+fn held_back(state: &GrantState) -> Why {
+    let last = state.last_outcome.as_ref();
+    let asked = last.is_some_and(|last| last.kind == OutcomeKind::AskedToWait.word());
+    match asked || state.asked_to_wait {
+        true => Why::AskedToWait,
+        false => Why::NotBefore,
+    }
 }
 
 /// A refresh token that is over by the provider's own rule is tried once, since
@@ -386,7 +398,8 @@ impl Why {
             Why::Overdue => "the access token has to be replaced",
             Why::MinAge => "the provider refuses to replace a younger token",
             Why::Gap => "the last request was sent only a moment ago",
-            Why::NotBefore => "the provider asked to wait, or the last tries failed",
+            Why::NotBefore => "the last try failed, and each failure makes the wait longer",
+            Why::AskedToWait => "the provider asked to wait",
             Why::Window => "the provider allows no more refreshes in this time",
             Why::Doubt => {
                 "the last exchange is in doubt; it is tried again then, which is harmless"

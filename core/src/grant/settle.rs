@@ -393,6 +393,7 @@ fn back_off(
         wait = wait.min(spacing(state, rotation));
     }
     let asked = asked.filter(|_| !mischief::is(Mischief::RetryAfterIgnored));
+    state.asked_to_wait = asked.is_some_and(|asked| asked > wait);
     hold_back(state, now + asked.map_or(wait, |asked| asked.max(wait)));
 }
 
@@ -578,6 +579,7 @@ fn renew(old: &TokenSet, success: Success) -> TokenSet {
 fn recover(state: &mut GrantState) {
     state.failures = 0;
     state.not_before = None;
+    state.asked_to_wait = false;
     state.doubt = None;
     state.refusal = None;
     state.access_dead = false;

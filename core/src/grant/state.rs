@@ -74,6 +74,9 @@ pub struct GrantState {
     /// Not to be sent before: back-off or `Retry-After`.
     #[serde(skip_serializing_if = "is_default")]
     pub not_before: Option<WallTime>,
+    /// That is so since the provider asked for it, and not for back-off alone.
+    #[serde(skip_serializing_if = "is_default")]
+    pub asked_to_wait: bool,
     /// Automatic tries in a row that brought no new token set.
     #[serde(skip_serializing_if = "is_default")]
     pub failures: u32,

@@ -104,6 +104,7 @@ fn log(shared: &Shared, task: &Task, turn: Turn) {
         address: &task.address,
         grant: &task.grant,
         error,
+        withdrawn: matches!(task.goal, Goal::Withdraw),
     });
 }
 

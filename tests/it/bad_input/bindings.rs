@@ -41,8 +41,16 @@ async fn a_changed_token_url_pauses_until_it_is_accepted() {
             .run(&args)
             .fails(77, &["one: ", "token endpoint changed"]);
     }
-    let shown = setting.run(&["doctor"]).succeeds().out;
-    assert!(shown.contains("paused"), "{shown}");
+    let shown = setting.run(&["doctor"]).ends(77).out;
+    let first = "1 grant needs a person: one (its client was changed; run refreshd doctor --accept-binding one)\n";
+    assert!(shown.starts_with(first), "{shown}");
+    let report = setting.house.status("one");
+    let held = (&report["next_refresh_at"], &report["waits_for"]);
+    assert_eq!(
+        held,
+        (&serde_json::Value::Null, &"person".into()),
+        "{report:#}"
+    );
     assert!(other.presentations().is_empty());
 
     // Changing it back resumes, without a word from anybody.

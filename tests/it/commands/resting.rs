@@ -16,10 +16,22 @@ async fn import_get_and_status_work_without_a_daemon() {
     let old = response["access_token"].as_str().unwrap();
     assert_eq!(setting.token("one"), old);
     let ran = setting.run(&["status"]).succeeds();
-    assert!(ran.err.contains("refreshd is not running"), "{}", ran.err);
+    assert!(
+        ran.out.starts_with("refreshd is not running"),
+        "{}",
+        ran.out
+    );
+    let shown = setting.run(&["status", "--check"]).ends(69).out;
+    assert!(shown.contains("1 grant: 1 fresh"), "{shown}");
+    setting.run(&["doctor"]).ends(69);
     let status = setting.house.json(&["status", "--json"]);
     assert_eq!(status["running"], false);
-    assert_eq!(status["grants"][0]["state"], "fresh");
+    let one = &status["grants"][0];
+    assert_eq!(one["state"], "fresh");
+    // Nothing is sent while no daemon runs.
+    let next = (&one["next_refresh_at"], &one["waits_for"]);
+    assert_eq!(next, (&serde_json::Value::Null, &"daemon".into()));
+    assert_eq!(status["summary"]["exit"], 69, "{status:#}");
     setting
         .run(&["get", "one", "--min-valid", "2h"])
         .fails(75, &["refreshd is not running", "refreshd run"]);

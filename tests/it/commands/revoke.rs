@@ -72,7 +72,10 @@ async fn what_is_revoked_is_over_here_and_there() {
             .fails(77, &["its operator had it revoked"]);
     }
     let doctor = setting.run(&["doctor"]).succeeds();
-    assert_eq!(doctor.out, "nothing needs a person\n");
+    assert_eq!(
+        doctor.out,
+        "all is well: nothing needs a person\n1 grant: 1 revoked\n"
+    );
     assert!(
         setting.server.presentations().is_empty(),
         "nothing was refreshed"
@@ -146,9 +149,9 @@ async fn what_the_provider_did_is_told_as_it_is_known() {
     );
     assert_eq!(state(&setting), "revoked");
     wait_for("the file to be withdrawn", || !file.exists());
-    let shown = setting.run(&["doctor"]).succeeds().out;
+    let shown = setting.run(&["doctor"]).ends(77).out;
     assert!(
-        shown.contains("is not known: run `refreshd revoke` again"),
+        shown.contains("is not known: ask again: `refreshd revoke one`"),
         "{shown}"
     );
     setting.server.set_outage(None);
@@ -220,7 +223,7 @@ async fn a_kill_before_the_answer_leaves_it_unknown_and_unrefreshed() {
     let status = setting.house.status("one");
     let needs = status["needs"].as_str().unwrap();
     assert!(
-        needs.contains("is not known: run `refreshd revoke`"),
+        needs.contains("is not known: ask again: `refreshd revoke one`"),
         "{status:#}"
     );
     // What may be alive is left with its consumers, and not refreshed.

@@ -34,10 +34,13 @@ async fn the_table_fits_into_80_columns_whatever_the_names() {
     setting.run(&["refresh", long, "--force"]).succeeds();
     let table = setting.run(&["status"]).succeeds().out;
     let lines: Vec<&str> = table.lines().collect();
-    assert_eq!(lines.len(), 3, "{table}");
+    assert_eq!(lines.len(), 5, "{table}");
     for line in &lines {
         assert!(line.chars().count() <= 80, "{line}");
     }
+    assert_eq!(lines[0], "all is well: nothing needs a person");
+    assert_eq!(lines[1], "2 grants: 2 fresh");
+    let lines = &lines[2..];
     let words: Vec<&str> = lines[0].split_whitespace().collect();
     assert_eq!(
         words,
@@ -84,7 +87,8 @@ async fn json_has_what_an_operator_asks_for() {
     assert_eq!(one["state"], "fresh");
     assert_eq!(one["generation"], 1);
     assert_eq!(one["refreshing"], false);
-    assert_eq!(one["last_outcome"], Value::Null);
+    assert_eq!(one["last_outcome"]["kind"], "authorized");
+    assert_eq!(one["urgency"], "well");
     let expires_in = one["expires_in"].as_i64().unwrap();
     assert!((3500..=3600).contains(&expires_in), "{one:#}");
     // Six minutes ahead, and up to 72 s of jitter.
@@ -104,6 +108,24 @@ async fn json_has_what_an_operator_asks_for() {
     assert_eq!(two["generation"], 0);
     assert_eq!(two["expires_in"], Value::Null);
     assert!(two["why"].as_str().unwrap().contains("refreshd import"));
+    assert_eq!(two["act"], "refreshd authorize two");
+    // The same facts in a few words.
+    let summary = &status["summary"];
+    assert_eq!(
+        summary["headline"],
+        "1 grant needs a person: two (never authorized; run refreshd authorize two)"
+    );
+    let facts = (&summary["urgency"], &summary["exit"], &summary["grants"]);
+    assert_eq!(facts, (&"person".into(), &77.into(), &2.into()));
+    let states = serde_json::json!({ "fresh": 1, "pending": 1 });
+    assert_eq!(summary["states"], states);
+    assert_eq!(summary["urgent"][0]["grants"], serde_json::json!(["two"]));
+    setting.run(&["status", "--check"]).ends(77);
+    setting.run(&["status", "--check", "one"]).succeeds();
+    setting
+        .run(&["status", "--check", "two", "--json"])
+        .ends(77);
+    setting.run(&["doctor"]).ends(77);
 
     setting.run(&["refresh", "one", "--force"]).succeeds();
     let one = setting.house.status("one");
@@ -131,11 +153,12 @@ async fn trouble_stands_below_the_table_in_the_providers_words() {
         .run(&["refresh", "one", "--force"])
         .fails(77, &["invalid_grant"]);
     let table = setting.run(&["status"]).succeeds().out;
-    assert!(table.contains("refused"), "{table}");
+    let first = "1 grant needs a person: one (refused by the provider; run refreshd authorize one)\n1 grant: 1 refused\nGRANT ";
+    assert!(table.starts_with(first), "{table}");
     assert!(table.contains("one: the provider refused the refresh token; authorize again"));
     assert!(table.contains("one: invalid-grant at 20"), "{table}");
     assert!(table.contains("invalid_grant"), "{table}");
-    let doctor = setting.run(&["doctor"]).succeeds().out;
+    let doctor = setting.run(&["doctor"]).ends(77).out;
     assert!(doctor.contains("authorize again"), "{doctor}");
     assert_eq!(daemon.stop(), Some(0));
 }

@@ -102,7 +102,7 @@ async fn sighup_takes_a_good_configuration_over_and_leaves_a_bad_one() {
     wait_for("the reload", || {
         daemon
             .log()
-            .contains("configuration reloaded: 1 clients, 2 grants")
+            .contains("configuration reloaded: 1 client, 2 grants")
     });
     assert_eq!(setting.house.status("two")["state"], "pending");
     assert_eq!(daemon.stop(), Some(0));
@@ -119,7 +119,7 @@ async fn reload_reports_what_became_of_it() {
         .fails(78, &["refreshd.toml:17:10", "nobody"]);
     setting.house.configure(&two.replace("nobody", "pretend"));
     let ran = setting.run(&["reload"]).succeeds();
-    assert_eq!(ran.out, "configuration reloaded: 1 clients, 2 grants\n");
+    assert_eq!(ran.out, "configuration reloaded: 1 client, 2 grants\n");
     setting
         .house
         .write("conf.d/x.toml", "[daemon]\nmax_flights = 3\n");

@@ -1,6 +1,7 @@
 //! The rules, one by one, and what holds for any state.
 
 use super::*;
+use crate::grant::state::LastOutcome;
 use crate::provider::description::{OldValid, Window};
 use crate::secret::Fingerprint;
 use proptest::prelude::*;
@@ -316,4 +317,30 @@ proptest! {
             prop_assert!(wait <= Duration::from_secs(remaining) / 4 || wait == RETRY_BASE);
         }
     }
+}
+
+#[test]
+fn whether_the_provider_or_a_failure_wants_the_wait_is_told_apart() {
+    let at = WallTime(2_000_000_000);
+    let last = |kind: OutcomeKind| {
+        Some(LastOutcome {
+            at: WallTime(0),
+            kind: kind.word().to_owned(),
+            text: String::new(),
+        })
+    };
+    let why = |kind, asked_to_wait| {
+        let state = GrantState {
+            not_before: Some(at),
+            last_outcome: last(kind),
+            asked_to_wait,
+            ..GrantState::default()
+        };
+        held_back(&state)
+    };
+    assert_eq!(why(OutcomeKind::AskedToWait, false), Why::AskedToWait);
+    // A 503 with Retry-After.
+    assert_eq!(why(OutcomeKind::InDoubt, true), Why::AskedToWait);
+    assert_eq!(why(OutcomeKind::InDoubt, false), Why::NotBefore);
+    assert_eq!(why(OutcomeKind::NotSent, false), Why::NotBefore);
 }
