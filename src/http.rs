@@ -184,7 +184,7 @@ impl Http {
 /// request goes out on it, which looks like a lost answer.
 fn a_lost_answer_hurts(client: &ClientConfig) -> bool {
     let rotation = &client.description.rotation;
-    rotation.reuse == Reuse::Revokes && matches!(rotation.old_valid, OldValid::For(_))
+    rotation.reuse == Reuse::Revokes && matches!(rotation.old_valid(), OldValid::For(_))
 }
 
 /// The resolver is not asked about an address, so it is looked at here.

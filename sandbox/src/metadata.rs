@@ -76,7 +76,7 @@ fn auth_methods(options: &Options) -> Vec<&'static str> {
         Auth::Basic => Some("client_secret_basic"),
         Auth::Body => Some("client_secret_post"),
         Auth::None => Some("none"),
-        Auth::Query => None,
+        Auth::BasicRaw | Auth::Query => None,
     };
     options.client_auth.iter().filter_map(name).collect()
 }

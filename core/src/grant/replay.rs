@@ -29,7 +29,7 @@ pub fn next(
 ) -> (WallTime, Why) {
     let earliest = last_sent(doubt, state) + spacing(state, rotation);
     // In the time that a restore has lost, what followed may have been used.
-    let used = rotation.old_valid == OldValid::UntilUsed && doubt.relic;
+    let used = rotation.old_valid() == OldValid::UntilUsed && doubt.relic;
     if (harmless(doubt, rotation, earliest.max(now)) && !used)
         || rotation.reuse == Reuse::Error
         || state.access_dead
@@ -54,7 +54,7 @@ pub fn is_held(state: &GrantState, rotation: &Rotation, now: WallTime) -> bool {
     state.doubt.as_ref().is_some_and(|doubt| {
         let (at, why) = next(doubt, state, rotation, now);
         let could_cost =
-            rotation.reuse == Reuse::Revokes && rotation.old_valid != OldValid::Forever;
+            rotation.reuse == Reuse::Revokes && rotation.old_valid() != OldValid::Forever;
         let under_way = now < last_sent(doubt, state) + spacing(state, rotation);
         now < at && (why == Why::Hold || (under_way && could_cost))
     })
@@ -92,7 +92,7 @@ pub(super) fn in_window(doubt: &Doubt, rotation: &Rotation, now: WallTime) -> bo
 
 /// How long a presented refresh token stays good; `None`: without end.
 fn window(rotation: &Rotation) -> Option<Duration> {
-    match rotation.old_valid {
+    match rotation.old_valid() {
         OldValid::For(duration) => Some(duration),
         OldValid::UntilUsed => rotation.old_valid_max,
         OldValid::Forever => None,
@@ -109,6 +109,7 @@ fn last_chance(state: &GrantState) -> WallTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::description::Rotates;
     use crate::secret::Fingerprint;
     use proptest::prelude::*;
 
@@ -200,6 +201,21 @@ mod tests {
         bounded.old_valid_max = Some(Duration::from_secs(80));
         assert_eq!(ask(&doubt(0, 0), &bounded, 0), (10_000, Why::Doubt));
         assert_eq!(ask(&doubt(0, 0), &bounded, 41_000).1, Why::Hold);
+    }
+
+    #[test]
+    fn a_refresh_token_that_never_rotates_is_never_void() {
+        let never = Rotation {
+            rotates: Rotates::Never,
+            ..Rotation::default()
+        };
+        assert_eq!(ask(&doubt(0, 0), &never, 0), (30_000, Why::Doubt));
+        let undated = Doubt::of_lost_time(Fingerprint([7; 16]), None);
+        let (_, why) = next(&undated, &state(), &never, WallTime(0));
+        assert_eq!(why, Why::Doubt);
+        let mut doubted = state();
+        doubted.doubt = Some(doubt(0, 0));
+        assert!(!is_held(&doubted, &never, WallTime(1)));
     }
 
     #[test]

@@ -4,6 +4,19 @@ use crate::secret::Secret;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// The schemes that carry an access token, in IANA's registries of HTTP authentication
+/// schemes and of OAuth access token types; MAC is RFC 6749's own example (§7.1).
+const SCHEMES: [&str; 8] = [
+    "Bearer",
+    "DPoP",
+    "GNAP",
+    "HOBA",
+    "MAC",
+    "OAuth",
+    "PoP",
+    "PrivateToken",
+];
+
 /// Access token, refresh token if any, and what else the provider returned.
 /// All of it is sealed at rest. Its times are in [`super::GrantState`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,9 +54,9 @@ impl TokenSet {
         }
     }
 
-    /// The token type as HTTP wants it: `Bearer` unless the provider says otherwise.
+    /// The token type: `Bearer` unless the provider says otherwise.
     #[must_use]
-    pub fn scheme(&self) -> &str {
+    pub fn kind(&self) -> &str {
         match self.token_type.as_deref().map(str::trim) {
             None | Some("") => "Bearer",
             Some(t) if t.eq_ignore_ascii_case("bearer") => "Bearer",
@@ -51,10 +64,64 @@ impl TokenSet {
         }
     }
 
+    /// The scheme of an `Authorization` header with this token (RFC 9110 §11.4). A type
+    /// that names no registered scheme (`bot`, `User Access Token`) is the provider's own
+    /// word for what its APIs take as `Bearer`.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        let kind = self.kind();
+        let known = SCHEMES.iter().find(|s| s.eq_ignore_ascii_case(kind));
+        known.copied().unwrap_or("Bearer")
+    }
+
     /// The token whose fingerprint tells this grant from others: the refresh
     /// token, or the access token where there is none.
     #[must_use]
     pub fn identity(&self) -> &Secret {
         self.refresh_token.as_ref().unwrap_or(&self.access_token)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_that_is_no_scheme_is_sent_as_bearer() {
+        let scheme = |token_type: Option<&str>| {
+            let token_type = token_type.map(str::to_owned);
+            let tokens = TokenSet {
+                token_type,
+                ..TokenSet::none()
+            };
+            (tokens.scheme(), tokens.kind().to_owned())
+        };
+        for bearer in [None, Some(""), Some(" "), Some("bearer"), Some("BEARER ")] {
+            assert_eq!(
+                scheme(bearer),
+                ("Bearer", "Bearer".to_owned()),
+                "{bearer:?}"
+            );
+        }
+        for own in [
+            "bot",
+            "user",
+            "User Access Token",
+            "access_token",
+            "my: type",
+            "N_A",
+            "bearer_token",
+        ] {
+            assert_eq!(scheme(Some(own)), ("Bearer", own.to_owned()));
+        }
+        for (written, sent) in [
+            ("dpop", "DPoP"),
+            ("DPoP", "DPoP"),
+            ("mac", "MAC"),
+            ("pop", "PoP"),
+            ("OAUTH", "OAuth"),
+        ] {
+            assert_eq!(scheme(Some(written)).0, sent);
+        }
     }
 }

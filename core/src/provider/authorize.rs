@@ -5,7 +5,7 @@ use super::Description;
 use super::request::{Registration, RequestError, joined_scopes};
 use super::template;
 use crate::duration;
-use crate::provider::request::filled_url;
+use crate::provider::request::{checked_vars, filled_url};
 use crate::secret::Secret;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -176,12 +176,13 @@ pub fn authorize_url(
     if let Some(nonce) = asked.nonce {
         params.push(("nonce", nonce.to_owned()));
     }
+    let vars = checked_vars(description, vars)?;
     for (name, value) in &authorize.params {
         let value = template::fill(value, |variable| match variable {
             "client_id" => Some(registration.client_id.to_owned()),
             "redirect_uri" => registration.redirect_uri.map(str::to_owned),
             "scope" => Some(scope.clone()),
-            _ => vars.get(variable).cloned(),
+            _ => vars.get(variable).map(|value| (*value).to_owned()),
         })
         .map_err(|unfilled| RequestError::Unfilled {
             key: format!("authorize.params.{name}"),
@@ -192,27 +193,49 @@ pub fn authorize_url(
             None => params.push((name, value)),
         }
     }
-    append_query(&mut url, params);
+    append(&mut url, params);
     Ok(url)
 }
 
-/// Appends to the query; what the URL already has stays (RFC 6749 §3.1). Spaces are
-/// `%20`: readers that go by RFC 3986 take `+` for a plus, and everybody reads `%20`.
+/// Appends to the query, and where the URL has a fragment, to the query within that: what
+/// follows `#` is a page's own address then (`https://a.example/#/authorize`), and it looks
+/// for its parameters there.
+fn append(url: &mut Url, params: Vec<(&str, String)>) {
+    match url.fragment().map(str::to_owned) {
+        None => append_query(url, params),
+        Some(fragment) => {
+            let (page, query) = fragment.split_once('?').unwrap_or((&fragment, ""));
+            let query = joined(query, params);
+            url.set_fragment(Some(&format!("{page}?{query}")));
+        }
+    }
+}
+
+/// Appends to the query; what the URL already has stays (RFC 6749 §3.1).
 pub(super) fn append_query<N: AsRef<str>, V: AsRef<str>>(
     url: &mut Url,
     params: impl IntoIterator<Item = (N, V)>,
 ) {
-    let mut query = form_urlencoded::Serializer::new(String::new());
+    let query = joined(url.query().unwrap_or_default(), params);
+    url.set_query(Some(&query));
+}
+
+/// A query and further parameters. Spaces are `%20`: readers that go by RFC 3986 take `+`
+/// for a plus, and everybody reads `%20`.
+fn joined<N: AsRef<str>, V: AsRef<str>>(
+    query: &str,
+    params: impl IntoIterator<Item = (N, V)>,
+) -> String {
+    let mut added = form_urlencoded::Serializer::new(String::new());
     for (name, value) in params {
-        query.append_pair(name.as_ref(), value.as_ref());
+        added.append_pair(name.as_ref(), value.as_ref());
     }
     // The serializer writes a plus as %2B.
-    let added = query.finish().replace('+', "%20");
-    let joined = match url.query().filter(|query| !query.is_empty()) {
-        Some(query) => format!("{query}&{added}"),
-        None => added,
-    };
-    url.set_query(Some(&joined));
+    let added = added.finish().replace('+', "%20");
+    match query {
+        "" => added,
+        query => format!("{query}&{added}"),
+    }
 }
 
 fn s256(verifier: &Secret) -> String {
@@ -238,7 +261,8 @@ mod tests {
 
     fn url_of(authorize: &str, scopes: &[&str]) -> String {
         let text = format!(
-            r#"{{"name":"x","authorize":{authorize},"token":{{"url":"https://a.example/token"}}}}"#
+            r#"{{"name":"x","authorize":{authorize},"token":{{"url":"https://a.example/token"}},
+                "vars":{{"tenant":{{"default":"eu"}}}}}}"#
         );
         let description: Description = serde_json::from_str(&text).unwrap();
         let scopes: Vec<String> = scopes.iter().map(|&scope| scope.to_owned()).collect();
@@ -307,5 +331,29 @@ mod tests {
             "{plain}"
         );
         assert!(!of("none").contains("challenge"));
+    }
+
+    #[test]
+    fn a_page_with_an_address_behind_the_hash_finds_its_parameters_there() {
+        let of = |url: &str| {
+            let params = r#"{"tenant":"{tenant}"}"#;
+            url_of(
+                &format!(r#"{{"url":"{url}","pkce":"none","params":{params}}}"#),
+                &[],
+            )
+        };
+        let query = "response_type=code&client_id=id%261&redirect_uri=http%3A%2F%2F127.0.0.1%3A7777%2Fcallback&state=st&tenant=eu";
+        let base = "https://a.example/";
+        assert_eq!(
+            of(&format!("{base}#/auth")),
+            format!("{base}#/auth?{query}")
+        );
+        assert_eq!(
+            of(&format!("{base}#/auth?")),
+            format!("{base}#/auth?{query}")
+        );
+        let both = format!("{base}?a=1#/auth?b=2");
+        assert_eq!(of(&both), format!("{both}&{query}"));
+        assert_eq!(of(&format!("{base}auth")), format!("{base}auth?{query}"));
     }
 }

@@ -103,11 +103,14 @@ pub struct ClientAuth {
 
 /// How the client authenticates (RFC 6749 §2.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Auth {
     /// HTTP Basic, id and secret form-encoded first as RFC 6749 §2.3.1 says.
     #[default]
     Basic,
+    /// HTTP Basic with id and secret as they are (RFC 7617 §2), for servers that do not
+    /// decode them.
+    BasicRaw,
     /// `client_id` and `client_secret` among the parameters.
     Body,
     /// `client_id` and `client_secret` in the query, whatever the body is.
@@ -284,7 +287,8 @@ pub struct Rotation {
     /// Whether an answer brings a new refresh token.
     #[serde(default)]
     pub rotates: Rotates,
-    /// How long a presented refresh token stays good.
+    /// How long a presented refresh token stays good, as the file has it; what holds is
+    /// [`Rotation::old_valid`].
     #[serde(default)]
     pub old_valid: OldValid,
     /// The longest that `until-used` lasts.
@@ -301,6 +305,18 @@ pub struct Rotation {
     /// The old access token dies when a new one is issued.
     #[serde(default)]
     pub revokes_old_access: bool,
+}
+
+impl Rotation {
+    /// How long a presented refresh token stays good. One that never rotates is the same
+    /// before and after: no exchange can make it void.
+    #[must_use]
+    pub fn old_valid(&self) -> OldValid {
+        match self.rotates {
+            Rotates::Never => OldValid::Forever,
+            Rotates::Always | Rotates::Sometimes => self.old_valid,
+        }
+    }
 }
 
 /// Whether an answer brings a new refresh token.
@@ -570,6 +586,9 @@ impl Description {
         for (key, url) in urls {
             if let Some(Err(why)) = url.map(|url| self.check_url(url)) {
                 problem(key, why);
+            } else if key != "authorize.url" && url.is_some_and(|url| url.contains('#')) {
+                let why = "what follows a # is never sent; take it out, or write %23";
+                problem(key, why.to_owned());
             }
         }
         let params = self.authorize.iter().flat_map(|a| a.params.keys());
@@ -578,6 +597,9 @@ impl Description {
                 "authorize.params",
                 format!("{name} is made anew for each authorization; take it out"),
             );
+        }
+        for (key, why) in super::fillable::problems(self) {
+            problem(&key, why);
         }
         if self.rotation.old_valid_max.is_some() && self.rotation.old_valid != OldValid::UntilUsed {
             problem(

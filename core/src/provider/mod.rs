@@ -7,6 +7,7 @@
 pub mod answer;
 pub mod authorize;
 pub mod description;
+mod fillable;
 pub mod request;
 pub mod template;
 

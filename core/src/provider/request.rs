@@ -12,7 +12,8 @@ use crate::provider::Description;
 use crate::provider::description::With;
 use crate::secret::Secret;
 use draft::Draft;
-pub(crate) use draft::{filled_url, joined_scopes};
+pub(crate) use draft::{checked_vars, filled_url, joined_scopes};
+pub(crate) use encode::check_header;
 use std::collections::BTreeMap;
 use std::fmt;
 use url::Url;
@@ -155,7 +156,7 @@ pub fn authorization_code(
     code: &Secret,
     verifier: Option<&Secret>,
 ) -> Result<TokenRequest, RequestError> {
-    let mut draft = Draft::token(description, registration, vars)?;
+    let mut draft = Draft::token(description, registration, vars)?.with_code(code);
     draft.param("grant_type", Secret::new("authorization_code"));
     draft.param("code", code.clone());
     if let Some(redirect_uri) = registration.redirect_uri {

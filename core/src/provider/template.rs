@@ -5,7 +5,8 @@
 #[error("{{{0}}} has no value")]
 pub struct Unfilled(pub String);
 
-/// Replaces each `{name}` by its value. A `{` without a `}` stands for itself.
+/// Replaces each `{name}` by its value. Braces around anything else stand for
+/// themselves: a parameter may be JSON.
 ///
 /// # Errors
 /// The first variable for which `value` returns nothing.
@@ -14,7 +15,8 @@ pub fn fill(template: &str, value: impl Fn(&str) -> Option<String>) -> Result<St
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {
         filled.push_str(before);
-        let Some((name, after)) = after.split_once('}') else {
+        let named = after.split_once('}').filter(|(name, _)| is_name(name));
+        let Some((name, after)) = named else {
             filled.push('{');
             rest = after;
             continue;
@@ -24,6 +26,13 @@ pub fn fill(template: &str, value: impl Fn(&str) -> Option<String>) -> Result<St
     }
     filled.push_str(rest);
     Ok(filled)
+}
+
+/// Whether it is meant as a name. A slip such as `{ Shop }` is one too, so that it is told.
+fn is_name(text: &str) -> bool {
+    let of_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let name = text.trim();
+    !name.is_empty() && name.chars().all(of_name)
 }
 
 #[cfg(test)]
@@ -38,6 +47,17 @@ mod tests {
             Ok("https://shop-17.example/shop-17".to_owned())
         );
         assert_eq!(fill("{no}", value), Err(Unfilled("no".to_owned())));
-        assert_eq!(fill("a{b", value), Ok("a{b".to_owned()));
+        for json in [
+            "a{b",
+            "{}",
+            r#"{"a":{"b":null},"c":1}"#,
+            "{\"a\":\"{id",
+            "{a b}",
+        ] {
+            assert_eq!(fill(json, value), Ok(json.to_owned()));
+        }
+        let inside = r#"{"shop":"{id}"}"#;
+        assert_eq!(fill(inside, value), Ok(r#"{"shop":"shop-17"}"#.to_owned()));
+        assert_eq!(fill("{ id }", value), Err(Unfilled(" id ".to_owned())));
     }
 }

@@ -171,13 +171,19 @@ impl Check<'_> {
         description: &Description,
         all: &Raw,
     ) {
-        let params = description
-            .token
-            .params
-            .values()
-            .chain(description.refresh.params.values());
-        let used = params
-            .chain(description.authorize.iter().flat_map(|a| a.params.values()))
+        let (token, refresh) = (&description.token, &description.refresh);
+        let tables = [
+            Some(&token.params),
+            Some(&token.headers),
+            Some(&refresh.params),
+            Some(&refresh.headers),
+            description.authorize.as_ref().map(|a| &a.params),
+            description.device.as_ref().map(|d| &d.params),
+        ];
+        let used = tables
+            .into_iter()
+            .flatten()
+            .flat_map(|table| table.values())
             .any(|value| value.contains("{redirect_uri}"));
         if !used || raw.redirect_uri.is_some() {
             return;

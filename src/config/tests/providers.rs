@@ -98,6 +98,10 @@ fn problems_in_provider_files_point_into_them() {
             "providers.d/8.toml",
             "name = \"eight\"\nbase = \"retently\"\n[token]\nurl = \"https://{x}/\"\n[rotation]\nold_valid_max = \"1m\"\n[vars.y]\nformat = \"host\"\ndefault = \"a b\"\n",
         ),
+        (
+            "providers.d/9.toml",
+            "name = \"nine\"\n[token]\nurl = \"https://a.example/t#x\"\nparams = { audience = \"{nope}\", grant_type = \"x\" }\n[token.headers]\n\"X-A\" = \"{nope}\"\n",
+        ),
         ("providers.d/gone.toml", "name ="),
     ];
     expect(
@@ -120,6 +124,10 @@ fn problems_in_provider_files_point_into_them() {
             "providers.d/8.toml:4:7: token.url: {x} has no value; declare it as [vars.x] => -",
             "providers.d/8.toml:6:17: rotation.old_valid_max: it goes with old_valid = \"until-used\" only => -",
             "providers.d/8.toml:9:11: vars.y.default: \"a b\" is not a host name, with :port if need be => -",
+            "providers.d/9.toml:3:7: token.url: what follows a # is never sent; take it out, or write %23 => -",
+            "providers.d/9.toml:4:23: token.params.audience: nothing fills {nope}; declare it as [vars.nope], or use {client_id}, {redirect_uri}, {scope}, {code} => -",
+            "providers.d/9.toml:4:46: token.params.grant_type: it would take the place of the refresh's own grant_type, too; write it under [refresh] params if it is for refreshes, or take it out => -",
+            "providers.d/9.toml:6:9: token.headers.X-A: nothing fills {nope}; declare it as [vars.nope], or use {client_id}, {redirect_uri}, {scope}, {code} => -",
             "providers.d/gone.toml:1:7: malformed TOML => -",
         ],
     );
@@ -138,7 +146,7 @@ fn problems_in_overrides_point_into_the_main_configuration() {
         &[
             "REFRESHD_CLIENTS__C__OVERRIDE__TOKEN__BODY: token.body = \"xml\" is not known => known values: form, json, query",
             "conf.d/1.toml:2:7: token.url: plain http is accepted for loopback addresses and *.localhost only; use https => -",
-            "conf.d/1.toml:3:19: token.client.auth = \"magic\" is not known => known values: basic, body, query, none",
+            "conf.d/1.toml:3:19: token.client.auth = \"magic\" is not known => known values: basic, basic-raw, body, query, none",
             "conf.d/1.toml:5:17: rotation.old_valid_max: it goes with old_valid = \"until-used\" only => -",
         ],
     );

@@ -187,7 +187,7 @@ fn put_token(conn: &Connection, job: &RowJob, generation: i64) -> Result<()> {
     .execute(params![
         job.view.grant.name,
         tokens.access_token.expose(),
-        tokens.scheme(),
+        tokens.kind(),
         expires_at,
         scope,
         generation,

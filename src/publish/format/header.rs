@@ -4,7 +4,6 @@
 use super::{FormatError, unfit};
 use crate::config::Scheme;
 use crate::publish::View;
-use refreshd_core::text::{is_http_token, printable};
 use zeroize::Zeroizing;
 
 pub(super) fn render(
@@ -23,7 +22,7 @@ pub(super) fn render(
     let scheme = match scheme {
         Scheme::Absent => "",
         Scheme::Fixed(scheme) => scheme,
-        Scheme::OfToken => of_token(view)?,
+        Scheme::OfToken => view.tokens.scheme(),
     };
     let between = if scheme.is_empty() { "" } else { " " };
     // Room for all of it at once: a vector that grows leaves copies behind.
@@ -33,17 +32,6 @@ pub(super) fn render(
         bytes.extend_from_slice(part.as_bytes());
     }
     Ok(bytes)
-}
-
-/// The token's type, which is whatever the provider wrote.
-fn of_token(view: &View) -> Result<&str, FormatError> {
-    let scheme = view.tokens.scheme();
-    if !is_http_token(scheme) {
-        return Err(FormatError::Scheme {
-            token_type: printable(scheme),
-        });
-    }
-    Ok(scheme)
 }
 
 #[cfg(test)]
@@ -81,14 +69,13 @@ mod tests {
     }
 
     #[test]
-    fn a_token_type_that_is_no_scheme_is_refused() {
-        let mut view = view(1, "at-1");
-        view.tokens.token_type = Some("my: type".to_owned());
-        let error = text(&view, "Authorization", &Scheme::OfToken).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the provider's token type \"my: type\" cannot stand in a header; write scheme = \"Bearer\", or whichever scheme it means"
-        );
+    fn a_token_type_that_is_no_scheme_goes_out_as_bearer() {
+        for own in ["bot", "User Access Token", "my: type", "Bearer\r\nX: y"] {
+            let mut view = view(1, "at-1");
+            view.tokens.token_type = Some(own.to_owned());
+            let text = text(&view, "Authorization", &Scheme::OfToken).unwrap();
+            assert_eq!(text, "Authorization: Bearer at-1\n", "{own:?}");
+        }
     }
 
     #[test]

@@ -47,7 +47,7 @@ fn document(view: &View, expires_in: u64) -> Zeroizing<Vec<u8>> {
     let known = (!state.expiry_unknown).then_some(state.expires_at);
     let document = Document {
         access_token: tokens.access_token.expose(),
-        token_type: tokens.scheme(),
+        token_type: tokens.kind(),
         expires_in: known.map(|_| expires_in),
         scope: tokens.scope.as_deref().filter(|scope| !scope.is_empty()),
         expires_at: known.map(WallTime::secs),

@@ -26,14 +26,6 @@ pub enum FormatError {
         /// What to do.
         remedy: &'static str,
     },
-    /// The token type is not made for a header.
-    #[error(
-        "the provider's token type {token_type:?} cannot stand in a header; write scheme = \"Bearer\", or whichever scheme it means"
-    )]
-    Scheme {
-        /// As the provider wrote it, fit to be shown.
-        token_type: String,
-    },
     /// An empty file reads as a broken one.
     #[error("the access token is empty; nothing is published in its place")]
     Empty,

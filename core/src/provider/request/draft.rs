@@ -105,6 +105,12 @@ impl<'a> Draft<'a> {
         Ok(draft)
     }
 
+    /// What `{code}` stands for.
+    pub(super) fn with_code(mut self, code: &'a Secret) -> Self {
+        self.code = Some(code);
+        self
+    }
+
     /// The client's scopes (RFC 6749 §3.3), where it has any.
     pub(super) fn scope_if_any(&mut self) {
         if !self.registration.scopes.is_empty() {
@@ -170,7 +176,7 @@ impl<'a> Draft<'a> {
         for (table, headers) in std::mem::take(&mut self.more_headers) {
             for (name, template) in headers {
                 let value = self.fill(table, name, template)?;
-                encode::check_header(name, &value)?;
+                encode::check_header(name, value.expose())?;
                 set(&mut self.headers, &name.to_ascii_lowercase(), value);
             }
         }
@@ -187,6 +193,13 @@ impl<'a> Draft<'a> {
                     &mut self.headers,
                     "authorization",
                     encode::basic(id, secret),
+                );
+            }
+            (Auth::BasicRaw, Some(secret)) => {
+                set(
+                    &mut self.headers,
+                    "authorization",
+                    encode::basic_raw(id, secret),
                 );
             }
             (Auth::Query, secret) => {
@@ -261,7 +274,7 @@ pub(crate) fn filled_url(
 
 /// The declared variables that have a value, each checked once more: a grant's
 /// values may have been stored under an older description.
-fn checked_vars<'v>(
+pub(crate) fn checked_vars<'v>(
     description: &'v Description,
     given: &'v BTreeMap<String, String>,
 ) -> Result<BTreeMap<&'v str, &'v str>, RequestError> {

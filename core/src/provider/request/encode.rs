@@ -43,22 +43,27 @@ pub(super) fn append_query(url: &mut Url, params: &[(String, Secret)]) {
 /// HTTP Basic with id and secret form-encoded first (RFC 6749 §2.3.1).
 pub(super) fn basic(id: &str, secret: &Secret) -> Secret {
     let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    let secret = Zeroizing::new(encode(secret.expose()));
-    let pair = Zeroizing::new(format!("{}:{}", encode(id), *secret));
+    let secret = Secret::new(encode(secret.expose()));
+    basic_raw(&encode(id), &secret)
+}
+
+/// HTTP Basic with id and secret as they are (RFC 7617 §2).
+pub(super) fn basic_raw(id: &str, secret: &Secret) -> Secret {
+    let pair = Zeroizing::new(format!("{id}:{}", secret.expose()));
     let encoded = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
     Secret::new(format!("Basic {}", *encoded))
 }
 
 /// Whether a description's header may be sent. What frames the request belongs
 /// to the HTTP client alone; a line break would begin another header.
-pub(super) fn check_header(name: &str, value: &Secret) -> Result<(), RequestError> {
+pub(crate) fn check_header(name: &str, value: &str) -> Result<(), RequestError> {
     const FRAMING: [&str; 4] = ["host", "content-length", "transfer-encoding", "connection"];
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     let why = if name.is_empty() || !name.bytes().all(token) {
         "this is not the name of a header"
     } else if FRAMING.iter().any(|f| name.eq_ignore_ascii_case(f)) {
         "a description may not set it"
-    } else if !value.expose().bytes().all(|b| (b' '..=b'~').contains(&b)) {
+    } else if !value.bytes().all(|b| (b' '..=b'~').contains(&b)) {
         "its value holds a line break, another control character or non-ASCII text"
     } else {
         return Ok(());

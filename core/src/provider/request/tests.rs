@@ -219,6 +219,24 @@ fn what_comes_out_empty_is_left_out() {
 }
 
 #[test]
+fn basic_may_go_as_it_is() {
+    let sent = |auth: &str| {
+        let d = description(
+            json!({ "token": { "url": "https://as.example/token", "client": { "auth": auth } } }),
+        );
+        let request = build(&d).expect("builds");
+        let basic = header(&request, "authorization")
+            .expect("a header")
+            .to_owned();
+        let coded = basic.strip_prefix("Basic ").expect("Basic").to_owned();
+        let bytes = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, coded);
+        String::from_utf8(bytes.expect("base64")).expect("text")
+    };
+    assert_eq!(sent("basic"), "my+id:s%3Ae%25c%2Fret");
+    assert_eq!(sent("basic-raw"), "my id:s:e%c/ret");
+}
+
+#[test]
 fn a_missing_value_is_named() {
     let d = description(json!({ "refresh": { "params": { "code": "{code}" } } }));
     let bare = TokenSet {
