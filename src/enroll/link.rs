@@ -10,7 +10,8 @@ use crate::engine::roster::Seat;
 use crate::exit::{Exit, Failure};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage, Via, callback, state};
+use refreshd_core::enroll::callback::{self, Callback};
+use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage, Via, state};
 use refreshd_core::secret::Secret;
 use refreshd_core::text::printable;
 use std::time::Duration;
@@ -99,7 +100,10 @@ impl Enroller {
         let claim = claim
             .and_then(|text| state::read(text, key))
             .ok_or_else(foreign)?;
-        let cookie = cookie(claim.id).ok_or_else(foreign)?;
+        let Some(cookie) = cookie(claim.id) else {
+            let told = self.told_again(claim.id, &callback).await;
+            return told.ok_or_else(foreign);
+        };
         let enrollment = self.find(claim.id).await.map_err(|_| foreign())?;
         if enrollment.via != Via::Link || !claim.proves_attempt(&enrollment, &cookie, key) {
             return Err(foreign());
@@ -108,6 +112,31 @@ impl Enroller {
         let seat = self.seat(&enrollment, &name).map_err(config)?;
         let with = self.derived(&enrollment, &seat, &cookie);
         self.decide(enrollment, callback, with, PATIENCE).await
+    }
+
+    /// What a form that was posted says, as the query of a callback, and for which
+    /// enrolment; `None`: it does not carry a state of ours.
+    #[must_use]
+    pub fn posted(&self, form: &str) -> Option<(EnrollmentId, Secret)> {
+        let callback = callback::read(form).ok()?;
+        let claim = state::read(callback.state.as_deref()?, &self.0.deck.fingerprinter)?;
+        Some((claim.id, callback::query_of(form)))
+    }
+
+    /// What came of a code, told to a browser that loads the last page again: its cookie
+    /// went with the success. The code that was presented is all that is asked for, and
+    /// all that is told is that it is well.
+    async fn told_again(&self, id: EnrollmentId, callback: &Callback) -> Option<Report> {
+        let code = callback.result.as_ref().ok()?;
+        let code = self.0.deck.fingerprinter.of(code);
+        let found = self.0.deck.store.enrollment_of_code(code).await;
+        let (enrollment, _) = found.ok()??;
+        let well = matches!(enrollment.stage, Stage::Done | Stage::Received);
+        let same = enrollment.id == id && enrollment.via == Via::Link;
+        match well && same {
+            true => Some(self.report(enrollment).await),
+            false => None,
+        }
     }
 
     /// The enrolment of a link that is good.

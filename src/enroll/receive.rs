@@ -141,7 +141,8 @@ impl Enroller {
         let kept = self.kept(keeping, |kept| kept.as_ref().ok()?.to_present());
         match kept.await?.map_err(failed)? {
             Received::New(_) => Ok(()),
-            Received::Again(known) if known.stage == Stage::Received => Ok(()),
+            // A page that is loaded again says what it said before.
+            Received::Again(known) if known.stage != Stage::Open => Ok(()),
             Received::Again(_) | Received::Spent(_) => Err(refused(
                 "this authorization has had its code already; another one is not used. If it failed, begin again",
             )),

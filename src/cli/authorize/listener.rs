@@ -3,13 +3,13 @@
 use crate::control::client::Control;
 use crate::control::enroll::Redirect;
 use crate::enroll::Report;
+use crate::enroll::serve::returned;
 use crate::exit::{Exit, Failure};
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use refreshd_core::enroll::Stage;
-use refreshd_core::secret::Secret;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -133,14 +133,11 @@ async fn callback(State(desk): State<Arc<Desk>>, request: Request) -> Response {
     if request.uri().path() != desk.path {
         return page(StatusCode::NOT_FOUND, "Nothing is here.", "");
     }
-    if request.method() != Method::GET {
-        return page(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "This is for a browser that was sent back.",
-            "",
-        );
-    }
-    let query = Secret::new(request.uri().query().unwrap_or_default());
+    let (head, body) = request.into_parts();
+    let query = match returned::read(&head, body).await {
+        Ok(query) => query,
+        Err(page) => return closing(*page),
+    };
     let redirect = Redirect {
         query,
         by_hand: false,
@@ -183,7 +180,10 @@ async fn callback(State(desk): State<Arc<Desk>>, request: Request) -> Response {
 
 /// The daemon's plain page, on a connection that ends with it: so does the listener.
 fn page(status: StatusCode, title: &str, text: &str) -> Response {
-    let mut page = crate::enroll::serve::page::page(status, title, &[text], "");
+    closing(crate::enroll::serve::page::page(status, title, &[text], ""))
+}
+
+fn closing(mut page: Response) -> Response {
     let close = HeaderValue::from_static("close");
     page.headers_mut().insert(header::CONNECTION, close);
     page

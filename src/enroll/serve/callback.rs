@@ -5,14 +5,24 @@ use super::link::refusal;
 use super::{Web, cookie, page};
 use crate::enroll::{Report, parse_id};
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use hyper::Response;
 use refreshd_core::enroll::Stage;
+use refreshd_core::secret::Secret;
 
-/// Takes what the browser was sent back with.
-pub(super) async fn take(web: &Web, query: &str, headers: &HeaderMap) -> Response<Body> {
-    let cookie = |id| cookie::find(&web.enroll, id, headers);
-    match web.enroller.called_back(query, cookie).await {
+/// Takes what the browser was sent back with. What another site posts comes without our
+/// cookie (SameSite=Lax), and a browser that is sent on by GET brings it along.
+pub(super) async fn take(web: &Web, query: &Secret, head: &Parts) -> Response<Body> {
+    let cookie = |id| cookie::find(&web.enroll, id, &head.headers);
+    if head.method == Method::POST
+        && let Some((id, query)) = web.enroller.posted(query.expose())
+        && cookie(id).is_none()
+        && let Some(sent) = page::see_same(&query)
+    {
+        return sent;
+    }
+    match web.enroller.called_back(query.expose(), cookie).await {
         Ok(report) => told(web, &report),
         Err(failure) => refusal(&failure, StatusCode::BAD_REQUEST),
     }

@@ -10,6 +10,7 @@ mod cookie;
 mod link;
 pub(crate) mod page;
 mod push;
+pub(crate) mod returned;
 mod routes;
 
 use super::Enroller;

@@ -4,6 +4,7 @@
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use hyper::Response;
+use refreshd_core::secret::Secret;
 
 /// What every answer says of itself. There is no form-action: browsers hold a form's
 /// redirects to it, and ours leads to the provider.
@@ -66,6 +67,18 @@ pub(super) fn see_other(url: &str, cookie: &str) -> Option<Response<Body>> {
     let headers = response.headers_mut();
     headers.insert(header::LOCATION, url.parse().ok()?);
     headers.insert(header::SET_COOKIE, cookie.parse().ok()?);
+    Some(response)
+}
+
+/// A redirect to the same address by GET, with this query, through whatever proxies.
+pub(super) fn see_same(query: &Secret) -> Option<Response<Body>> {
+    let mut response = answer(
+        StatusCode::SEE_OTHER,
+        "text/plain; charset=utf-8",
+        String::new(),
+    );
+    let location = HeaderValue::from_str(&format!("?{}", query.expose())).ok()?;
+    response.headers_mut().insert(header::LOCATION, location);
     Some(response)
 }
 

@@ -2,7 +2,7 @@
 //! it on, it is understood. What proxies add about the client is not believed, and not
 //! looked at.
 
-use super::{Web, callback, link, page, push};
+use super::{Web, callback, link, page, push, returned};
 use axum::body::Body;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use hyper::body::Incoming;
@@ -37,7 +37,7 @@ impl<'a> Route<'a> {
     fn methods(&self) -> &'static str {
         match self {
             Route::Link(_) => "GET, HEAD, POST",
-            Route::Callback => "GET",
+            Route::Callback => "GET, POST",
             Route::Push(_) => "POST",
         }
     }
@@ -52,10 +52,10 @@ pub(super) async fn answer(web: &Web, request: Request<Incoming>) -> Response<Bo
     match (&route, &head.method) {
         (Route::Link(state), &Method::GET | &Method::HEAD) => link::show(web, state).await,
         (Route::Link(state), &Method::POST) => link::begin(web, state, &head.headers).await,
-        (Route::Callback, &Method::GET) => {
-            let query = head.uri.query().unwrap_or_default();
-            callback::take(web, query, &head.headers).await
-        }
+        (Route::Callback, _) => match returned::read(&head, body).await {
+            Ok(query) => callback::take(web, &query, &head).await,
+            Err(page) => *page,
+        },
         (Route::Push(path), &Method::POST) => push::take(web, path, &head.headers, body).await,
         _ => {
             let status = StatusCode::METHOD_NOT_ALLOWED;

@@ -86,12 +86,66 @@ async fn what_is_not_ours_does_not_end_the_wait() {
     let post = scene
         .http
         .post(begun.callback(&[("code", "x"), ("state", &state)]));
-    assert_eq!(post.send().await.unwrap().status(), 405);
+    assert_eq!(post.send().await.unwrap().status(), 415);
     assert_eq!(scene.exchanged(), 0, "nothing of it went to the provider");
 
     let back = scene.visit(&begun.url).await;
     assert_eq!(scene.http.get(back).send().await.unwrap().status(), 200);
     assert_eq!(begun.end().code, 0);
+}
+
+/// OAuth 2.0 Form Post Response Mode; nothing else that is posted is taken for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callback_may_be_posted_as_a_form() {
+    let scene = Scene::generic().await;
+    let _daemon = scene.house.daemon();
+    scene.approves_as("one");
+    let mut begun = scene.begin(&[]);
+    let back = scene.visit(&begun.url).await;
+    let form = back.query().unwrap().to_owned();
+    let at = begun.callback(&[]);
+    let post = |kind: &'static str, body: String| {
+        let post = scene.http.post(at.clone()).header("content-type", kind);
+        post.header("origin", "https://as.example")
+            .body(body)
+            .send()
+    };
+    const FORM: &str = "application/x-www-form-urlencoded";
+    for (kind, body, status) in [
+        ("text/plain", form.clone(), 415),
+        ("multipart/form-data; boundary=x", form.clone(), 415),
+        (FORM, "x".repeat(70_000), 413),
+        (FORM, String::new(), 400),
+        (FORM, form.replace("state=", "state=x"), 400),
+    ] {
+        assert_eq!(post(kind, body).await.unwrap().status(), status, "{kind}");
+        assert!(begun.waits());
+    }
+    assert_eq!(scene.exchanged(), 0);
+    let page = post(FORM, form).await.unwrap();
+    assert_eq!(page.status(), 200);
+    assert!(page.text().await.unwrap().contains("Authorized"));
+    assert_eq!((begun.end().code, scene.exchanged()), (0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_that_looks_ahead_spends_nothing() {
+    let scene = Scene::generic().await;
+    let _daemon = scene.house.daemon();
+    scene.approves_as("one");
+    let begun = scene.begin(&[]);
+    let back = scene.visit(&begun.url).await;
+    for (name, value) in [
+        ("sec-purpose", "prefetch;prerender"),
+        ("purpose", "prefetch"),
+    ] {
+        let ahead = scene.http.get(back.clone()).header(name, value);
+        assert_eq!(ahead.send().await.unwrap().status(), 503, "{name}");
+    }
+    let head = scene.http.head(back.clone()).send().await.unwrap();
+    assert_eq!((head.status().as_u16(), scene.exchanged()), (405, 0));
+    assert_eq!(scene.http.get(back).send().await.unwrap().status(), 200);
+    assert_eq!((begun.end().code, scene.exchanged()), (0, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

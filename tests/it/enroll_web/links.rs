@@ -125,8 +125,18 @@ async fn a_link_leads_to_a_token_and_is_spent_by_it() {
         assert_eq!(spent.status, 410);
         assert!(spent.body.contains("has been used"), "{}", spent.body);
     }
-    let replayed = get(&place, &back, Some(&cookie)).await;
-    assert_eq!(replayed.status, 400, "{}", replayed.body);
+    // The last page, loaded again: the cookie went with the success.
+    for cookie in [None, Some(cookie.as_str())] {
+        let again = get(&place, &back, cookie).await;
+        assert_eq!(again.status, 200, "{}", again.body);
+        assert!(again.body.contains("Authorized"), "{}", again.body);
+    }
+    let other = Url::parse(&back.as_str().replacen("code=", "code=x", 1)).unwrap();
+    for cookie in [None, Some(cookie.as_str())] {
+        let other = get(&place, &other, cookie).await;
+        assert_eq!(other.status, 400, "{}", other.body);
+    }
+    let replayed = get(&place, &back, None).await;
     assert_eq!(place.asked(), 1);
 
     let code = back
@@ -223,6 +233,50 @@ async fn a_callback_is_taken_from_the_browser_that_has_begun_alone() {
     assert_eq!(get(&place, &first_back, Some(&first)).await.status, 200);
     place.done(&id, "one").await;
     assert_eq!(get(&place, &second_back, Some(&second)).await.status, 400);
+    assert_eq!(place.asked(), 1);
+}
+
+/// A form that another site posts comes without our cookie: the browser is sent on, and
+/// brings it along.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callback_may_be_posted_from_the_provider_s_site() {
+    let place = generic().await;
+    let _daemon = place.daemon();
+    let (id, link) = link(&place).await;
+    let (cookie, back) = begun(&place, &link).await;
+    let mut callback = back.clone();
+    callback.set_query(None);
+    let post = |body: &str| {
+        let post = place.http.post(callback.clone());
+        let kind = "application/x-www-form-urlencoded";
+        sent(post.header("content-type", kind).body(body.to_owned()))
+    };
+    let form = back.query().unwrap();
+    for (body, status) in [
+        (form.replacen("state=", "state=x", 1), 400),
+        ("error=access_denied".to_owned(), 400),
+        ("x".repeat(70_000), 413),
+    ] {
+        assert_eq!(post(&body).await.status, status, "{body:.40}");
+    }
+    let plain = sent(place.http.post(callback.clone()).body(form.to_owned())).await;
+    assert_eq!(plain.status, 415, "{}", plain.body);
+    let on = post(&format!("{form}&id_token=e30")).await;
+    assert_eq!(on.status, 303, "{}", on.body);
+    let to = callback
+        .join(on.headers["location"].to_str().unwrap())
+        .unwrap();
+    assert_eq!(
+        to, back,
+        "nothing is added, and nothing that is not read is passed on"
+    );
+    // Another browser brings no cookie, and ends nothing.
+    assert_eq!(get(&place, &to, None).await.status, 400);
+    let ahead = place.http.get(to.clone()).header("cookie", &cookie);
+    let ahead = sent(ahead.header("sec-purpose", "prefetch")).await;
+    assert_eq!((ahead.status, place.asked()), (503, 0));
+    assert_eq!(get(&place, &to, Some(&cookie)).await.status, 200);
+    place.done(&id, "one").await;
     assert_eq!(place.asked(), 1);
 }
 
