@@ -3,14 +3,17 @@
 //! tells "nothing was sent" from "the answer was lost".
 
 mod explain;
+mod places;
 pub mod probe;
 mod resolver;
 
 use crate::authorities::{self, CaFileError};
 use crate::config::{Client as ClientConfig, Proxy};
+use crate::descriptors::Ration;
 use crate::net::{self, Network};
 use base64::Engine as _;
 use explain::{Route, explain};
+use places::{KEPT_FOR, KEPT_OF_HOST, Places};
 use refreshd_core::TokenSet;
 use refreshd_core::flight::Answer;
 use refreshd_core::grant::replay::CONNECT_LIMIT;
@@ -36,9 +39,18 @@ pub const READ_LIMIT: Duration = Duration::from_secs(600);
 const READ_HEADERS: [&str; 3] = ["content-type", "retry-after", "date"];
 
 /// Connections to token endpoints, kept apart by what a client configures.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Http {
     clients: Arc<Mutex<HashMap<Profile, reqwest::Client>>>,
+    places: Arc<Places>,
+    flights: usize,
+}
+
+/// For a command, which sends little.
+impl Default for Http {
+    fn default() -> Self {
+        Http::within(&Ration::of(1024, 0))
+    }
 }
 
 /// What tells one set of connections from another.
@@ -68,6 +80,22 @@ pub enum HttpError {
 }
 
 impl Http {
+    /// No more connections than that.
+    #[must_use]
+    pub fn within(ration: &Ration) -> Self {
+        Http {
+            clients: Arc::default(),
+            places: Places::new(ration),
+            flights: ration.flights,
+        }
+    }
+
+    /// How many exchanges may begin at once, as far as descriptors go.
+    #[must_use]
+    pub fn flights(&self) -> u32 {
+        u32::try_from(self.flights).unwrap_or(u32::MAX)
+    }
+
     /// Sends the request and reads the answer to its end, however late it comes
     /// ([`READ_LIMIT`]). It must not be cancelled once begun.
     pub async fn exchange(
@@ -122,6 +150,10 @@ impl Http {
         if let Some(text) = barred_literal(route) {
             return not_sent(text);
         }
+        let _place = match self.places.take(route.target).await {
+            Ok(place) => place,
+            Err(text) => return not_sent(text),
+        };
         let http = match self.client(route) {
             Ok(http) => http,
             Err(e) => return not_sent(e.to_string()),
@@ -156,7 +188,7 @@ impl Http {
             proxy: route.proxy().cloned(),
             ca_file: client.ca_file.clone().filter(|_| https),
             allowed: client.allow_networks.clone(),
-            fresh: a_lost_answer_hurts(client),
+            fresh: a_lost_answer_hurts(client) || !self.places.may_keep(route.target),
             https,
         };
         let mut clients = self
@@ -211,9 +243,10 @@ fn build(profile: &Profile) -> Result<reqwest::Client, HttpError> {
         .tcp_nodelay(true)
         .dns_resolver(Arc::new(Resolver::new(profile)))
         .no_proxy();
-    if profile.fresh {
-        builder = builder.pool_max_idle_per_host(0);
-    }
+    builder = match profile.fresh {
+        true => builder.pool_max_idle_per_host(0),
+        false => (builder.pool_max_idle_per_host(KEPT_OF_HOST)).pool_idle_timeout(KEPT_FOR),
+    };
     if let Some(proxy) = &profile.proxy {
         builder = builder.proxy(through(proxy)?);
     }

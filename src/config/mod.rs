@@ -9,7 +9,6 @@ mod extract;
 mod group;
 mod layer;
 mod lookup;
-mod odd_text;
 mod pattern;
 mod problem;
 mod provider_files;
@@ -20,7 +19,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
-pub use check::{Loaded, Secrets, grant_places, load, load_with};
+pub use check::{Loaded, grant_places, load};
 pub use enroll::{Enroll, Push};
 pub use lookup::{DATABASE_SUFFIXES, META_SUFFIX};
 use lookup::{filled_path, filled_vars};
@@ -46,9 +45,6 @@ use url::Url;
 pub struct Config {
     /// The files it was read from, in the order of their layers.
     pub files: Vec<PathBuf>,
-    /// How many errors are in them. The daemon never runs with any; commands go on with
-    /// what is sound.
-    pub errors: usize,
     /// `[daemon]`.
     pub daemon: Daemon,
     /// `[backup]`.

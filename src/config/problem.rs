@@ -13,8 +13,6 @@ pub enum Severity {
     Error,
     /// Odd, but legal.
     Warning,
-    /// Nothing is wrong; it could not be looked at from here.
-    Remark,
 }
 
 /// One thing that is wrong with a configuration. It holds no secret: where a
@@ -85,10 +83,8 @@ impl fmt::Display for Problem {
             }
             f.write_str(" ")?;
         }
-        match self.severity {
-            Severity::Error => {}
-            Severity::Warning => f.write_str("warning: ")?,
-            Severity::Remark => f.write_str("remark: ")?,
+        if self.severity == Severity::Warning {
+            f.write_str("warning: ")?;
         }
         f.write_str(&self.message)?;
         if let Some(spot) = &self.spot {

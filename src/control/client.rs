@@ -16,6 +16,16 @@ use serde::de::DeserializeOwned;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
+
+/// The longest that anything is waited for; a copy of a large state takes its time.
+const ANSWER: Duration = Duration::from_secs(3600);
+/// What an answer may take beside the wait that was asked for.
+const MARGIN: Duration = Duration::from_secs(1);
+/// A daemon that does not answer is asked so often whether it lives …
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+/// … and says so within this, however busy it is.
+const ALIVE: Duration = Duration::from_secs(8);
 
 /// A connection to a running daemon; clones share it.
 #[derive(Clone, Debug)]
@@ -54,6 +64,8 @@ impl Control {
             // Plain HTTP: no authorities are needed, and a small image has none.
             .tls_certs_only([])
             .no_proxy()
+            // One that is kept may be closed at the moment of the next request.
+            .pool_max_idle_per_host(0)
             .build();
         http.map(|http| Some(Control { http }))
             .map_err(|e| Failure::new(Exit::Internal, e.to_string()))
@@ -85,7 +97,9 @@ impl Control {
             "grants/{name}/token?min_valid_ms={}&timeout_ms={}",
             query.min_valid_ms, query.timeout_ms
         );
-        self.answer(self.http.get(url(&path))).await
+        let limit = query.timeout().saturating_add(MARGIN);
+        let request = self.http.get(url(&path));
+        self.answer_within(request, limit).await
     }
 
     /// `POST /v1/refresh`.
@@ -250,19 +264,44 @@ impl Control {
         .await
     }
 
+    /// An answer takes its time, as long as the daemon lives.
     async fn answer<T: DeserializeOwned>(
         &self,
         request: reqwest::RequestBuilder,
     ) -> Result<T, Failure> {
-        let gone = |e: reqwest::Error| {
+        self.answer_within(request, ANSWER).await
+    }
+
+    async fn answer_within<T: DeserializeOwned>(
+        &self,
+        request: reqwest::RequestBuilder,
+        limit: Duration,
+    ) -> Result<T, Failure> {
+        let answered = async {
+            let response = request.send().await?;
+            let success = response.status().is_success();
+            Ok((success, response.bytes().await?))
+        };
+        let silent = |why: &str| {
+            Failure::new(
+                Exit::Unavailable,
+                format!("refreshd did not answer: {why}; see whether it is stopped or hangs"),
+            )
+        };
+        let answered = tokio::select! {
+            answered = answered => answered,
+            () = self.is_silent() => return Err(silent("it takes connections and is silent")),
+            () = tokio::time::sleep(limit) => {
+                let limit = refreshd_core::duration::human(limit);
+                return Err(silent(&format!("it took more than {limit}")));
+            }
+        };
+        let (success, body) = answered.map_err(|e: reqwest::Error| {
             Failure::new(
                 Exit::Unavailable,
                 format!("refreshd did not answer: {}", e.without_url()),
             )
-        };
-        let response = request.send().await.map_err(gone)?;
-        let success = response.status().is_success();
-        let body = response.bytes().await.map_err(gone)?;
+        })?;
         let garbled = |e: serde_json::Error| {
             Failure::new(
                 Exit::Internal,
@@ -273,6 +312,22 @@ impl Control {
             serde_json::from_slice(&body).map_err(garbled)
         } else {
             Err(serde_json::from_slice::<Failure>(&body).map_err(garbled)?)
+        }
+    }
+
+    /// Returns when the daemon does not answer at all: it is asked now and then whether
+    /// it lives, beside what it is really asked.
+    async fn is_silent(&self) {
+        let mut failed = 0;
+        while failed < 3 {
+            tokio::time::sleep(ASK_AGAIN).await;
+            let asked = self.http.get(url("alive")).timeout(ALIVE).send().await;
+            match asked {
+                Ok(_) => failed = 0,
+                Err(e) if e.is_timeout() => return,
+                // It may be ending, and answering before it does.
+                Err(_) => failed += 1,
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ use super::api::{
     BackupMade, BackupRequest, Done, ImportQuery, Imported, KeyProgress, KeyStatus, Status, Token,
     TokenQuery,
 };
+use crate::connections::{self, Answer, Limits, Listener};
 use crate::daemon::reload::Reloader;
 use crate::engine::EngineHandle;
 use crate::engine::message::{Accept, Look, Message, NotRefreshed, Refreshed, Wish};
@@ -13,16 +14,19 @@ use crate::import::Importer;
 use crate::incidents::Incidents;
 use crate::incidents::report::{CLOSED_SHOWN, IncidentReport};
 use crate::upkeep::Upkeep;
+use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
 use refreshd_core::grant::schedule::Urgency;
 use refreshd_core::time::WallTime;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::net::UnixListener;
+use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, watch};
 
 /// The largest body of an import; the command sends more in several requests.
 const IMPORT_CAP: usize = 16 * 1024 * 1024;
@@ -42,18 +46,50 @@ pub struct Desk {
     pub incidents: Incidents,
     /// Authorizations.
     pub enroller: Enroller,
+    /// How many requests may wait for a refresh: the others find a place meanwhile.
+    pub waits: Arc<Semaphore>,
 }
 
-/// Serves until `stop` is done.
-///
-/// # Errors
-/// When the socket fails.
-pub async fn serve(
-    listener: UnixListener,
+/// Serves until `stop` turns; so many connections at once. The socket comes back.
+pub(crate) async fn serve<L: Listener>(
+    socket: L,
     desk: Desk,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    let router = Router::new()
+    places: usize,
+    stop: watch::Receiver<bool>,
+) -> L {
+    let limits = Limits {
+        name: "the control socket",
+        places,
+        head: Duration::from_secs(10),
+        head_bytes: 64 * 1024,
+        life: Duration::from_secs(3600),
+        request: Duration::from_secs(5),
+    };
+    connections::accept(socket, limits, Routes::new(desk), stop).await
+}
+
+/// What is asked for, and who answers it.
+#[derive(Clone)]
+struct Routes(TowerToHyperService<Router>);
+
+impl Answer for Routes {
+    async fn answer(&self, request: Request<Body>) -> Response {
+        match self.0.call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+impl Routes {
+    fn new(desk: Desk) -> Self {
+        Routes(TowerToHyperService::new(router(desk)))
+    }
+}
+
+fn router(desk: Desk) -> Router {
+    Router::new()
+        .route("/v1/alive", get(alive))
         .route("/v1/status", get(status))
         .route("/v1/grants/{name}/token", get(token))
         .route("/v1/grants/{name}/incidents", get(incidents))
@@ -68,10 +104,13 @@ pub async fn serve(
         .merge(super::enroll::routes())
         .merge(super::operator::routes())
         .layer(DefaultBodyLimit::max(IMPORT_CAP))
-        .with_state(desk);
-    axum::serve(listener, router)
-        .with_graceful_shutdown(stop)
-        .await
+        .with_state(desk)
+}
+
+/// Commands that wait for long ask it meanwhile.
+async fn alive() -> Json<Done> {
+    let message = "refreshd is running".to_owned();
+    Json(Done { message })
 }
 
 impl IntoResponse for Failure {
@@ -125,16 +164,18 @@ async fn token(
     Query(query): Query<TokenQuery>,
 ) -> Result<Json<Token>, Failure> {
     let clock = &desk.reloader.deck.clock;
+    let begun = Instant::now();
+    let left = || query.timeout().saturating_sub(begun.elapsed());
     let mut look = look(&desk, &name).await?;
     if look.suspect {
         // What comes of the exchange is told by the grant's state afterwards.
         let joined = wish_for(&look);
-        let _settled = refresh_within(&desk, joined, query.timeout()).await;
+        let _settled = refresh_within(&desk, joined, left()).await;
         look = self::look(&desk, &name).await?;
     }
     if !serves(&look, query, clock.wall()) {
         let wish = wish_for(&look);
-        refresh_within(&desk, wish, query.timeout())
+        refresh_within(&desk, wish, left())
             .await
             .map_err(|e| not_good_enough(&look, query, clock.wall(), e))?;
         let look = self::look(&desk, &name).await?;
@@ -228,6 +269,10 @@ pub(super) async fn refresh_within(
     timeout: Duration,
 ) -> Result<Refreshed, Failure> {
     let name = wish.grant.clone();
+    let Ok(_wait) = desk.waits.try_acquire() else {
+        let text = format!("{name}: too many commands wait for refreshes already; try again");
+        return Err(Failure::new(Exit::TempFail, text));
+    };
     let asked = desk.engine.ask(|reply| Message::Refresh(wish, reply));
     let answer = tokio::time::timeout(timeout.min(WAIT_CAP), asked)
         .await

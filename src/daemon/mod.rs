@@ -13,6 +13,7 @@ mod socket;
 use crate::clock::SharedClock;
 use crate::config::{Config, Sources};
 use crate::control::server::{Desk, serve};
+use crate::descriptors::Ration;
 use crate::engine::message::Message;
 use crate::engine::perform::Deck;
 use crate::engine::{Engine, EngineHandle};
@@ -26,10 +27,11 @@ use refreshd_core::incident::{Kind, Subject};
 use reload::Reloader;
 use sd_notify::NotifyState;
 use signals::{Signal, Signals};
+use socket::Socket;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, watch};
 
 /// READY does not wait longer than this for outputs.
 const FIRST_PASS: Duration = Duration::from_secs(10);
@@ -47,9 +49,13 @@ pub async fn run(config: Config, sources: Sources, mut signals: Signals) -> Resu
     crate::install_tls();
     let config = Arc::new(config);
     let mut state = crate::rest::open(&config)?;
-    let listener = socket::bind(&config.daemon.runtime_dir)?;
+    let socket = Socket::bind(&config.daemon.runtime_dir)?;
     let web = enroll::serve::bind(&config.enroll)?;
-    let deck = deck(&state);
+    let ration = Ration::raised(config.databases.len());
+    if let Some(remark) = ration.remark(config.daemon.max_flights) {
+        tracing::warn!("{remark}");
+    }
+    let deck = deck(&state, &ration);
     let recalled = Incidents::recall(deck.store.clone(), deck.clock.clone()).await;
     let incidents = recalled.map_err(internal)?;
     let keys = state.keys.clone();
@@ -62,7 +68,7 @@ pub async fn run(config: Config, sources: Sources, mut signals: Signals) -> Resu
     let recovered = std::mem::take(&mut state.recovered);
     let enrolments = recovery::finish(&deck, &config, recovered).await?;
 
-    let publisher = reload::reconciler(&deck, incidents.clone())
+    let publisher = reload::reconciler(&deck, incidents.clone(), ration.outputs)
         .await
         .map_err(internal)?;
     let grants = deck.store.grants().await.map_err(internal)?;
@@ -81,7 +87,7 @@ pub async fn run(config: Config, sources: Sources, mut signals: Signals) -> Resu
     engine.load(grants).await;
     let keeping = tokio::spawn(incidents.clone().keep());
     let handle = engine.handle();
-    let engine = tokio::spawn(engine.run());
+    let mut engine = tokio::spawn(engine.run());
     let reloader = Arc::new(Reloader::new(
         sources,
         config.clone(),
@@ -102,19 +108,21 @@ pub async fn run(config: Config, sources: Sources, mut signals: Signals) -> Resu
 
     // Before anybody can begin another: what waits is presented and polled by one task each.
     enroller.resume().await?;
-    let (stop, stopped) = oneshot::channel::<()>();
+    let (stop, stopped) = watch::channel(false);
     let desk = Desk {
         engine: handle.clone(),
         reloader: reloader.clone(),
         upkeep: upkeep.clone(),
         incidents: incidents.clone(),
         enroller: enroller.clone(),
+        waits: Arc::new(Semaphore::new(ration.served * 3 / 4)),
     };
-    let server = tokio::spawn(serve(listener, desk, async move { drop(stopped.await) }));
+    let server = tokio::spawn(serve(socket, desk, ration.served, stopped));
     let maintenance = maintenance::start(&reloader, &handle, &upkeep, &incidents).await?;
     let (close, closed) = watch::channel(false);
     if let Some(web) = web {
-        enroll::serve::start(web, enroller.clone(), &config, closed).map_err(internal)?;
+        enroll::serve::start(web, enroller.clone(), &config, ration.served, closed)
+            .map_err(internal)?;
     }
     notify(&[NotifyState::Ready, NotifyState::Status("running")]);
     tracing::info!(
@@ -124,28 +132,30 @@ pub async fn run(config: Config, sources: Sources, mut signals: Signals) -> Resu
         config.grants.len()
     );
 
-    wait_for_stop(&mut signals, &reloader, &handle, engine).await?;
+    wait_for_stop(&mut signals, &reloader, &handle, &mut engine).await?;
     notify(&[NotifyState::Stopping]);
-    drop(stop);
     close.send_replace(true);
     drain(&mut signals, &reloader.config(), &handle, &enroller).await;
     drop(maintenance);
     publisher.stop().await;
-    server.abort();
-    socket::remove(&config.daemon.runtime_dir);
+    // Until now, who asks for a token that lives is given it.
+    stop.send_replace(true);
+    let socket = server.await.map_err(internal)?;
+    engine.abort();
     keeping.abort();
     incidents.write().await;
     deck.store.close().await.map_err(internal)?;
+    socket.remove();
     tracing::info!("refreshd has stopped");
     Ok(())
 }
 
-fn deck(state: &State) -> Deck {
+fn deck(state: &State, ration: &Ration) -> Deck {
     let last_seen = state.last_seen();
     Deck {
         store: state.store.clone(),
         journal: state.journal.clone(),
-        http: Http::default(),
+        http: Http::within(ration),
         clock: SharedClock::new(last_seen.as_ref()),
         fingerprinter: state.store.fingerprinter(),
         arrivals: Default::default(),
@@ -180,7 +190,7 @@ async fn wait_for_stop(
     signals: &mut Signals,
     reloader: &Reloader,
     handle: &EngineHandle,
-    mut engine: tokio::task::JoinHandle<std::io::Result<()>>,
+    engine: &mut tokio::task::JoinHandle<std::io::Result<()>>,
 ) -> Result<(), Failure> {
     loop {
         tokio::select! {
@@ -194,7 +204,7 @@ async fn wait_for_stop(
                     Err(failure) => tracing::error!("the configuration was not reloaded, the old one stays: {failure}"),
                 },
             },
-            ended = &mut engine => {
+            ended = &mut *engine => {
                 let why = match ended {
                     Ok(Ok(())) => "the engine has stopped".to_owned(),
                     Ok(Err(e)) => format!("the engine has stopped: {e}"),

@@ -137,7 +137,6 @@ impl Reloader {
     async fn replace(&self, engine: &EngineHandle) -> Result<String, Failure> {
         let _turn = self.turn.lock().await;
         let loaded = load(&self.sources);
-        let warnings = loaded.problems.len();
         let Some(mut config) = loaded.config else {
             return Err(Failure::new(
                 Exit::Config,
@@ -181,12 +180,6 @@ impl Reloader {
             counted(config.clients.len(), "client"),
             counted(config.grants.len(), "grant")
         );
-        if warnings > 0 {
-            let text = crate::config::render(&loaded.problems);
-            tracing::warn!("the new configuration: {}", text.trim_end());
-            let warnings = counted(warnings, "warning");
-            message.push_str(&format!("; {warnings}, see `refreshd check`"));
-        }
         if needs_restart {
             message.push_str(
                 "; changes of state_dir, runtime_dir, key, max_flights, listen and public_url take a restart",
@@ -304,7 +297,11 @@ fn tell_output(incidents: &Incidents, trouble: Trouble<'_>) {
 }
 
 /// The outputs' reconciler over the store.
-pub(super) async fn reconciler(deck: &Deck, incidents: Incidents) -> Result<Reconciler, BookError> {
+pub(super) async fn reconciler(
+    deck: &Deck,
+    incidents: Incidents,
+    at_once: usize,
+) -> Result<Reconciler, BookError> {
     let store = deck.store.clone();
     let source = move |name: String| {
         let store = store.clone();
@@ -330,6 +327,7 @@ pub(super) async fn reconciler(deck: &Deck, incidents: Incidents) -> Result<Reco
         book: Arc::new(StoreBook(deck.store.clone())),
         clock: Arc::new(move || clock.wall()),
         trouble: Arc::new(move |trouble| tell_output(&incidents, trouble)),
+        at_once,
     })
     .await
 }

@@ -78,6 +78,8 @@ pub struct Engine {
     handle: EngineHandle,
     inbox: mpsc::UnboundedReceiver<Message>,
     draining: Option<oneshot::Sender<()>>,
+    /// Nothing begins any more.
+    is_stopping: bool,
     clock_trusted: bool,
     /// When the watchdog was last fed.
     fed: BootTime,
@@ -96,7 +98,7 @@ impl Engine {
         fenced: Option<String>,
     ) -> Self {
         let (sender, inbox) = mpsc::unbounded_channel();
-        let mut dispatch = Dispatch::new(caps(&config));
+        let mut dispatch = Dispatch::new(caps(&config, &deck));
         dispatch.set_fenced(fenced);
         Engine {
             deck,
@@ -108,6 +110,7 @@ impl Engine {
             handle: EngineHandle(sender),
             inbox,
             draining: None,
+            is_stopping: false,
             clock_trusted: true,
             fed: BootTime(0),
             longest_wait: sd_notify::watchdog_enabled()
@@ -132,7 +135,7 @@ impl Engine {
         self.disprove_at_start();
     }
 
-    /// Runs until it is drained.
+    /// Runs for as long as anyone may ask; drained, it begins nothing new.
     ///
     /// # Errors
     /// When the kernel's timers fail.
@@ -160,8 +163,8 @@ impl Engine {
             if self.dispatch.aloft() == 0
                 && let Some(drained) = self.draining.take()
             {
+                // It goes on answering: what lives is served to the end.
                 let _gone = drained.send(());
-                return Ok(());
             }
         }
     }
@@ -311,6 +314,10 @@ impl Engine {
             }
             Message::Drain(reply) => {
                 self.dispatch.drain();
+                self.is_stopping = true;
+                for index in self.dispatch.withdraw_wishes() {
+                    self.turn_down_at_stop(index);
+                }
                 self.draining = Some(reply);
             }
         }
@@ -543,9 +550,9 @@ fn refreshed(grant: &str, generation: u64, expires_at: WallTime) -> Refreshed {
     }
 }
 
-fn caps(config: &Config) -> Caps {
+fn caps(config: &Config, deck: &Deck) -> Caps {
     Caps {
-        flights: u32::from(config.daemon.max_flights),
+        flights: u32::from(config.daemon.max_flights).min(deck.http.flights()),
         lane: None,
     }
 }

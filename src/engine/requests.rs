@@ -75,6 +75,9 @@ impl Engine {
         let Some(index) = self.roster.index(&wished.grant) else {
             return drop(reply.send(Err(NotRefreshed::Unknown)));
         };
+        if self.is_stopping && self.dispatch.entry(index).in_flight.is_none() {
+            return drop(reply.send(Err(stopping(&wished.grant))));
+        }
         self.watch_store();
         let now = self.deck.clock.wall();
         let (urgency, generation) = (wished.urgency, wished.generation);
@@ -139,6 +142,15 @@ impl Engine {
         }
     }
 
+    /// Nothing begins any more; what is under way may still be joined.
+    pub(super) fn turn_down_at_stop(&mut self, index: u32) {
+        self.dispatch.answered(index);
+        let name = &self.dispatch.entry(index).grant.name;
+        for waiter in self.roster.desk(index).waiters.drain(..) {
+            let _gone = waiter.send(Err(stopping(name)));
+        }
+    }
+
     /// The grant was retired, paused or authorized again while somebody waited.
     pub(super) fn turn_down_if_idle(&mut self, index: u32) {
         if !self.dispatch.waits_in_vain(index) {
@@ -151,6 +163,12 @@ impl Engine {
             let _gone = waiter.send(Err(NotRefreshed::Later(text)));
         }
     }
+}
+
+fn stopping(name: &str) -> NotRefreshed {
+    NotRefreshed::Later(format!(
+        "{name}: refreshd is stopping; ask again when it runs"
+    ))
 }
 
 /// Why a wish is turned down, for a person.

@@ -56,7 +56,7 @@ impl Engine {
     pub(super) async fn reload(&mut self, config: Arc<Config>) {
         self.config = config;
         self.deck.http.forget();
-        self.dispatch.set_caps(caps(&self.config));
+        self.dispatch.set_caps(caps(&self.config, &self.deck));
         // A changed secret may have mended what paused a client.
         for client in self.config.clients.keys().cloned().collect::<Vec<_>>() {
             let number = self.roster.client_number(&client);

@@ -109,6 +109,8 @@ pub struct Wiring {
     pub clock: WallClock,
     /// Who announces what fails.
     pub trouble: Listener,
+    /// How many files may be written at once.
+    pub at_once: usize,
 }
 
 /// How an output is, for `status` and metrics.
@@ -162,15 +164,12 @@ pub struct BookError(String);
 /// Limits, as fields so that tests need not wait.
 #[derive(Clone, Copy, Debug)]
 struct Tuning {
-    /// Writes at once.
-    permits: usize,
     /// After this long a write hangs.
     hang: Duration,
     back_off: (Duration, Duration),
 }
 
 const TUNING: Tuning = Tuning {
-    permits: 16,
     hang: Duration::from_secs(30),
     back_off: (Duration::from_secs(1), Duration::from_secs(60)),
 };
@@ -249,6 +248,7 @@ impl Reconciler {
         tuning: Tuning,
         writer: Writer,
     ) -> Result<Reconciler, BookError> {
+        let permits = wiring.at_once;
         let records = wiring.book.list().await.map_err(BookError)?;
         let table = Arc::new(Mutex::new(Table::new(records)));
         let wake = Arc::<Notify>::default();
@@ -258,7 +258,7 @@ impl Reconciler {
             writer,
             databases: databases(&table, &wake),
             table,
-            permits: Arc::new(Semaphore::new(tuning.permits)),
+            permits: Arc::new(Semaphore::new(permits)),
             wake,
             progress: watch::Sender::new(()),
         });

@@ -7,5 +7,6 @@ mod notify;
 mod panics;
 mod secrecy;
 mod signals;
+mod sockets;
 mod standard_error;
 mod unit;

@@ -55,7 +55,7 @@ pub(crate) fn bind(enroll: &Enroll) -> Result<Option<TcpListener>, Failure> {
     })
 }
 
-/// Serves until `stop` turns or is gone.
+/// Serves until `stop` turns or is gone; so many connections at once.
 ///
 /// # Errors
 /// When the socket cannot be waited on.
@@ -63,6 +63,7 @@ pub(crate) fn start(
     listener: TcpListener,
     enroller: Enroller,
     config: &Config,
+    places: usize,
     stop: watch::Receiver<bool>,
 ) -> io::Result<JoinHandle<()>> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -82,9 +83,10 @@ pub(crate) fn start(
         enroll,
         buckets: Buckets::default(),
     };
-    Ok(tokio::spawn(connections::accept(
+    Ok(tokio::spawn(connections::serve(
         listener,
         Arc::new(web),
+        places,
         stop,
     )))
 }

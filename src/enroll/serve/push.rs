@@ -7,17 +7,11 @@ use crate::enroll::{PushRefusal, Pushed};
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use hyper::Response;
-use hyper::body::Incoming;
 use refreshd_core::enroll::push::{self, Push};
 use std::sync::Arc;
 
 /// Takes a push for the client of a path.
-pub(super) async fn take(
-    web: &Web,
-    path: &str,
-    headers: &HeaderMap,
-    body: Incoming,
-) -> Response<Body> {
+pub(super) async fn take(web: &Web, path: &str, headers: &HeaderMap, body: Body) -> Response<Body> {
     let Some(client) = web.enroller.client_of_push(path) else {
         return page::json(StatusCode::NOT_FOUND, Some("nothing is pushed here"));
     };

@@ -5,7 +5,6 @@
 use super::{Web, callback, link, page, push, returned};
 use axum::body::Body;
 use axum::http::{HeaderValue, Method, StatusCode, header};
-use hyper::body::Incoming;
 use hyper::{Request, Response};
 
 /// What is asked for.
@@ -44,7 +43,7 @@ impl<'a> Route<'a> {
 }
 
 /// Answers a request.
-pub(super) async fn answer(web: &Web, request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn answer(web: &Web, request: Request<Body>) -> Response<Body> {
     let (head, body) = request.into_parts();
     let Some(route) = Route::of(head.uri.path(), web.enroll.prefix()) else {
         return page::page(StatusCode::NOT_FOUND, "Nothing is here.", &[], "");

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use tokio::sync::watch::Receiver;
 
+const AT_ONCE: usize = 2;
 const FAST: Tuning = Tuning {
-    permits: 2,
     hang: LONG,
     back_off: (Duration::from_millis(5), Duration::from_millis(20)),
 };
@@ -86,6 +86,7 @@ impl World {
             book: self.book.clone(),
             clock: Arc::new(move || WallTime(clock.load(Ordering::Relaxed))),
             trouble: Arc::new(|_| {}),
+            at_once: AT_ONCE,
         }
     }
 
@@ -291,7 +292,7 @@ async fn a_hung_directory_takes_few_threads() {
     reconciler.set_targets(targets.collect());
     assert!(reconciler.first_pass(LONG).await);
     // Four hang, and at most as many as there are permits besides.
-    assert!(inside.load(Ordering::Relaxed) <= 4 + FAST.permits);
+    assert!(inside.load(Ordering::Relaxed) <= 4 + AT_ONCE);
     gate.lock().unwrap().clear();
     until(&reconciler, |r| {
         r.iter().all(|r| r.published_generation == Some(1))

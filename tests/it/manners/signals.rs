@@ -9,8 +9,10 @@ const FORCE: [&str; 3] = ["refresh", "one", "--force"];
 
 /// A daemon in the middle of an exchange that takes so long.
 async fn in_flight(ms: u64) -> (Setting, Daemon, Child) {
-    let setting = Setting::one().await;
+    let two = format!("{ONE}\n[grants.two]\nclient = \"pretend\"\n");
+    let setting = Setting::new(sandbox::Options::default(), &two).await;
     let (daemon, _) = setting.daemon_with_one();
+    setting.import("two");
     setting.server.queue_fault(None, Fault::Slow { ms });
     let refresh = setting.begin(&FORCE);
     wait_for("the exchange", || {
@@ -47,8 +49,12 @@ async fn nothing_new_begins_while_it_drains() {
     let (setting, daemon, refresh) = in_flight(3000).await;
     daemon.signal("TERM");
     wait_for("the drain", || daemon.log().contains("SIGTERM: stopping"));
-    let ran = setting.run(&FORCE);
-    assert_ne!(ran.code, 0, "{ran:?}");
+    // Another who asks joins the exchange that is under way; nobody waits for one that
+    // does not begin.
+    let joined = setting.begin(&FORCE);
+    let two = ["refresh", "two", "--force"];
+    setting.run(&two).fails(75, &["two", "stopping"]);
+    setting.end(&FORCE, joined).succeeds();
     assert_eq!(daemon.wait(), Some(0));
     setting.end(&FORCE, refresh).succeeds();
     assert_eq!(setting.server.presentations().len(), 1);
