@@ -15,6 +15,7 @@ pub use urgency::Urgency;
 use crate::publish::reconcile::OutputReport;
 use refreshd_core::dispatch::Hold;
 use refreshd_core::grant::schedule::{Never, Plan, Policy, Why, plan, reauthorize_before};
+use refreshd_core::grant::settle::AUTHORIZED;
 use refreshd_core::grant::state::Status;
 use refreshd_core::grant::{Grant, GrantState};
 use refreshd_core::provider::Description;
@@ -94,7 +95,7 @@ pub struct Outcome {
     pub at: String,
     /// In a word.
     pub kind: String,
-    /// For people; empty for a success.
+    /// For people; of a success, what is odd about it: mostly empty.
     pub text: String,
 }
 
@@ -295,7 +296,7 @@ fn outcome(state: &GrantState) -> Option<Outcome> {
     // An authorization, or an import of one, leaves none behind.
     let authorized = || Outcome {
         at: state.login_at.rfc3339(),
-        kind: "authorized".to_owned(),
+        kind: AUTHORIZED.to_owned(),
         text: String::new(),
     };
     exchange.or_else(|| (state.generation > 0).then(authorized))

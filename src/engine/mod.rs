@@ -419,9 +419,17 @@ impl Engine {
             if let Some(trouble) = desk.trouble.take().filter(|_| told.closed.is_empty()) {
                 tracing::info!(grant = %name, "{name}: {trouble} is over");
             }
+            let odd = match text {
+                "" => String::new(),
+                text => format!("; {text}"),
+            };
+            if !odd.is_empty() && !desk.odd {
+                tracing::warn!(grant = %name, "{name}: {text}");
+            }
+            desk.odd = !odd.is_empty();
             tracing::info!(
                 grant = %name, generation = state.generation, expires_at = %until, refresh_token_fingerprint,
-                "{name}: generation {} until {until}", state.generation
+                "{name}: generation {} until {until}{odd}", state.generation
             );
             return self.disprove_for(index);
         }

@@ -52,6 +52,8 @@ pub struct Desk {
     pub waiters: Vec<RefreshReply>,
     /// The kind of trouble that was last reported, until it is over.
     pub trouble: Option<String>,
+    /// The last success had something odd about it, and that was told.
+    pub odd: bool,
     /// What was wrong with it when it was last looked at, and the end that a person
     /// alone can move; `None`: it was not looked at.
     pub watched: Option<(Kinds, Option<WallTime>)>,

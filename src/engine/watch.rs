@@ -170,7 +170,8 @@ fn tell(
 /// What was just found out, or what the state remembers of it.
 fn found(entry: &Entry<Seat>, said: Option<&str>) -> String {
     let state = &entry.grant.state;
-    let last = state.last_outcome.as_ref().filter(|l| !l.text.is_empty());
+    let last = state.last_outcome.as_ref();
+    let last = last.filter(|last| last.is_failure() && !last.text.is_empty());
     match (said, last, &state.refusal) {
         (Some(said), _, _) => said.to_owned(),
         (None, _, Some(refusal)) if !refusal.text.is_empty() => refusal.text.clone(),

@@ -31,7 +31,7 @@ pub async fn open_incidents(
         for kind in book.kinds(&subject).without(wrong).iter() {
             book.close(&subject, kind, || over(kind, state), now);
         }
-        let last = state.last_outcome.as_ref();
+        let last = state.last_outcome.as_ref().filter(|l| l.is_failure());
         for kind in wrong.iter() {
             let text = || last.map_or_else(String::new, |last| last.text.clone());
             book.raise(&subject, kind, None, text, now);

@@ -4,6 +4,7 @@
 pub mod align;
 pub mod candidate;
 pub mod import;
+mod life;
 pub mod notice;
 pub mod presentation;
 pub mod replay;

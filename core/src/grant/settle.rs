@@ -1,18 +1,17 @@
 //! What an exchange did to its grant: from how it ended to the state and token
 //! set to commit.
 
+use super::life::{Sent as SentAt, date, forget_end_of_none};
 use super::presentation::Presents;
 use super::replay::{in_window, spacing};
-use super::schedule::{
-    ASSUMED_LIFETIME, Policy, RETRY_BASE, SLOW_RETRY, clamp, lead, retry_after, share,
-};
+use super::schedule::{Policy, RETRY_BASE, SLOW_RETRY, lead, retry_after, share};
 use super::state::{Binding, Doubt, GrantState, LastOutcome, Refusal};
 use super::token_set::TokenSet;
 use crate::flight::{Answer, Intent, Sent, Settlement};
 use crate::mischief::{self, Mischief};
 use crate::provider::Description;
 use crate::provider::answer::{self, Outcome, Success};
-use crate::provider::description::RefreshFrom;
+use crate::provider::description::Rotates;
 use crate::secret::{Fingerprint, Fingerprinter, Secret};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
@@ -100,7 +99,7 @@ pub struct Settled {
     pub settlement: Settlement,
     /// What it came to.
     pub kind: OutcomeKind,
-    /// A sentence for people; empty for an ordinary success.
+    /// A sentence for people; of a success, what is odd about it: mostly empty.
     pub text: String,
 }
 
@@ -415,18 +414,38 @@ fn succeed(
     let same_access = state.access == Some(again);
     let previous_issue = state.issued_at;
     let after_doubt = intent.attempt > 1 && !mischief::is(Mischief::ReplayDatedFromReplay);
-    let notes = success.notes.join("; ");
+    let mut notes = success.notes.clone();
+    let brought = success.refresh_token.as_ref();
+    let brought = brought.map(|token| rules.fingerprinter.of(token));
+    let renewed = brought.is_some() && brought != state.presents;
+    if renewed && state.presents.is_some() && rules.policy.rotation.rotates == Rotates::Never {
+        notes.push(
+            "another refresh token came, though the description says rotates = \"never\"; write \"sometimes\""
+                .to_owned(),
+        );
+    }
     // A replay may return an older token with its full `expires_in`.
     let issued_at = if after_doubt {
         intent.first_sent
     } else {
         intent.sent.wall
     };
-    date(rules, &mut state, &success, issued_at, after_doubt);
+    let sent = SentAt {
+        first: issued_at,
+        last: intent.sent.wall,
+        after_doubt,
+        renewed,
+    };
+    notes.extend(date(&rules.policy, &mut state, &success, sent));
     if after_doubt && state.expires_at <= now && success.expires_in != Some(0) {
         // Counted from the first send it is over; but most likely it is new. It is
         // delivered, and replaced as soon as may be, by one whose age is known.
-        date(rules, &mut state, &success, intent.sent.wall, false);
+        let sent = SentAt {
+            first: intent.sent.wall,
+            after_doubt: false,
+            ..sent
+        };
+        date(&rules.policy, &mut state, &success, sent);
         state.expiry_unknown = true;
     }
     state.generation = intent.generation + u64::from(!mischief::is(Mischief::GenerationReused));
@@ -474,91 +493,9 @@ fn succeed(
         state.failures = dead_before;
         back_off(rules, &mut state, intent, None, now);
     }
-    let mut settled = settled(state, OutcomeKind::Success, &notes, now);
+    let mut settled = settled(state, OutcomeKind::Success, &notes.join("; "), now);
     settled.settlement.tokens = Some(tokens);
     settled
-}
-
-/// Sets issue and expiry, of the access token and of the refresh token.
-fn date(
-    rules: &Rules,
-    state: &mut GrantState,
-    success: &Success,
-    issued_at: WallTime,
-    after_doubt: bool,
-) {
-    state.issued_at = issued_at;
-    state.expires_at = access_end(rules, success, issued_at, after_doubt);
-    state.expiry_unknown = false;
-    state.refresh_expires_at = refresh_end(rules, state, success, issued_at);
-}
-
-/// When the access token ends. `expires_in` counts from the moment of sending;
-/// after doubt, an absolute time is better than a count that a replay repeats.
-fn access_end(
-    rules: &Rules,
-    success: &Success,
-    issued_at: WallTime,
-    after_doubt: bool,
-) -> WallTime {
-    let absolute = success.expires_at;
-    let stated = success
-        .expires_in
-        // A replay that says zero means it: nothing is left of the token.
-        .filter(|secs| *secs != 0 || after_doubt)
-        .map(|secs| stated_end(rules, success, issued_at, secs));
-    let described = rules.policy.lifetime.access.map(|life| issued_at + life);
-    let best = if after_doubt {
-        absolute.or(success.jwt_exp).or(stated).or(described)
-    } else {
-        stated.or(absolute).or(described).or(success.jwt_exp)
-    };
-    let end = best.unwrap_or(issued_at + ASSUMED_LIFETIME);
-    issued_at + clamp(end.since(issued_at))
-}
-
-fn stated_end(rules: &Rules, success: &Success, issued_at: WallTime, secs: i64) -> WallTime {
-    let life = Duration::from_secs(u64::try_from(secs).unwrap_or(0));
-    let end = issued_at + clamp(life);
-    match success
-        .created_at
-        .filter(|_| rules.policy.lifetime.from_created_at)
-    {
-        Some(created) => end.min(created + clamp(life)),
-        None => end,
-    }
-}
-
-/// When the refresh token ends, where the answer or the description tells.
-fn refresh_end(
-    rules: &Rules,
-    state: &GrantState,
-    success: &Success,
-    issued_at: WallTime,
-) -> Option<WallTime> {
-    let stated = success.refresh_expires_at.or(success
-        .refresh_expires_in
-        .map(|life| issued_at + clamp(life)));
-    let described =
-        rules
-            .policy
-            .lifetime
-            .refresh
-            .map(|life| match rules.policy.lifetime.refresh_from {
-                RefreshFrom::Issue => issued_at + life,
-                RefreshFrom::Login => state.login_at + life,
-            });
-    let with_access = rules.policy.lifetime.refresh_with_access;
-    stated
-        .or(described)
-        .or(with_access.then_some(state.expires_at))
-}
-
-/// A refresh token that there is not does not end.
-fn forget_end_of_none(state: &mut GrantState) {
-    state.refresh_expires_at = state
-        .refresh_expires_at
-        .filter(|_| state.presents.is_some());
 }
 
 /// The new token set: what the answer omits stays as it was.
@@ -593,11 +530,7 @@ fn shorter_lead(state: &GrantState, policy: &Policy) -> Duration {
 }
 
 fn settled(mut state: GrantState, kind: OutcomeKind, text: &str, now: WallTime) -> Settled {
-    let text = if kind == OutcomeKind::Success {
-        String::new()
-    } else {
-        text.to_owned()
-    };
+    let text = text.to_owned();
     state.last_outcome = Some(LastOutcome {
         at: now,
         kind: kind.word().to_owned(),
@@ -614,6 +547,9 @@ fn settled(mut state: GrantState, kind: OutcomeKind, text: &str, now: WallTime) 
         text,
     }
 }
+
+/// The word of an outcome that was no exchange of the grant's: an authorization, or an import.
+pub const AUTHORIZED: &str = "authorized";
 
 /// What a token response that a person brings becomes (`refreshd import`).
 #[derive(Clone, Debug)]
@@ -646,13 +582,20 @@ pub fn import(rules: &Rules, import: Import, now: WallTime) -> (GrantState, Toke
     };
     let issued_at = obtained_at.unwrap_or(now);
     let success = import.success;
-    date(
-        rules,
-        &mut state,
-        &success,
-        issued_at,
-        obtained_at.is_none(),
-    );
+    let sent = SentAt {
+        first: issued_at,
+        last: issued_at,
+        after_doubt: obtained_at.is_none(),
+        renewed: true,
+    };
+    let mut notes = success.notes.clone();
+    let of_dates = date(&rules.policy, &mut state, &success, sent);
+    notes.extend(of_dates.into_iter().filter(|_| delivers));
+    state.last_outcome = (!notes.is_empty()).then(|| LastOutcome {
+        at: now,
+        kind: AUTHORIZED.to_owned(),
+        text: notes.join("; "),
+    });
     // Neither when it was obtained nor when it ends: it may be about to die.
     let dated = obtained_at.is_some() || success.expires_at.is_some() || success.jwt_exp.is_some();
     let empty = TokenSet {

@@ -2,6 +2,7 @@
 //! and `status` go by. It survives restarts; every flight ends by committing one.
 
 use super::candidate::Kept;
+use super::settle::{AUTHORIZED, OutcomeKind};
 use crate::mischief::{self, Mischief};
 use crate::secret::Fingerprint;
 use crate::time::WallTime;
@@ -46,6 +47,9 @@ pub struct GrantState {
     /// The expiry is a guess (an import that did not say): due now, but delivered.
     #[serde(skip_serializing_if = "is_default")]
     pub expiry_unknown: bool,
+    /// How long an access token lives, as this grant's answers last stated it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub stated_life: Option<Duration>,
     /// When the refresh token ends, where that is known.
     #[serde(skip_serializing_if = "is_default")]
     pub refresh_expires_at: Option<WallTime>,
@@ -244,7 +248,7 @@ pub struct LastOutcome {
     pub at: WallTime,
     /// One word, as in metrics: `success`, `in-doubt`, `refused`, …
     pub kind: String,
-    /// A sentence for a person, printable; empty for a success.
+    /// A sentence for a person, printable; of a success, what is odd about it: mostly empty.
     pub text: String,
 }
 
@@ -285,6 +289,14 @@ impl std::fmt::Display for Status {
             Status::Paused => "paused",
             Status::Revoked => "revoked",
         })
+    }
+}
+
+impl LastOutcome {
+    /// Whether the text tells what went wrong, and not what is odd about what came.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        self.kind != OutcomeKind::Success.word() && self.kind != AUTHORIZED
     }
 }
 

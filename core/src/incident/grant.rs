@@ -5,7 +5,7 @@ use super::{Kind, Kinds};
 use crate::grant::GrantState;
 use crate::grant::notice::notice;
 use crate::grant::schedule::{Policy, reauthorize_before, refresh_token_over};
-use crate::grant::settle::OutcomeKind;
+use crate::grant::settle::{AUTHORIZED, OutcomeKind};
 use crate::time::WallTime;
 
 impl Kinds {
@@ -55,7 +55,9 @@ pub fn over(kind: Kind, state: &GrantState) -> String {
         Kind::InDoubt if state.doubt.as_ref().is_some_and(|doubt| doubt.unread) => {
             "an answer came, which cannot be read".to_owned()
         }
-        _ if last.is_none() => format!("{came} with another authorization"),
+        _ if last.is_none_or(|last| last == AUTHORIZED) => {
+            format!("{came} with another authorization")
+        }
         _ => "it is not so any more".to_owned(),
     }
 }

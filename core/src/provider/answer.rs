@@ -2,6 +2,7 @@
 //! servers make of them). The first match wins; what is not certain is
 //! [`Outcome::Lost`], for the refresh token may have been rotated all the same.
 
+mod date;
 mod error;
 mod formats;
 mod import;
@@ -73,6 +74,15 @@ pub enum Outcome {
     },
 }
 
+/// Two clocks at the same moment, but for the way of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clocks {
+    /// The provider's: the answer's `Date`, in whole seconds; `None`: it has none.
+    pub theirs: Option<WallTime>,
+    /// Ours.
+    pub ours: WallTime,
+}
+
 /// A token set as an answer states it. Times are as the provider sent them;
 /// what to make of them is for [`crate::grant::schedule`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +103,10 @@ pub struct Success {
     pub created_at: Option<WallTime>,
     /// `exp` of an access token that is a JWT. Not verified: a hint.
     pub jwt_exp: Option<WallTime>,
+    /// Its `iat`.
+    pub jwt_iat: Option<WallTime>,
+    /// What the provider's clock said when the answer left, and ours when it came.
+    pub clocks: Option<Clocks>,
     /// How long the refresh token lives; never zero.
     pub refresh_expires_in: Option<Duration>,
     /// When the refresh token ends.
@@ -125,7 +139,7 @@ pub fn read(description: &Description, answer: &Answer) -> Outcome {
             retry_after,
             text: said.map_or_else(|| describe(answer), |said| said.text),
         },
-        (200..=299, said) => read_success(answer, body, said, retry_after),
+        (200..=299, said) => read_success(description, answer, body, said, retry_after),
         (400..=499, Some(said)) => by_code(said, retry_after),
         // A gateway may word its failures like the provider; these two it does not invent.
         (500..=599, Some(said)) if said.kind.is_definite() => by_code(said, retry_after),
@@ -156,6 +170,7 @@ pub(crate) fn retry_after_of(answer: &Answer) -> Option<Duration> {
 }
 
 fn read_success(
+    description: &Description,
     answer: &Answer,
     body: Body,
     said: Option<Said>,
@@ -170,8 +185,11 @@ fn read_success(
             unread(&format!("an access token beside an error ({})", said.text))
         }
         (Body::Own(_), Some(said)) => by_code(said, retry_after),
-        (Body::Own(members), None) => match members::read(members, Some(answer.received)) {
-            Ok(success) => Outcome::Success(Box::new(success)),
+        (Body::Own(members), None) => match members::read(members, &description.lifetime) {
+            Ok(success) => Outcome::Success(Box::new(Success {
+                clocks: Some(clocks(answer)),
+                ..success
+            })),
             Err(why) => unread(&why),
         },
         (Body::Broken, _) => unread(&"it begins like JSON but cannot be read as such"),
@@ -190,6 +208,14 @@ fn by_code(said: Said, retry_after: Option<Duration>) -> Outcome {
         Kind::InvalidGrant => Outcome::InvalidGrant { text },
         Kind::InvalidClient => Outcome::InvalidClient { text },
         Kind::Other => Outcome::Refused { text },
+    }
+}
+
+fn clocks(answer: &Answer) -> Clocks {
+    let date = header(answer, "date");
+    Clocks {
+        theirs: date.and_then(|date| date::http(date.trim())),
+        ours: answer.received,
     }
 }
 

@@ -249,6 +249,9 @@ pub struct Lifetime {
         skip_serializing_if = "Option::is_none"
     )]
     pub access: Option<Duration>,
+    /// What numbers of `expires_in` count.
+    #[serde(default, skip_serializing_if = "ExpiresIn::is_seconds")]
+    pub expires_in: ExpiresIn,
     /// Of a refresh token.
     #[serde(
         default,
@@ -266,6 +269,45 @@ pub struct Lifetime {
     /// `expires_in` is the total life from the answer's `created_at`, not what is left.
     #[serde(default)]
     pub from_created_at: bool,
+}
+
+/// What the numbers in `expires_in`, and in what says how long a refresh token lives,
+/// count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExpiresIn {
+    /// Seconds (RFC 6749 §5.1).
+    #[default]
+    Seconds,
+    /// Milliseconds.
+    Milliseconds,
+    /// Minutes.
+    Minutes,
+    /// Hours.
+    Hours,
+    /// Nothing that can be relied on: `access` holds, whatever an answer says about when
+    /// the access token ends.
+    Unused,
+}
+
+impl ExpiresIn {
+    /// A unit's milliseconds.
+    pub(crate) fn millis(self) -> u32 {
+        match self {
+            ExpiresIn::Milliseconds => 1,
+            ExpiresIn::Seconds | ExpiresIn::Unused => 1000,
+            ExpiresIn::Minutes => 60_000,
+            ExpiresIn::Hours => 3_600_000,
+        }
+    }
+
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde calls it with a reference"
+    )]
+    fn is_seconds(&self) -> bool {
+        *self == ExpiresIn::Seconds
+    }
 }
 
 /// From when a refresh token's life counts.
@@ -618,6 +660,10 @@ impl Description {
                 "lifetime.refresh_with_access",
                 "lifetime.refresh says otherwise; keep one of the two".to_owned(),
             );
+        }
+        if self.lifetime.expires_in == ExpiresIn::Unused && self.lifetime.access.is_none() {
+            let why = "it goes with access only, which says how long an access token lives";
+            problem("lifetime.expires_in", why.to_owned());
         }
         if self.refresh.asks_anew() && self.token.client.auth == Auth::None {
             problem(

@@ -72,6 +72,8 @@ fn success() -> Success {
         expires_at: None,
         created_at: None,
         jwt_exp: None,
+        jwt_iat: None,
+        clocks: None,
         refresh_expires_in: None,
         refresh_expires_at: None,
         extra: BTreeMap::from([("id_token".to_owned(), secret("id"))]),

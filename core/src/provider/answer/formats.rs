@@ -4,6 +4,7 @@
 use super::import::kind;
 use super::{ImportError, Success, members, own, read_import};
 use crate::provider::Description;
+use crate::provider::description::Lifetime;
 use crate::secret::Secret;
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
@@ -86,7 +87,7 @@ fn rclone(document: &Document<'_>) -> Result<Brought, ImportError> {
         WallTime::parse_rfc3339(text)
             .ok_or_else(|| document.wrong("expiry", "a time as in 2026-01-31T12:00:00Z"))
     });
-    let mut success = members::read(own::Members::new(map), None)?;
+    let mut success = members::read(own::Members::new(map), &Lifetime::default())?;
     // Go writes the year 1 where it knows no expiry.
     success.expires_at = expiry.transpose()?.filter(|at| *at > WallTime(0));
     Ok(Brought {
@@ -114,6 +115,8 @@ fn google(document: &Document<'_>) -> Result<Brought, ImportError> {
         expires_at: None,
         created_at: None,
         jwt_exp: None,
+        jwt_iat: None,
+        clocks: None,
         refresh_expires_in: None,
         refresh_expires_at: None,
         extra: BTreeMap::new(),

@@ -79,7 +79,7 @@ pub fn read_import(description: &Description, response: &Value) -> Result<Succes
         return Err(ImportError::ErrorResponse(said.text));
     }
     let members = place::place(members, &description.response);
-    let success = members::read(members, None)?;
+    let success = members::read(members, &description.lifetime)?;
     let refresh_token = success.refresh_token.as_ref();
     if refresh_token.is_some_and(|token| token.expose().chars().any(char::is_control)) {
         return Err(ImportError::RefreshTokenControl);

@@ -3,7 +3,8 @@
 
 use super::Success;
 use super::own::Members;
-use super::value::{self, MOMENTS};
+use super::value::{self, Span};
+use crate::provider::description::{ExpiresIn, Lifetime};
 use crate::secret::Secret;
 use crate::time::WallTime;
 use base64::Engine;
@@ -16,8 +17,8 @@ use zeroize::Zeroizing;
 /// Bounds of what is kept of members that we do not know.
 const EXTRA_MEMBERS: usize = 32;
 const EXTRA_BYTES: usize = 16 * 1024;
-/// Two statements of the same expiry may differ by this without a word.
-const SKEW: Duration = Duration::from_secs(60);
+/// A lifetime so many times as long as the description's counts milliseconds.
+const MILLISECONDS: std::ops::RangeInclusive<u64> = 900..=1100;
 
 /// Why a token response holds no tokens that are fit to be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,9 +39,11 @@ pub enum Unreadable {
     RefreshToken,
 }
 
-pub(super) fn read(members: Members, received: Option<WallTime>) -> Result<Success, Unreadable> {
+/// `lifetime` says what the numbers count.
+pub(super) fn read(members: Members, lifetime: &Lifetime) -> Result<Success, Unreadable> {
     let mut reader = Reader {
         members,
+        lifetime,
         notes: Vec::new(),
     };
     let access_token = reader.access_token()?;
@@ -52,10 +55,13 @@ pub(super) fn read(members: Members, received: Option<WallTime>) -> Result<Succe
         &["expires_in", "expires"],
         &["expires_at", "access_token_expiration", "expires_on"],
     );
-    reader.compare(&access, received);
+    let access = reader.believable(access);
+    let jwt = jwt(&access_token);
     let refresh = reader.refresh_life();
     let success = Success {
-        jwt_exp: jwt_exp(&access_token),
+        jwt_exp: jwt.exp,
+        jwt_iat: jwt.iat,
+        clocks: None,
         token_type: reader.token_type(),
         scope: reader.scope(),
         expires_in: access.secs,
@@ -78,12 +84,13 @@ struct Life {
     at: Option<WallTime>,
 }
 
-struct Reader {
+struct Reader<'l> {
     members: Members,
+    lifetime: &'l Lifetime,
     notes: Vec<String>,
 }
 
-impl Reader {
+impl Reader<'_> {
     fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
     }
@@ -168,20 +175,20 @@ impl Reader {
         life
     }
 
-    /// A member that should hold seconds; some hold a moment.
+    /// A member that should hold a lifetime; some hold a moment.
     fn relative(&mut self, name: &str) -> Life {
         let Some(value) = self.members.take(name).filter(|v| !value::is_blank(v)) else {
             return Life::default();
         };
-        match value::integer(&value) {
-            Some(secs) if MOMENTS.contains(&secs) => {
+        match value::span(&value, self.lifetime.expires_in) {
+            Some(Span::Moment(at)) => {
                 self.note(format!("{name} is a point in time, not a duration"));
                 Life {
                     secs: None,
-                    at: Some(WallTime::from_secs(secs)),
+                    at: Some(at),
                 }
             }
-            Some(secs) => {
+            Some(Span::Secs(secs)) => {
                 if secs < 0 {
                     self.note(format!("{name} is negative"));
                 }
@@ -190,10 +197,44 @@ impl Reader {
                     at: None,
                 }
             }
+            Some(Span::Absurd) => {
+                self.note(format!(
+                    "{name} says more than a thousand years; it counts as absent"
+                ));
+                Life::default()
+            }
             None => {
                 let at = self.as_moment(name, &value);
                 Life { secs: None, at }
             }
+        }
+    }
+
+    /// What an answer says of the access token's end, unless the description says that it
+    /// means nothing; in milliseconds where it can be nothing else.
+    fn believable(&mut self, life: Life) -> Life {
+        let lifetime = self.lifetime;
+        let Some(access) = lifetime.access else {
+            return life;
+        };
+        if lifetime.expires_in == ExpiresIn::Unused {
+            return Life::default();
+        }
+        let times = life
+            .secs
+            .and_then(|secs| u64::try_from(secs).ok())
+            .unwrap_or(0)
+            / access.as_secs().max(1);
+        if lifetime.expires_in != ExpiresIn::Seconds || !MILLISECONDS.contains(&times) {
+            return life;
+        }
+        self.note(
+            "expires_in is a thousand times the description's [lifetime] access, so it is read as milliseconds; \
+             write [lifetime] expires_in = \"milliseconds\"",
+        );
+        Life {
+            secs: life.secs.map(|millis| millis / 1000),
+            ..life
         }
     }
 
@@ -240,16 +281,6 @@ impl Reader {
         }
     }
 
-    fn compare(&mut self, life: &Life, received: Option<WallTime>) {
-        let (Some(received), Some(secs), Some(at)) = (received, life.secs, life.at) else {
-            return;
-        };
-        let by_secs = WallTime(received.0.saturating_add(secs.saturating_mul(1000)));
-        if by_secs.since(at).max(at.since(by_secs)) > SKEW {
-            self.note("expires_in and expires_at disagree by more than a minute");
-        }
-    }
-
     fn extra(&mut self) -> BTreeMap<String, Secret> {
         let mut extra = BTreeMap::new();
         let mut bytes = 0;
@@ -277,9 +308,20 @@ impl Reader {
     }
 }
 
-/// `exp` of a signed JWT (RFC 7519 §4.1.4). Nothing is verified: it is the
-/// provider's own word, over TLS, about its own token.
-fn jwt_exp(token: &Secret) -> Option<WallTime> {
+/// What a JWT says of its time.
+#[derive(Default)]
+struct Claims {
+    exp: Option<WallTime>,
+    iat: Option<WallTime>,
+}
+
+/// `exp` and `iat` of a signed JWT (RFC 7519 §4.1.4, §4.1.6). Nothing is verified: it is
+/// the provider's own word, over TLS, about its own token.
+fn jwt(token: &Secret) -> Claims {
+    claims(token).unwrap_or_default()
+}
+
+fn claims(token: &Secret) -> Option<Claims> {
     let mut parts = token.expose().split('.');
     let (_, payload, _) = (parts.next()?, parts.next()?, parts.next()?);
     if parts.next().is_some() {
@@ -288,8 +330,12 @@ fn jwt_exp(token: &Secret) -> Option<WallTime> {
     let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
     let payload = Zeroizing::new(payload);
     let claims: serde_json::Map<String, Value> = serde_json::from_slice(&payload).ok()?;
-    claims
-        .get("exp")
-        .filter(|exp| exp.is_number())
-        .and_then(value::moment)
+    let moment = |name| {
+        let claim = claims.get(name).filter(|claim| claim.is_number());
+        claim.and_then(value::moment)
+    };
+    Some(Claims {
+        exp: moment("exp"),
+        iat: moment("iat"),
+    })
 }
