@@ -28,6 +28,7 @@ pub mod publish;
 mod random;
 pub mod report;
 pub mod rest;
+mod sandboxed;
 pub mod state;
 pub mod upkeep;
 pub mod verify;

@@ -86,6 +86,12 @@ pub struct OutputState {
     pub generation: Option<u64>,
     /// It is as the state has it.
     pub up_to_date: bool,
+    /// What is wrong with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Somebody else has written there of late, and it was put right.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disturbed: bool,
 }
 
 /// What the last exchange came to.
@@ -245,6 +251,8 @@ impl GrantReport {
             kind: if output.is_row { "row" } else { "file" }.to_owned(),
             generation: output.published_generation,
             up_to_date: output.is_up_to_date(self.generation),
+            problem: output.error.clone(),
+            disturbed: output.disturbed,
         };
         self.outputs = outputs.iter().map(state).collect();
     }

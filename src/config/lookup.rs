@@ -1,13 +1,11 @@
 //! What a grant's settings come to: its own, its client's and its provider's.
 
-use super::{Client, Config, Database, Output};
+use super::{Client, Config, Database, MetaPlace, Output};
 use refreshd_core::provider::description::{Description, Schedule};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// What stands beside an output's file has its name and this.
-pub const META_SUFFIX: &str = ".meta.json";
 
 /// What SQLite has beside a database.
 pub const DATABASE_SUFFIXES: [&str; 3] = ["-wal", "-shm", "-journal"];
@@ -28,6 +26,7 @@ impl Config {
     pub fn outputs_of(&self, grant_name: &str, client: &Client) -> Vec<Output> {
         let filled = |output: &Output| Output {
             path: filled_path(&output.path, grant_name),
+            meta: output.meta.filled(grant_name),
             ..output.clone()
         };
         let own = self
@@ -73,6 +72,37 @@ impl Config {
             .and_then(|grant| grant.redirect_uri.clone());
         own.or_else(|| client.redirect_uri.clone())
     }
+}
+
+impl Output {
+    /// The file with its metadata; `None` where there are to be none.
+    #[must_use]
+    pub fn meta_path(&self) -> Option<PathBuf> {
+        match &self.meta {
+            MetaPlace::Beside => Some(meta_beside(&self.path)),
+            MetaPlace::At(path) => Some(path.clone()),
+            MetaPlace::Absent => None,
+        }
+    }
+}
+
+impl MetaPlace {
+    pub(super) fn filled(&self, grant: &str) -> MetaPlace {
+        match self {
+            MetaPlace::At(path) => MetaPlace::At(filled_path(path, grant)),
+            other => other.clone(),
+        }
+    }
+}
+
+/// `.NAME.meta.json` beside `NAME`. The dot hides it from whoever takes every
+/// visible file of a directory for a token.
+#[must_use]
+pub fn meta_beside(path: &Path) -> PathBuf {
+    let mut name = OsStr::new(".").to_owned();
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".meta.json");
+    path.with_file_name(name)
 }
 
 pub(super) fn filled_vars(

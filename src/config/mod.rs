@@ -6,7 +6,7 @@
 mod check;
 mod enroll;
 mod extract;
-mod group;
+mod ids;
 mod layer;
 mod lookup;
 mod pattern;
@@ -21,7 +21,8 @@ mod tests;
 
 pub use check::{Loaded, grant_places, load};
 pub use enroll::{Enroll, Push};
-pub use lookup::{DATABASE_SUFFIXES, META_SUFFIX};
+pub use ids::{group_name, user_name};
+pub use lookup::{DATABASE_SUFFIXES, meta_beside};
 use lookup::{filled_path, filled_vars};
 pub use pattern::Pattern;
 pub use problem::{Problem, Severity, Spot, render};
@@ -176,10 +177,31 @@ pub struct Output {
     pub path: PathBuf,
     /// What is written.
     pub format: Format,
-    /// Its mode; `None`: 0640 in a setgid directory, else 0600.
+    /// Its mode; `None`: 0640 with a group or in a setgid directory, else 0600.
     pub mode: Option<u32>,
+    /// Its group, by number; `None`: that of a setgid directory, else the daemon's.
+    pub group: Option<u32>,
+    /// Its owner, by number; `None`: the daemon's user.
+    pub owner: Option<u32>,
+    /// The mode of the directory that it is in, where the daemon makes that one.
+    pub dir_mode: Option<u32>,
+    /// Where stands what is no secret about it.
+    pub meta: MetaPlace,
+    /// Whether a file that the daemon did not write may be replaced.
+    pub replace: bool,
     /// What becomes of the file when the token is dead.
     pub when_dead: WhenDead,
+}
+
+/// Where an output's metadata stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MetaPlace {
+    /// In `.NAME.meta.json` beside the file NAME.
+    Beside,
+    /// In this file; on a client, with `{grant}` in it.
+    At(PathBuf),
+    /// Nowhere.
+    Absent,
 }
 
 /// `[[databases]]`: a SQLite database with a row for each of its grants.
@@ -248,7 +270,7 @@ pub enum Scheme {
 /// What becomes of a file whose token is dead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WhenDead {
-    /// It stays; `FILE.meta.json` says so.
+    /// It stays; `refreshd status` says so.
     #[default]
     Leave,
     /// It is removed.

@@ -135,23 +135,36 @@ pub(super) struct RawOutput {
     pub(super) header: Option<String>,
     pub(super) scheme: Option<String>,
     pub(super) mode: Option<String>,
+    pub(super) group: Option<RawId>,
+    pub(super) owner: Option<RawId>,
+    pub(super) dir_mode: Option<String>,
+    pub(super) meta: Option<RawMeta>,
+    pub(super) replace: bool,
     pub(super) when_dead: RawWhenDead,
+}
+
+/// Where metadata go; `true` is the same as saying nothing.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "meta is a path, or false for none")]
+pub(super) enum RawMeta {
+    Wanted(bool),
+    At(String),
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawDatabase {
     pub(super) path: Option<String>,
-    pub(super) group: Option<RawGroup>,
+    pub(super) group: Option<RawId>,
     pub(super) mode: Option<String>,
     pub(super) grants: Option<Vec<String>>,
     pub(super) when_dead: RawWhenDead,
 }
 
-/// A group's number stands without quotes too.
+/// A group or a user; a number stands without quotes too.
 #[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "a group is a name or a number")]
-pub(super) enum RawGroup {
+#[serde(untagged, expecting = "a group or a user is a name or a number")]
+pub(super) enum RawId {
     Number(u32),
     Name(String),
 }

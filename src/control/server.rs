@@ -29,6 +29,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 
 /// The largest body of an import; the command sends more in several requests.
+/// `status` looks at the outputs for so long at most.
+const LOOKS: Duration = Duration::from_secs(3);
 const IMPORT_CAP: usize = 16 * 1024 * 1024;
 /// The longest that a request waits for a refresh.
 const WAIT_CAP: Duration = Duration::from_secs(600);
@@ -132,6 +134,8 @@ pub(super) fn stopping(_: crate::engine::Stopped) -> Failure {
 }
 
 async fn status(State(desk): State<Desk>) -> Result<Json<Status>, Failure> {
+    // What is said of a file is what stands there now.
+    desk.reloader.look_at_outputs(LOOKS).await;
     let grants = desk.engine.ask(Message::Status).await.map_err(stopping)?;
     let mut notices = desk.reloader.notices();
     notices.extend(desk.upkeep.notice());

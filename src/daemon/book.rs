@@ -1,6 +1,7 @@
 //! The store as the outputs' book: what has been published, so that it can be
 //! withdrawn when it is no longer configured.
 
+use crate::publish::file::DirectoryRights;
 use crate::publish::reconcile::{Address, BoxFuture, PublishedBook, Record};
 use crate::state::{PublishedOutput, Store};
 use std::ffi::OsStr;
@@ -24,6 +25,31 @@ impl PublishedBook for StoreBook {
     fn forget(&self, address: Address) -> BoxFuture<Result<(), String>> {
         let (store, path) = (self.0.clone(), path_of(&address));
         Box::pin(async move { store.forget_output(&path).await.map_err(|e| e.to_string()) })
+    }
+
+    fn keep_directory(
+        &self,
+        path: PathBuf,
+        rights: DirectoryRights,
+    ) -> BoxFuture<Result<(), String>> {
+        let store = self.0.clone();
+        let rights = serde_json::to_string(&rights).expect("two numbers become JSON");
+        Box::pin(async move {
+            let path = path.to_string_lossy().into_owned();
+            let kept = store.keep_directory(path, rights).await;
+            kept.map_err(|e| e.to_string())
+        })
+    }
+
+    fn directories(&self) -> BoxFuture<Result<Vec<(PathBuf, DirectoryRights)>, String>> {
+        let store = self.0.clone();
+        Box::pin(async move {
+            let kept = store.directories().await.map_err(|e| e.to_string())?;
+            let read = |(path, rights): (String, String)| {
+                Some((path.into(), serde_json::from_str(&rights).ok()?))
+            };
+            Ok(kept.into_iter().filter_map(read).collect())
+        })
     }
 
     fn list(&self) -> BoxFuture<Result<Vec<Record>, String>> {

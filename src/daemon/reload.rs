@@ -9,7 +9,7 @@ use crate::engine::perform::Deck;
 use crate::exit::{Exit, Failure};
 use crate::incidents::Incidents;
 use crate::publish::database::read_generations;
-use crate::publish::reconcile::{BookError, OutputReport, Sink, Target, Trouble, Wiring};
+use crate::publish::reconcile::{BookError, OutputReport, Sink, Target, Trouble, What, Wiring};
 use crate::publish::{Reconciler, View, read_meta};
 use crate::state::{Store, StoreError};
 use refreshd_core::incident::{Kind, Subject};
@@ -92,6 +92,11 @@ impl Reloader {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Looks at every output now, for the limit at most.
+    pub async fn look_at_outputs(&self, limit: Duration) {
+        self.publisher.look(limit).await;
     }
 
     /// Waits until the configuration has been replaced since this was last
@@ -269,7 +274,7 @@ fn published_generation(config: &Config, store_id: &str, grant: &Grant) -> Optio
     config
         .outputs_of(&grant.name, &seat.client)
         .iter()
-        .filter_map(|output| read_meta(&output.path))
+        .filter_map(read_meta)
         .filter(|meta| meta.store_id == store_id && meta.grant_id == grant.id)
         .map(|meta| meta.generation)
         .max()
@@ -283,15 +288,25 @@ fn tell_output(incidents: &Incidents, trouble: Trouble<'_>) {
         place: place.clone(),
         grant: grant.clone(),
     };
-    let kind = Kind::OutputFailing;
-    match trouble.error {
-        Some(error) => incidents.raise(&subject, kind, || text(error)),
-        None => {
-            let why = match trouble.withdrawn {
-                true => "is not configured any more, and was withdrawn",
-                false => "works again",
-            };
-            incidents.close(&subject, kind, &format!("output of {grant} {why}"))
+    let gone = format!("output of {grant} is not configured any more, and was withdrawn");
+    match trouble.what {
+        What::Fails(error) => incidents.raise(&subject, Kind::OutputFailing, || text(error)),
+        What::Works => {
+            let works = format!("output of {grant} works again");
+            incidents.close(&subject, Kind::OutputFailing, &works)
+        }
+        What::Gone => {
+            incidents.close(&subject, Kind::ForeignWrite, &gone);
+            incidents.close(&subject, Kind::OutputFailing, &gone)
+        }
+        What::Disturbed(why) => incidents.raise(&subject, Kind::ForeignWrite, || {
+            format!(
+                "output of {grant} is not left alone: {place}: {why}, and refreshd wrote it again; find out who writes there, or choose another path"
+            )
+        }),
+        What::Calm => {
+            let calm = "nobody else has written there for a while";
+            incidents.close(&subject, Kind::ForeignWrite, calm)
         }
     };
 }

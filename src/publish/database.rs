@@ -18,6 +18,7 @@ mod writer;
 pub use error::DatabaseError;
 
 use super::View;
+use super::output::Published;
 use crate::config::Database;
 use refreshd_core::grant::GrantId;
 use refreshd_core::time::WallTime;
@@ -30,8 +31,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use writer::{Command, Writer};
 
-/// Called with a database's path when it had to be made anew: its rows are wanted again.
-pub type Remade = Arc<dyn Fn(&Path) + Send + Sync>;
+/// Called with a database's path when its rows are wanted again: it had to be made anew,
+/// or somebody else has written to it. With what happened, where somebody did it.
+pub type Remade = Arc<dyn Fn(&Path, Option<&str>) + Send + Sync>;
 
 /// A row to be brought to what the store holds.
 #[derive(Debug)]
@@ -66,15 +68,18 @@ impl Databases {
         }
     }
 
-    /// Brings a row to a view. Returns the generation that is published now;
-    /// `None` when the token is dead and was withdrawn.
+    /// Brings a row to a view.
     ///
     /// # Errors
     /// When the row cannot be brought there; what was published stays.
-    pub async fn publish(&self, job: RowJob) -> Result<Option<u64>, Arc<DatabaseError>> {
+    pub async fn publish(&self, job: RowJob) -> Result<Published, Arc<DatabaseError>> {
         let path = job.database.path.clone();
         match self.ask(&path, Work::Publish(Box::new(job))).await? {
-            Outcome::Published(generation) => Ok(generation),
+            Outcome::Published { generation, wrote } => Ok(Published {
+                generation,
+                wrote,
+                ..Published::default()
+            }),
             Outcome::Withdrawn(_) => Err(Arc::new(DatabaseError::Lost(path))),
         }
     }
@@ -92,6 +97,22 @@ impl Databases {
         let (name, store_id) = (name.to_owned(), store_id.to_owned());
         let outcome = self.ask(path, Work::Withdraw { name, store_id }).await?;
         Ok(matches!(outcome, Outcome::Withdrawn(true)))
+    }
+
+    /// Has each look whether its files and rows are as they were left, and waits for
+    /// that up to the limit.
+    pub async fn look(&self, limit: Duration) {
+        let looks: Vec<_> = (self.lock().values())
+            .filter_map(|writer| {
+                let (reply, looked) = oneshot::channel();
+                writer.send(Command::Look(reply)).ok()?;
+                Some(looked)
+            })
+            .collect();
+        let deadline = tokio::time::Instant::now() + limit;
+        for look in looks {
+            let _in_time = tokio::time::timeout_at(deadline, look).await;
+        }
     }
 
     /// Closes all, each after what it has been asked before. One that hangs is

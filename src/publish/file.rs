@@ -12,14 +12,21 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
+mod access;
 mod directory;
+mod entry;
 mod error;
+mod stand;
 mod temp;
 #[cfg(test)]
 mod tests;
 
+pub use access::Access;
+pub use entry::DirectoryRights;
 pub use error::FileError;
+pub use stand::{DirectoryStand, Stand};
 
+pub(super) use access::denied;
 use directory::{make_parents, temp_directory};
 pub(super) use error::failed;
 use temp::{PREFIX, Temp, run_prefix};
@@ -35,16 +42,15 @@ pub struct Place {
     path: PathBuf,
     setgid: bool,
     group: u32,
+    mode: u32,
 }
 
 /// A file as it was found. No `Debug`: it may hold a token.
 pub struct Existing {
     /// Its content, wiped when dropped.
     pub bytes: Zeroizing<Vec<u8>>,
-    /// Its permission bits.
-    pub mode: u32,
-    /// Its owner and group.
-    owner: (u32, u32),
+    /// What it was when it was read.
+    pub stand: Stand,
 }
 
 /// The directory that a file is in, and the file's name there.
@@ -72,19 +78,19 @@ impl Place {
         match rustix::fs::open(path, flags, Mode::empty()) {
             Ok(dir) => Place::of(dir, path).map(Some),
             Err(Errno::NOENT) => Ok(None),
-            Err(errno) => Err(failed("open directory", path)(errno)),
+            Err(errno) => Err(denied(failed("open directory", path)(errno))),
         }
     }
 
-    /// Opens the directory and makes what is missing of it: 0700, or 2750 in a
-    /// setgid directory.
+    /// Opens the directory and makes what is missing of it, so that those can go in
+    /// for whom the file is.
     ///
     /// # Errors
     /// When it can be neither opened nor made.
-    pub fn open_or_make(path: &Path) -> Result<Place, FileError> {
+    pub fn open_or_make(path: &Path, access: &Access) -> Result<Place, FileError> {
         match Place::open(path)? {
             Some(place) => Ok(place),
-            None => make_parents(path),
+            None => make_parents(path, access, true).map_err(denied),
         }
     }
 
@@ -93,19 +99,14 @@ impl Place {
         Ok(Place {
             setgid: Mode::from_raw_mode(stat.st_mode).contains(Mode::SGID),
             group: stat.st_gid,
+            mode: Mode::from_raw_mode(stat.st_mode).as_raw_mode(),
             path: path.to_owned(),
             dir,
         })
     }
 
-    /// The mode of an output that does not say: its group may read it where
-    /// the directory was made for a group.
-    #[must_use]
-    pub fn default_mode(&self) -> u32 {
-        if self.setgid { 0o640 } else { 0o600 }
-    }
-
     /// The group of a directory that hands it on.
+    #[must_use]
     pub(super) fn setgid_group(&self) -> Option<u32> {
         self.setgid.then_some(self.group)
     }
@@ -141,19 +142,8 @@ impl Place {
             .take(size)
             .read_to_end(&mut bytes)
             .map_err(failed("read", &path))?;
-        Ok(Some(Existing {
-            bytes,
-            mode: Mode::from_raw_mode(stat.st_mode).as_raw_mode(),
-            owner: (stat.st_uid, stat.st_gid),
-        }))
-    }
-
-    /// Whether owner, group and mode of a file are those it would be written with.
-    #[must_use]
-    pub fn would_keep(&self, existing: &Existing, mode: u32) -> bool {
-        existing.mode == mode
-            && existing.owner.0 == rustix::process::geteuid().as_raw()
-            && (!self.setgid || existing.owner.1 == self.group)
+        let stand = Stand::of(&stat);
+        Ok(Some(Existing { bytes, stand }))
     }
 
     /// Refuses what a rename cannot or should not replace. A symbolic link is
@@ -189,46 +179,37 @@ impl Place {
     ///
     /// # Errors
     /// When any step fails; the file is then as it was.
-    pub fn replace(&self, name: &OsStr, content: &[u8], mode: u32) -> Result<(), FileError> {
+    pub fn replace(
+        &self,
+        name: &OsStr,
+        content: &[u8],
+        access: &Access,
+    ) -> Result<Stand, FileError> {
         self.check_target(name)?;
         let path = self.path.join(name);
-        let temp_dir = temp_directory(self)?;
-        let (temp, mut file) = Temp::create(&temp_dir, &path)?;
-        self.give_rights(&file, mode, &path)?;
+        let temp_dir = temp_directory(self).map_err(denied)?;
+        let (temp, mut file) = Temp::create(&temp_dir, &path).map_err(denied)?;
+        self.give(&file, access, &path)?;
         file.write_all(content)
             .and_then(|()| file.sync_all())
             .map_err(failed("write", &path))?;
+        let written = rustix::fs::fstat(&file).map_err(failed("look at", &path))?;
         // Closed first: a close after the rename is an event under the target's name.
         drop(file);
         match rustix::fs::renameat(&temp_dir, &temp.name, &self.dir, name) {
             Ok(()) => temp.keep(),
             Err(Errno::ISDIR) => return Err(FileError::IsDirectory(path)),
             Err(Errno::BUSY) => return Err(FileError::IsMountPoint(path)),
-            Err(errno) => return Err(failed("replace", &path)(errno)),
+            Err(errno) => return Err(denied(failed("replace", &path)(errno))),
         }
-        Ok(())
-    }
-
-    /// Mode and group, while the file is still empty: umask ate some of the
-    /// mode at open, and a chmod after the content would leave a window.
-    fn give_rights(&self, file: &File, mode: u32, path: &Path) -> Result<(), FileError> {
-        let fail = failed("set the group of", path);
-        let before = rustix::fs::fstat(file).map_err(failed("look at", path))?;
-        if self.setgid && before.st_gid != self.group {
-            let group = rustix::fs::Gid::from_raw(self.group);
-            rustix::fs::fchown(file, None, Some(group)).map_err(fail)?;
-        }
-        rustix::fs::fchmod(file, Mode::from_raw_mode(mode)).map_err(failed("chmod", path))?;
-        let after = rustix::fs::fstat(file).map_err(failed("look at", path))?;
-        let kept = Mode::from_raw_mode(after.st_mode).as_raw_mode();
-        if kept & !mode != 0 {
-            return Err(FileError::ModeNotKept {
-                path: path.to_owned(),
-                wanted: mode,
-                kept,
-            });
-        }
-        Ok(())
+        // The rename moves the time of the last change; the rest stays as it was written.
+        let now = self.stand(name)?.unwrap_or_default();
+        let written = Stand::of(&written);
+        Ok(if now.is_content_of(&written) {
+            now
+        } else {
+            written
+        })
     }
 
     /// Removes a file; it is no error when there is none. A directory is left alone.
@@ -242,7 +223,9 @@ impl Place {
             Err(Errno::NOENT) => Ok(()),
             Err(Errno::ISDIR) => Err(FileError::IsDirectory(path)),
             Err(Errno::BUSY) => Err(FileError::IsMountPoint(path)),
-            Err(errno) => Err(failed("remove", &path)(errno)),
+            // A read-only file system says so also of what is not there.
+            Err(_) if self.stand(name)?.is_none() => Ok(()),
+            Err(errno) => Err(denied(failed("remove", &path)(errno))),
         }
     }
 
@@ -277,7 +260,7 @@ impl Place {
     }
 }
 
-/// `NAME.meta.json` for `NAME`: the suffix is added, not replaced.
+/// `NAME.SUFFIX` for `NAME`: the suffix is added, not replaced.
 #[must_use]
 pub fn with_suffix(name: &OsStr, suffix: &str) -> OsString {
     let mut name = name.to_owned();

@@ -22,7 +22,7 @@ use refreshd_core::grant::{Grant, TokenSet};
 /// What the store holds of one grant, as outputs need it.
 #[derive(Clone, Debug)]
 pub struct View {
-    /// The store's identity, for `FILE.meta.json`.
+    /// The store's identity, for the metadata.
     pub store_id: String,
     /// The grant, with the generation of `tokens`.
     pub grant: Grant,
@@ -35,7 +35,7 @@ pub(crate) mod testing {
     //! Views and outputs for the tests of this module.
 
     use super::View;
-    use crate::config::{Format, Output, WhenDead};
+    use crate::config::{Format, MetaPlace, Output, WhenDead};
     use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
     use refreshd_core::secret::Secret;
     use refreshd_core::time::WallTime;
@@ -80,6 +80,11 @@ pub(crate) mod testing {
             path: path.into(),
             format: Format::Raw { newline: false },
             mode: None,
+            group: None,
+            owner: None,
+            dir_mode: None,
+            meta: MetaPlace::Beside,
+            replace: false,
             when_dead: WhenDead::Leave,
         }
     }

@@ -3,13 +3,16 @@
 //! and only what is ours is removed.
 
 use super::View;
-use super::file::{FileError, Place, split, with_suffix};
+use super::file::{
+    Access, DirectoryRights, DirectoryStand, Existing, FileError, Place, Stand, split,
+};
 use super::format::{self, FormatError};
 use super::meta::{self, Found, Meta};
 use crate::config::{Output, WhenDead};
 use refreshd_core::grant::GrantId;
 use refreshd_core::time::WallTime;
-use std::path::Path;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 /// Why an output is not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -45,23 +48,110 @@ pub struct Job {
     pub fenced: bool,
     /// Remove first what a crash left in `.tmp/`.
     pub sweep: bool,
+    /// What the directory was when others could read there.
+    pub known: Option<DirectoryRights>,
 }
 
-/// Brings an output to a view. Returns the generation that is published now;
-/// `None` when the token is dead and was withdrawn.
+/// What came of bringing an output to a view.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Published {
+    /// The generation that stands there; `None`: the token is dead and was withdrawn.
+    pub generation: Option<u64>,
+    /// Something was written, since it did not stand there as wanted.
+    pub wrote: bool,
+    /// What stands there now.
+    pub stands: Stands,
+    /// Who cannot read it, and what to do: it was written all the same.
+    pub complaint: Option<String>,
+}
+
+/// What was left behind by a write, for a later glance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stands {
+    /// The file; `None` where it was withdrawn.
+    pub file: Option<Stand>,
+    /// Its metadata and where they are.
+    pub meta: Option<(PathBuf, Stand)>,
+    /// The directory that it is in.
+    pub directory: DirectoryStand,
+}
+
+/// Whether a file may be written that the store does not remember to have written:
+/// the directory can be written to, and nothing stands there that is not ours. To be
+/// asked before it is remembered.
+///
+/// # Errors
+/// When it may not.
+pub fn claim(job: &Job) -> Result<(), PublishError> {
+    let (output, view) = (&job.output, &job.view);
+    let (_, name) = split(&output.path)?;
+    let place = directory_of(job)?;
+    place.check_target(name)?;
+    place.check_writable()?;
+    if output.replace {
+        return Ok(());
+    }
+    if let Some(path) = output.meta_path()
+        && meta_is_foreign(&path)?
+    {
+        let what = "it holds no metadata of an output".to_owned();
+        return Err(FileError::Foreign { path, what }.into());
+    }
+    let Some(stand) = place.stand(name)?.filter(|stand| !stand.is_empty_file()) else {
+        return Ok(());
+    };
+    let what = match meta::find(&place, name, output.meta_path().as_deref())? {
+        Found::Meta(meta) if meta.store_id == view.store_id => return Ok(()),
+        Found::Meta(meta) if meta.grant == view.grant.name || meta.is_over(job.now) => {
+            let path = output.path.display();
+            tracing::warn!(%path, "{path} was published from another state of refreshd; it is replaced from now on");
+            return Ok(());
+        }
+        Found::Meta(meta) => format!(
+            "it holds the token of grant {:?} of another state of refreshd",
+            meta.grant
+        ),
+        Found::Absent | Found::Foreign => {
+            let existing = place.read(name).ok().flatten();
+            let same = |found: &Existing| format::same(&output.format, &found.bytes, view);
+            if existing.as_ref().is_some_and(same) {
+                return Ok(());
+            }
+            match stand.kind() {
+                Some(kind) => format!("it is {kind}"),
+                None => format!("it belongs to {}", crate::config::user_name(stand.owner)),
+            }
+        }
+    };
+    let path = output.path.clone();
+    Err(FileError::Foreign { path, what }.into())
+}
+
+/// Whether something else than metadata stands where metadata are to go.
+fn meta_is_foreign(path: &Path) -> Result<bool, FileError> {
+    let (dir, name) = split(path)?;
+    match Place::open(dir)? {
+        Some(place) => Ok(meta::find(&place, name, Some(path))? == Found::Foreign),
+        None => Ok(false),
+    }
+}
+
+/// Brings an output to a view.
 ///
 /// # Errors
 /// When the output cannot be brought there; what was published stays.
-pub fn publish(job: &Job) -> Result<Option<u64>, PublishError> {
+pub fn publish(job: &Job) -> Result<Published, PublishError> {
     let (output, view) = (&job.output, &job.view);
-    let (dir, name) = split(&output.path)?;
-    let place = Place::open_or_make(dir)?;
+    let (_, name) = split(&output.path)?;
+    let access = access(output);
+    let place = directory_of(job)?;
     if job.sweep {
         place.sweep();
     }
     // Before the metadata, so that a wrong target is named as such.
     place.check_target(name)?;
-    let found = meta::find(&place, name)?;
+    let meta_path = output.meta_path();
+    let found = meta::find(&place, name, meta_path.as_deref())?;
     if let Found::Meta(meta) = &found
         && job.fenced
         && meta.is_ahead_of(view)
@@ -71,17 +161,16 @@ pub fn publish(job: &Job) -> Result<Option<u64>, PublishError> {
             held: view.grant.state.generation,
         });
     }
-    let mode = output.mode.unwrap_or(place.default_mode()) & 0o777;
     let dead = output.when_dead == WhenDead::Withdraw && is_dead(view, job.now);
-    let mut replaced = false;
+    let (mut file, mut wrote) = (None, false);
     if dead {
-        // The metadata stays: it says why there is no token, and its generation guards the fence.
+        // The metadata stay: their generation guards the fence.
         if is_ours(&found, &view.store_id, true) {
             place.remove(name)?;
         }
     } else {
-        match write_if_changed(&place, job, mode) {
-            Ok(wrote) => replaced = wrote,
+        match write_if_changed(&place, name, job, &access) {
+            Ok(written) => (file, wrote) = (Some(written.0), written.1),
             Err(error) => {
                 if matches!(error, PublishError::Format(_)) && is_over(&found, job) {
                     place.remove(name)?;
@@ -90,13 +179,59 @@ pub fn publish(job: &Job) -> Result<Option<u64>, PublishError> {
             }
         }
     }
-    let told = meta::write(&place, name, &Meta::of(view, job.now), mode);
+    let told = (meta_path.as_deref())
+        .map(|path| meta::write(&place, path, &Meta::of(view), &access))
+        .transpose();
     // One sync for both, and also when the metadata could not be written.
-    if replaced || told.as_ref().is_ok_and(|told| *told) {
+    let told_anew = told
+        .as_ref()
+        .is_ok_and(|told| told.is_some_and(|told| told.1));
+    if wrote || told_anew {
         place.sync()?;
     }
-    told?;
-    Ok((!dead).then_some(view.grant.state.generation))
+    let told = told?;
+    meta::withdraw_former(&place, name, meta_path.as_deref(), &view.store_id)?;
+    Ok(Published {
+        generation: (!dead).then_some(view.grant.state.generation),
+        wrote: wrote || told_anew,
+        complaint: complaint(&place, job, &access)?,
+        stands: Stands {
+            file,
+            meta: meta_path.zip(told.map(|told| told.0)),
+            directory: place.directory()?,
+        },
+    })
+}
+
+/// The directory, made when it is missing: for the group that is configured, else for
+/// the one that it was for, where that may be done.
+fn directory_of(job: &Job) -> Result<Place, FileError> {
+    let (dir, _) = split(&job.output.path)?;
+    let access = access(&job.output);
+    let for_known = (job.known.filter(|_| access.group.is_none())).map(|known| Access {
+        group: Some(known.group),
+        dir_mode: Some(known.mode),
+        ..access
+    });
+    match for_known.map(|access| Place::open_or_make(dir, &access)) {
+        Some(Ok(place)) => Ok(place),
+        _ => Place::open_or_make(dir, &access),
+    }
+}
+
+/// Who cannot read what was written, and what to do.
+fn complaint(place: &Place, job: &Job, access: &Access) -> Result<Option<String>, FileError> {
+    let shut_out = place.let_in(access, job.known.as_ref())?;
+    Ok(shut_out.or_else(|| crate::sandboxed::private(&job.output.path)))
+}
+
+fn access(output: &Output) -> Access {
+    Access {
+        mode: output.mode,
+        group: output.group,
+        owner: output.owner,
+        dir_mode: output.dir_mode,
+    }
 }
 
 /// Whether what is published is ours, dead, and to be withdrawn then: the format
@@ -105,10 +240,9 @@ fn is_over(found: &Found, job: &Job) -> bool {
     let Found::Meta(meta) = found else {
         return false;
     };
-    let end = meta.expires_at.as_deref().and_then(WallTime::parse_rfc3339);
     job.output.when_dead == WhenDead::Withdraw
         && is_ours(found, &job.view.store_id, true)
-        && end.is_some_and(|end| end <= job.now)
+        && meta.is_over(job.now)
 }
 
 /// Whether the access token is over, or revoked. One whose expiry is a guess is not, until
@@ -121,20 +255,24 @@ pub fn is_dead(view: &View, now: WallTime) -> bool {
         || (!state.expiry_unknown && now >= state.expires_at)
 }
 
-/// Whether it did; the directory is still to be synced then.
-fn write_if_changed(place: &Place, job: &Job, mode: u32) -> Result<bool, PublishError> {
+/// What stands there then, and whether it was written; the directory is still to be
+/// synced then.
+fn write_if_changed(
+    place: &Place,
+    name: &OsStr,
+    job: &Job,
+    access: &Access,
+) -> Result<(Stand, bool), PublishError> {
     let (output, view) = (&job.output, &job.view);
-    let (_, name) = split(&output.path)?;
     let content = format::render(&output.format, view, job.now)?;
     // A file that cannot be read (mode 0200, say) is written again.
     if let Ok(Some(existing)) = place.read(name)
         && format::same(&output.format, &existing.bytes, view)
-        && place.would_keep(&existing, mode)
+        && place.would_keep(&existing, access)
     {
-        return Ok(false);
+        return Ok((existing.stand, false));
     }
-    place.replace(name, &content, mode)?;
-    Ok(true)
+    Ok((place.replace(name, &content, access)?, true))
 }
 
 fn is_ours(found: &Found, store_id: &str, recorded: bool) -> bool {
@@ -154,6 +292,7 @@ fn is_ours(found: &Found, store_id: &str, recorded: bool) -> bool {
 /// When something of ours cannot be removed.
 pub fn withdraw(
     path: &Path,
+    meta_path: Option<&Path>,
     store_id: &str,
     grant_id: &GrantId,
     recorded: bool,
@@ -163,7 +302,9 @@ pub fn withdraw(
         return Ok(false);
     };
     place.sweep();
-    let found = meta::find(&place, name)?;
+    let beside = crate::config::meta_beside(path);
+    let meta_path = meta_path.unwrap_or(&beside);
+    let found = meta::find(&place, name, Some(meta_path))?;
     let other_grant = matches!(&found, Found::Meta(meta) if meta.grant_id != *grant_id);
     if !is_ours(&found, store_id, recorded) || (other_grant && !recorded) {
         return Ok(false);
@@ -173,7 +314,8 @@ pub fn withdraw(
         Ok(()) | Err(FileError::IsDirectory(_)) => {}
         Err(error) => return Err(error),
     }
-    place.remove(&with_suffix(name, meta::SUFFIX))?;
+    meta::withdraw_former(&place, name, Some(meta_path), store_id)?;
+    meta::withdraw(meta_path, store_id)?;
     Ok(true)
 }
 

@@ -8,23 +8,27 @@
 
 mod address;
 mod entry;
+mod look;
 mod table;
+mod tending;
 #[cfg(test)]
 mod tests;
 mod worker;
 
 use super::View;
 use super::database::Databases;
-use super::output::{Job, PublishError};
+use super::file::DirectoryRights;
+use super::output::{Job, PublishError, Published};
 use crate::config::{Database, Output};
 pub use address::Address;
 use refreshd_core::grant::GrantId;
 use refreshd_core::time::WallTime;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use table::Table;
 use tokio::sync::{Notify, Semaphore, watch};
 
@@ -36,18 +40,30 @@ pub type Source = Arc<dyn Fn(String) -> BoxFuture<Result<Option<View>, String>> 
 /// The trusted wall time.
 pub type WallClock = Arc<dyn Fn() -> WallTime + Send + Sync>;
 
-/// An output that begins to fail, or works: for the first time in this process,
-/// or again.
+/// Something to tell of an output.
 #[derive(Clone, Copy, Debug)]
 pub struct Trouble<'a> {
     /// Which.
     pub address: &'a Address,
     /// The grant's name.
     pub grant: &'a str,
-    /// Why it fails; `None`: it works, or was withdrawn.
-    pub error: Option<&'a str>,
-    /// It is not configured any more.
-    pub withdrawn: bool,
+    /// What it is.
+    pub what: What<'a>,
+}
+
+/// What there is to tell of an output.
+#[derive(Clone, Copy, Debug)]
+pub enum What<'a> {
+    /// It fails, and why.
+    Fails(&'a str),
+    /// It works: for the first time in this process, or again.
+    Works,
+    /// It is no output any more.
+    Gone,
+    /// Somebody else has written there, and it was put right.
+    Disturbed(&'a str),
+    /// Nobody else has written there for a while.
+    Calm,
 }
 
 /// Is told of trouble with outputs, when it begins and when it is over.
@@ -76,6 +92,14 @@ pub trait PublishedBook: Send + Sync {
     fn forget(&self, address: Address) -> BoxFuture<Result<(), String>>;
     /// All that is remembered.
     fn list(&self) -> BoxFuture<Result<Vec<Record>, String>>;
+    /// Remembers for which group a directory is, in place of what was known of it.
+    fn keep_directory(
+        &self,
+        path: PathBuf,
+        rights: DirectoryRights,
+    ) -> BoxFuture<Result<(), String>>;
+    /// The directories that are remembered.
+    fn directories(&self) -> BoxFuture<Result<Vec<(PathBuf, DirectoryRights)>, String>>;
 }
 
 /// Where and how a grant is published.
@@ -132,6 +156,8 @@ pub struct OutputReport {
     pub withdrawing: bool,
     /// Why it is not as it should be.
     pub error: Option<String>,
+    /// Others have written there of late.
+    pub disturbed: bool,
     /// Since when not.
     pub since: Option<WallTime>,
 }
@@ -167,17 +193,20 @@ struct Tuning {
     /// After this long a write hangs.
     hang: Duration,
     back_off: (Duration, Duration),
+    /// How often each output is glanced at.
+    look: Duration,
 }
 
 const TUNING: Tuning = Tuning {
     hang: Duration::from_secs(30),
     back_off: (Duration::from_secs(1), Duration::from_secs(60)),
+    look: Duration::from_secs(20),
 };
 
 /// How long a database may take to be closed.
 const CLOSING: Duration = Duration::from_secs(5);
 
-type Writer = Arc<dyn Fn(&Job) -> Result<Option<u64>, PublishError> + Send + Sync>;
+type Writer = Arc<dyn Fn(&Job) -> Result<Published, PublishError> + Send + Sync>;
 
 struct Shared {
     wiring: Wiring,
@@ -185,6 +214,10 @@ struct Shared {
     writer: Writer,
     databases: Databases,
     table: Arc<Mutex<Table>>,
+    /// Which directory is for which group.
+    directories: Mutex<HashMap<PathBuf, DirectoryRights>>,
+    /// Directories in which a glance hangs.
+    hanging: Arc<Mutex<HashSet<PathBuf>>>,
     permits: Arc<Semaphore>,
     /// The dispatcher has something to look at.
     wake: Arc<Notify>,
@@ -195,6 +228,17 @@ struct Shared {
 impl Shared {
     fn table(&self) -> MutexGuard<'_, Table> {
         lock(&self.table)
+    }
+
+    fn directories(&self) -> MutexGuard<'_, HashMap<PathBuf, DirectoryRights>> {
+        self.directories
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For which group the directory of a file was.
+    fn directory_of(&self, file: &Path) -> Option<DirectoryRights> {
+        self.directories().get(file.parent()?).copied()
     }
 
     /// Waits until the table is as wanted.
@@ -215,9 +259,9 @@ fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
 /// The databases; the rows of one that had to be made anew are wanted again.
 fn databases(table: &Arc<Mutex<Table>>, wake: &Arc<Notify>) -> Databases {
     let (table, wake) = (Arc::downgrade(table), wake.clone());
-    Databases::new(Arc::new(move |path| {
+    Databases::new(Arc::new(move |path, why| {
         if let Some(table) = table.upgrade() {
-            lock(&table).mark_database(path);
+            lock(&table).mark_database(path, why, Instant::now());
             wake.notify_one();
         }
     }))
@@ -250,6 +294,7 @@ impl Reconciler {
     ) -> Result<Reconciler, BookError> {
         let permits = wiring.at_once;
         let records = wiring.book.list().await.map_err(BookError)?;
+        let directories = wiring.book.directories().await.map_err(BookError)?;
         let table = Arc::new(Mutex::new(Table::new(records)));
         let wake = Arc::<Notify>::default();
         let shared = Arc::new(Shared {
@@ -258,11 +303,14 @@ impl Reconciler {
             writer,
             databases: databases(&table, &wake),
             table,
+            directories: Mutex::new(directories.into_iter().collect()),
+            hanging: Arc::default(),
             permits: Arc::new(Semaphore::new(permits)),
             wake,
             progress: watch::Sender::new(()),
         });
         tokio::spawn(worker::dispatch(shared.clone()));
+        tokio::spawn(look::watch(Arc::downgrade(&shared)));
         Ok(Reconciler(shared))
     }
 
@@ -296,6 +344,12 @@ impl Reconciler {
         tokio::time::timeout(limit, self.0.until(Table::all_tried))
             .await
             .is_ok()
+    }
+
+    /// Looks at every output now, for the limit at most; what is not as it was left is
+    /// reported so, and mended.
+    pub async fn look(&self, limit: Duration) {
+        let _in_time = tokio::time::timeout(limit, look::all(&self.0)).await;
     }
 
     /// How every output is, by path.

@@ -45,9 +45,14 @@ pub fn outputs(reports: &[GrantReport]) -> String {
             Some(generation) => format!("generation {generation}"),
             None => "nothing".to_owned(),
         };
-        let current = if output.up_to_date { "" } else { "not " };
+        let how = match (&output.problem, output.up_to_date, output.disturbed) {
+            (Some(problem), _, _) => problem,
+            (None, true, false) => "up to date",
+            (None, true, true) => "put right after somebody else had changed or removed it",
+            (None, false, _) => "to be written",
+        };
         let path = &output.path;
-        format!("{grant}: {path}{row}: {generation}, {current}up to date\n")
+        format!("{grant}: {path}{row}: {generation}, {how}\n")
     };
     let lines = reports.iter().flat_map(|report| {
         let outputs = report.outputs.iter();

@@ -179,6 +179,28 @@ pub(super) fn forget_output(s: &Session<'_>, path: &Path) -> Result<(), StoreErr
     Ok(())
 }
 
+/// Begins the key of a directory in `meta`.
+const DIRECTORY: &str = "directory:";
+
+pub(super) fn keep_directory(s: &Session<'_>, path: &str, rights: &str) -> Result<(), StoreError> {
+    Ok(super::db::set_meta(
+        s.conn,
+        &format!("{DIRECTORY}{path}"),
+        rights,
+    )?)
+}
+
+pub(super) fn directories(s: &Session<'_>) -> Result<Vec<(String, String)>, StoreError> {
+    let mut statement = s
+        .conn
+        .prepare_cached("SELECT key, value FROM meta WHERE key GLOB ?1 || '*'")?;
+    let rows = statement.query_map([DIRECTORY], |row| {
+        let key: String = row.get(0)?;
+        Ok((key[DIRECTORY.len()..].to_owned(), row.get(1)?))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 pub(super) fn outputs(s: &Session<'_>) -> Result<Vec<PublishedOutput>, StoreError> {
     let mut statement = s
         .conn

@@ -435,6 +435,23 @@ impl Store {
         self.write(move |s| history::forget_output(s, &path)).await
     }
 
+    /// Notes for which group a directory of outputs is, as text.
+    ///
+    /// # Errors
+    /// When it did not become durable.
+    pub async fn keep_directory(&self, path: String, rights: String) -> Result<(), StoreError> {
+        self.write(move |s| history::keep_directory(s, &path, &rights))
+            .await
+    }
+
+    /// The directories of outputs that are noted, with what was noted.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn directories(&self) -> Result<Vec<(String, String)>, StoreError> {
+        self.read(history::directories).await
+    }
+
     /// Everything that has been published and not withdrawn.
     ///
     /// # Errors

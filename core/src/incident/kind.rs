@@ -33,6 +33,8 @@ pub enum Kind {
     EndpointFailing,
     /// An output cannot be written.
     OutputFailing,
+    /// An output was overwritten or replaced by somebody else.
+    ForeignWrite,
     /// The state was put back or copied; nothing is refreshed.
     Fenced,
     /// The system's wall clock was set back and is not followed.
@@ -47,7 +49,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 19] = [
+    pub const ALL: [Kind; 20] = [
         Kind::InDoubt,
         Kind::Unread,
         Kind::Suspect,
@@ -62,6 +64,7 @@ impl Kind {
         Kind::MassRefusal,
         Kind::EndpointFailing,
         Kind::OutputFailing,
+        Kind::ForeignWrite,
         Kind::Fenced,
         Kind::ClockDistrusted,
         Kind::StoreUnwritable,
@@ -87,6 +90,7 @@ impl Kind {
             Kind::MassRefusal => "mass-refusal",
             Kind::EndpointFailing => "endpoint-failing",
             Kind::OutputFailing => "output-failing",
+            Kind::ForeignWrite => "foreign-write",
             Kind::Fenced => "fenced",
             Kind::ClockDistrusted => "clock-distrusted",
             Kind::StoreUnwritable => "store-unwritable",
@@ -112,6 +116,7 @@ impl Kind {
                 | Kind::Suspect
                 | Kind::NeedsAuthorization
                 | Kind::OutputFailing
+                | Kind::ForeignWrite
         )
     }
 }

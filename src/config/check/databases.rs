@@ -1,8 +1,8 @@
 //! `[[databases]]`: path, group, mode, and which grants have a row.
 
-use super::super::group;
+use super::super::ids::Ids;
 use super::super::pattern::{Pattern, RULE};
-use super::super::raw::{RawDatabase, RawGroup, RawWhenDead};
+use super::super::raw::{RawDatabase, RawWhenDead};
 use super::super::{Database, WhenDead};
 use super::Check;
 use std::path::Path;
@@ -22,12 +22,13 @@ impl Check<'_> {
             self.missing(&path_at, "a database has no path", remedy);
         }
         // An empty path stands for a bad one: with an error told, it goes nowhere.
-        let path = raw.path.as_deref();
+        let path = raw.path.as_deref().map(|path| self.in_runtime_dir(path));
         let path = path.filter(|path| self.path_of_database(&path_at, path));
         let mode = raw.mode.as_ref();
         Database {
-            path: Path::new(path.unwrap_or_default()).into(),
-            group: raw.group.as_ref().and_then(|group| self.group(i, group)),
+            path: path.unwrap_or_default().into(),
+            group: (raw.group.as_ref())
+                .and_then(|group| self.id(&["databases", i, "group"], Ids::Groups, group)),
             mode: mode.and_then(|mode| self.mode_of_database(i, mode)),
             grants: match &raw.grants {
                 Some(patterns) => self.patterns(i, patterns),
@@ -56,20 +57,6 @@ impl Check<'_> {
             return true;
         }
         false
-    }
-
-    fn group(&mut self, i: &str, raw: &RawGroup) -> Option<u32> {
-        let name = match raw {
-            RawGroup::Number(number) => return Some(*number),
-            RawGroup::Name(name) => name,
-        };
-        if let Some(number) = group::number_of(name).or_else(|| name.parse().ok()) {
-            return Some(number);
-        }
-        let message = format!("there is no group {name:?} on this machine");
-        let remedy = "make it first (groupadd --system NAME), or write its number".to_owned();
-        self.wrong(&["databases", i, "group"], message, Some(remedy));
-        None
     }
 
     fn mode_of_database(&mut self, i: &str, text: &str) -> Option<u32> {

@@ -7,6 +7,7 @@ mod databases;
 mod enroll;
 mod formats;
 mod grants;
+mod ground;
 mod networks;
 mod outputs;
 
@@ -18,6 +19,7 @@ use super::provider_files::Registry;
 use super::raw::Raw;
 use super::source_text::{Aim, Path};
 use super::sources::{Gathered, Sources, gather};
+use ground::Ground;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, PathBuf};
 
@@ -94,9 +96,11 @@ fn read(
         registry: &registry,
         complete: gathered.complete,
         reported,
+        runtime_dir: None,
         problems,
     };
     let daemon = check.daemon(&raw.daemon);
+    check.runtime_dir = daemon.as_ref().map(|daemon| daemon.runtime_dir.clone());
     let clients: BTreeMap<_, _> = (raw.clients.iter())
         .filter_map(|(name, client)| Some((name.clone(), check.client(name, client, &raw)?)))
         .collect();
@@ -123,7 +127,8 @@ fn read(
         grants,
         databases,
     };
-    check.paths_of_outputs(&config);
+    let ground = Ground::of(&config, &raw, sources);
+    check.paths_of_outputs(&config, &ground);
     Some((config, finds))
 }
 
@@ -136,6 +141,8 @@ struct Check<'a> {
     complete: bool,
     /// Paths about which something has been said.
     reported: BTreeSet<Path>,
+    /// Where the daemon's socket is; `None` where that is not known.
+    runtime_dir: Option<PathBuf>,
     problems: &'a mut Vec<Problem>,
 }
 

@@ -57,7 +57,7 @@ path = "/run/t/./a.json"
 [[grants.a.outputs]]
 path = "/run/t//a.json"
 [[grants.a.outputs]]
-path = "/run/t/a.json.meta.json"
+path = "/run/t/.a.json.meta.json"
 [[grants.a.outputs]]
 path = "run/t/a"
 [[grants.a.outputs]]
@@ -68,7 +68,7 @@ path = "/run/t/{gant}"
 path = "/run/t/all"
 mode = "0644"
 "#;
-    let remedy = "give each output a path of its own, outside the state directory";
+    let remedy = "give each output a path of its own";
     expect_after_client(
         text,
         &[
@@ -78,13 +78,13 @@ mode = "0644"
                 "refreshd.toml:17:8: output /run/t//a.json would overwrite what clients.c.outputs[0] (grant \"a\") writes => {remedy}"
             ),
             &format!(
-                "refreshd.toml:19:8: output /run/t/a.json.meta.json would overwrite what clients.c.outputs[0] (grant \"a\") beside it writes => {remedy}"
+                "refreshd.toml:19:8: output /run/t/.a.json.meta.json would overwrite what clients.c.outputs[0] (grant \"a\") beside it writes => {remedy}"
             ),
             "refreshd.toml:21:8: grants.a.outputs[3].path must be an absolute path => begin it with /",
             &format!(
                 "refreshd.toml:23:8: output state/token lies inside the state directory state => {remedy}"
             ),
-            "refreshd.toml:25:8: only {grant} can stand in braces in an output's path => -",
+            "refreshd.toml:25:8: only {grant} and {runtime_dir} can stand in braces in an output's path => -",
             "refreshd.toml:28:8: warning: mode \"0644\" gives the token to every user of this machine => let a group read it: mode = \"0640\"",
         ],
     );
@@ -229,7 +229,7 @@ path = "/run/t//good.db-wal"
 group = "no-such-group-here"
 mode = "0666"
 [[databases]]
-path = "/run/t/a.meta.json"
+path = "/run/t/.a.meta.json"
 group = 12
 grants = ["Shop-*", "b"]
 [[databases]]
@@ -240,7 +240,7 @@ path = "/run/{grant}.db"
 [[databases]]
 grop = "root"
 "#;
-    let remedy = "give each database a path of its own, outside the state directory";
+    let remedy = "give each database a path of its own";
     expect_after_client(
         text,
         &[
@@ -251,7 +251,7 @@ grop = "root"
             "refreshd.toml:20:8: warning: mode \"0666\" gives the token to every user of this machine => let a group read it: mode = \"0640\"",
             "refreshd.toml:20:8: mode \"0666\" is not one for a database that others read => write mode = \"0640\" (its group reads) or mode = \"0600\"",
             &format!(
-                "refreshd.toml:22:8: database /run/t/a.meta.json would overwrite what grants.a.outputs[0] (grant \"a\") beside it writes => {remedy}"
+                "refreshd.toml:22:8: database /run/t/.a.meta.json would overwrite what grants.a.outputs[0] (grant \"a\") beside it writes => {remedy}"
             ),
             "refreshd.toml:24:11: \"Shop-*\" matches no grant's name => a pattern is a grant's name, in which * stands for any characters: \"shop-*\"",
             &format!(

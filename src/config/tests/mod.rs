@@ -5,6 +5,7 @@ mod enroll;
 mod five;
 mod layers;
 mod networks;
+mod outputs;
 mod providers;
 mod secrets;
 mod syntax;
@@ -63,8 +64,21 @@ impl Case<'_> {
 
     /// Every problem as `file:line:column: message => remedy`, without the directory.
     fn problems(&self) -> Vec<String> {
-        let world = self.world();
-        let loaded = load(&world.sources);
+        self.world().problems()
+    }
+
+    fn config(&self) -> Config {
+        let loaded = load(&self.world().sources);
+        let told: Vec<String> = loaded.problems.iter().map(Problem::to_string).collect();
+        assert!(told.is_empty(), "{}", told.join("\n"));
+        loaded.config.unwrap()
+    }
+}
+
+impl World {
+    /// As [`Case::problems`].
+    fn problems(&self) -> Vec<String> {
+        let loaded = load(&self.sources);
         let errors = loaded
             .problems
             .iter()
@@ -73,7 +87,7 @@ impl Case<'_> {
         for problem in &loaded.problems {
             assert!(!problem.to_string().contains("hunter2"), "{problem}");
         }
-        let here = format!("{}/", world.dir.path().display());
+        let here = format!("{}/", self.dir.path().display());
         let line = |problem: &Problem| {
             let remedy = problem.remedy.as_deref().unwrap_or("-");
             let mut head = problem.clone();
@@ -90,13 +104,6 @@ impl Case<'_> {
                 .replace(here.trim_end_matches('/'), "{dir}")
         };
         loaded.problems.iter().map(line).collect()
-    }
-
-    fn config(&self) -> Config {
-        let loaded = load(&self.world().sources);
-        let told: Vec<String> = loaded.problems.iter().map(Problem::to_string).collect();
-        assert!(told.is_empty(), "{}", told.join("\n"));
-        loaded.config.unwrap()
     }
 }
 

@@ -6,7 +6,7 @@ use super::gate::{Gate, check_room};
 use super::rights::{Rights, look};
 use super::rows;
 use crate::config::{DATABASE_SUFFIXES, Database};
-use crate::publish::file::{FileError, Place, failed, split, with_suffix};
+use crate::publish::file::{Access, FileError, Place, failed, split, with_suffix};
 use crate::state::network_file_system;
 use refreshd_core::grant::GrantId;
 use rusqlite::config::DbConfig;
@@ -21,7 +21,7 @@ use std::time::Duration;
 
 /// `PRAGMA application_id`: "rfpd". Not that of the private store.
 pub(super) const APPLICATION_ID: i32 = 0x7266_7064;
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 /// What a damaged database is renamed to ends so.
 pub(super) const DAMAGED: &str = ".damaged";
 /// A database that is being made ends so.
@@ -38,6 +38,8 @@ pub(super) struct Open {
     place: Place,
     name: OsString,
     rights: Rights,
+    /// Changes when others write.
+    version: i64,
     /// Which files they were: somebody may remove or replace them.
     files: [Option<(u64, u64)>; 3],
 }
@@ -74,6 +76,12 @@ impl Open {
         identities(&self.place, &self.name).is_ok_and(|files| files == self.files)
     }
 
+    /// Whether another connection has changed the database since this was last asked.
+    pub(super) fn was_written_by_others(&mut self) -> bool {
+        let version = data_version(&self.conn).unwrap_or(self.version);
+        std::mem::replace(&mut self.version, version) != version
+    }
+
     /// Takes over what a reload may have changed.
     pub(super) fn keep_rights(&mut self, database: &Database) -> Result<(), DatabaseError> {
         let rights = Rights::of(&self.place, database);
@@ -96,7 +104,12 @@ impl Open {
 /// Opens the database, which is made when there is none.
 pub(super) fn open(path: &Path, database: &Database) -> Result<Open, DatabaseError> {
     let (dir, name) = split(path)?;
-    let place = Place::open_or_make(dir)?;
+    let access = Access {
+        mode: database.mode,
+        group: database.group,
+        ..Access::default()
+    };
+    let place = Place::open_or_make(dir, &access)?;
     place.check_target(name)?;
     check_disk(&place, path)?;
     let rights = Rights::of(&place, database);
@@ -166,10 +179,14 @@ fn enter(place: Place, name: &OsStr, path: &Path, rights: Rights) -> Result<Open
     check_room(&place, name)?;
     let gate = Gate::close(&place, name);
     let mut conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(sql)?;
-    let fresh = check_ours(&conn, path)?;
+    let tables = check_ours(&conn, path)?;
     check_whole(&conn, path)?;
-    if fresh {
-        rows::make_tables(&mut conn, APPLICATION_ID, SCHEMA_VERSION).map_err(sql)?;
+    match tables {
+        Tables::None => {
+            rows::make_tables(&mut conn, APPLICATION_ID, SCHEMA_VERSION).map_err(sql)?;
+        }
+        Tables::Earlier => rows::migrate(&mut conn, SCHEMA_VERSION).map_err(sql)?,
+        Tables::These => {}
     }
     conn.pragma_update(None, "journal_mode", "WAL")
         .map_err(sql)?;
@@ -186,6 +203,7 @@ fn enter(place: Place, name: &OsStr, path: &Path, rights: Rights) -> Result<Open
     };
     let files = identities(&place, name)?;
     Ok(Open {
+        version: data_version(&conn).map_err(sql)?,
         conn,
         anchor,
         _gate: gate,
@@ -194,6 +212,11 @@ fn enter(place: Place, name: &OsStr, path: &Path, rights: Rights) -> Result<Open
         rights,
         files,
     })
+}
+
+/// A number that only commits of other connections change.
+fn data_version(conn: &Connection) -> rusqlite::Result<i64> {
+    conn.pragma_query_value(None, "data_version", |row| row.get(0))
 }
 
 fn check_disk(place: &Place, path: &Path) -> Result<(), DatabaseError> {
@@ -250,20 +273,29 @@ fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     Ok(conn)
 }
 
-/// Whether it is to be filled; if it is neither empty nor ours, it is refused.
-fn check_ours(conn: &Connection, path: &Path) -> Result<bool, DatabaseError> {
+/// Which tables a database has.
+#[derive(PartialEq, Eq)]
+enum Tables {
+    None,
+    Earlier,
+    These,
+}
+
+/// What is to be done with it; if it is neither empty nor ours, it is refused.
+fn check_ours(conn: &Connection, path: &Path) -> Result<Tables, DatabaseError> {
     let number = |pragma| conn.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     let sql = |source| sorted(path, source);
     let id = number("application_id").map_err(sql)?;
     let version = number("user_version").map_err(sql)?;
     if id == i64::from(APPLICATION_ID) {
         return match version {
-            SCHEMA_VERSION => Ok(false),
+            SCHEMA_VERSION => Ok(Tables::These),
+            1 => Ok(Tables::Earlier),
             _ => Err(DatabaseError::Newer(path.to_owned())),
         };
     }
     if id == 0 && version == 0 && rows::count(conn).map_err(sql)? == 0 {
-        return Ok(true);
+        return Ok(Tables::None);
     }
     Err(DatabaseError::Foreign(path.to_owned()))
 }
@@ -335,7 +367,7 @@ pub(super) fn generations(
         _ => (path.to_owned(), OpenFlags::empty()),
     };
     let conn = connect(&name, flags | OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(sql)?;
-    if check_ours(&conn, path)? {
+    if check_ours(&conn, path)? == Tables::None {
         return Ok(BTreeMap::new());
     }
     rows::generations(&conn, store_id).map_err(sql)

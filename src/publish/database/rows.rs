@@ -1,5 +1,5 @@
 //! What stands in a published database. `tokens` is for readers; `meta` says
-//! whose a row is, as `FILE.meta.json` does beside a file. No table is STRICT:
+//! whose a row is, as `.FILE.meta.json` does beside a file. No table is STRICT:
 //! readers may have a SQLite that is older than that word.
 
 use super::{DatabaseError, RowJob};
@@ -24,10 +24,12 @@ CREATE TABLE meta (
     store_id     TEXT NOT NULL,
     grant_id     TEXT NOT NULL,
     generation   INTEGER NOT NULL,
-    issued_at    INTEGER NOT NULL,
-    state        TEXT NOT NULL       -- the word that `refreshd status` has
+    issued_at    INTEGER NOT NULL
 ) WITHOUT ROWID;
 ";
+
+/// Version 1 had a word for how the grant is, which changes without the token.
+const FROM_1: &str = "ALTER TABLE meta DROP COLUMN state";
 
 /// One thing to do in a transaction.
 #[derive(Debug)]
@@ -39,8 +41,13 @@ pub(super) enum Work {
 /// What came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The generation that stands there; `None`: the token is dead and withdrawn.
-    Published(Option<u64>),
+    /// A row is as wanted.
+    Published {
+        /// The generation that stands there; `None`: the token is dead and withdrawn.
+        generation: Option<u64>,
+        /// It was not before.
+        wrote: bool,
+    },
     /// Whether a row of ours was there.
     Withdrawn(bool),
 }
@@ -50,6 +57,14 @@ pub(super) fn make_tables(conn: &mut Connection, id: i32, version: i64) -> Resul
     let transaction = conn.transaction()?;
     transaction.execute_batch(SCHEMA)?;
     transaction.pragma_update(None, "application_id", id)?;
+    transaction.pragma_update(None, "user_version", version)?;
+    transaction.commit()
+}
+
+/// Brings the tables of an earlier version to this one.
+pub(super) fn migrate(conn: &mut Connection, version: i64) -> Result<()> {
+    let transaction = conn.transaction()?;
+    transaction.execute_batch(FROM_1)?;
     transaction.pragma_update(None, "user_version", version)?;
     transaction.commit()
 }
@@ -96,7 +111,6 @@ struct Meta {
     grant_id: String,
     generation: i64,
     issued_at: i64,
-    state: String,
 }
 
 fn publish(conn: &Connection, job: &RowJob) -> Result<Result<Outcome, DatabaseError>> {
@@ -109,7 +123,6 @@ fn publish(conn: &Connection, job: &RowJob) -> Result<Result<Outcome, DatabaseEr
         grant_id: view.grant.id.0.clone(),
         generation: i64::try_from(state.generation).unwrap_or(i64::MAX),
         issued_at: state.issued_at.secs(),
-        state: state.status(job.now).to_string(),
     };
     let found = meta(conn, &view.grant.name)?;
     // Also while nothing has fenced the store: within a grant, generations only rise.
@@ -122,21 +135,25 @@ fn publish(conn: &Connection, job: &RowJob) -> Result<Result<Outcome, DatabaseEr
         return Ok(Err(DatabaseError::Ahead { published, held }));
     }
     let dead = job.database.when_dead == WhenDead::Withdraw && is_dead(view, job.now);
-    if dead {
+    let mut wrote = if dead {
         conn.prepare_cached("DELETE FROM tokens WHERE name = ?1")?
-            .execute([&view.grant.name])?;
+            .execute([&view.grant.name])?
     } else {
-        put_token(conn, job, wanted.generation)?;
-    }
+        put_token(conn, job, wanted.generation)?
+    };
     if found.as_ref() != Some(&wanted) {
         put_meta(conn, &view.grant.name, &wanted)?;
+        wrote += 1;
     }
-    Ok(Ok(Outcome::Published((!dead).then_some(state.generation))))
+    Ok(Ok(Outcome::Published {
+        generation: (!dead).then_some(state.generation),
+        wrote: wrote > 0,
+    }))
 }
 
 fn meta(conn: &Connection, name: &str) -> Result<Option<Meta>> {
     conn.prepare_cached(
-        "SELECT store_id, grant_id, generation, issued_at, state FROM meta WHERE name = ?1",
+        "SELECT store_id, grant_id, generation, issued_at FROM meta WHERE name = ?1",
     )?
     .query_row([name], |row| {
         Ok(Meta {
@@ -144,7 +161,6 @@ fn meta(conn: &Connection, name: &str) -> Result<Option<Meta>> {
             grant_id: row.get(1)?,
             generation: row.get(2)?,
             issued_at: row.get(3)?,
-            state: row.get(4)?,
         })
     })
     .optional()
@@ -152,24 +168,23 @@ fn meta(conn: &Connection, name: &str) -> Result<Option<Meta>> {
 
 fn put_meta(conn: &Connection, name: &str, meta: &Meta) -> Result<()> {
     conn.prepare_cached(
-        "INSERT INTO meta (name, store_id, grant_id, generation, issued_at, state)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+        "INSERT INTO meta (name, store_id, grant_id, generation, issued_at)
+         VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (name) DO UPDATE SET store_id = excluded.store_id, grant_id = excluded.grant_id,
-           generation = excluded.generation, issued_at = excluded.issued_at, state = excluded.state",
+           generation = excluded.generation, issued_at = excluded.issued_at",
     )?
     .execute(params![
         name,
         meta.store_id,
         meta.grant_id,
         meta.generation,
-        meta.issued_at,
-        meta.state
+        meta.issued_at
     ])
     .map(drop)
 }
 
-/// Writes the token unless it stands there already.
-fn put_token(conn: &Connection, job: &RowJob, generation: i64) -> Result<()> {
+/// Writes the token unless it stands there already; how many rows that changed.
+fn put_token(conn: &Connection, job: &RowJob, generation: i64) -> Result<usize> {
     let (state, tokens) = (&job.view.grant.state, &job.view.tokens);
     // A guessed expiry is not passed on as a fact.
     let expires_at = (!state.expiry_unknown).then(|| state.expires_at.secs());
@@ -193,7 +208,6 @@ fn put_token(conn: &Connection, job: &RowJob, generation: i64) -> Result<()> {
         generation,
         job.now.secs()
     ])
-    .map(drop)
 }
 
 /// Removes a row that this store wrote; another's stays.

@@ -35,6 +35,7 @@ type Answer = Result<Outcome, Arc<DatabaseError>>;
 /// What the thread is asked to do.
 pub(super) enum Command {
     Row(Work, oneshot::Sender<Answer>),
+    Look(oneshot::Sender<()>),
     Close(oneshot::Sender<()>),
 }
 
@@ -81,17 +82,24 @@ impl Writer {
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            let (mut work, mut replies) = (Vec::new(), Vec::new());
+            let (mut work, mut replies, mut looks) = (Vec::new(), Vec::new(), Vec::new());
             for command in std::iter::once(first).chain(queue.try_iter()).take(BATCH) {
                 match command {
                     Command::Row(row, reply) => {
                         work.push(row);
                         replies.push(reply);
                     }
+                    Command::Look(reply) => looks.push(reply),
                     Command::Close(reply) => closing = Some(reply),
                 }
             }
             self.answer(&work, replies);
+            if !looks.is_empty() {
+                self.look();
+                for reply in looks {
+                    let _nobody_waits = reply.send(());
+                }
+            }
         }
         self.empty_wal(EMPTYING);
         drop(self.open);
@@ -188,7 +196,7 @@ impl Writer {
                 None => open_existing(&self.path)?,
             };
             if self.open.is_some() && std::mem::replace(&mut self.was_open, true) {
-                (self.remade)(&self.path);
+                (self.remade)(&self.path, None);
             }
         }
         if let (Some(open), Some(database)) = (&mut self.open, database) {
@@ -216,16 +224,36 @@ impl Writer {
 
     /// Nothing is asked at the moment.
     fn rest(&mut self) {
-        if self.open.as_ref().is_some_and(|open| !open.is_there()) {
-            let path = self.path.display();
-            tracing::warn!(%path, "{path} was removed or replaced; it is made again");
-            self.open = None;
-            (self.remade)(&self.path);
-        } else if self.dirty {
+        if !self.look() && self.dirty {
             self.empty_wal(Duration::ZERO);
             // A reader in the way is no reason to try all the time.
             self.dirty = false;
         }
+    }
+
+    /// Whether somebody else was at the database, so that its rows are wanted again.
+    fn look(&mut self) -> bool {
+        let Some(open) = &mut self.open else {
+            return false;
+        };
+        let path = self.path.display();
+        if !open.is_there() {
+            tracing::warn!(%path, "{path} was removed or replaced; it is made again");
+            self.open = None;
+            // What is opened next is told of here.
+            self.was_open = false;
+            (self.remade)(&self.path, Some("the database was removed or replaced"));
+            return true;
+        }
+        let written = open.was_written_by_others();
+        if written {
+            tracing::warn!(%path, "somebody else has written to {path}; its rows are looked at again");
+            (self.remade)(
+                &self.path,
+                Some("somebody else has written to the database"),
+            );
+        }
+        written
     }
 
     /// Copies the `-wal` into the database and empties it. A reader in the way

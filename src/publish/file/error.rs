@@ -26,7 +26,7 @@ pub enum FileError {
     TempNotOurs(PathBuf),
     /// The umask hides the new directory from its group, and undoing that loses the group.
     #[error(
-        "{} cannot be made for its group under this umask; make it yourself: install -d -m 2750 -g GROUP", .0.display()
+        "{} cannot be made for its group; make it yourself: install -d -m 2750 -g GROUP", .0.display()
     )]
     GroupDirectory(PathBuf),
     /// The file system gave the file more rights than were asked for.
@@ -40,6 +40,52 @@ pub enum FileError {
         wanted: u32,
         /// The mode it got.
         kept: u32,
+    },
+    /// Only root, or a member of the group, may give a file to it.
+    #[error("cannot give {} to group {group}: {source}; {remedy}", .path.display())]
+    Group {
+        /// The file.
+        path: PathBuf,
+        /// The group's name, or number.
+        group: String,
+        /// What the system said.
+        source: std::io::Error,
+        /// What to do.
+        remedy: String,
+    },
+    /// Only root may give a file away.
+    #[error(
+        "cannot give {} to user {owner}: {source}; only root, or a service with AmbientCapabilities=CAP_CHOWN, may give files away: let a group read it instead (group = \"…\")", .path.display()
+    )]
+    Owner {
+        /// The file.
+        path: PathBuf,
+        /// The user's name, or number.
+        owner: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Somebody else's file stands where the token belongs.
+    #[error(
+        "{} is there already, and refreshd did not write it ({what}); it is left alone: move it away (mv {} {}.before), or write replace = true for this output and reload", .path.display(), .path.display(), .path.display()
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What is known of it.
+        what: String,
+    },
+    /// The unit does not let the service write there.
+    #[error("cannot {action} {}: {source}; {remedy}", .path.display())]
+    Sandboxed {
+        /// What was tried.
+        action: &'static str,
+        /// With which path.
+        path: PathBuf,
+        /// How it failed.
+        source: std::io::Error,
+        /// Which line of the unit it is, and what to write instead.
+        remedy: String,
     },
     /// A system call failed.
     #[error("cannot {action} {}: {source}", .path.display())]

@@ -13,6 +13,7 @@ fn job(path: &Path, view: View) -> Job {
         now: NOW,
         fenced: false,
         sweep: true,
+        known: None,
     }
 }
 
@@ -27,7 +28,7 @@ fn inode(path: &Path) -> u64 {
 }
 
 fn meta_path(path: &Path) -> PathBuf {
-    PathBuf::from(format!("{}.meta.json", path.display()))
+    crate::config::meta_beside(path)
 }
 
 fn id() -> GrantId {
@@ -37,19 +38,21 @@ fn id() -> GrantId {
 #[test]
 fn the_file_and_what_is_no_secret_about_it() {
     let (_dir, path) = target();
-    assert_eq!(publish(&job(&path, view(7, "at-7"))).unwrap(), Some(7));
+    assert_eq!(
+        publish(&job(&path, view(7, "at-7"))).unwrap().generation,
+        Some(7)
+    );
     assert_eq!(std::fs::read(&path).unwrap(), b"at-7");
     let text = std::fs::read_to_string(meta_path(&path)).unwrap();
     assert_eq!(
         text,
         concat!(
             r#"{"store_id":"store-1","grant_id":"grant-1","grant":"acme","generation":7,"#,
-            r#""issued_at":"2026-11-21T01:00:00Z","expires_at":"2026-11-21T02:00:00Z","#,
-            r#""state":"fresh"}"#,
+            r#""issued_at":"2026-11-21T01:00:00Z","expires_at":"2026-11-21T02:00:00Z"}"#,
             "\n"
         )
     );
-    assert_eq!(read_meta(&path), Some(Meta::of(&view(7, "at-7"), NOW)));
+    assert_eq!(read_meta(&output(&path)), Some(Meta::of(&view(7, "at-7"))));
     let modes = [&path, &meta_path(&path)].map(|p| std::fs::metadata(p).unwrap().mode() & 0o7777);
     assert_eq!(modes, [0o600, 0o600]);
 }
@@ -137,12 +140,15 @@ fn a_fenced_store_overwrites_nothing_newer() {
     // Newer than what is published, or another grant: not the fence's business.
     let mut newer = job(&path, view(10, "at-10"));
     newer.fenced = true;
-    assert_eq!(publish(&newer).unwrap(), Some(10));
+    assert_eq!(publish(&newer).unwrap().generation, Some(10));
     let mut again = job(&path, view(1, "new-1"));
     again.fenced = true;
     again.view.grant.id = GrantId("grant-2".to_owned());
-    assert_eq!(publish(&again).unwrap(), Some(1));
-    assert_eq!(publish(&job(&path, view(1, "at-1"))).unwrap(), Some(1));
+    assert_eq!(publish(&again).unwrap().generation, Some(1));
+    assert_eq!(
+        publish(&job(&path, view(1, "at-1"))).unwrap().generation,
+        Some(1)
+    );
 }
 
 #[test]
@@ -151,46 +157,50 @@ fn a_dead_token_is_left_or_withdrawn() {
     let mut job = job(&path, view(1, "at-1"));
     publish(&job).unwrap();
     job.now = NOW + Duration::from_secs(3600);
-    assert_eq!(publish(&job).unwrap(), Some(1));
+    assert_eq!(publish(&job).unwrap().generation, Some(1));
     assert_eq!(std::fs::read(&path).unwrap(), b"at-1");
-    assert_eq!(read_meta(&path).unwrap().state, "expired");
+    assert_eq!(read_meta(&output(&path)), Some(Meta::of(&view(1, "at-1"))));
 
     job.output.when_dead = WhenDead::Withdraw;
-    assert_eq!(publish(&job).unwrap(), None);
+    assert_eq!(publish(&job).unwrap().generation, None);
     assert!(!path.exists());
-    assert_eq!(read_meta(&path).unwrap().state, "expired");
+    assert_eq!(read_meta(&output(&path)), Some(Meta::of(&view(1, "at-1"))));
 
     job.view.grant.state.expiry_unknown = true;
-    assert_eq!(publish(&job).unwrap(), Some(1), "a guess kills no token");
+    assert_eq!(
+        publish(&job).unwrap().generation,
+        Some(1),
+        "a guess kills no token"
+    );
 }
 
 #[test]
 fn only_what_is_ours_is_withdrawn() {
     let (_dir, path) = target();
     publish(&job(&path, view(1, "at-1"))).unwrap();
-    assert!(!withdraw(&path, "store-2", &id(), true).unwrap());
-    assert!(!withdraw(&path, "store-1", &GrantId("other".to_owned()), false).unwrap());
+    assert!(!withdraw(&path, None, "store-2", &id(), true).unwrap());
+    assert!(!withdraw(&path, None, "store-1", &GrantId("other".to_owned()), false).unwrap());
     assert!(path.exists() && meta_path(&path).exists());
-    assert!(withdraw(&path, "store-1", &id(), false).unwrap());
+    assert!(withdraw(&path, None, "store-1", &id(), false).unwrap());
     assert!(!path.exists() && !meta_path(&path).exists());
 
     std::fs::write(&path, "no metadata").unwrap();
-    assert!(!withdraw(&path, "store-1", &id(), false).unwrap());
+    assert!(!withdraw(&path, None, "store-1", &id(), false).unwrap());
     assert!(path.exists());
     std::fs::write(meta_path(&path), "{}").unwrap();
     assert!(
-        !withdraw(&path, "store-1", &id(), true).unwrap(),
+        !withdraw(&path, None, "store-1", &id(), true).unwrap(),
         "foreign metadata"
     );
     assert!(path.exists());
     std::fs::remove_file(meta_path(&path)).unwrap();
     assert!(
-        withdraw(&path, "store-1", &id(), true).unwrap(),
+        withdraw(&path, None, "store-1", &id(), true).unwrap(),
         "the store recorded it"
     );
     assert!(!path.exists());
     let missing = path.join("no/such/directory");
-    assert!(!withdraw(&missing, "store-1", &id(), true).unwrap());
+    assert!(!withdraw(&missing, None, "store-1", &id(), true).unwrap());
 }
 
 #[test]

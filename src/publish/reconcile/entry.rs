@@ -1,9 +1,12 @@
 //! One entry of the reconciler's table, and what passes between the table and
 //! the tasks that do the work.
 
+use super::tending::Tending;
 use super::{Address, OutputReport, Sink};
+use crate::publish::output::Stands;
 use refreshd_core::grant::GrantId;
 use refreshd_core::time::WallTime;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -48,6 +51,18 @@ pub(super) struct Entry {
     /// The last run brought it to `wanted`.
     pub(super) settled: bool,
     pub(super) trouble: Option<(String, WallTime)>,
+    /// What was left there by the last run, for a glance; rows have none.
+    pub(super) stands: Option<Stands>,
+    /// Somebody else was at it, and it is not mended yet.
+    pub(super) astray: Option<Astray>,
+    pub(super) tending: Tending,
+}
+
+/// What somebody else did, and when it is mended.
+#[derive(Debug)]
+pub(super) struct Astray {
+    pub(super) why: String,
+    pub(super) plan: String,
 }
 
 /// What a run over an entry needs to know.
@@ -62,6 +77,8 @@ pub(super) struct Task {
     pub(super) first: bool,
     /// Why it is not to be run now.
     pub(super) refused: Option<String>,
+    /// Its metadata, where they are not configured any more.
+    pub(super) meta: Option<PathBuf>,
 }
 
 /// What a run came to.
@@ -71,18 +88,48 @@ pub(super) struct Done {
     pub(super) recheck_at: Option<WallTime>,
     /// The generation that is published; `None`: left as it was.
     pub(super) published: Option<Option<u64>>,
+    /// Something was written.
+    pub(super) wrote: bool,
+    /// What was left there.
+    pub(super) stands: Option<Stands>,
+    /// It was written, but not everybody can read it.
+    pub(super) complaint: Option<String>,
     /// Neither file, database nor book have it any more.
     pub(super) withdrawn: bool,
 }
 
-/// What is to be logged of a run; a trouble that goes on is not.
-#[derive(Debug, PartialEq, Eq)]
+/// What is to be told of a run; a trouble that goes on is not.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Turns {
+    pub(super) trouble: Turn,
+    /// Somebody else was at it, and it was mended.
+    pub(super) mended: Option<Mended>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) enum Turn {
     /// It began to fail.
     Began(String),
     /// It no longer does.
     Ended,
+    /// It is no output any more.
+    Gone,
+    #[default]
     Same,
+}
+
+/// What somebody else did to an output.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Mended {
+    pub(super) why: String,
+    /// How many times of late.
+    pub(super) times: u32,
+}
+
+impl Astray {
+    fn told(&self) -> String {
+        format!("{}; {}", self.why, self.plan)
+    }
 }
 
 impl Entry {
@@ -102,6 +149,9 @@ impl Entry {
             wanted: None,
             settled: false,
             trouble: None,
+            stands: None,
+            astray: None,
+            tending: Tending::default(),
         }
     }
 
@@ -114,7 +164,24 @@ impl Entry {
             fenced,
             first: !self.tried,
             refused,
+            meta: self.meta_path(),
         }
+    }
+
+    fn meta_path(&self) -> Option<PathBuf> {
+        let meta = self.stands.as_ref().and_then(|stands| stands.meta.as_ref());
+        meta.map(|(path, _)| path.clone())
+    }
+
+    /// What somebody else did, when this run has put it right.
+    pub(super) fn is_mended(&mut self, done: &Done) -> Option<Mended> {
+        let why = self.astray.take()?.why;
+        if !done.wrote {
+            self.tending.was_nothing();
+            return None;
+        }
+        let times = self.tending.times();
+        Some(Mended { why, times })
     }
 
     /// Notes a trouble; only its beginning is a turn.
@@ -137,7 +204,9 @@ impl Entry {
             wanted_generation: self.wanted,
             settled: self.settled,
             withdrawing: matches!(self.goal, Goal::Withdraw),
-            error: self.trouble.as_ref().map(|(error, _)| error.clone()),
+            error: (self.trouble.as_ref().map(|(error, _)| error.clone()))
+                .or_else(|| self.astray.as_ref().map(Astray::told)),
+            disturbed: self.tending.times() > 0,
             since: self.trouble.as_ref().map(|(_, since)| *since),
         }
     }

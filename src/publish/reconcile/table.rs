@@ -1,12 +1,13 @@
 //! The reconciler's bookkeeping: which outputs there are, which are marked,
 //! which run, which wait. It does nothing itself.
 
-use super::entry::{Done, Entry, Goal, Phase, Task, Turn};
-use super::{Address, OutputReport, Record, Target};
+use super::entry::{Astray, Done, Entry, Goal, Phase, Task, Turn, Turns};
+use super::{Address, OutputReport, Record, Sink, Target};
+use crate::publish::output::Stands;
 use refreshd_core::grant::GrantId;
 use refreshd_core::time::WallTime;
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::path::Path;
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,11 @@ pub(super) type Id = u64;
 const MOST_HUNG_IN_DIR: usize = 4;
 /// With this many in all, a hung write keeps its place.
 const MOST_HUNG: usize = 64;
+/// So many outputs of one directory that others write to are told apart.
+const MOST_TOLD: usize = 5;
+
+/// An output and its grant.
+type Told = (Address, Arc<str>);
 
 #[derive(Debug, Default)]
 pub(super) struct Table {
@@ -33,6 +39,8 @@ pub(super) struct Table {
     rechecks: BTreeSet<(WallTime, Id)>,
     /// Addresses of hung writes.
     hung: Vec<Address>,
+    /// Outputs with an open incident of others that write there, by place.
+    told: HashMap<(bool, PathBuf), Vec<Told>>,
     running: usize,
     untried: usize,
     next: Id,
@@ -106,13 +114,97 @@ impl Table {
         }
     }
 
-    /// Marks the rows of a database.
-    pub(super) fn mark_database(&mut self, path: &Path) {
+    /// The files that are as they were left, and what was left there. Nothing is looked
+    /// at that is being written.
+    pub(super) fn at_rest(&self) -> Vec<(Id, Address, Stands)> {
+        let resting = |(id, entry): (&Id, &Entry)| {
+            let calm = entry.phase == Phase::Idle && entry.astray.is_none();
+            let wanted = matches!(entry.goal, Goal::Publish(Sink::File(_)));
+            let stands = entry.stands.clone().filter(|_| calm && wanted)?;
+            Some((*id, entry.address.clone(), stands))
+        };
+        self.entries.iter().filter_map(resting).collect()
+    }
+
+    /// Somebody was at an output, unless it has been written since it was looked at.
+    pub(super) fn strays(&mut self, id: Id, left: &Stands, why: String, now: Instant) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let same = entry.phase == Phase::Idle && entry.stands.as_ref() == Some(left);
+        if !same || entry.astray.is_some() {
+            return;
+        }
+        entry.settled = false;
+        let pause = entry.tending.disturbed(now);
+        if pause.is_zero() {
+            let plan = "it is written again".to_owned();
+            entry.astray = Some(Astray { why, plan });
+            self.mark(id);
+            return;
+        }
+        let (times, again) = (entry.tending.times(), refreshd_core::duration::human(pause));
+        let plan = format!(
+            "others did so {times} times of late, so it is written again in {again}, or with the next token"
+        );
+        entry.astray = Some(Astray { why, plan });
+        let at = now + pause;
+        if let Some(earlier) = entry.retry_at.replace(at) {
+            self.retries.remove(&(earlier, id));
+        }
+        self.retries.insert((at, id));
+    }
+
+    /// Those that were told of and that nobody else has touched for a while.
+    pub(super) fn left_alone(&mut self, now: Instant) -> Vec<Told> {
+        let entries = self.entries.values_mut();
+        let calm = entries.filter(|entry| entry.astray.is_none() && entry.trouble.is_none());
+        let ended = calm.filter_map(|entry| {
+            let ends = entry.tending.ends(now);
+            ends.then(|| entry.address.clone())
+        });
+        let ended: HashSet<Address> = ended.collect();
+        let mut over = Vec::new();
+        for told in self.told.values_mut() {
+            let (gone, left) = told.drain(..).partition(|(at, _)| ended.contains(at));
+            (*told, over) = (left, [over, gone].concat());
+        }
+        self.told.retain(|_, told| !told.is_empty());
+        over
+    }
+
+    /// Whether what somebody else did to an output is to be told as an incident of its
+    /// own: of many in one place a few are enough, and of a database one.
+    pub(super) fn tells(&mut self, task: &Task) -> bool {
+        let (is_row, place) = task.address.neighbourhood();
+        let told = self.told.entry((is_row, place.to_owned())).or_default();
+        if told.iter().any(|(address, _)| *address == task.address) {
+            return true;
+        }
+        let room = told.len() < if is_row { 1 } else { MOST_TOLD };
+        if room {
+            told.push((task.address.clone(), task.grant.clone()));
+        }
+        room
+    }
+
+    /// Marks the rows of a database, with what somebody else did to it.
+    pub(super) fn mark_database(&mut self, path: &Path, why: Option<&str>, now: Instant) {
         let entries = self.entries.iter();
         let rows = entries.filter(|(_, entry)| entry.address.neighbourhood() == (true, path));
         let mut ids: Vec<Id> = rows.map(|(id, _)| *id).collect();
         ids.sort_unstable();
         for id in ids {
+            if let (Some(why), Some(entry)) = (why, self.entries.get_mut(&id))
+                && matches!(entry.goal, Goal::Publish(_))
+                && entry.phase == Phase::Idle
+            {
+                // Rows are mended with the whole database, so there is no pause for one.
+                let _none = entry.tending.disturbed(now);
+                entry.settled = false;
+                let (why, plan) = (why.to_owned(), "the row is written again".to_owned());
+                entry.astray = Some(Astray { why, plan });
+            }
             self.mark(id);
         }
     }
@@ -242,10 +334,10 @@ impl Table {
         result: Result<Done, String>,
         wall: WallTime,
         retry: impl FnOnce(u32) -> Instant,
-    ) -> Turn {
+    ) -> Turns {
         self.running -= 1;
         let Some(entry) = self.entries.get_mut(&id) else {
-            return Turn::Same;
+            return Turns::default();
         };
         let again = entry.phase == Phase::Running { again: true };
         entry.phase = Phase::Idle;
@@ -257,35 +349,59 @@ impl Table {
         {
             self.hung.swap_remove(at);
         }
-        let turn = match result {
-            Ok(done) => {
-                entry.failures = 0;
-                self.settle(id, done)
-            }
-            Err(error) => {
-                entry.failures = entry.failures.saturating_add(1);
-                if !self.stopping {
-                    let at = retry(entry.failures);
-                    entry.retry_at = Some(at);
-                    self.retries.insert((at, id));
+        let mut mended = None;
+        let trouble = match result {
+            Ok(mut done) => {
+                mended = entry.is_mended(&done);
+                let complaint = done.complaint.take();
+                let turn = self.settle(id, done, complaint.is_none());
+                match complaint {
+                    Some(complaint) => self.fails(id, complaint, wall, retry),
+                    None => turn,
                 }
-                entry.fails(error, wall)
             }
+            Err(error) => self.fails(id, error, wall, retry),
         };
         if again {
             self.mark(id);
         }
-        turn
+        Turns { trouble, mended }
     }
 
-    fn settle(&mut self, id: Id, done: Done) -> Turn {
+    fn fails(
+        &mut self,
+        id: Id,
+        error: String,
+        wall: WallTime,
+        retry: impl FnOnce(u32) -> Instant,
+    ) -> Turn {
         let Some(entry) = self.entries.get_mut(&id) else {
             return Turn::Same;
         };
-        let turn = match entry.trouble.take() {
+        entry.failures = entry.failures.saturating_add(1);
+        if !self.stopping {
+            let at = retry(entry.failures);
+            entry.retry_at = Some(at);
+            self.retries.insert((at, id));
+        }
+        entry.fails(error, wall)
+    }
+
+    fn settle(&mut self, id: Id, done: Done, sound: bool) -> Turn {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return Turn::Same;
+        };
+        let turn = match sound.then(|| entry.trouble.take()).flatten() {
+            Some(_) if matches!(entry.goal, Goal::Withdraw) => Turn::Gone,
             Some(_) => Turn::Ended,
+            None if done.withdrawn && entry.tending.times() > 0 => Turn::Gone,
             None => Turn::Same,
         };
+        if sound {
+            entry.failures = 0;
+        }
+        entry.astray = None;
+        entry.stands = done.stands;
         if let Some(at) = entry.recheck_at.take() {
             self.rechecks.remove(&(at, id));
         }

@@ -1,11 +1,13 @@
 //! The reconciler's acting side: one dispatcher, and one short-lived task for
 //! each output that is being brought to its goal.
 
-use super::entry::{Done, Goal, Task, Turn};
+use super::entry::{Done, Goal, Mended, Task, Turn, Turns};
+use super::look::REMOVED;
 use super::table::Id;
-use super::{Record, Shared, Sink, Trouble};
+use super::{Record, Shared, Sink, Trouble, What};
 use crate::publish::database::RowJob;
-use crate::publish::output::{Job, is_dead, withdraw};
+use crate::publish::file::DirectoryRights;
+use crate::publish::output::{Job, PublishError, Published, claim, is_dead, withdraw};
 use refreshd_core::duration;
 use refreshd_core::grant::GrantId;
 use std::future::pending;
@@ -84,27 +86,45 @@ fn finish(shared: &Shared, id: Id, task: &Task, result: Result<Done, String>) {
     let (first, most) = shared.tuning.back_off;
     let retry = |failures| Instant::now() + back_off(failures, first, most, roll());
     let works = task.first && result.is_ok();
-    let turn = match shared.table().finish(id, result, wall, retry) {
+    let Turns { trouble, mended } = shared.table().finish(id, result, wall, retry);
+    let turn = match trouble {
         // An earlier process may have left it failing.
         Turn::Same if works => Turn::Ended,
         turn => turn,
     };
+    if let Some(mended) = mended {
+        tell_mended(shared, task, &mended);
+    }
     log(shared, task, turn);
     shared.wake.notify_one();
     shared.progress.send_replace(());
 }
 
 fn log(shared: &Shared, task: &Task, turn: Turn) {
-    let error = match &turn {
-        Turn::Began(error) => Some(error.as_str()),
-        Turn::Ended => None,
+    let what = match &turn {
+        Turn::Began(error) => What::Fails(error),
+        Turn::Ended => What::Works,
+        Turn::Gone => What::Gone,
         Turn::Same => return,
     };
     (shared.wiring.trouble)(Trouble {
         address: &task.address,
         grant: &task.grant,
-        error,
-        withdrawn: matches!(task.goal, Goal::Withdraw),
+        what,
+    });
+}
+
+/// A file that was removed once is no more than a line of the log; what somebody wrote
+/// there, or removes again, is an incident.
+fn tell_mended(shared: &Shared, task: &Task, mended: &Mended) {
+    let removed = mended.why == REMOVED && mended.times < 2;
+    if removed || !shared.table().tells(task) {
+        return;
+    }
+    (shared.wiring.trouble)(Trouble {
+        address: &task.address,
+        grant: &task.grant,
+        what: What::Disturbed(&mended.why),
     });
 }
 
@@ -128,13 +148,12 @@ async fn publish(shared: &Arc<Shared>, id: Id, task: &Task, sink: &Sink) -> Resu
         return Ok(Done::default());
     }
     shared.table().wants(id, generation);
-    if task.booked.as_ref() != Some(&view.grant.id) {
-        record(shared, id, task, &view.grant.id).await?;
-    }
     let now = (shared.wiring.clock)();
     // Its status changes at its expiry without a commit.
     let alive = !is_dead(&view, now) && !view.grant.state.expiry_unknown;
     let recheck_at = alive.then_some(view.grant.state.expires_at);
+    let grant_id = view.grant.id.clone();
+    let is_booked = task.booked.as_ref() == Some(&grant_id);
     let published = match sink {
         Sink::File(output) => {
             let job = Job {
@@ -143,10 +162,26 @@ async fn publish(shared: &Arc<Shared>, id: Id, task: &Task, sink: &Sink) -> Resu
                 now,
                 fenced: task.fenced,
                 sweep: task.first,
+                known: shared.directory_of(task.address.path()),
             };
-            write_file(shared, job).await?
+            let job = Arc::new(job);
+            if task.booked.is_none() {
+                // Where nothing may be written, nothing is to be taken back later.
+                let job = job.clone();
+                blocking(move || claim(&job)).await?;
+            }
+            if !is_booked {
+                record(shared, id, task, &grant_id).await?;
+            }
+            let writer = shared.writer.clone();
+            let published = blocking(move || writer(&job)).await?;
+            keep_directory(shared, task, &published).await;
+            published
         }
         Sink::Row(database) => {
+            if !is_booked {
+                record(shared, id, task, &grant_id).await?;
+            }
             let database = database.clone();
             let job = RowJob {
                 database,
@@ -159,17 +194,47 @@ async fn publish(shared: &Arc<Shared>, id: Id, task: &Task, sink: &Sink) -> Resu
     };
     Ok(Done {
         recheck_at,
-        published: Some(published),
+        published: Some(published.generation),
+        wrote: published.wrote,
+        stands: matches!(sink, Sink::File(_)).then_some(published.stands),
+        complaint: published.complaint,
         withdrawn: false,
     })
 }
 
-async fn write_file(shared: &Arc<Shared>, job: Job) -> Result<Option<u64>, String> {
-    let writer = shared.writer.clone();
-    tokio::task::spawn_blocking(move || writer(&job))
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, PublishError> + Send + 'static,
+) -> Result<T, String> {
+    tokio::task::spawn_blocking(work)
         .await
         .map_err(|_| PANICKED)?
         .map_err(|error| error.to_string())
+}
+
+/// Remembers for which group the directory is, while that may read there. That it
+/// cannot be written down costs no token.
+async fn keep_directory(shared: &Shared, task: &Task, published: &Published) {
+    let rights = DirectoryRights::of(&published.stands.directory);
+    let (Some(rights), Some(dir)) = (rights, task.address.path().parent()) else {
+        return;
+    };
+    if published.complaint.is_some() || shared.directory_of(task.address.path()) == Some(rights) {
+        return;
+    }
+    let kept = shared
+        .wiring
+        .book
+        .keep_directory(dir.to_owned(), rights)
+        .await;
+    match kept {
+        Ok(()) => shared
+            .directories()
+            .insert(dir.to_owned(), rights)
+            .map_or((), drop),
+        Err(error) => {
+            tracing::debug!(%error, "for whom a directory is could not be written down");
+        }
+    }
 }
 
 async fn record(shared: &Shared, id: Id, task: &Task, grant_id: &GrantId) -> Result<(), String> {
@@ -208,7 +273,8 @@ async fn take_back(shared: &Arc<Shared>, task: &Task) -> Result<Done, String> {
 
 async fn remove_file(shared: &Arc<Shared>, task: &Task, grant_id: GrantId) -> Result<bool, String> {
     let (address, store_id) = (task.address.clone(), shared.wiring.store_id.clone());
-    let remove = move || withdraw(address.path(), &store_id, &grant_id, true);
+    let meta = task.meta.clone();
+    let remove = move || withdraw(address.path(), meta.as_deref(), &store_id, &grant_id, true);
     tokio::task::spawn_blocking(remove)
         .await
         .map_err(|_| PANICKED)?

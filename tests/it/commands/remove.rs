@@ -96,7 +96,7 @@ async fn its_outputs_go_and_it_may_come_again_as_another() {
     setting.run(&["refresh", "one", "--force"]).succeeds();
     let (file, meta) = (
         setting.house.path("tokens/one"),
-        setting.house.path("tokens/one.meta.json"),
+        setting.house.path("tokens/.one.meta.json"),
     );
     let id = || -> Value {
         let meta: Value = serde_json::from_slice(&std::fs::read(&meta).unwrap()).unwrap();

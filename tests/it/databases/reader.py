@@ -38,10 +38,9 @@ def kept(db, state):
 def files():
     rows = []
     for name in sorted(pathlib.Path(path).glob("shop-*.json")):
-        if not name.name.endswith(".meta.json"):
-            token = json.loads(name.read_bytes())
-            generation = token["generation"]
-            rows.append([token["name"], generation, token["access_token"], generation])
+        token = json.loads(name.read_bytes())
+        generation = token["generation"]
+        rows.append([token["name"], generation, token["access_token"], generation])
     tell(json.dumps(rows))
 
 

@@ -4,7 +4,7 @@
 use crate::resource::published;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -53,7 +53,8 @@ fn read_json(file: &Path, seen: &mut Seen) {
 }
 
 fn metadata_generation(file: &Path) -> Option<u64> {
-    let path = PathBuf::from(format!("{}.meta.json", file.display()));
+    let name = file.file_name()?.to_str()?;
+    let path = file.with_file_name(format!(".{name}.meta.json"));
     let bytes = std::fs::read(&path).ok()?;
     let value: Value = serde_json::from_slice(&bytes)
         .unwrap_or_else(|e| panic!("{} is torn: {e}", path.display()));

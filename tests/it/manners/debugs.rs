@@ -347,6 +347,7 @@ fn each_of_a_configuration(
         now: NOW,
         fenced: false,
         sweep: false,
+        known: None,
     };
     value("Job", Box::new(job));
     value("Proxy", Box::new(client.proxy.clone().unwrap()));

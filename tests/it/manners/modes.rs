@@ -15,7 +15,7 @@ async fn what_is_private_is_the_owners_alone() {
     let setting = Setting::one().await;
     let (daemon, _) = setting.daemon_with_one();
     wait_for("the output", || {
-        setting.house.path("tokens/one.meta.json").exists()
+        setting.house.path("tokens/.one.meta.json").exists()
     });
     for dir in ["run", "state", "key"] {
         assert_eq!(mode(&setting, dir), 0o700, "{dir}");
@@ -28,7 +28,7 @@ async fn what_is_private_is_the_owners_alone() {
     }
     assert_eq!(mode(&setting, "key/key"), 0o600);
     assert_eq!(mode(&setting, "tokens/one"), 0o600);
-    assert_eq!(mode(&setting, "tokens/one.meta.json"), 0o600);
+    assert_eq!(mode(&setting, "tokens/.one.meta.json"), 0o600);
     assert_eq!(daemon.stop(), Some(0));
 }
 

@@ -90,7 +90,7 @@ impl Place {
     /// Waits until that generation, or a later one, is published and works.
     pub(crate) fn works_at(&self, generation: u64) {
         wait_for(&format!("generation {generation} in the file"), || {
-            let meta = std::fs::read_to_string(self.house.path("tokens/one.meta.json"));
+            let meta = std::fs::read_to_string(self.house.path("tokens/.one.meta.json"));
             let meta: Option<Value> = meta.ok().and_then(|m| serde_json::from_str(&m).ok());
             meta.is_some_and(|meta| meta["generation"].as_u64() >= Some(generation))
         });
