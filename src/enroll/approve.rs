@@ -71,15 +71,11 @@ impl Enroller {
             ..enrollment
         };
         let store = &self.0.deck.store;
-        if !store
-            .approve_enrollment(approved.clone())
-            .await
-            .map_err(failed)?
-        {
+        if !store.approve_enrollment(approved).await.map_err(failed)? {
             return Err(nothing_waits());
         }
         self.turned();
-        self.exchange_soon(approved);
+        self.exchange_soon(id);
         self.exchanged(id, PATIENCE).await
     }
 }

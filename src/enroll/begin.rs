@@ -207,6 +207,7 @@ impl Enroller {
             account: None,
             generation: None,
             asked: None,
+            code: Default::default(),
         })
     }
 

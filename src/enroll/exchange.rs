@@ -11,7 +11,8 @@ use crate::state::{
 };
 use refreshd_core::enroll::account::Account;
 use refreshd_core::enroll::business;
-use refreshd_core::enroll::{Enrollment, Secrets, Stage, Via};
+use refreshd_core::enroll::code::{self, Unused};
+use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage, Via};
 use refreshd_core::flight::{Answer, FlightId, Intent};
 use refreshd_core::grant::settle::{self, Ending};
 use refreshd_core::grant::{GrantId, Presents};
@@ -20,15 +21,11 @@ use refreshd_core::provider::answer::{self, Outcome, Success};
 use refreshd_core::provider::request::{self, TokenRequest};
 use refreshd_core::secret::{Fingerprint, Secret};
 use refreshd_core::time::WallTime;
+use std::collections::HashSet;
 use std::time::Duration;
 
-/// Where not a byte left, it is tried again after these.
-const AGAIN: [Duration; 4] = [
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_secs(3),
-    Duration::from_secs(8),
-];
+/// A code that waits is looked at so often: the clock may have been set.
+const LOOK: Duration = Duration::from_secs(5);
 /// A slot of the journal is waited for so long: flights give theirs back all the time.
 const SLOT_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -84,95 +81,179 @@ impl Under {
     }
 }
 
+/// A code that is as good as before, and why.
+pub(super) struct Spared {
+    unused: Unused,
+    text: String,
+    /// Its flight, if there was one.
+    landing: Landing,
+}
+
+impl Spared {
+    fn not_sent(text: impl std::fmt::Display) -> Self {
+        Spared {
+            unused: Unused::NotSent,
+            text: text.to_string(),
+            landing: None,
+        }
+    }
+}
+
 impl Enroller {
     /// Has a received code exchanged, in a task of its own: whoever asked may go away.
-    pub(super) fn exchange_soon(&self, enrollment: Enrollment) {
+    pub(super) fn exchange_soon(&self, id: EnrollmentId) {
         let enroller = self.clone();
         tokio::spawn(async move {
-            let id = enrollment.id;
             if enroller.busy().insert(id) {
-                enroller.exchange(enrollment).await;
+                enroller.exchange(id).await;
                 enroller.busy().remove(&id);
             }
         });
     }
 
-    pub(super) fn busy(
-        &self,
-    ) -> std::sync::MutexGuard<'_, std::collections::HashSet<refreshd_core::enroll::EnrollmentId>>
-    {
+    pub(super) fn busy(&self) -> std::sync::MutexGuard<'_, HashSet<EnrollmentId>> {
         self.0
             .busy
             .lock()
             .expect("nothing panics while it holds the set")
     }
 
-    async fn exchange(&self, enrollment: Enrollment) {
-        for wait in AGAIN.into_iter().map(Some).chain([None]) {
-            let Err(text) = self.present_code(enrollment.clone()).await else {
+    /// Presents a code, and again for as long as it was not used and lives. What is left
+    /// at a stop waits in the store.
+    async fn exchange(&self, id: EnrollmentId) {
+        let (mut tries, mut again_at) = (0, None);
+        let mut patience = Patience::default();
+        while !self.is_stopping() {
+            let found = match self.0.deck.store.enrollment(id).await {
+                Ok(found) => found,
+                Err(e) => {
+                    tracing::error!("a code that waits to be presented cannot be read: {e}");
+                    patience.wait().await;
+                    continue;
+                }
+            };
+            let waits = |(enrollment, _): &(Enrollment, _)| enrollment.stage == Stage::Received;
+            let Some((enrollment, secrets)) = found.filter(waits) else {
+                return;
+            };
+            again_at = again_at.max(enrollment.code.again_at);
+            let left = again_at.map(|at: WallTime| at.since(self.0.deck.clock.wall()));
+            if let Some(left) = left.filter(|left| !left.is_zero()) {
+                tokio::time::sleep(left.min(LOOK)).await;
+                continue;
+            }
+            let Err(spared) = self.present_code(enrollment.clone(), secrets).await else {
                 return;
             };
             if self.is_stopping() {
-                // It waits in the store, and is presented at the next start.
-                return;
+                return self.leave(spared.landing).await;
             }
-            match wait {
-                Some(wait) => tokio::time::sleep(wait).await,
-                None => {
-                    let text = format!("the code could not be presented: {text}; authorize again");
-                    self.end(enrollment, Stage::Refused, text, None).await;
-                    return;
-                }
-            }
+            again_at = self.spare(enrollment, spared, tries).await;
+            tries += 1;
         }
     }
 
     /// Presents the code of an enrolment.
     ///
     /// # Errors
-    /// Why not a byte of it left: then it may be tried again.
-    async fn present_code(&self, enrollment: Enrollment) -> Result<(), String> {
-        let _counted = self.count()?;
-        let found = self.0.deck.store.enrollment(enrollment.id).await;
-        let Some((enrollment, secrets)) = found.map_err(|e| e.to_string())? else {
+    /// Why it may be presented again.
+    async fn present_code(&self, enrollment: Enrollment, secrets: Secrets) -> Result<(), Spared> {
+        let _counted = self.count().map_err(Spared::not_sent)?;
+        let Some(code) = secrets.code.clone() else {
+            let text = "its code is not there any more; authorize again".to_owned();
+            self.end(enrollment, Stage::Refused, text, None).await;
             return Ok(());
         };
-        let Some(code) = secrets
-            .code
-            .clone()
-            .filter(|_| enrollment.stage == Stage::Received)
-        else {
-            return Ok(());
-        };
-        let name = self.name_of(&enrollment)?;
-        let seat = self.seat(&enrollment, &name)?;
-        let verifier = secrets.verifier.as_ref();
+        let name = self.name_of(&enrollment).map_err(Spared::not_sent)?;
+        let seat = self.seat(&enrollment, &name).map_err(Spared::not_sent)?;
         let request = request::authorization_code(
             &seat.client.description,
             &registration(&seat),
             &seat.vars,
             &code,
-            verifier,
+            secrets.verifier.as_ref(),
         );
-        let request = request.map_err(|e| e.to_string())?;
-        let (under, ending) = self
-            .fly(&enrollment, secrets, &code, &seat, request)
-            .await?;
+        let request = request.map_err(Spared::not_sent)?;
+        let flown = self.fly(&enrollment, secrets, &code, &seat, request);
+        let (under, ending) = flown.await.map_err(Spared::not_sent)?;
         match ending {
-            Ending::NotSent { text } => {
-                self.leave(under.landing).await;
-                Err(text)
-            }
+            Ending::NotSent { text } => Err(Spared {
+                unused: Unused::NotSent,
+                text,
+                landing: under.landing,
+            }),
             Ending::Lost { text } => {
                 self.end_flight(under, Stage::InDoubt, in_doubt(&text), None)
                     .await;
                 Ok(())
             }
-            Ending::Answered(answer) => {
-                self.conclude(under, &seat, answer).await;
+            Ending::Answered(answer) => self.conclude_code(under, &seat, answer).await,
+        }
+    }
+
+    /// Reads the answer to a code, which is durable, and commits what it says.
+    ///
+    /// # Errors
+    /// Where it says that nothing was done: the code may be presented again.
+    pub(super) async fn conclude_code(
+        &self,
+        under: Under,
+        seat: &Seat,
+        answer: Answer,
+    ) -> Result<(), Spared> {
+        match code::unused(&seat.client.description, &answer) {
+            Some((unused, text)) => Err(Spared {
+                unused,
+                text,
+                landing: under.landing,
+            }),
+            None => {
+                self.conclude(under, seat, answer).await;
                 Ok(())
             }
         }
+    }
+
+    /// Keeps a code that was not used until it is presented again; when that is. `None`:
+    /// it is over by then, and so is its enrolment.
+    pub(super) async fn spare(
+        &self,
+        enrollment: Enrollment,
+        spared: Spared,
+        tries: u32,
+    ) -> Option<WallTime> {
+        let Spared {
+            unused,
+            text,
+            landing,
+        } = spared;
+        let config = self.0.reloader.config();
+        let client = config.clients.get(&enrollment.client);
+        let ends = enrollment.code_ends_at(client.map(|client| &*client.description));
+        let now = self.0.deck.clock.wall();
+        let Some(at) = code::again(now, ends, tries, &unused) else {
+            let text = over(&unused, &text, ends, now);
+            self.end_with(enrollment, Stage::Refused, text, None, landing)
+                .await;
+            self.free(landing);
+            return None;
+        };
+        let text = waiting(&unused, &text, at, ends);
+        let name = self.name_of(&enrollment).unwrap_or_default();
+        tracing::warn!(grant = %name, "{name}: {text}");
+        let mut kept = Enrollment { text, ..enrollment };
+        kept.code.again_at = Some(at);
+        let store = &self.0.deck.store;
+        let kept = store.turn_enrollment(&[Stage::Received], kept, None, landing);
+        match kept.await {
+            Ok(_) => self.free(landing),
+            Err(e) => {
+                tracing::warn!("how a code waits could not be written down: {e}");
+                self.leave(landing).await;
+            }
+        }
+        self.turned();
+        Some(at)
     }
 
     /// One exchange: intent, send, answer; each durable before the next.
@@ -542,6 +623,36 @@ impl Enroller {
             patience.wait().await;
         }
         self.turned();
+    }
+}
+
+/// What a person is told while a code waits.
+fn waiting(unused: &Unused, text: &str, at: WallTime, ends: WallTime) -> String {
+    let (at, ends) = (at.rfc3339(), ends.rfc3339());
+    match unused {
+        Unused::NotSent => {
+            format!("the code could not be presented: {text}; trying again until {ends}")
+        }
+        Unused::Answered(_) => format!(
+            "the provider asks to wait ({text}), and has not used the code; it is presented again at {at}, and is good until {ends}"
+        ),
+    }
+}
+
+/// What a person is told when a code has ended without having been used.
+fn over(unused: &Unused, text: &str, ends: WallTime, now: WallTime) -> String {
+    let ends = ends.rfc3339();
+    match unused {
+        Unused::NotSent => format!(
+            "the code could not be presented in its lifetime, until {ends}: {text}; authorize again"
+        ),
+        Unused::Answered(None) => format!(
+            "the provider asked to wait ({text}) until the code was over, at {ends}; authorize again later"
+        ),
+        Unused::Answered(Some(asked)) => format!(
+            "the provider asks to wait until {} ({text}), and the code is good until {ends}; authorize again after that",
+            (now + *asked).rfc3339()
+        ),
     }
 }
 

@@ -104,28 +104,35 @@ impl Enroller {
     /// # Errors
     /// When there is none.
     pub async fn wait(&self, id: EnrollmentId, patience: Duration) -> Result<Report, Failure> {
-        self.wait_until(id, patience, Stage::is_over).await
+        let turned = |before: &Enrollment, now: &Enrollment| {
+            now.stage.is_over() || (before.stage, &before.text) != (now.stage, &now.text)
+        };
+        self.wait_until(id, patience, turned).await
     }
 
-    /// An enrolment whose code has come, after the exchange, or after so long.
+    /// An enrolment whose code has come, after the exchange, once it is known to wait, or
+    /// after so long.
     async fn exchanged(&self, id: EnrollmentId, patience: Duration) -> Result<Report, Failure> {
-        self.wait_until(id, patience, |stage| stage != Stage::Received)
-            .await
+        let turned = |_: &Enrollment, now: &Enrollment| {
+            now.stage != Stage::Received || now.waits_with_its_code()
+        };
+        self.wait_until(id, patience, turned).await
     }
 
     async fn wait_until(
         &self,
         id: EnrollmentId,
         patience: Duration,
-        is_over: fn(Stage) -> bool,
+        has_turned: fn(before: &Enrollment, now: &Enrollment) -> bool,
     ) -> Result<Report, Failure> {
         let mut turned = self.0.turned.subscribe();
         let until = tokio::time::Instant::now() + patience;
-        let mut ended = false;
+        let (mut ended, mut first) = (false, None);
         loop {
             turned.mark_unchanged();
             let enrollment = self.find(id).await?;
-            if is_over(enrollment.stage) {
+            let before = first.get_or_insert_with(|| enrollment.clone());
+            if has_turned(before, &enrollment) {
                 return Ok(self.report(enrollment).await);
             }
             // Nobody else tells that its time is over.

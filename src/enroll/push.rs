@@ -76,10 +76,11 @@ impl Enroller {
             .as_deref()
             .and_then(|text| state::read(text, &key));
         let claim = claim.ok_or(PushRefusal::Unsigned)?;
+        let now = self.0.deck.clock.wall();
         let judge = Judge {
             key,
             claim,
-            now: self.0.deck.clock.wall(),
+            now,
             config: self.0.reloader.config(),
             client: client.clone(),
             business_id: push.business_id,
@@ -89,7 +90,7 @@ impl Enroller {
             let judged = move |known: Option<Enrollment>, grants: &GrantsByName<'_>| {
                 judge.judge(known, |name| grants.find(name))
             };
-            store.receive_push(claim.id, code, judged).await
+            store.receive_push(claim.id, code, now, judged).await
         };
         let kept = self.kept(keeping, |kept| {
             kept.as_ref().ok()?.as_ref().ok()?.to_present()
@@ -133,6 +134,7 @@ impl Enroller {
             account: None,
             sent: None,
             asked: None,
+            code: Default::default(),
         };
         let store = &self.0.deck.store;
         let mut kept = store

@@ -136,8 +136,8 @@ impl Enroller {
         code: Secret,
         with: Secrets,
     ) -> Result<(), Failure> {
-        let store = self.0.deck.store.clone();
-        let keeping = async move { store.receive_code(enrollment, code, with).await };
+        let (store, now) = (self.0.deck.store.clone(), self.0.deck.clock.wall());
+        let keeping = async move { store.receive_code(enrollment, code, with, now).await };
         let kept = self.kept(keeping, |kept| kept.as_ref().ok()?.to_present());
         match kept.await?.map_err(failed)? {
             Received::New(_) => Ok(()),
@@ -161,7 +161,7 @@ impl Enroller {
             let kept = keeping.await;
             if let Some(enrollment) = to_present(&kept) {
                 enroller.turned();
-                enroller.exchange_soon(enrollment.clone());
+                enroller.exchange_soon(enrollment.id);
             }
             kept
         });

@@ -71,10 +71,16 @@ impl Enroller {
                     // It may ask the provider whose account it is: nothing waits for that.
                     tokio::spawn(async move {
                         let counted = enroller.count();
-                        enroller.conclude(under, &seat, answer).await;
+                        let concluded = enroller.conclude_code(under, &seat, answer).await;
                         drop(counted);
+                        let id = enrollment.id;
+                        if let Err(spared) = concluded {
+                            enroller.spare(enrollment, spared, 0).await;
+                        }
                         if taken {
-                            enroller.busy().remove(&enrollment.id);
+                            enroller.busy().remove(&id);
+                            // If it was not used, it waits again.
+                            enroller.exchange_soon(id);
                         }
                     });
                 }
@@ -140,6 +146,7 @@ impl Enroller {
             account: None,
             generation: None,
             asked: None,
+            code: Default::default(),
         };
         let secrets = Secrets {
             answer: Some(Secret::new(String::from_utf8_lossy(&answer.body))),

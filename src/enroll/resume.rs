@@ -32,7 +32,7 @@ impl Enroller {
                     let text = "the store was put back, and the code may have been presented since: authorize again".to_owned();
                     self.end(enrollment, Stage::InDoubt, text, None).await;
                 }
-                (Stage::Received, _) => self.exchange_soon(enrollment),
+                (Stage::Received, _) => self.exchange_soon(enrollment.id),
                 (Stage::Open, Via::Device) if !fenced => {
                     let found = self.0.deck.store.enrollment(enrollment.id).await;
                     if let Some((enrollment, secrets)) = found.map_err(failed)? {

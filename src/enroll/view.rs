@@ -49,6 +49,9 @@ impl Enroller {
             token_expires_at: None,
             outputs: Vec::new(),
         };
+        if report.stage == Stage::Received && report.text.is_empty() {
+            "its code is being exchanged".clone_into(&mut report.text);
+        }
         let Some(name) = report.grant.clone().filter(|_| report.stage == Stage::Done) else {
             return report;
         };

@@ -147,8 +147,9 @@ impl Store {
         enrollment: Enrollment,
         code: Secret,
         with: Secrets,
+        now: WallTime,
     ) -> Result<Received, StoreError> {
-        self.write(move |s| receive(s, enrollment, code, with))
+        self.write(move |s| receive(s, enrollment, code, with, now))
             .await
     }
 
@@ -163,6 +164,7 @@ impl Store {
         &self,
         id: EnrollmentId,
         code: Secret,
+        now: WallTime,
         judge: F,
     ) -> Result<Result<Received, R>, StoreError>
     where
@@ -172,7 +174,7 @@ impl Store {
         self.write(move |s| {
             let known = find(s, "id = ?1", id.0)?.map(|(enrollment, _)| enrollment);
             match judge(known, &GrantsByName(s)) {
-                Ok(enrollment) => receive(s, enrollment, code, Secrets::default()).map(Ok),
+                Ok(enrollment) => receive(s, enrollment, code, Secrets::default(), now).map(Ok),
                 Err(refusal) => Ok(Err(refusal)),
             }
         })
@@ -427,6 +429,7 @@ fn receive(
     enrollment: Enrollment,
     code: Secret,
     with: Secrets,
+    now: WallTime,
 ) -> Result<Received, StoreError> {
     let fingerprint = s.fingerprints.of(&code);
     if let Some((known, _)) = find(s, "code = ?1", fingerprint.0)? {
@@ -441,11 +444,19 @@ fn receive(
     let Some((known, secrets)) = find(s, "id = ?1", enrollment.id.0)? else {
         return Err(StoreError::NoSuchEnrollment);
     };
-    if known.stage != Stage::Open {
+    // A link may be tried again, with another code.
+    let before = code_of(s, enrollment.id)?;
+    let course = known.code.clone().of_next(before, now);
+    let Some(course) = course.filter(|_| known.stage == Stage::Open) else {
+        return Ok(Received::Spent(Box::new(known)));
+    };
+    if course.spent.contains(&fingerprint) {
         return Ok(Received::Spent(Box::new(known)));
     }
     let received = Enrollment {
         stage: Stage::Received,
+        text: String::new(),
+        code: course,
         ..enrollment
     };
     let secrets = Secrets {
@@ -460,6 +471,15 @@ fn receive(
         .execute((received.id.0, fingerprint.0, seal(s, received.id, &secrets)))?;
     record(s, &received)?;
     Ok(Received::New(Box::new(received)))
+}
+
+/// The fingerprint of the code that came last for an enrolment.
+fn code_of(s: &Session<'_>, id: EnrollmentId) -> Result<Option<Fingerprint>, StoreError> {
+    let code = s
+        .conn
+        .prepare_cached("SELECT code FROM enrollments WHERE id = ?1")?
+        .query_row([id.0], |row| row.get::<_, Option<[u8; 16]>>(0))?;
+    Ok(code.map(Fingerprint))
 }
 
 fn turn(

@@ -142,7 +142,7 @@ pub fn retry_after(answer: &Answer) -> Option<Duration> {
 }
 
 /// The words that may be an error's code, likeliest first.
-fn words(map: &Map<String, Value>) -> impl Iterator<Item = String> {
+pub(super) fn words(map: &Map<String, Value>) -> impl Iterator<Item = String> {
     const NAMES: [&str; 8] = [
         "error",
         "code",
@@ -167,13 +167,7 @@ fn words(map: &Map<String, Value>) -> impl Iterator<Item = String> {
 /// RFC 8628 §3.5, and how others spell it: `AuthorizationPendingException`,
 /// `authorization_declined`.
 fn meaning(word: &str) -> Option<Poll> {
-    let plain: String = word
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .map(|c| c.to_ascii_lowercase())
-        .collect();
-    let plain = plain.strip_suffix("exception").unwrap_or(&plain);
-    Some(match plain {
+    Some(match plain(word).as_str() {
         "authorizationpending" | "pending" => Poll::Pending,
         "slowdown" | "pollingtoofast" | "pollingtoofrequently" => Poll::SlowDown,
         "accessdenied" | "authorizationdeclined" | "authorizationdenied" => Poll::Denied,
@@ -181,6 +175,16 @@ fn meaning(word: &str) -> Option<Poll> {
         "temporarilyunavailable" | "servererror" => Poll::Trouble,
         _ => return None,
     })
+}
+
+/// A code without what servers differ in: `_`, capitals, `Exception`.
+pub(super) fn plain(word: &str) -> String {
+    let letters = word.chars().filter(char::is_ascii_alphanumeric);
+    let plain: String = letters.map(|c| c.to_ascii_lowercase()).collect();
+    match plain.strip_suffix("exception") {
+        Some(rest) => rest.to_owned(),
+        None => plain,
+    }
 }
 
 #[cfg(test)]

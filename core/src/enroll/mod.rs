@@ -5,6 +5,7 @@
 pub mod account;
 pub mod business;
 pub mod callback;
+pub mod code;
 pub mod device;
 pub mod push;
 pub mod state;
@@ -120,6 +121,9 @@ pub struct Enrollment {
     /// What was asked for, where more has become known since: its state is bound to that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<Asked>,
+    /// What is known of its codes.
+    #[serde(default)]
+    pub code: code::Course,
 }
 
 /// What of an enrolment may become known with the code alone.

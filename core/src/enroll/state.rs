@@ -123,6 +123,7 @@ mod tests {
             account: None,
             generation: None,
             asked: None,
+            code: Default::default(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The loopback callback (RFC 8252 §7.3): open for one authorization, and no longer.
 
+use super::patience;
 use crate::control::client::Control;
 use crate::control::enroll::Redirect;
 use crate::enroll::Report;
@@ -110,16 +111,14 @@ impl Listener {
     }
 }
 
-/// Waits until it is over without us: it expired, or was given up.
+/// Waits until it is over without us: it expired, was given up, or its code was exchanged
+/// after the page had been shown.
 async fn over(control: &Control, id: &str) -> Result<Report, Failure> {
-    loop {
-        let report = super::patience::report(control, id, super::STEP).await?;
-        if report.stage.is_over() {
-            // The page of the callback that ended it comes first.
-            tokio::time::sleep(FAREWELL).await;
-            return Ok(report);
-        }
-    }
+    let mut told = patience::Told::default();
+    let report = patience::over(control, id, super::STEP, &mut told).await?;
+    // The page of the callback that ended it comes first.
+    tokio::time::sleep(FAREWELL).await;
+    Ok(report)
 }
 
 struct Desk {

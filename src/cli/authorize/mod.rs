@@ -191,7 +191,14 @@ impl Authorize {
                             query,
                             by_hand: true,
                         };
-                        self.tell(&control.redirected(&id, &redirect).await?)
+                        let mut told = patience::Told::default();
+                        output::note("Checking it, and exchanging the code.");
+                        let report = control.redirected(&id, &redirect).await?;
+                        if report.stage.is_over() {
+                            return self.tell(&report);
+                        }
+                        told.tell(&report);
+                        self.tell(&patience::over(control, &id, STEP, &mut told).await?)
                     }
                     _ => self.watch(control, &id).await,
                 }
@@ -230,13 +237,11 @@ impl Authorize {
 
     /// Waits until it is over.
     async fn watch(&self, control: &Control, id: &str) -> Result<Exit, Failure> {
-        let step = if self.no_wait { Duration::ZERO } else { STEP };
-        loop {
-            let report = patience::report(control, id, step).await?;
-            if report.stage.is_over() || self.no_wait {
-                return self.tell(&report);
-            }
+        if self.no_wait {
+            return self.tell(&control.enrollment(id, Patience::default()).await?);
         }
+        let mut told = patience::Told::default();
+        self.tell(&patience::over(control, id, STEP, &mut told).await?)
     }
 
     /// How it ended, for people or scripts, and as an exit code.

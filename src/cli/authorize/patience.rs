@@ -6,19 +6,56 @@ use crate::control::client::Control;
 use crate::control::enroll::Patience;
 use crate::enroll::Report;
 use crate::exit::{Exit, Failure};
+use refreshd_core::enroll::Stage;
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// A code that is exchanged, or waits to be, is asked after so often.
+const EXCHANGE: Duration = Duration::from_secs(1);
+
+/// What the person has been told of an authorization that goes on.
+#[derive(Default)]
+pub(super) struct Told(String);
+
+impl Told {
+    /// Tells what is new while a code is exchanged: whoever has approved is not left alone.
+    pub(super) fn tell(&mut self, report: &Report) {
+        if report.stage != Stage::Received || report.text == self.0 {
+            return;
+        }
+        self.0.clone_from(&report.text);
+        let name = report.grant.as_deref().unwrap_or(&report.client);
+        output::note(&format!("{name}: {}", report.text));
+    }
+}
+
+/// Waits until it is over, and tells how it goes on until then.
+pub(super) async fn over(
+    control: &Control,
+    id: &str,
+    step: Duration,
+    told: &mut Told,
+) -> Result<Report, Failure> {
+    let mut patience = step;
+    loop {
+        let report = report(control, id, patience).await?;
+        if report.stage.is_over() {
+            return Ok(report);
+        }
+        told.tell(&report);
+        patience = match report.stage {
+            Stage::Received => EXCHANGE.min(step),
+            _ => step,
+        };
+    }
+}
 
 /// A daemon that is gone is waited for so long.
 const GONE: Duration = Duration::from_secs(120);
 const AGAIN: Duration = Duration::from_millis(500);
 
 /// How it stands after it has turned, or after so long.
-pub(super) async fn report(
-    control: &Control,
-    id: &str,
-    patience: Duration,
-) -> Result<Report, Failure> {
+async fn report(control: &Control, id: &str, patience: Duration) -> Result<Report, Failure> {
     let wait_ms = patience.as_millis().try_into().unwrap_or(u64::MAX);
     let mut until = None;
     loop {

@@ -23,6 +23,7 @@ fn enrollment(number: u8) -> Enrollment {
         account: None,
         generation: None,
         asked: None,
+        code: Default::default(),
     }
 }
 
@@ -40,6 +41,52 @@ fn authorized(number: u32, account: u8) -> ImportRequest {
     request
 }
 
+/// A link is good until it is spent; a code that was presented for it in vain is not
+/// presented again by a page that is loaded again.
+#[tokio::test]
+async fn a_link_takes_another_code_and_none_twice() {
+    let house = House::new();
+    let store = house.open().store.clone();
+    let link = Enrollment {
+        via: Via::Link,
+        ..enrollment(1)
+    };
+    let begun = store.begin_enrollment(link, secrets());
+    begun.await.unwrap();
+    for (code, is_new) in [
+        ("a", true),
+        ("b", true),
+        ("a", false),
+        ("c", true),
+        ("b", false),
+    ] {
+        let (open, _) = store
+            .enrollment(EnrollmentId([1; 16]))
+            .await
+            .unwrap()
+            .unwrap();
+        let received = store.receive_code(
+            open.clone(),
+            Secret::new(code),
+            Secrets::default(),
+            WallTime(1),
+        );
+        match received.await.unwrap() {
+            Received::New(received) => {
+                assert!(is_new, "{code}");
+                let open = Enrollment {
+                    stage: Stage::Open,
+                    ..*received
+                };
+                let from = &[Stage::Received];
+                let turned = store.turn_enrollment(from, open, None, None);
+                assert!(turned.await.unwrap());
+            }
+            other => assert!(!is_new, "{code}: {other:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_code_is_received_once() {
     let house = House::new();
@@ -50,7 +97,7 @@ async fn a_code_is_received_once() {
     }
     let code = || Secret::new("code-1");
     let first = store
-        .receive_code(enrollment(1), code(), Secrets::default())
+        .receive_code(enrollment(1), code(), Secrets::default(), WallTime(1))
         .await
         .unwrap();
     assert!(
@@ -58,12 +105,17 @@ async fn a_code_is_received_once() {
         "{first:?}"
     );
     let again = store
-        .receive_code(enrollment(1), code(), Secrets::default())
+        .receive_code(enrollment(1), code(), Secrets::default(), WallTime(1))
         .await
         .unwrap();
     assert!(matches!(again, Received::Again(_)), "{again:?}");
     for (number, code) in [(1, "code-2"), (2, "code-1")] {
-        let spent = store.receive_code(enrollment(number), Secret::new(code), Secrets::default());
+        let spent = store.receive_code(
+            enrollment(number),
+            Secret::new(code),
+            Secrets::default(),
+            WallTime(1),
+        );
         let spent = spent.await.unwrap();
         assert!(matches!(spent, Received::Spent(_)), "{number} {spent:?}");
     }
@@ -74,7 +126,12 @@ async fn a_code_is_received_once() {
     assert_eq!(kept.verifier, secrets().verifier);
     assert!(
         store
-            .receive_code(enrollment(3), Secret::new("x"), Secrets::default())
+            .receive_code(
+                enrollment(3),
+                Secret::new("x"),
+                Secrets::default(),
+                WallTime(1)
+            )
             .await
             .is_err()
     );
@@ -145,7 +202,12 @@ async fn what_nobody_answers_ends_and_is_forgotten() {
     assert_eq!(store.enrollments().await.unwrap()[0].stage, Stage::Open);
     store.tidy_enrollments(WallTime(1_900_000)).await.unwrap();
     assert_eq!(store.enrollments().await.unwrap()[0].stage, Stage::Expired);
-    let late = store.receive_code(enrollment(1), Secret::new("late"), Secrets::default());
+    let late = store.receive_code(
+        enrollment(1),
+        Secret::new("late"),
+        Secrets::default(),
+        WallTime(1),
+    );
     assert!(matches!(late.await.unwrap(), Received::Spent(_)));
     let next_month = WallTime(1_900_001 + 30 * 86_400_000);
     store.tidy_enrollments(next_month).await.unwrap();

@@ -301,25 +301,6 @@ async fn a_callback_port_that_is_taken_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_that_cannot_be_reached_is_named() {
-    let scene = Scene::generic().await;
-    let _daemon = scene.house.daemon();
-    scene.approves_as("one");
-    let begun = scene.begin(&[]);
-    let back = scene.visit(&begun.url).await;
-    scene.server.stop().await;
-    let page = page(&scene.http, back).await;
-    assert!(page.contains("Not authorized"), "{page}");
-    let ended = begun.end();
-    assert_eq!(ended.code, 77, "{ended:?}");
-    assert!(
-        ended.err.contains("could not be presented"),
-        "{}",
-        ended.err
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn without_a_daemon_it_says_how_to_start_one() {
     let scene = Scene::generic().await;
     let ended = scene.house.run(&["authorize", "one"]);

@@ -9,6 +9,7 @@ mod documented;
 mod interrupted;
 mod secrecy;
 mod twists;
+mod waits;
 
 use crate::support::{Daemon, House, PATIENCE, text, wait_for};
 use sandbox::server::Server;

@@ -56,7 +56,7 @@ async fn what_cannot_be_understood_is_refused() {
         ("/push/other", 404),
         ("/push", 404),
         ("/push/c/", 404),
-        ("/callback", 405),
+        ("/callback", 415),
     ] {
         let (got, _) = place.post(path, json, good.clone().into()).await;
         assert_eq!(got, status, "{path}");
