@@ -1,7 +1,7 @@
 //! `refreshd check`.
 
 use super::{Context, output};
-use crate::config::{self, Loaded};
+use crate::config::{self, Loaded, Secrets};
 use crate::exit::{Exit, Failure};
 use refreshd_core::text::counted;
 
@@ -18,7 +18,7 @@ impl Check {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let Loaded {
             config, problems, ..
-        } = config::load(&context.sources);
+        } = config::load_with(&context.sources, Secrets::Look);
         let exit = if config.is_some() {
             Exit::Ok
         } else {

@@ -21,11 +21,12 @@ mod run;
 mod status;
 mod verify;
 
-use crate::config::{self, Config, Loaded, Sources};
+use crate::config::{self, Config, Loaded, Secrets, Sources};
 use crate::control::client::Control;
 use crate::daemon::signals::Signals;
 use crate::exit::{Exit, Failure};
 use clap::{Parser, Subcommand};
+use refreshd_core::text::counted;
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
@@ -150,43 +151,40 @@ struct Context {
 }
 
 impl Context {
-    /// The configuration; warnings go to standard error.
+    /// The configuration without its secrets, where nothing is wrong with it.
     fn config(&self) -> Result<Config, Failure> {
         let Loaded {
             config, problems, ..
-        } = config::load(&self.sources);
-        let text = config::render(&problems);
-        match config {
-            Some(config) => {
-                output::note(&text);
-                Ok(config)
-            }
-            None => Err(Failure::new(Exit::Config, text)),
-        }
+        } = config::load_with(&self.sources, Secrets::Leave);
+        config.ok_or_else(|| Failure::new(Exit::Config, config::render(&problems)))
     }
 
-    /// The configuration as far as it is sound, for what needs no client: a slip in one
-    /// must not keep a person from the daemon, or from the state. Problems go to
-    /// standard error.
+    /// The configuration as far as it is sound, without its secrets: a slip must not keep
+    /// a person from the daemon, or from the state. Nothing of it is printed: the daemon
+    /// has its own, and `refreshd check` tells it all.
     fn sound_config(&self) -> Result<Config, Failure> {
-        let loaded = config::load(&self.sources);
-        let text = config::render(&loaded.problems);
-        if let Some(config) = loaded.config {
-            output::note(&text);
-            return Ok(config);
-        }
-        let failure = || Failure::new(Exit::Config, text.clone());
-        let config = loaded.sound.ok_or_else(failure)?;
-        output::note(&text);
-        output::note(
-            "refreshd: the configuration is broken; this goes on with what is sound of it",
-        );
-        Ok(config)
+        self.sound(Secrets::Leave)
     }
 
-    /// The running daemon, if one runs.
+    /// The same with its secrets, for what sends something by itself.
+    fn sound_config_with_secrets(&self) -> Result<Config, Failure> {
+        self.sound(Secrets::Read)
+    }
+
+    fn sound(&self, secrets: Secrets) -> Result<Config, Failure> {
+        let loaded = config::load_with(&self.sources, secrets);
+        let failure = || Failure::new(Exit::Config, config::render(&loaded.problems));
+        loaded.config.or(loaded.sound).ok_or_else(failure)
+    }
+
+    /// The running daemon, if one runs. Where none does, the command goes by the
+    /// configuration itself, so it says if that is broken.
     fn control(&self, config: &Config) -> Result<Option<Control>, Failure> {
-        Control::connect(&config.daemon.runtime_dir)
+        let control = Control::connect(&config.daemon.runtime_dir)?;
+        if control.is_none() {
+            tell_broken(config, "this goes on with what is sound of it");
+        }
+        Ok(control)
     }
 
     /// The running daemon, for a command that needs one.
@@ -199,6 +197,16 @@ impl Context {
             );
             Failure::new(Exit::Unavailable, message)
         })
+    }
+}
+
+/// That the configuration is broken, in one line; `then` is what follows from it.
+fn tell_broken(config: &Config, then: &str) {
+    if config.errors > 0 {
+        let errors = counted(config.errors, "error");
+        output::note(&format!(
+            "refreshd: the configuration is broken ({errors}; `refreshd check` shows all); {then}"
+        ));
     }
 }
 

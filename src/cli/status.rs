@@ -1,6 +1,6 @@
 //! `refreshd status`.
 
-use super::{Context, block_on, grant_name, output};
+use super::{Context, block_on, grant_name, output, tell_broken};
 use crate::control::api;
 use crate::exit::{Exit, Failure, no_such_grant};
 use crate::incidents::report::IncidentReport;
@@ -92,6 +92,7 @@ pub(super) fn fetch(context: &Context, grants: &[String]) -> Result<api::Status,
     block_on(async {
         match context.control(&config)? {
             Some(control) => {
+                tell_broken(&config, "the daemon goes on with the one that it has read");
                 let mut status = control.status().await?;
                 for name in grants.iter().filter(|name| is_valid(name)) {
                     let closed = control.closed_incidents(name).await?;

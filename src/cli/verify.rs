@@ -32,7 +32,7 @@ impl Verify {
         if self.refresh {
             context.running()?;
         }
-        let config = context.sound_config()?;
+        let config = context.sound_config_with_secrets()?;
         let verified = block_on(async {
             match context.control(&config)? {
                 Some(control) => control.verify(&request).await,

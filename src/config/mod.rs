@@ -9,6 +9,7 @@ mod extract;
 mod ids;
 mod layer;
 mod lookup;
+mod odd_text;
 mod pattern;
 mod problem;
 mod provider_files;
@@ -19,7 +20,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
-pub use check::{Loaded, grant_places, load};
+pub use check::{Loaded, Secrets, grant_places, load, load_with};
 pub use enroll::{Enroll, Push};
 pub use ids::{group_name, user_name};
 pub use lookup::{DATABASE_SUFFIXES, meta_beside};
@@ -46,6 +47,9 @@ use url::Url;
 pub struct Config {
     /// The files it was read from, in the order of their layers.
     pub files: Vec<PathBuf>,
+    /// How many errors are in them. The daemon never runs with any; commands go on with
+    /// what is sound.
+    pub errors: usize,
     /// `[daemon]`.
     pub daemon: Daemon,
     /// `[backup]`.

@@ -13,6 +13,8 @@ pub enum Severity {
     Error,
     /// Odd, but legal.
     Warning,
+    /// Nothing is wrong; it could not be looked at from here.
+    Remark,
 }
 
 /// One thing that is wrong with a configuration. It holds no secret: where a
@@ -83,8 +85,10 @@ impl fmt::Display for Problem {
             }
             f.write_str(" ")?;
         }
-        if self.severity == Severity::Warning {
-            f.write_str("warning: ")?;
+        match self.severity {
+            Severity::Error => {}
+            Severity::Warning => f.write_str("warning: ")?,
+            Severity::Remark => f.write_str("remark: ")?,
         }
         f.write_str(&self.message)?;
         if let Some(spot) = &self.spot {

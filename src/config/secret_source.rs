@@ -1,6 +1,8 @@
 //! Client secrets are read where they live: a file, the environment, a systemd
 //! credential. None is ever part of a message.
 
+pub(super) use super::odd_text::oddities;
+use super::odd_text::{BYTE_ORDER_MARK, Odd};
 use super::raw::RawSecret;
 use refreshd_core::secret::Secret;
 use std::collections::BTreeMap;
@@ -58,12 +60,41 @@ pub(super) enum SecretError {
     /// Not text.
     #[error("the secret in {0} is not UTF-8 text")]
     NotText(String),
+    /// As Windows' Notepad and PowerShell write it.
+    #[error("the secret in {0} is UTF-16 text")]
+    Utf16(String),
     /// Too long to be a secret.
     #[error("the secret in {0} is longer than 64 KiB")]
     TooLong(String),
 }
 
 impl SecretError {
+    /// Whether the service itself may well be able to read it. `outside`: it runs as
+    /// somebody else than who looks.
+    pub(super) fn is_of_the_service(&self, outside: bool) -> bool {
+        match self {
+            SecretError::NoCredentials(_) => true,
+            SecretError::NoVariable(_) => outside,
+            SecretError::Unreadable { error, .. } => {
+                outside && error.kind() == std::io::ErrorKind::PermissionDenied
+            }
+            _ => false,
+        }
+    }
+
+    /// That it could not be looked at, for somebody outside of the service.
+    pub(super) fn remark(&self) -> String {
+        match self {
+            SecretError::NoCredentials(name) => {
+                format!("credential {name}: only readable within the service")
+            }
+            SecretError::NoVariable(name) => {
+                format!("environment variable {name}: only readable within the service")
+            }
+            other => format!("{other}, as this user; the service may be able to"),
+        }
+    }
+
     /// What to do about it.
     pub(super) fn remedy(&self) -> Option<String> {
         let remedy = match self {
@@ -79,6 +110,10 @@ impl SecretError {
             },
             SecretError::NoCredentials(name) | SecretError::BadCredentialName(name) => {
                 format!("write LoadCredential={}:/… into the unit", simple(name))
+            }
+            SecretError::Utf16(_) | SecretError::NotText(_) => {
+                "write it as UTF-8 without a byte order mark: printf %s \"$SECRET\" > FILE"
+                    .to_owned()
             }
             SecretError::Control(_) => {
                 "write the secret alone, on one line; one line feed at the end is fine".to_owned()
@@ -97,19 +132,51 @@ fn simple(name: &str) -> &str {
     }
 }
 
-/// Reads a secret.
-pub(super) fn read(raw: &RawSecret, env: &BTreeMap<String, String>) -> Result<Secret, SecretError> {
+/// A secret as it is sent, and what is odd about it.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) secret: Secret,
+    pub(super) odd: Vec<Odd>,
+}
+
+/// Where a secret lies.
+pub(super) enum Place {
+    /// In a file, a credential's too.
+    File(PathBuf),
+    /// In a variable of the environment.
+    Variable(String),
+}
+
+/// Where a secret lies, without a look at it.
+pub(super) fn place(
+    raw: &RawSecret,
+    env: &BTreeMap<String, String>,
+) -> Result<Option<Place>, SecretError> {
     match (&raw.file, &raw.env, &raw.credential) {
         (Some(path), None, None) if path.is_relative() => Err(SecretError::Relative(path.clone())),
-        (Some(path), None, None) => from_file(path),
-        (None, Some(name), None) => {
-            let text = env
-                .get(name)
-                .ok_or_else(|| SecretError::NoVariable(name.clone()))?;
-            checked(text, name)
-        }
-        (None, None, Some(name)) => from_file(&credential_path(name, env)?),
+        (Some(path), None, None) => Ok(Some(Place::File(path.clone()))),
+        (None, Some(name), None) => Ok(Some(Place::Variable(name.clone()))),
+        (None, None, Some(name)) => match credential_path(name, env) {
+            Ok(path) => Ok(Some(Place::File(path))),
+            Err(SecretError::NoCredentials(_)) => Ok(None),
+            Err(error) => Err(error),
+        },
         _ => Err(SecretError::NotOne),
+    }
+}
+
+/// Reads a secret.
+pub(super) fn read(raw: &RawSecret, env: &BTreeMap<String, String>) -> Result<Found, SecretError> {
+    match place(raw, env)? {
+        Some(Place::File(path)) => from_file(&path),
+        Some(Place::Variable(name)) => match env.get(&name) {
+            Some(text) => checked(text, &name),
+            None => Err(SecretError::NoVariable(name)),
+        },
+        None => {
+            let name = raw.credential.clone().unwrap_or_default();
+            Err(SecretError::NoCredentials(name))
+        }
     }
 }
 
@@ -132,7 +199,7 @@ fn is_credential_name(name: &str) -> bool {
     !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0'])
 }
 
-fn from_file(path: &Path) -> Result<Secret, SecretError> {
+fn from_file(path: &Path) -> Result<Found, SecretError> {
     let unreadable = |error| SecretError::Unreadable {
         path: path.to_owned(),
         error,
@@ -160,11 +227,17 @@ fn from_file(path: &Path) -> Result<Secret, SecretError> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(SecretError::TooLong(place));
     }
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err(SecretError::Utf16(place));
+    }
     let text = std::str::from_utf8(&bytes).map_err(|_| SecretError::NotText(place.clone()))?;
     checked(text, &place)
 }
 
-fn checked(text: &str, place: &str) -> Result<Secret, SecretError> {
+/// What is sent of a text: without a byte order mark, and without one line end.
+fn checked(text: &str, place: &str) -> Result<Found, SecretError> {
+    let marked = text.strip_prefix(BYTE_ORDER_MARK);
+    let text = marked.unwrap_or(text);
     let text = text
         .strip_suffix('\n')
         .map_or(text, |t| t.strip_suffix('\r').unwrap_or(t));
@@ -174,7 +247,15 @@ fn checked(text: &str, place: &str) -> Result<Secret, SecretError> {
     if text.chars().any(char::is_control) {
         return Err(SecretError::Control(place.to_owned()));
     }
-    Ok(Secret::new(text))
+    let place = format!("the secret in {place}");
+    let mut odd = oddities(text, &place);
+    if marked.is_some() {
+        odd.insert(0, Odd::Mark { place });
+    }
+    Ok(Found {
+        secret: Secret::new(text),
+        odd,
+    })
 }
 
 #[cfg(test)]
@@ -182,7 +263,16 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
+    fn told(text: &str) -> Vec<String> {
+        let odd = of_env(text).unwrap().odd;
+        odd.iter().map(ToString::to_string).collect()
+    }
+
     fn in_env(text: &str) -> Result<Secret, SecretError> {
+        of_env(text).map(|read| read.secret)
+    }
+
+    fn of_env(text: &str) -> Result<Found, SecretError> {
         let raw = RawSecret {
             env: Some("S".into()),
             ..RawSecret::default()
@@ -204,6 +294,50 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_is_not_sent_and_is_told() {
+        assert_eq!(in_env("\u{feff}hunter2\n").unwrap().expose(), "hunter2");
+        assert_eq!(in_env("\u{feff}hunter2\r\n").unwrap().expose(), "hunter2");
+        let told = told("\u{feff}hunter2");
+        assert_eq!(
+            told,
+            ["the secret in S begins with a byte order mark, which is not sent"]
+        );
+        assert!(matches!(in_env("\u{feff}\n"), Err(SecretError::Empty(_))));
+    }
+
+    #[test]
+    fn what_nobody_sees_is_sent_and_told() {
+        for (text, needle) in [
+            ("hunter2 ", "ends with a blank"),
+            (" hunter2", "begins with a blank"),
+            ("hunter2\u{a0}", "ends with a blank"),
+            ("hun\u{200b}ter2", "U+200B"),
+            ("hunter2\u{feff}", "U+FEFF"),
+            ("\"hunter2\"", "stands in quotation marks"),
+            ("\u{201c}hunter2\u{201d}", "stands in quotation marks"),
+        ] {
+            assert_eq!(in_env(text).unwrap().expose(), text, "{text:?}");
+            let told = told(text).join("; ");
+            assert!(told.contains(needle), "{text:?}: {told}");
+            assert!(
+                !told.contains("hunter2") && !told.contains("ter2"),
+                "{told}"
+            );
+        }
+        assert!(told("hunter2").is_empty());
+        assert!(told("hun ter2").is_empty());
+    }
+
+    #[test]
+    fn utf_16_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("secret");
+        std::fs::write(&file, b"\xff\xfeh\0u\0").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o400)).unwrap();
+        assert!(matches!(from_file(&file), Err(SecretError::Utf16(_))));
+    }
+
+    #[test]
     fn credentials_stay_in_their_directory() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("retm");
@@ -217,7 +351,10 @@ mod tests {
             credential: Some(name.into()),
             ..RawSecret::default()
         };
-        assert_eq!(read(&named("retm"), &env).unwrap().expose(), "s3cret");
+        assert_eq!(
+            read(&named("retm"), &env).unwrap().secret.expose(),
+            "s3cret"
+        );
         let outside = read(&named("../retm"), &env);
         assert!(matches!(outside, Err(SecretError::BadCredentialName(_))));
         let none = read(&named("retm"), &BTreeMap::new());

@@ -142,6 +142,7 @@ impl Reloader {
     async fn replace(&self, engine: &EngineHandle) -> Result<String, Failure> {
         let _turn = self.turn.lock().await;
         let loaded = load(&self.sources);
+        let warnings = loaded.problems.len();
         let Some(mut config) = loaded.config else {
             return Err(Failure::new(
                 Exit::Config,
@@ -185,6 +186,12 @@ impl Reloader {
             counted(config.clients.len(), "client"),
             counted(config.grants.len(), "grant")
         );
+        if warnings > 0 {
+            let text = crate::config::render(&loaded.problems);
+            tracing::warn!("the new configuration: {}", text.trim_end());
+            let warnings = counted(warnings, "warning");
+            message.push_str(&format!("; {warnings}, see `refreshd check`"));
+        }
         if needs_restart {
             message.push_str(
                 "; changes of state_dir, runtime_dir, key, max_flights, listen and public_url take a restart",

@@ -5,7 +5,7 @@ use super::super::Client;
 use super::super::extract::SECRET_REMEDY;
 use super::super::provider_files::{Lookup, describe};
 use super::super::raw::{Raw, RawClient};
-use super::super::secret_source;
+use super::super::secret_source::{SecretError, oddities};
 use super::Check;
 use refreshd_core::name;
 use refreshd_core::provider::description::{Auth, Description, is_loopback};
@@ -88,7 +88,12 @@ impl Check<'_> {
             Some(id) if id.is_empty() || id.chars().any(char::is_control) => {
                 self.wrong(&at, "client_id is empty or holds a control character", None);
             }
-            Some(id) => return Some(id.clone()),
+            Some(id) => {
+                for odd in oddities(id, "client_id") {
+                    self.odd(&at, odd.to_string(), odd.remedy());
+                }
+                return Some(id.clone());
+            }
         }
         None
     }
@@ -120,10 +125,10 @@ impl Check<'_> {
             self.odd(&at, message, Some("take one of them out".to_owned()));
         }
         let part_reported = self.was_reported_within(&at);
-        match secret_source::read(source, &self.sources.env) {
-            Ok(secret) => Some(secret),
+        match self.secret(&at, source) {
+            Ok(secret) => secret,
             // What it held was wrong and has been taken out.
-            Err(secret_source::SecretError::NotOne) if part_reported => None,
+            Err(SecretError::NotOne) if part_reported => None,
             Err(error) => {
                 self.wrong(&at, error.to_string(), error.remedy());
                 None

@@ -3,11 +3,13 @@
 use super::super::raw::{RawDaemon, RawKey};
 use super::super::secret_source::credential_path;
 use super::super::{Daemon, KeySource};
-use super::{Check, settled};
+use super::{Check, Secrets, settled};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const DEFAULT_KEY_CREDENTIAL: &str = "refreshd.key";
+/// Where systemd puts the credentials of our unit, for as long as it runs.
+const UNIT_CREDENTIALS: &str = "/run/credentials/refreshd.service";
 
 impl Check<'_> {
     pub(super) fn daemon(&mut self, raw: &RawDaemon) -> Option<Daemon> {
@@ -92,6 +94,16 @@ impl Check<'_> {
             }
             (None, Some(name)) => match credential_path(name, &self.sources.env) {
                 Ok(file) => Some(KeySource::Credential(file)),
+                // What only finds the daemon needs no key.
+                Err(error) if self.secrets != Secrets::Read && error.is_of_the_service(true) => {
+                    if self.secrets == Secrets::Look {
+                        let at = ["daemon", "key", "credential"];
+                        self.remark(&at, error.remark());
+                    }
+                    Some(KeySource::Credential(
+                        Path::new(UNIT_CREDENTIALS).join(name),
+                    ))
+                }
                 Err(error) => {
                     self.wrong(
                         &["daemon", "key", "credential"],

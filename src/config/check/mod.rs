@@ -11,17 +11,33 @@ mod ground;
 mod networks;
 mod outputs;
 
-use super::Config;
 use super::extract::{Extracted, extract};
 use super::layer::Stack;
 use super::problem::{Problem, Severity};
 use super::provider_files::Registry;
-use super::raw::Raw;
+use super::raw::{Raw, RawSecret};
+use super::secret_source::{self, SecretError};
 use super::source_text::{Aim, Path};
 use super::sources::{Gathered, Sources, gather};
+use super::{Config, Daemon};
 use ground::Ground;
+use refreshd_core::secret::Secret;
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, PathBuf};
+
+/// What is done about secrets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Secrets {
+    /// They are read; what cannot be read is an error. For what sends them.
+    #[default]
+    Read,
+    /// They are read as well; what only the service itself can read is a remark. For
+    /// what looks from outside of the service.
+    Look,
+    /// They are left where they lie, and no client has one: for what sends none.
+    Leave,
+}
 
 /// What became of the configuration.
 #[derive(Debug)]
@@ -52,12 +68,18 @@ pub fn grant_places(sources: &Sources, grant: &str) -> Vec<String> {
     place.collect()
 }
 
-/// Reads and checks the whole configuration.
+/// Reads and checks the whole configuration, secrets too.
 #[must_use]
 pub fn load(sources: &Sources) -> Loaded {
+    load_with(sources, Secrets::Read)
+}
+
+/// Reads and checks the whole configuration, its secrets as far as is said.
+#[must_use]
+pub fn load_with(sources: &Sources, secrets: Secrets) -> Loaded {
     let mut problems = Vec::new();
-    let config =
-        gather(sources, &mut problems).and_then(|gathered| read(sources, gathered, &mut problems));
+    let config = gather(sources, &mut problems)
+        .and_then(|gathered| read(sources, secrets, gathered, &mut problems));
     problems.sort_by_cached_key(Problem::order);
     let mut seen = Vec::new();
     problems.retain(|problem| {
@@ -65,12 +87,11 @@ pub fn load(sources: &Sources) -> Loaded {
         seen.push(problem.clone());
         news
     });
-    let usable = problems
-        .iter()
-        .all(|problem| problem.severity == Severity::Warning);
+    let is_error = |problem: &&Problem| problem.severity == Severity::Error;
+    let errors = problems.iter().filter(is_error).count();
     let (config, sound) = match config {
-        Some((config, _)) if usable => (Some(config), None),
-        Some((config, true)) => (None, Some(config)),
+        Some((config, _)) if errors == 0 => (Some(config), None),
+        Some((config, true)) => (None, Some(Config { errors, ..config })),
         _ => (None, None),
     };
     Loaded {
@@ -83,6 +104,7 @@ pub fn load(sources: &Sources) -> Loaded {
 /// What is sound, and whether the daemon can be found by it.
 fn read(
     sources: &Sources,
+    secrets: Secrets,
     gathered: Gathered,
     problems: &mut Vec<Problem>,
 ) -> Option<(Config, bool)> {
@@ -92,6 +114,8 @@ fn read(
     let raw = value?;
     let mut check = Check {
         sources,
+        secrets,
+        service: None,
         stack: &stack,
         registry: &registry,
         complete: gathered.complete,
@@ -101,6 +125,8 @@ fn read(
     };
     let daemon = check.daemon(&raw.daemon);
     check.runtime_dir = daemon.as_ref().map(|daemon| daemon.runtime_dir.clone());
+    let owner = |daemon: &Daemon| Some(std::fs::metadata(&daemon.state_dir).ok()?.uid());
+    check.service = daemon.as_ref().and_then(owner);
     let clients: BTreeMap<_, _> = (raw.clients.iter())
         .filter_map(|(name, client)| Some((name.clone(), check.client(name, client, &raw)?)))
         .collect();
@@ -119,6 +145,7 @@ fn read(
     let broken = raw.clients.keys().cloned().chain(told);
     let config = Config {
         files: gathered.files,
+        errors: 0,
         daemon: daemon?,
         backup,
         enroll,
@@ -135,6 +162,9 @@ fn read(
 /// What the checks have at hand.
 struct Check<'a> {
     sources: &'a Sources,
+    secrets: Secrets,
+    /// The user that the service runs as, where that can be told: whoever owns the state.
+    service: Option<u32>,
     stack: &'a Stack,
     registry: &'a Registry,
     /// Whether every file could be read: if not, what is missing may stand in one of those.
@@ -160,6 +190,43 @@ impl Check<'_> {
     /// A warning about the value at a path.
     fn odd(&mut self, path: &[&str], message: impl Into<String>, remedy: Option<String>) {
         self.tell(Severity::Warning, path, Aim::Value, message.into(), remedy);
+    }
+
+    /// Whether somebody who only looks cannot read what the service may.
+    fn looks_from_outside(&self, error: &SecretError) -> bool {
+        let me = rustix::process::geteuid().as_raw();
+        let outside = self.service.is_some_and(|service| service != me);
+        self.secrets == Secrets::Look && error.is_of_the_service(outside)
+    }
+
+    /// What cannot be looked at from here.
+    fn remark(&mut self, path: &[&str], message: String) {
+        // It is no reason to leave anything out.
+        let path = owned(path);
+        let problem = (self.stack).problem(Severity::Remark, &path, Aim::Value, message);
+        self.problems.push(problem);
+    }
+
+    /// A secret, read as far as is wanted here: `None` where it was not read. What is
+    /// odd about it is told; what cannot be read is the caller's to tell.
+    fn secret(&mut self, at: &[&str], source: &RawSecret) -> Result<Option<Secret>, SecretError> {
+        let env = &self.sources.env;
+        if self.secrets == Secrets::Leave {
+            return secret_source::place(source, env).map(|_| None);
+        }
+        match secret_source::read(source, env) {
+            Ok(read) => {
+                for odd in &read.odd {
+                    self.odd(at, odd.to_string(), odd.remedy());
+                }
+                Ok(Some(read.secret))
+            }
+            Err(error) if self.looks_from_outside(&error) => {
+                self.remark(at, error.remark());
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// An error about a key that is not there, unless it was there and wrong,

@@ -2,7 +2,7 @@
 
 use super::super::Proxy;
 use super::super::raw::{RawProxy, RawProxyTable};
-use super::super::secret_source;
+use super::super::secret_source::SecretError;
 use super::Check;
 use crate::authorities;
 use crate::net::{self, Network, NetworkError};
@@ -90,9 +90,10 @@ impl Check<'_> {
             self.wrong(&at_user, message, None);
         }
         let part_reported = self.was_reported_within(&at_password);
-        let password = match secret_source::read(password, &self.sources.env) {
-            Ok(password) => password,
-            Err(secret_source::SecretError::NotOne) if part_reported => return None,
+        let password = match self.secret(&at_password, password) {
+            Ok(Some(password)) => password,
+            Ok(None) => return None,
+            Err(SecretError::NotOne) if part_reported => return None,
             Err(error) => {
                 self.wrong(&at_password, error.to_string(), error.remedy());
                 return None;
