@@ -4,7 +4,7 @@
 //! one way: `cli::run` → [`daemon`] → [`control`], [`enroll`] → [`engine`] → [`state`],
 //! [`http`], [`publish`], [`incidents`] → core; every other command → `control::client`, or
 //! [`rest`] while no daemon runs; [`config`] feeds them all. [`net`] and
-//! [`authorities`] serve [`config`] and [`http`].
+//! [`authorities`] serve [`config`] and [`http`]; [`trust`] serves whoever opens a file or a socket.
 
 pub mod authorities;
 pub mod cli;
@@ -30,6 +30,7 @@ pub mod report;
 pub mod rest;
 mod sandboxed;
 pub mod state;
+pub mod trust;
 pub mod upkeep;
 pub mod verify;
 

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::control::api::{
     BackupMade, BackupRequest, Imported, KeyStatus, Status, Token, TokenQuery,
 };
+use crate::control::find;
 use crate::daemon::{fence_text, recovery};
 use crate::engine::perform::Deck;
 use crate::engine::roster::{has_broken_client, seat_of};
@@ -20,6 +21,7 @@ use crate::state::{LockError, OpenError, OpenOptions, State};
 use crate::upkeep::Upkeep;
 use crate::verify::{Verified, verify};
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::Arc;
 
 /// The state, opened by a command.
@@ -32,12 +34,28 @@ pub struct Rest {
 }
 
 impl Rest {
-    /// Opens the state under its lock and settles what stands in the journal.
+    /// Opens the state under its lock and settles what stands in the journal. Where
+    /// there is no state, one is made if it may be.
     ///
     /// # Errors
     /// When it cannot be opened.
-    pub async fn open(config: Arc<Config>) -> Result<Self, Failure> {
-        let mut state = open(&config)?;
+    pub async fn open(config: Arc<Config>, may_make: bool) -> Result<Self, Failure> {
+        let state = open(&config, may_make)?;
+        Self::begin(config, state).await
+    }
+
+    /// Looks at the state: at a copy in memory, with what stands in the journal settled
+    /// there. Nothing is made or changed, and a daemon may start meanwhile.
+    ///
+    /// # Errors
+    /// When there is no state, or it cannot be read.
+    pub async fn look(config: Arc<Config>) -> Result<Self, Failure> {
+        let opened = State::look(&options(&config, false));
+        let state = opened.map_err(|error| failure(&config, error))?;
+        Self::begin(config, state).await
+    }
+
+    async fn begin(config: Arc<Config>, mut state: State) -> Result<Self, Failure> {
         let last_seen = state.last_seen();
         let deck = Deck {
             store: state.store.clone(),
@@ -233,22 +251,49 @@ fn not_begun(name: &str) -> Failure {
     )
 }
 
-/// Opens the state of a configuration.
+/// Opens the state of a configuration; makes it where there is none, if it may be.
 ///
 /// # Errors
 /// What is wrong with it, with the exit code that fits.
-pub fn open(config: &Config) -> Result<State, Failure> {
-    let options = OpenOptions {
+pub fn open(config: &Config, may_make: bool) -> Result<State, Failure> {
+    State::open(&options(config, may_make)).map_err(|error| failure(config, error))
+}
+
+fn options(config: &Config, may_make: bool) -> OpenOptions<'_> {
+    OpenOptions {
         state_dir: &config.daemon.state_dir,
+        may_make,
         key: &config.daemon.key,
         flights: config.daemon.max_flights,
-    };
-    State::open(&options).map_err(|e| Failure::new(exit_of(&e), e.to_string()))
+    }
+}
+
+fn failure(config: &Config, error: OpenError) -> Failure {
+    match error {
+        OpenError::Lock(LockError::Absent(dir)) => no_state(config, &dir),
+        error => Failure::new(exit_of(&error), error.to_string()),
+    }
+}
+
+/// Nobody is there: neither a daemon nor a state.
+fn no_state(config: &Config, dir: &Path) -> Failure {
+    let (dir, socket) = (dir.display(), find::socket(config));
+    let text = format!(
+        "refreshd is not running (nobody answers at {}), and there is no state in {dir}; start it with `refreshd run` or as a service{}",
+        socket.display(),
+        match config.daemon.state_is_named {
+            true => "",
+            false =>
+                ". If it runs elsewhere, name its directories: state_dir and runtime_dir in [daemon]",
+        }
+    );
+    Failure::new(Exit::Unavailable, text)
 }
 
 fn exit_of(error: &OpenError) -> Exit {
     match error {
         OpenError::Lock(LockError::Held { .. }) => Exit::TempFail,
+        OpenError::Lock(LockError::Absent(_)) => Exit::Unavailable,
         OpenError::Lock(_) => Exit::NoPermission,
         OpenError::Key(_) => Exit::Config,
         OpenError::Db(_) => Exit::Data,

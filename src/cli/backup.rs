@@ -1,11 +1,9 @@
 //! `refreshd backup`.
 
-use super::{Context, block_on, output};
+use super::{Context, Service, Work, block_on, output};
 use crate::control::api::{BackupMade, BackupRequest};
 use crate::exit::{Exit, Failure};
-use crate::rest::Rest;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// `refreshd backup`
 #[derive(Debug, clap::Args)]
@@ -39,10 +37,9 @@ impl Backup {
             replace: self.force,
         };
         let made = block_on(async {
-            match context.control(&config)? {
-                Some(control) => control.backup(&request).await,
-                None => {
-                    let rest = Rest::open(Arc::new(config)).await?;
+            match context.service(config, Work::Change).await? {
+                Service::Running(control) => control.backup(&request).await,
+                Service::AtRest(rest) => {
                     let made = rest.backup(&request).await;
                     rest.close().await?;
                     made

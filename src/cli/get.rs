@@ -1,11 +1,9 @@
 //! `refreshd get`.
 
-use super::{Context, block_on, grant_name, output};
+use super::{Context, Service, Work, block_on, grant_name, output};
 use crate::control::api::TokenQuery;
 use crate::exit::{Exit, Failure};
-use crate::rest::Rest;
 use refreshd_core::duration;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// `refreshd get`
@@ -39,10 +37,9 @@ impl Get {
             timeout_ms: millis(self.timeout),
         };
         let token = block_on(async {
-            match context.control(&config)? {
-                Some(control) => control.token(name, query).await,
-                None => {
-                    let rest = Rest::open(Arc::new(config)).await?;
+            match context.service(config, Work::Look).await? {
+                Service::Running(control) => control.token(name, query).await,
+                Service::AtRest(rest) => {
                     let token = rest.token(name, query).await;
                     rest.close().await?;
                     token

@@ -1,11 +1,13 @@
 //! `refreshd import`.
 
-use super::{Context, block_on, grant_name, output};
+use super::{Context, Service, Work, block_on, grant_name, output};
+use crate::config::Config;
 use crate::control::api::{ImportQuery, Imported};
 use crate::control::client::Control;
+use crate::control::find;
 use crate::exit::{Exit, Failure};
 use crate::import::{ImportLine, LineReport, ObtainedAt, rclone_conf};
-use crate::rest::Rest;
+use crate::state;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use refreshd_core::provider::answer::ImportFormat;
 use refreshd_core::secret::Secret;
@@ -13,7 +15,6 @@ use refreshd_core::text::printable;
 use serde_json::Value;
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// Lines that go to the daemon in one request, and their bytes.
 const BATCH: usize = 1000;
@@ -97,6 +98,9 @@ pub(super) struct Import {
     /// Also take an older token set in the place of a newer one
     #[arg(long)]
     replace: bool,
+    /// While refreshd does not run: make the state where there is none yet
+    #[arg(long)]
+    create_state: bool,
     /// Print a report of every line as JSON
     #[arg(long)]
     json: bool,
@@ -130,11 +134,19 @@ impl Import {
             replace: self.replace,
         };
         let imported = block_on(async {
-            match context.control(&config)? {
-                Some(control) => send(&control, &lines, query).await,
-                None => {
-                    // Here it is this configuration that says whose the tokens are.
-                    let rest = Rest::open(Arc::new(context.config()?)).await?;
+            let (config, work) = match find::daemon(&config)? {
+                Some(_) => (config, Work::Change),
+                // Here it is this configuration that says whose the tokens are.
+                None => (context.config()?, self.work(&config)?),
+            };
+            let state_dir = config.daemon.state_dir.clone();
+            match context.service(config, work).await? {
+                Service::Running(control) => send(&control, &lines, query).await,
+                Service::AtRest(rest) => {
+                    output::note(&format!(
+                        "refreshd is not running: the state in {} takes the import",
+                        state_dir.display()
+                    ));
                     let imported = rest.import(&lines, self.replace).await;
                     rest.close().await?;
                     Ok(imported)
@@ -142,6 +154,24 @@ impl Import {
             }
         })?;
         Ok(self.report(&imported))
+    }
+
+    /// Whether a state may be made. Unasked only where the configuration names its
+    /// directory: elsewhere it depends on who asks, and the daemon's may be another.
+    fn work(&self, config: &Config) -> Result<Work, Failure> {
+        let dir = &config.daemon.state_dir;
+        if self.create_state || config.daemon.state_is_named {
+            return Ok(Work::Make);
+        }
+        if state::exists(dir) {
+            return Ok(Work::Change);
+        }
+        let message = format!(
+            "refreshd is not running (nobody answers at {}), and there is no state in {}: nothing was imported. Start refreshd first (refreshd run, or its service), then import; or have this command make the state there: refreshd import --create-state …",
+            find::socket(config).display(),
+            dir.display()
+        );
+        Err(Failure::new(Exit::Unavailable, message))
     }
 
     /// One response as a line.

@@ -1,16 +1,14 @@
 //! `refreshd key`.
 
-use super::{Context, block_on, output, passphrase};
+use super::{Context, Service, Work, block_on, output, passphrase};
 use crate::control::api::KeyStatus;
 use crate::control::client::Control;
 use crate::exit::{Exit, Failure};
-use crate::rest::Rest;
 use crate::state::key::export::{self, ExportError};
 use crate::state::{KeyError, KeyId, KeyUse};
 use clap::Subcommand;
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How often the daemon is asked how far it has come.
@@ -109,10 +107,9 @@ impl Key {
 fn status(context: &Context, json: bool) -> Result<Exit, Failure> {
     let config = context.sound_config()?;
     let status = block_on(async {
-        match context.control(&config)? {
-            Some(control) => control.key().await,
-            None => {
-                let rest = Rest::open(Arc::new(config)).await?;
+        match context.service(config, Work::Look).await? {
+            Service::Running(control) => control.key().await,
+            Service::AtRest(rest) => {
                 let status = rest.key_status().await;
                 rest.close().await?;
                 status
@@ -126,10 +123,9 @@ fn status(context: &Context, json: bool) -> Result<Exit, Failure> {
 fn rotate(context: &Context, json: bool) -> Result<Exit, Failure> {
     let config = context.sound_config()?;
     let status = block_on(async {
-        match context.control(&config)? {
-            Some(control) => rotate_running(&control).await,
-            None => {
-                let rest = Rest::open(Arc::new(config)).await?;
+        match context.service(config, Work::Change).await? {
+            Service::Running(control) => rotate_running(&control).await,
+            Service::AtRest(rest) => {
                 let status = rest.rotate_key().await;
                 rest.close().await?;
                 status

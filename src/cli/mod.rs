@@ -11,6 +11,7 @@ mod import;
 mod key;
 mod near;
 mod output;
+mod owner;
 mod passphrase;
 mod provider;
 mod refresh;
@@ -23,14 +24,17 @@ mod verify;
 
 use crate::config::{self, Config, Loaded, Secrets, Sources};
 use crate::control::client::Control;
+use crate::control::find;
 use crate::daemon::signals::Signals;
 use crate::exit::{Exit, Failure};
+use crate::rest::Rest;
 use clap::{Parser, Subcommand};
 use refreshd_core::text::counted;
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Keeps OAuth 2.0 access tokens fresh and hands them to other programs.
 #[derive(Debug, Parser)]
@@ -180,11 +184,41 @@ impl Context {
     /// The running daemon, if one runs. Where none does, the command goes by the
     /// configuration itself, so it says if that is broken.
     fn control(&self, config: &Config) -> Result<Option<Control>, Failure> {
-        let control = Control::connect(&config.daemon.runtime_dir)?;
+        let control = find::daemon(config)?;
         if control.is_none() {
             tell_broken(config, "this goes on with what is sound of it");
+        } else if let Some(theirs) = find::other_configuration(config) {
+            output::note(&format!(
+                "refreshd: the daemon that holds {} was started with {}, and this command reads another configuration; a second instance needs a state_dir and a runtime_dir of its own",
+                config.daemon.state_dir.display(),
+                theirs.display()
+            ));
         }
         Ok(control)
+    }
+
+    /// Who serves this configuration: the running daemon, or the state at rest, as its
+    /// owner.
+    async fn service(&self, config: Config, work: Work) -> Result<Service, Failure> {
+        if let Some(control) = self.control(&config)? {
+            return Ok(Service::Running(control));
+        }
+        owner::become_owner(&config.daemon.state_dir)?;
+        let config = Arc::new(config);
+        let opened = match work {
+            Work::Look => Rest::look(config.clone()).await,
+            Work::Change => Rest::open(config.clone(), false).await,
+            Work::Make => Rest::open(config.clone(), true).await,
+        };
+        match opened {
+            Ok(rest) => Ok(Service::AtRest(rest)),
+            // A daemon has started meanwhile.
+            Err(failure) if failure.exit == Exit::TempFail => {
+                let control = self.control(&config)?.ok_or(failure)?;
+                Ok(Service::Running(control))
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     /// The running daemon, for a command that needs one.
@@ -192,8 +226,8 @@ impl Context {
         let config = self.sound_config()?;
         self.control(&config)?.ok_or_else(|| {
             let message = format!(
-                "refreshd is not running (no control socket in {}); start it with `refreshd run`",
-                config.daemon.runtime_dir.display()
+                "refreshd is not running (nobody answers at {}); start it with `refreshd run`",
+                find::socket(&config).display()
             );
             Failure::new(Exit::Unavailable, message)
         })
@@ -208,6 +242,23 @@ fn tell_broken(config: &Config, then: &str) {
             "refreshd: the configuration is broken ({errors}; `refreshd check` shows all); {then}"
         ));
     }
+}
+
+/// What a command does with a state at rest.
+#[derive(Clone, Copy, Debug)]
+enum Work {
+    /// It reads.
+    Look,
+    /// It writes to one that is there.
+    Change,
+    /// It makes one where there is none.
+    Make,
+}
+
+/// Who does what a command asks.
+enum Service {
+    Running(Control),
+    AtRest(Rest),
 }
 
 /// Runs a future to its end, on this thread.

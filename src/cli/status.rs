@@ -1,13 +1,11 @@
 //! `refreshd status`.
 
-use super::{Context, block_on, grant_name, output, tell_broken};
+use super::{Context, Service, Work, block_on, grant_name, output, tell_broken};
 use crate::control::api;
 use crate::exit::{Exit, Failure, no_such_grant};
 use crate::incidents::report::IncidentReport;
 use crate::report::{outputs, table};
-use crate::rest::Rest;
 use refreshd_core::name::is_valid;
-use std::sync::Arc;
 
 /// `refreshd status`
 #[derive(Debug, clap::Args)]
@@ -90,8 +88,8 @@ fn is_theirs(incident: &IncidentReport, clients: &[String]) -> bool {
 pub(super) fn fetch(context: &Context, grants: &[String]) -> Result<api::Status, Failure> {
     let config = context.sound_config()?;
     block_on(async {
-        match context.control(&config)? {
-            Some(control) => {
+        match context.service(config.clone(), Work::Look).await? {
+            Service::Running(control) => {
                 tell_broken(&config, "the daemon goes on with the one that it has read");
                 let mut status = control.status().await?;
                 for name in grants.iter().filter(|name| is_valid(name)) {
@@ -100,8 +98,7 @@ pub(super) fn fetch(context: &Context, grants: &[String]) -> Result<api::Status,
                 }
                 Ok(status)
             }
-            None => {
-                let rest = Rest::open(Arc::new(config)).await?;
+            Service::AtRest(rest) => {
                 let mut status = rest.status().await?;
                 for name in grants {
                     let closed = rest.closed_incidents(name).await?;

@@ -1,10 +1,8 @@
 //! `refreshd verify`.
 
-use super::{Context, block_on, grant_name, output};
+use super::{Context, Service, Work, block_on, grant_name, output};
 use crate::control::api::VerifyRequest;
 use crate::exit::{Exit, Failure};
-use crate::rest::Rest;
-use std::sync::Arc;
 
 /// `refreshd verify`
 #[derive(Debug, clap::Args)]
@@ -34,11 +32,10 @@ impl Verify {
         }
         let config = context.sound_config_with_secrets()?;
         let verified = block_on(async {
-            match context.control(&config)? {
-                Some(control) => control.verify(&request).await,
-                None => {
+            match context.service(config, Work::Look).await? {
+                Service::Running(control) => control.verify(&request).await,
+                Service::AtRest(rest) => {
                     crate::install_tls();
-                    let rest = Rest::open(Arc::new(config)).await?;
                     let verified = rest.verify(&request.grant).await;
                     rest.close().await?;
                     verified

@@ -72,6 +72,8 @@ pub struct Config {
 pub struct Daemon {
     /// Where the private state lives.
     pub state_dir: PathBuf,
+    /// The configuration names it: it is the same whoever asks, from wherever.
+    pub state_is_named: bool,
     /// Where the control socket lives.
     pub runtime_dir: PathBuf,
     /// The sealing key.

@@ -38,14 +38,31 @@ impl Sources {
             .filter(|value| !value.is_empty())
     }
 
+    /// A directory that a variable names. A relative one is to be ignored (XDG Base
+    /// Directory Specification): it would be another from each place.
+    pub(super) fn dir_var(&self, name: &str) -> Option<&Path> {
+        self.var(name)
+            .map(Path::new)
+            .filter(|dir| dir.is_absolute())
+    }
+
+    /// The name of the system's configuration, `refreshd` or that of an instance:
+    /// its directory in /etc, as in those of /var/lib and /run. A configuration
+    /// elsewhere is a user's own.
+    pub(super) fn system_name(&self) -> Option<String> {
+        let main = std::path::absolute(self.main_file().ok()?).ok()?;
+        system_name(&main).or_else(|| system_name(&main.canonicalize().ok()?))
+    }
+
     /// The main file.
     pub(super) fn main_file(&self) -> Result<PathBuf, Box<Problem>> {
         let named = self.file.clone();
         if let Some(file) = named.or_else(|| self.var("REFRESHD_CONFIG").map(PathBuf::from)) {
             return Ok(file);
         }
-        let home = || Some(Path::new(self.var("HOME")?).join(".config"));
-        let own = self.var("XDG_CONFIG_HOME").map(PathBuf::from).or_else(home);
+        let home = || Some(self.dir_var("HOME")?.join(".config"));
+        let xdg = self.dir_var("XDG_CONFIG_HOME").map(Path::to_owned);
+        let own = xdg.or_else(home);
         let own = own.map(|dir| dir.join("refreshd/refreshd.toml"));
         let places: Vec<PathBuf> = own
             .into_iter()
@@ -63,6 +80,14 @@ impl Sources {
                 )
             })
     }
+}
+
+fn system_name(main: &Path) -> Option<String> {
+    let below = main.strip_prefix("/etc").ok()?;
+    let first = below.components().next()?.as_os_str().to_str()?;
+    let instance = first.strip_prefix("refreshd")?;
+    let in_directory = below.components().count() > 1;
+    (in_directory && (instance.is_empty() || instance.starts_with('-'))).then(|| first.to_owned())
 }
 
 /// Values of the environment may be secret: names only.
@@ -238,4 +263,29 @@ fn set_layers(set: &[(String, String)], problems: &mut Vec<Problem>) -> Vec<Arc<
         }
     }
     layers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_in_etc_implies_its_directories() {
+        let name = |path: &str| system_name(Path::new(path));
+        for path in ["refreshd.toml", "other.toml", "more/refreshd.toml"] {
+            let name = name(&format!("/etc/refreshd/{path}"));
+            assert_eq!(name.as_deref(), Some("refreshd"), "{path}");
+        }
+        let instance = name("/etc/refreshd-shops/refreshd.toml");
+        assert_eq!(instance.as_deref(), Some("refreshd-shops"));
+        for path in [
+            "/etc/refreshd.toml",
+            "/etc/refreshdx/refreshd.toml",
+            "/etc/other/refreshd/refreshd.toml",
+            "/home/a/.config/refreshd/refreshd.toml",
+            "/srv/etc/refreshd/refreshd.toml",
+        ] {
+            assert_eq!(name(path), None, "{path}");
+        }
+    }
 }

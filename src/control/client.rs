@@ -1,6 +1,5 @@
 //! The other end of the control socket, for the commands.
 
-use super::SOCKET;
 use super::api::{
     BackupMade, BackupRequest, Done, ImportQuery, Imported, KeyProgress, KeyStatus, Operation,
     Status, Token, TokenQuery, VerifyRequest,
@@ -13,8 +12,6 @@ use crate::incidents::report::IncidentReport;
 use crate::verify::Verified;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::io;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -34,40 +31,22 @@ pub struct Control {
 }
 
 impl Control {
-    /// Connects to the daemon of a runtime directory; `None` when none runs there.
+    /// To the daemon that listens at a socket; nothing is sent yet. Whose it is has
+    /// been looked at by [`daemon`](super::find::daemon).
     ///
     /// # Errors
-    /// When one runs there, but this user may not talk to it.
-    pub fn connect(runtime_dir: &Path) -> Result<Option<Self>, Failure> {
-        let socket = runtime_dir.join(SOCKET);
-        match UnixStream::connect(&socket) {
-            Ok(_) => {}
-            Err(e)
-                if matches!(
-                    e.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
-                ) =>
-            {
-                return Ok(None);
-            }
-            Err(e) => {
-                let message = format!(
-                    "cannot talk to refreshd at {}: {e}; run this as root or as the user that refreshd runs as",
-                    socket.display()
-                );
-                return Err(Failure::new(Exit::NoPermission, message));
-            }
-        }
+    /// When the client cannot be made.
+    pub fn to(socket: &Path) -> Result<Self, Failure> {
         crate::install_tls();
         let http = reqwest::Client::builder()
-            .unix_socket(socket)
+            .unix_socket(socket.to_owned())
             // Plain HTTP: no authorities are needed, and a small image has none.
             .tls_certs_only([])
             .no_proxy()
             // One that is kept may be closed at the moment of the next request.
             .pool_max_idle_per_host(0)
             .build();
-        http.map(|http| Some(Control { http }))
+        http.map(|http| Control { http })
             .map_err(|e| Failure::new(Exit::Internal, e.to_string()))
     }
 

@@ -3,6 +3,7 @@
 pub mod api;
 pub mod client;
 pub mod enroll;
+pub mod find;
 mod operator;
 pub mod server;
 

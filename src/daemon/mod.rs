@@ -29,6 +29,7 @@ use sd_notify::NotifyState;
 use signals::{Signal, Signals};
 use socket::Socket;
 use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
@@ -48,8 +49,9 @@ pub async fn run(config: Config, sources: Sources, mut signals: Signals) -> Resu
     }
     crate::install_tls();
     let config = Arc::new(config);
-    let mut state = crate::rest::open(&config)?;
+    let mut state = crate::rest::open(&config, true)?;
     let socket = Socket::bind(&config.daemon.runtime_dir)?;
+    name_socket(&mut state, &config);
     let web = enroll::serve::bind(&config.enroll)?;
     let ration = Ration::raised(config.databases.len());
     if let Some(remark) = ration.remark(config.daemon.max_flights) {
@@ -148,6 +150,20 @@ pub async fn run(config: Config, sources: Sources, mut signals: Signals) -> Resu
     socket.remove();
     tracing::info!("refreshd has stopped");
     Ok(())
+}
+
+/// Commands find the socket by the lock, whatever their own surroundings say.
+fn name_socket(state: &mut State, config: &Config) {
+    let socket = crate::control::find::socket(config);
+    let main = config.files.first().map(PathBuf::as_path);
+    let main = main.unwrap_or(Path::new(""));
+    let main = std::path::absolute(main).unwrap_or_else(|_| main.to_owned());
+    let named = state.lock.as_mut().map(|lock| lock.name(&socket, &main));
+    if let Some(Err(e)) = named {
+        tracing::warn!(
+            "the lock does not name the control socket, so commands look for it in the runtime directory alone: {e}"
+        );
+    }
 }
 
 fn deck(state: &State, ration: &Ration) -> Deck {

@@ -5,6 +5,7 @@
 use crate::connections::Listener;
 use crate::control::SOCKET;
 use crate::exit::{Exit, Failure};
+use crate::trust::{self, Owners};
 use rustix::fs::{FlockOperation, OFlags, flock, open};
 use rustix::net::sockopt::socket_peercred;
 use std::fs::File;
@@ -128,6 +129,13 @@ fn bind(runtime_dir: &Path, held: Option<&File>) -> Result<Bound, Failure> {
         .mode(0o700)
         .create(runtime_dir)
         .map_err(|e| failure("cannot make the runtime directory", e))?;
+    trust::directory(runtime_dir, &Owners::own()).map_err(|why| {
+        let text = format!(
+            "the runtime directory is not used: {why}; {}, or set runtime_dir in [daemon] to another",
+            why.remedy()
+        );
+        Failure::new(Exit::NoPermission, text)
+    })?;
     let place = runtime_dir.join(SOCKET);
     let lock = lock(&runtime_dir.join(LOCK), held)
         .map_err(|e| failure("cannot make the control socket's lock in", e))?

@@ -8,12 +8,12 @@
 use super::db::{self, DbError};
 use super::disk;
 use super::error::StoreError;
-use super::lock;
 use super::records::json;
 use super::reseal;
 use super::schema;
 use super::seal::{KeyId, Sealer};
 use super::store::blocking;
+use crate::trust;
 use refreshd_core::time::WallTime;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
@@ -324,7 +324,7 @@ pub(super) fn failed(path: &Path, verb: &'static str) -> impl Fn(io::Error) -> C
     move |source| CopyError::Io {
         path: path.clone(),
         verb,
-        user: lock::user_name(lock::effective_uid()),
+        user: trust::user_name(trust::effective_uid()),
         source,
     }
 }

@@ -4,16 +4,21 @@ use super::disk;
 use super::schema;
 use super::seal::{Context, KeyId, SealError, Sealer};
 use crate::random;
+use crate::trust::{self, Owners};
+use rusqlite::backup::Backup;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// Pages that are copied at once; nobody else waits for the copy.
+const COPIED_AT_ONCE: std::ffi::c_int = 4096;
+
 /// The database's name in the state directory.
-pub(super) const FILE: &str = "refreshd.db";
+pub const FILE: &str = "refreshd.db";
 
 /// A database that is not opened. It is left as it was.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +68,24 @@ pub enum DbError {
         /// The write-ahead log.
         log: PathBuf,
     },
+    /// It was there, and is no more: begun anew, everything it held would be given up.
+    #[error(
+        "{path} {what}, but there {verb} {list}: this is no first start. Nothing was touched. Put the database back (a backup: docs/operations.md); or, to begin anew without what it held, move {it} away: mkdir {dir}.old && mv {all} {dir}.old/",
+        what = if *empty { "is empty" } else { "is missing" },
+        verb = if found.len() == 1 { "is" } else { "are" },
+        list = listed(found, ", "),
+        it = if found.len() == 1 { "it" } else { "them" },
+        all = listed(found, " "),
+        dir = path.parent().unwrap_or(path).display()
+    )]
+    Gone {
+        /// Where it was.
+        path: PathBuf,
+        /// The file is there, with nothing in it.
+        empty: bool,
+        /// What it has left behind.
+        found: Vec<PathBuf>,
+    },
     /// Sealed with another key.
     #[error("the database was sealed with key {sealed_by}, and the key given is {given}")]
     WrongKey {
@@ -70,6 +93,14 @@ pub enum DbError {
         sealed_by: KeyId,
         /// The key that was given.
         given: KeyId,
+    },
+    /// Others may have changed it.
+    #[error("{path} is not used: {why}; look at who did that, and put the right file back")]
+    Distrusted {
+        /// The database.
+        path: PathBuf,
+        /// Why not.
+        why: String,
     },
     /// The file cannot be made, read or written.
     #[error("{path} cannot be opened: {source}")]
@@ -89,16 +120,23 @@ pub enum DbError {
     },
 }
 
+fn listed(paths: &[PathBuf], between: &str) -> String {
+    let paths: Vec<String> = paths.iter().map(|p| p.display().to_string()).collect();
+    paths.join(between)
+}
+
 /// An open, checked and migrated database.
 pub(super) struct Opened {
     pub(super) conn: Connection,
     pub(super) store_id: String,
     pub(super) fingerprint_key: zeroize::Zeroizing<[u8; 32]>,
+    /// It is a copy in memory: nothing beside it is written.
+    pub(super) in_memory: bool,
 }
 
 /// Whether there is a database that a key may have sealed.
 pub(super) fn exists(dir: &Path) -> bool {
-    fs::metadata(dir.join(FILE)).is_ok_and(|m| m.len() > 0)
+    fs::metadata(dir.join(FILE)).is_ok_and(|m| m.len() > 0 || !m.is_file())
 }
 
 /// Opens the database in `dir`, and makes it where there is none.
@@ -112,6 +150,7 @@ pub(super) fn open(dir: &Path, sealer: &Sealer) -> Result<Opened, DbError> {
         let dir = dir.to_owned();
         return Err(DbError::Network { dir, kind });
     }
+    check_file(&path)?;
     make_private(dir, &path).map_err(|source| DbError::Io {
         path: path.clone(),
         source,
@@ -119,7 +158,44 @@ pub(super) fn open(dir: &Path, sealer: &Sealer) -> Result<Opened, DbError> {
     let sql = |source| sorted(&path, source);
     check_log(&path)?;
     let mut conn = connect(&path).map_err(sql)?;
-    let version = schema::version(&conn).map_err(sql)?;
+    prepare(&mut conn, &path, sealer)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
+        .map_err(sql)?;
+    finish(conn, &path, sealer)
+}
+
+/// Copies the database in `dir` into memory and opens the copy. The file and its log
+/// are only read; whoever else would write them must be kept away meanwhile.
+pub(super) fn look(dir: &Path, sealer: &Sealer) -> Result<Opened, DbError> {
+    let path = dir.join(FILE);
+    let sql = |source| sorted(&path, source);
+    check_file(&path)?;
+    check_log(&path)?;
+    let log = fs::metadata(path.with_extension("db-wal"));
+    let source = match log.is_ok_and(|log| log.len() > 0) {
+        true => connect(&path),
+        // Even an empty log would be made beside it.
+        false => connect_unchanging(&path),
+    };
+    let source = source.map_err(sql)?;
+    let mut conn = Connection::open_in_memory().map_err(sql)?;
+    Backup::new(&source, &mut conn)
+        .and_then(|copy| copy.run_to_completion(COPIED_AT_ONCE, Duration::ZERO, None))
+        .map_err(sql)?;
+    drop(source);
+    prepare(&mut conn, &path, sealer)?;
+    let opened = finish(conn, &path, sealer)?;
+    Ok(Opened {
+        in_memory: true,
+        ..opened
+    })
+}
+
+/// Checks what can be checked, and brings an older schema up to date.
+fn prepare(conn: &mut Connection, path: &Path, sealer: &Sealer) -> Result<(), DbError> {
+    let path = path.to_owned();
+    let sql = |source| sorted(&path, source);
+    let version = schema::version(conn).map_err(sql)?;
     if version > schema::KNOWN {
         return Err(DbError::Newer {
             path,
@@ -127,12 +203,12 @@ pub(super) fn open(dir: &Path, sealer: &Sealer) -> Result<Opened, DbError> {
             known: schema::KNOWN,
         });
     }
-    check_whole(&conn, &path)?;
-    check_ours(&conn, &path, version)?;
+    check_whole(conn, &path)?;
+    check_ours(conn, &path, version)?;
     if version > 0 {
-        check_key(&conn, &path, sealer)?;
+        check_key(conn, &path, sealer)?;
     }
-    make_durable(&conn).map_err(sql)?;
+    make_durable(conn).map_err(sql)?;
     let transaction = conn
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(sql)?;
@@ -141,9 +217,42 @@ pub(super) fn open(dir: &Path, sealer: &Sealer) -> Result<Opened, DbError> {
         begin(&transaction, sealer).map_err(sql)?;
     }
     transaction.commit().map_err(sql)?;
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
-        .map_err(sql)?;
-    finish(conn, &path, sealer)
+    Ok(())
+}
+
+/// Refuses a database that is no file, or that others own or may write: it could say
+/// anything.
+fn check_file(path: &Path) -> Result<(), DbError> {
+    let found = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(|source| DbError::Io {
+            path: path.to_owned(),
+            source,
+        })?,
+    };
+    let why = if !found.is_file() {
+        "it is not a regular file".to_owned()
+    } else if !Owners::own().has(found.uid()) {
+        format!("it belongs to {}", trust::user_name(found.uid()))
+    } else if found.mode() & 0o002 != 0 {
+        format!("everyone can write it (mode {:04o})", found.mode() & 0o7777)
+    } else {
+        return Ok(());
+    };
+    Err(DbError::Distrusted {
+        path: path.to_owned(),
+        why,
+    })
+}
+
+/// Opens a database that nobody changes, without a log.
+fn connect_unchanging(path: &Path) -> rusqlite::Result<Connection> {
+    let uri = url::Url::from_file_path(path)
+        .map_err(|()| rusqlite::Error::InvalidPath(path.to_owned()))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(format!("{uri}?immutable=1"), flags)
 }
 
 fn make_private(dir: &Path, path: &Path) -> io::Result<()> {
@@ -271,6 +380,7 @@ fn finish(conn: Connection, path: &Path, sealer: &Sealer) -> Result<Opened, DbEr
         conn,
         store_id,
         fingerprint_key: fingerprint_key.into(),
+        in_memory: false,
     })
 }
 

@@ -30,7 +30,9 @@ mod kept;
 pub mod key;
 mod keys;
 pub mod lock;
+mod look;
 mod machine;
+mod missing;
 mod records;
 mod remove;
 mod reseal;
@@ -51,6 +53,7 @@ pub(crate) use disk::network_file_system;
 pub use commit::{Commit, Committed};
 pub use copy::{Copied, CopyError};
 pub use db::DbError;
+pub use db::FILE as DATABASE;
 pub use enrollments::{
     GrantsByName, Landing, MOST_OPEN, MOST_QUARANTINED, Received, TakenIn, Wanted,
 };
@@ -62,7 +65,7 @@ pub use journal::{Journal, JournalError, Recovered, SlotRef};
 pub use kept::{Candidate, Unread};
 pub use key::KeyError;
 pub use keys::{KeyUse, Keys, KeysError};
-pub use lock::{LockError, StateLock};
+pub use lock::{Holder, LockError, StateLock, holder};
 pub use machine::Machine;
 pub use reseal::Walk;
 pub use seal::{KeyId, Sealer};
@@ -76,8 +79,10 @@ use std::path::Path;
 /// Where the state is and how it is opened.
 #[derive(Clone, Copy, Debug)]
 pub struct OpenOptions<'a> {
-    /// The state directory; made 0700 where it is missing.
+    /// The state directory.
     pub state_dir: &'a Path,
+    /// Whether a state is made, the directory (0700) included, where there is none.
+    pub may_make: bool,
     /// The sealing key.
     pub key: &'a KeySource,
     /// How many flights may be under way at once, but for those whose answer is
@@ -113,8 +118,15 @@ pub struct State {
     pub keys: Keys,
     /// Flights of the last run that were not committed; their slots are occupied.
     pub recovered: Vec<Recovered>,
-    /// The directory is ours until this is dropped, which must be last.
-    pub lock: StateLock,
+    /// The directory is ours until this is dropped, which must be last. Whoever only
+    /// looks does not hold it.
+    pub lock: Option<StateLock>,
+}
+
+/// Whether there is a state in a directory.
+#[must_use]
+pub fn exists(dir: &Path) -> bool {
+    db::exists(dir)
 }
 
 impl State {
@@ -133,9 +145,40 @@ impl State {
     /// As for [`State::open`].
     pub fn open_on(options: &OpenOptions<'_>, machine: &Machine) -> Result<State, OpenError> {
         let dir = options.state_dir;
-        let lock = StateLock::take(dir)?;
+        missing::check(dir, options.key)?;
+        let lock = StateLock::take(dir, options.may_make)?;
+        if !options.may_make && !db::exists(dir) {
+            return Err(LockError::Absent(dir.to_owned()).into());
+        }
         let sealer = Sealer::load(options.key, db::exists(dir))?;
         let opened = db::open(dir, &sealer).map_err(|error| name_key(error, options.key))?;
+        missing::note_use(dir, options.key);
+        let slots = slots_for(options.flights);
+        let mut state = State::start(options, machine, opened, sealer.clone(), |conn, settled| {
+            let (journal, recovered) = Journal::open(dir, slots, sealer, settled)?;
+            let kept = history::keep_slots_of(conn, journal.files());
+            kept.map_err(|source| DbError::Sql {
+                path: dir.join(db::FILE),
+                source,
+            })?;
+            Ok((journal, recovered))
+        })?;
+        state.lock = Some(lock);
+        Ok(state)
+    }
+
+    /// Starts on a database, with what stands in the journal.
+    fn start(
+        options: &OpenOptions<'_>,
+        machine: &Machine,
+        opened: db::Opened,
+        sealer: Sealer,
+        journal: impl FnOnce(
+            &rusqlite::Connection,
+            &journal::Settled<'_>,
+        ) -> Result<(Journal, Vec<Recovered>), OpenError>,
+    ) -> Result<State, OpenError> {
+        let dir = options.state_dir;
         let sql = |source| DbError::Sql {
             path: dir.join(db::FILE),
             source,
@@ -143,13 +186,9 @@ impl State {
         let machine = machine.identity(&opened.store_id);
         let fenced = restore::fence_at_start(dir, &opened, machine.as_deref()).map_err(sql)?;
         let settled = history::settled_flights(&opened.conn).map_err(sql)?;
-        let (journal, recovered) = Journal::open(
-            dir,
-            slots_for(options.flights),
-            sealer.clone(),
-            &|place, flight| settled.contains(&(place, flight)),
-        )?;
-        history::keep_slots_of(&opened.conn, journal.files()).map_err(sql)?;
+        let (journal, recovered) = journal(&opened.conn, &|place, flight| {
+            settled.contains(&(place, flight))
+        })?;
         let accepted = seen::accepted(&opened.conn).map_err(sql)?;
         let dated = |found: Recovered| Recovered {
             intent: found.intent.by_accepted_clock(accepted.as_ref()),
@@ -174,7 +213,7 @@ impl State {
             journal,
             keys,
             recovered,
-            lock,
+            lock: None,
         })
     }
 

@@ -19,6 +19,14 @@ pub(super) struct Reserve {
 }
 
 impl Reserve {
+    /// Of a copy in memory, which needs no room on the disk.
+    pub(super) fn none() -> Reserve {
+        Reserve {
+            path: PathBuf::new(),
+            whole: true,
+        }
+    }
+
     /// Puts the space by, if it is there.
     pub(super) fn open(dir: &Path) -> Reserve {
         let path = dir.join("reserve");

@@ -72,7 +72,10 @@ impl Store {
         machine: Option<String>,
     ) -> rusqlite::Result<Store> {
         let conn = opened.conn;
-        let mut reserve = Reserve::open(dir);
+        let mut reserve = match opened.in_memory {
+            true => Reserve::none(),
+            false => Reserve::open(dir),
+        };
         let shared = Arc::new(Shared {
             dir: dir.to_owned(),
             machine,
@@ -99,6 +102,7 @@ impl Store {
                     stamp_pending: false,
                     reserve,
                     stamp_failed: false,
+                    in_memory: opened.in_memory,
                 };
                 writer.run(&messages);
             })

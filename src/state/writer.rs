@@ -118,6 +118,8 @@ pub(super) struct Writer {
     pub(super) reserve: Reserve,
     /// The last try to write it failed, and that was told.
     pub(super) stamp_failed: bool,
+    /// The database is a copy, of which the stamp must not speak.
+    pub(super) in_memory: bool,
 }
 
 impl Writer {
@@ -408,7 +410,7 @@ impl Writer {
     fn write_stamp(&mut self) {
         self.stamp_pending = false;
         self.last_stamp = Some(Instant::now());
-        if self.shared.fenced().is_some() {
+        if self.in_memory || self.shared.fenced().is_some() {
             return;
         }
         let commit_seq = self.shared.commit_seq.load(Ordering::Acquire);

@@ -15,6 +15,7 @@ pub(crate) fn open(house: &House) -> State {
     let options = OpenOptions {
         state_dir: &house.path("state"),
         key: &KeySource::File(house.path("key/key")),
+        may_make: true,
         flights: 64,
     };
     State::open(&options).unwrap()

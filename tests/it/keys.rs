@@ -194,7 +194,7 @@ async fn twenty_kills_cost_no_record() {
 async fn a_passphrase_is_asked_for_at_the_terminal_and_not_shown() {
     let setting = Setting::one().await;
     let house = &setting.house;
-    setting.run(&["status"]).succeeds();
+    setting.import("one");
     let passphrase = "typed passphrase 4712";
     setting.plant(passphrase);
     let target = house.path("exported");

@@ -37,6 +37,7 @@ mod kill;
 mod manners;
 mod matrix;
 mod networks;
+mod one_state;
 mod outputs;
 mod power;
 mod providers;

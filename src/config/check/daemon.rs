@@ -4,6 +4,8 @@ use super::super::raw::{RawDaemon, RawKey};
 use super::super::secret_source::credential_path;
 use super::super::{Daemon, KeySource};
 use super::{Check, Secrets, settled};
+use crate::trust::effective_uid;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,6 +31,7 @@ impl Check<'_> {
         }
         Some(Daemon {
             state_dir,
+            state_is_named: raw.state_dir.is_some(),
             runtime_dir,
             key: key?,
             max_flights: in_range?,
@@ -42,15 +45,20 @@ impl Check<'_> {
         if let Some(dir) = &raw.state_dir {
             return self.is_absolute(&path, dir).then(|| dir.clone());
         }
-        let home = || Some(Path::new(self.sources.var("HOME")?).join(".local/state/refreshd"));
-        let xdg = || Some(Path::new(self.sources.var("XDG_STATE_HOME")?).join("refreshd"));
+        let of_system = || Some(Path::new("/var/lib").join(self.sources.system_name()?));
+        let home = || {
+            let home = self.sources.dir_var("HOME").filter(|home| home.is_dir())?;
+            Some(home.join(".local/state/refreshd"))
+        };
+        let xdg = || Some(self.sources.dir_var("XDG_STATE_HOME")?.join("refreshd"));
         let dir = self
             .systemd_dir("STATE_DIRECTORY")
+            .or_else(of_system)
             .or_else(xdg)
             .or_else(home);
         if dir.is_none() {
             let remedy = "write [daemon] state_dir = \"/var/lib/refreshd\"".to_owned();
-            let message = "no state directory: neither daemon.state_dir nor STATE_DIRECTORY, XDG_STATE_HOME or HOME is set";
+            let message = "no state directory: neither daemon.state_dir nor STATE_DIRECTORY or XDG_STATE_HOME is set, and HOME names no directory";
             self.missing(&path, message, remedy);
         }
         dir
@@ -61,9 +69,17 @@ impl Check<'_> {
             self.is_absolute(&["daemon", "runtime_dir"], dir);
             return dir.clone();
         }
-        let xdg = || Some(Path::new(self.sources.var("XDG_RUNTIME_DIR")?).join("refreshd"));
-        let dir = self.systemd_dir("RUNTIME_DIRECTORY").or_else(xdg);
-        dir.unwrap_or_else(|| state_dir.join("run"))
+        let of_system = || Some(Path::new("/run").join(self.sources.system_name()?));
+        let xdg = || {
+            let dir = self.sources.dir_var("XDG_RUNTIME_DIR")?;
+            // `su` keeps the variable of whoever called it.
+            let others = std::fs::metadata(dir).is_ok_and(|found| found.uid() != effective_uid());
+            (!others).then(|| dir.join("refreshd"))
+        };
+        self.systemd_dir("RUNTIME_DIRECTORY")
+            .or_else(of_system)
+            .or_else(xdg)
+            .unwrap_or_else(|| state_dir.join("run"))
     }
 
     /// The first directory of a list that systemd passes.

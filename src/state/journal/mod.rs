@@ -91,6 +91,21 @@ impl Journal {
         Ok((Journal::start(book, sealer), recovered))
     }
 
+    /// The journal of a copy in memory: it takes no records, and its flights stay where
+    /// they are.
+    pub(super) fn of_copy(sealer: Sealer) -> Journal {
+        Journal(Arc::new(Inner {
+            queue: None,
+            thread: Mutex::new(None),
+            slots: Arc::new(Mutex::new(Slots::all_of(0, 0))),
+            sealer,
+            writing: RwLock::default(),
+            files: Vec::new(),
+            #[cfg(test)]
+            directory: Directory::new(Path::new("")),
+        }))
+    }
+
     fn start(book: Book<Directory>, sealer: Sealer) -> Journal {
         let (slots, files) = (book.slots(), book.files().to_vec());
         #[cfg(test)]
@@ -183,6 +198,24 @@ impl Journal {
 
 /// A torn write must not reach from one region into the other.
 const _: () = assert!(region::SLOT.is_multiple_of(BLOCK) && region::ANSWER.is_multiple_of(BLOCK));
+
+/// The flights in the journal that `settled` does not know; nothing is made or removed.
+pub(super) fn look(
+    dir: &Path,
+    sealer: &Sealer,
+    settled: &Settled<'_>,
+) -> Result<Vec<Recovered>, JournalError> {
+    let medium = Directory::new(dir);
+    let io = |number, error: &std::io::Error| JournalError::io(&medium, number, error);
+    let mut recovery = recover::Recovery::new(&medium, sealer, settled);
+    for number in files::numbers(dir).map_err(|e| io(0, &e))? {
+        let file = files::open(&medium, number)
+            .map_err(|e| io(number, &e))?
+            .ok_or_else(|| JournalError::Foreign(medium.path(&files::name(number))))?;
+        recovery.read(number, &file)?;
+    }
+    Ok(recovery.finish())
+}
 
 #[cfg(test)]
 mod tests;

@@ -150,7 +150,11 @@ pub fn import(
         return Err(KeyError::ReadOnly(path(source).to_owned()).into());
     };
     let keys = open(exported, passphrase)?;
-    let _lock = StateLock::take(state_dir)?;
+    // Where there is no state, nobody holds it, and none is made.
+    let _lock = match StateLock::take(state_dir, false) {
+        Err(LockError::Absent(_)) => None,
+        taken => Some(taken?),
+    };
     Ok(file::add_below(target, &keys)?)
 }
 

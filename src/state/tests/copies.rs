@@ -129,6 +129,7 @@ fn open_on(house: &House, machine: &Machine) -> State {
     let options = OpenOptions {
         state_dir: &house.dir(),
         key: &house.key,
+        may_make: true,
         flights: 2,
     };
     State::open_on(&options, machine).unwrap()

@@ -47,6 +47,7 @@ impl House {
         State::open(&OpenOptions {
             state_dir: &self.dir(),
             key: &self.key,
+            may_make: true,
             flights: 2,
         })
     }

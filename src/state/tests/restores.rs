@@ -1,4 +1,5 @@
 use super::*;
+use crate::state::DbError;
 use refreshd_core::grant::state::Binding;
 use std::fs;
 
@@ -130,9 +131,20 @@ async fn a_published_generation_ahead_fences_over_restarts() {
 }
 
 #[tokio::test]
-async fn a_new_store_beside_an_old_stamp_is_not_fenced() {
+async fn a_new_store_begins_only_where_nothing_is_left_of_an_old_one() {
     let (house, ..) = rolled_back().await;
     fs::remove_file(house.database()).unwrap();
+    let told = house.try_open().unwrap_err();
+    assert!(
+        matches!(told, OpenError::Db(DbError::Gone { .. })),
+        "{told}"
+    );
+    let old = house.root.path().join("old");
+    fs::create_dir(&old).unwrap();
+    for name in ["state/stamp", "state/journal-0001", "keys/seal.key.used-by"] {
+        let path = house.root.path().join(name);
+        fs::rename(&path, old.join(path.file_name().unwrap())).unwrap();
+    }
     assert_eq!(house.open().store.fence(), None);
 }
 

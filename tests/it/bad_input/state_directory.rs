@@ -30,11 +30,11 @@ async fn a_file_in_the_place_of_the_state_directory_is_named() {
     let setting = Setting::one().await;
     setting.house.write("state", "not a directory");
     let path = setting.house.path("state").display().to_string();
-    for args in [&["run"][..], &["status"]] {
-        setting
-            .run(args)
-            .fails(77, &[&path, "cannot be made", "daemon.state_dir"]);
-    }
+    setting
+        .run(&["run"])
+        .fails(77, &[&path, "cannot be made", "daemon.state_dir"]);
+    let needles = [&path, "is not a directory", "mv "];
+    setting.run(&["status"]).fails(77, &needles);
     let kept = fs::read_to_string(setting.house.path("state")).unwrap();
     assert_eq!(kept, "not a directory");
     fs::remove_file(setting.house.path("state")).unwrap();
@@ -78,7 +78,7 @@ async fn a_state_directory_that_is_not_writable_is_named_with_the_user() {
         chown(house.path("state"), Some(65533), Some(65533)).unwrap();
         setting.run(&["run"]).fails(77, &["belongs to uid 65533"]);
         let ran = setting.run_command(setting.as_nobody(&["run"]));
-        ran.fails(77, &["belongs to uid 65533", "chown 65534"]);
+        ran.fails(77, &["belongs to uid 65533", "run it as uid 65533"]);
         let left = fs::read_dir(house.path("state")).unwrap().count();
         assert_eq!(left, 0);
     }
@@ -130,6 +130,57 @@ async fn a_damaged_database_is_refused_and_untouched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_gone_or_in_disguise_is_no_first_start() {
+    let (setting, token) = at_rest().await;
+    let path = setting.house.path("state/refreshd.db");
+    let name = path.display().to_string();
+    let aside = setting.house.path("aside.db");
+    fs::rename(&path, &aside).unwrap();
+    let mut left = vec![name.as_str(), "no first start", "stamp", "journal-0001"];
+    left.push("Nothing was touched");
+    refused(&setting, 65, &left);
+    assert!(!path.exists());
+    fs::write(&path, "").unwrap();
+    refused(&setting, 65, &[&name, "is empty", "no first start"]);
+    assert_eq!(fs::metadata(&path).unwrap().len(), 0);
+
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("/nonexistent/refreshd.db", &path).unwrap();
+    setting.run(&["run"]).fails(65, &[&name, "no first start"]);
+    fs::remove_file(&path).unwrap();
+
+    fs::create_dir(&path).unwrap();
+    for args in [&["run"][..], &["status"]] {
+        setting.run(args).fails(65, &[&name, "not a regular file"]);
+    }
+    fs::remove_dir(&path).unwrap();
+
+    let whole = fs::read(&aside).unwrap();
+    for length in [50, 4096, whole.len() / 2] {
+        fs::write(&path, &whole[..length]).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        refused(&setting, 65, &[&name, "damaged"]);
+    }
+    fs::copy(&aside, &path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+    refused(&setting, 65, &[&name, "everyone can write it"]);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(setting.token("one"), token);
+
+    // The whole directory is gone, as a volume that was not mounted; the key knows.
+    let state = setting.house.path("state");
+    fs::rename(&state, setting.house.path("state.aside")).unwrap();
+    for args in [&["run"][..], &["status"]] {
+        setting
+            .run(args)
+            .fails(65, &["key.used-by", "no first start"]);
+    }
+    assert!(!state.exists());
+    fs::rename(setting.house.path("state.aside"), &state).unwrap();
+    assert_eq!(setting.token("one"), token);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_wrong_sealing_key_opens_nothing_and_changes_nothing() {
     let (setting, token) = at_rest().await;
     let key = setting.house.path("key/key");
@@ -177,11 +228,13 @@ async fn a_second_daemon_is_told_who_has_the_state() {
         "daemon.runtime_dir={}",
         setting.house.path("elsewhere").display()
     );
-    for command in ["run", "status"] {
-        setting
-            .run(&[command, "--set", &elsewhere])
-            .fails(75, &[&pid, &path]);
-    }
+    setting
+        .run(&["run", "--set", &elsewhere])
+        .fails(75, &[&pid, &path]);
+    // A command finds the first by the lock.
+    let status = ["status", "--json", "--set", &elsewhere];
+    let status = setting.run(&status).succeeds().out;
+    assert!(status.contains("\"running\": true"), "{status}");
     // The first is none the worse for it: its socket is still there.
     assert_eq!(setting.house.status("one")["state"], "fresh");
     assert_eq!(daemon.stop(), Some(0));

@@ -59,9 +59,12 @@ async fn the_journal_is_settled_and_nothing_is_sent() {
         .end(&args, refresh)
         .fails(69, &["refreshd did not answer"]);
 
+    // Looking settles it on a copy, and leaves everything as it was.
+    let before = setting.state_files();
     let status = setting.house.status("one");
     assert_eq!(status["state"], "in-doubt", "{status:#}");
     assert_eq!(setting.token("one"), token);
+    setting.untouched_since(&before);
     let ran = setting.run(&["status"]).succeeds();
     assert!(ran.out.contains("could revoke"), "{}", ran.out);
     assert_eq!(setting.server.presentations().len(), 1);

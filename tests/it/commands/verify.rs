@@ -10,7 +10,7 @@ async fn a_token_works_is_refused_or_cannot_be_told() {
     let setting = Setting::one().await;
     setting
         .run(&["verify", "one"])
-        .fails(77, &["no token set yet"]);
+        .fails(69, &["refreshd is not running", "no state"]);
     let (daemon, _) = setting.daemon_with_one();
     setting
         .run(&["verify", "one"])

@@ -109,8 +109,8 @@ impl Place {
     }
 
     pub(crate) fn control(&self) -> Control {
-        let connected = Control::connect(&self.house.path("run")).unwrap();
-        connected.expect("the daemon runs")
+        let connected = Control::to(&self.house.path("run/control.sock"));
+        connected.expect("a client")
     }
 
     /// Begins an authorization; its id, and where the person is to go.

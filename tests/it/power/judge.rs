@@ -108,7 +108,7 @@ impl Judge {
     /// Opens what was laid out, recovers, closes, and opens again.
     pub(super) fn open(&self) -> Result<Found, String> {
         self.runtime.block_on(async {
-            let rest = Rest::open(self.config.clone()).await;
+            let rest = Rest::open(self.config.clone(), true).await;
             let rest = rest.map_err(|e| format!("opens: {}", e.message))?;
             let status = rest.status().await.map_err(|e| e.message)?;
             if let Some(fence) = status.notices.iter().find(|n| n.contains("accept-restore")) {
@@ -122,14 +122,14 @@ impl Judge {
     }
 
     async fn look(&self) -> Result<Found, String> {
-        let mut state = rest::open(&self.config);
+        let mut state = rest::open(&self.config, true);
         // Where another test starts a process, that one has our lock until it is another program.
         while state
             .as_ref()
             .is_err_and(|e| e.message.contains("another refreshd"))
         {
             tokio::time::sleep(Duration::from_millis(2)).await;
-            state = rest::open(&self.config);
+            state = rest::open(&self.config, true);
         }
         let mut state = state.map_err(|e| format!("opens-again: {}", e.message))?;
         let recovered = std::mem::take(&mut state.recovered);

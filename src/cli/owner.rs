@@ -1,0 +1,31 @@
+//! Root works on a state as its owner: what is made then is theirs, and the service
+//! can use it.
+
+use crate::exit::{Exit, Failure};
+use crate::trust::{effective_uid, state_owner, user_name};
+use rustix::process::{Gid, Uid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use std::path::Path;
+
+/// Becomes the owner of a state, for good, if this is root and the state is somebody
+/// else's. These calls change one thread: no other may run yet. Those that begin later
+/// are what this one is then.
+pub(super) fn become_owner(state_dir: &Path) -> Result<(), Failure> {
+    let Some((uid, gid)) = state_owner(state_dir).filter(|(uid, _)| *uid != 0) else {
+        return Ok(());
+    };
+    if effective_uid() != 0 {
+        return Ok(());
+    }
+    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    set_thread_groups(&[group])
+        .and_then(|()| set_thread_res_gid(group, group, group))
+        .and_then(|()| set_thread_res_uid(user, user, user))
+        .map_err(|error| {
+            let (dir, owner) = (state_dir.display(), user_name(uid));
+            let message = format!(
+                "the state {dir} belongs to {owner}, and this cannot become {owner}: {error}; run it as {owner}"
+            );
+            Failure::new(Exit::NoPermission, message)
+        })
+}
