@@ -100,7 +100,7 @@ async fn a_daemon_that_is_killed_leaves_nobody_to_be_found() {
         .run(&["reload"])
         .fails(69, &["refreshd is not running", &socket]);
     let ran = setting.run(&["status"]).succeeds();
-    assert!(ran.err.contains("refreshd is not running"), "{ran:?}");
+    assert!(ran.out.contains("refreshd is not running"), "{ran:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
