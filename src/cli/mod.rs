@@ -211,7 +211,7 @@ impl Context {
             Work::Make => Rest::open(config.clone(), true).await,
         };
         match opened {
-            Ok(rest) => Ok(Service::AtRest(rest)),
+            Ok(rest) => Ok(Service::AtRest(Box::new(rest))),
             // A daemon has started meanwhile.
             Err(failure) if failure.exit == Exit::TempFail => {
                 let control = self.control(&config)?.ok_or(failure)?;
@@ -258,7 +258,7 @@ enum Work {
 /// Who does what a command asks.
 enum Service {
     Running(Control),
-    AtRest(Rest),
+    AtRest(Box<Rest>),
 }
 
 /// Runs a future to its end, on this thread.
