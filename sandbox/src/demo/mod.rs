@@ -104,7 +104,7 @@ async fn give(args: &Args, stop: &Stop) -> Result<Report, DemoError> {
     let mut show = Show {
         args,
         // Who cannot be asked has ended, which the watch sees.
-        control: Control::connect(&place.runtime_dir()).ok().flatten(),
+        control: Control::to(&place.socket()).ok(),
         thrower: args.faults.then(|| Thrower::new(wanted.lifetime)),
         consumers: consumers(&providers, &place),
         providers: &providers,
