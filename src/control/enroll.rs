@@ -7,7 +7,7 @@ use axum::extract::{Path, Query, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use refreshd_core::enroll::EnrollmentId;
-use refreshd_core::enroll::callback;
+use refreshd_core::enroll::{callback, paste};
 use refreshd_core::secret::Secret;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -65,12 +65,13 @@ async fn redirect(
     Json(redirect): Json<Redirect>,
 ) -> Result<Json<Report>, Failure> {
     let text = redirect.query.expose();
-    let read = match redirect.by_hand {
-        true => callback::read_pasted(text),
-        false => callback::read(text),
+    let data = |why: String| Failure::new(Exit::Data, why);
+    let query = match redirect.by_hand {
+        true => paste::read(text, None).map_err(|e| data(e.to_string()))?,
+        false => redirect.query.clone(),
     };
     let word = Word {
-        callback: read.map_err(|e| Failure::new(Exit::Data, e.to_string()))?,
+        callback: callback::read(query.expose()).map_err(|e| data(e.to_string()))?,
         expected: Some(read_id(&id)?),
         by_hand: redirect.by_hand,
     };

@@ -3,7 +3,7 @@
 
 use crate::secret::Secret;
 use crate::text::printable;
-use url::{Url, form_urlencoded};
+use url::form_urlencoded;
 
 /// The longest query that is read.
 pub const LONGEST: usize = 16 * 1024;
@@ -62,9 +62,6 @@ pub enum CallbackError {
         "the code is empty, longer than {LONGEST_CODE} bytes, or has characters that no code may have (RFC 6749 appendix A.11)"
     )]
     Code,
-    /// The text is neither a URL nor a code.
-    #[error("this is neither the URL that the browser was sent to nor a code")]
-    Neighbour,
 }
 
 /// Reads the query of a redirect.
@@ -101,39 +98,6 @@ pub fn query_of(form: &str) -> Secret {
     let pairs = pairs.filter(|(name, _)| READ.contains(&name.as_ref()));
     let mut query = form_urlencoded::Serializer::new(String::new());
     Secret::new(query.extend_pairs(pairs).finish())
-}
-
-/// Reads what a person pasted: the URL that the browser was sent to, its query, or
-/// the code alone, which then has no state to be checked.
-///
-/// # Errors
-/// When it is neither.
-pub fn read_pasted(text: &str) -> Result<Callback, CallbackError> {
-    let text = text.trim();
-    if text.len() > LONGEST {
-        return Err(CallbackError::TooLong);
-    }
-    if let Ok(url) = Url::parse(text)
-        && url.has_host()
-    {
-        return read(url.query().ok_or(CallbackError::Neither)?);
-    }
-    if let Some((_, query)) = text.split_once('?') {
-        return read(query);
-    }
-    if one(text, "code")?.is_some() || one(text, "error")?.is_some() {
-        return read(text);
-    }
-    if text.chars().any(char::is_whitespace) {
-        return Err(CallbackError::Neighbour);
-    }
-    // People copy it out of the address bar, where it is encoded.
-    let decoded = one(&format!("code={}", text.replace('+', "%2B")), "code")?;
-    Ok(Callback {
-        state: None,
-        iss: None,
-        result: Ok(check_code(&decoded.unwrap_or_default())?),
-    })
 }
 
 /// Whether this can be an authorization code: printable ASCII (RFC 6749 appendix A.11).
@@ -212,25 +176,5 @@ mod tests {
         assert_eq!(denied.error, "access_denied");
         assert!(!denied.description.contains('\u{1b}'), "{denied}");
         assert!(denied.description.chars().count() < 400, "{denied}");
-    }
-
-    #[test]
-    fn people_paste_what_they_have() {
-        let code = |text: &str| read_pasted(text).map(|got| got.result.unwrap());
-        for text in [
-            "https://www.example.com/?code=a%2Fb&state=s\n",
-            "/callback?code=a%2Fb&state=s",
-            "code=a%2Fb&state=s",
-            "  a/b ",
-            "a%2Fb",
-        ] {
-            assert_eq!(code(text), Ok(Secret::new("a/b")), "{text:?}");
-        }
-        assert_eq!(code("a+b"), Ok(Secret::new("a+b")));
-        assert_eq!(
-            code("https://www.example.com/"),
-            Err(CallbackError::Neither)
-        );
-        assert_eq!(code("not a code"), Err(CallbackError::Neighbour));
     }
 }

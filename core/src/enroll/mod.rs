@@ -7,6 +7,7 @@ pub mod business;
 pub mod callback;
 pub mod code;
 pub mod device;
+pub mod paste;
 pub mod push;
 pub mod state;
 

@@ -1,6 +1,5 @@
 //! The loopback callback (RFC 8252 §7.3): open for one authorization, and no longer.
 
-use super::patience;
 use crate::control::client::Control;
 use crate::control::enroll::Redirect;
 use crate::enroll::Report;
@@ -16,6 +15,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 /// Listens on one port of 127.0.0.1, and of [::1] where there is one.
 pub(super) struct Listener {
@@ -75,9 +75,9 @@ impl Listener {
         self.port
     }
 
-    /// Serves until the enrolment is over, by this callback or elsewhere.
-    pub(super) async fn serve(self, control: &Control, id: &str) -> Result<Report, Failure> {
-        let (told, mut ended) = mpsc::channel(1);
+    /// Serves callbacks until it is closed.
+    pub(super) fn open(self, control: &Control, id: &str) -> Result<Open, Failure> {
+        let (told, ended) = mpsc::channel(1);
         let (stop, stopped) = watch::channel(false);
         let desk = Arc::new(Desk {
             control: control.clone(),
@@ -99,26 +99,37 @@ impl Listener {
                     .await
             }));
         }
-        let report = tokio::select! {
-            Some(report) = ended.recv() => Ok(report),
-            report = over(control, id) => report,
-        };
-        let _gone = stop.send(true);
-        for server in servers {
-            let _late = tokio::time::timeout(FAREWELL, server).await;
-        }
-        report
+        Ok(Open {
+            ended,
+            stop,
+            servers,
+        })
     }
 }
 
-/// Waits until it is over without us: it expired, was given up, or its code was exchanged
-/// after the page had been shown.
-async fn over(control: &Control, id: &str) -> Result<Report, Failure> {
-    let mut told = patience::Told::default();
-    let report = patience::over(control, id, super::STEP, &mut told).await?;
-    // The page of the callback that ended it comes first.
-    tokio::time::sleep(FAREWELL).await;
-    Ok(report)
+/// A listener that serves.
+pub(super) struct Open {
+    ended: mpsc::Receiver<Report>,
+    stop: watch::Sender<bool>,
+    servers: Vec<JoinHandle<io::Result<()>>>,
+}
+
+impl Open {
+    /// How the authorization ended, if a callback has ended it.
+    pub(super) async fn ended(&mut self) -> Report {
+        match self.ended.recv().await {
+            Some(report) => report,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Lets the last page be delivered, and gives the port back.
+    pub(super) async fn close(self) {
+        let _gone = self.stop.send(true);
+        for server in self.servers {
+            let _late = tokio::time::timeout(FAREWELL, server).await;
+        }
+    }
 }
 
 struct Desk {
@@ -165,16 +176,31 @@ async fn callback(State(desk): State<Arc<Desk>>, request: Request) -> Response {
             "This could not be handed over yet. Reload this page in a moment.",
             &failure.message,
         ),
-        // It was not for us: whoever has the right one may still come.
+        // It was not for us; the right one may still come.
         Err(failure) => {
-            super::output::note(&format!("a callback was ignored: {}", failure.message));
-            page(
-                StatusCode::BAD_REQUEST,
-                "This did not come from the authorization that is waited for.",
-                &failure.message,
-            )
+            let said = unproven(redirect.query.expose());
+            let why = match &said {
+                Some(words) => format!(
+                    "a redirect without our state says {words:?}. It proves nothing, since every website can send one: refreshd goes on waiting. If it is the provider's answer to you, press Ctrl-C and begin again"
+                ),
+                None => failure.message.clone(),
+            };
+            super::output::note(&format!("A callback was ignored: {why}."));
+            let title = match &said {
+                Some(_) => "The provider may have refused this.",
+                None => {
+                    "This callback does not belong to the authorization that refreshd waits for."
+                }
+            };
+            page(StatusCode::BAD_REQUEST, title, &why)
         }
     }
+}
+
+/// The words of an error that nothing proves to be the provider's, printable and cut.
+fn unproven(query: &str) -> Option<String> {
+    let callback = refreshd_core::enroll::callback::read(query).ok()?;
+    callback.result.err().map(|denied| denied.to_string())
 }
 
 /// The daemon's plain page, on a connection that ends with it: so does the listener.

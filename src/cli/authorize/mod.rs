@@ -1,20 +1,24 @@
 //! `refreshd authorize`.
 
+mod approval;
 mod browser;
+mod editor;
 mod listener;
 mod paste;
 mod patience;
 mod route;
+mod terminal;
 
 use super::{Context, block_on, grant_name, output};
 use crate::control::client::Control;
-use crate::control::enroll::{Patience, Redirect};
+use crate::control::enroll::Patience;
 use crate::enroll::{Approve, Begin, Begun, Report};
 use crate::exit::{Exit, Failure};
 use refreshd_core::enroll::{Stage, Via};
+use refreshd_core::time::WallTime;
 use route::Route;
 use std::io::{IsTerminal, Write};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// `refreshd authorize`
 #[derive(Debug, clap::Args)]
@@ -149,12 +153,14 @@ impl Authorize {
                 complete_url,
                 expires_at,
             } => {
-                self.say(&format!(
-                    "Open {url} and type the code {user_code} (until {expires_at})."
-                ));
+                self.say(&format!("Open {url} and type the code {user_code}."));
                 if let Some(complete) = &complete_url {
                     self.say(&format!("Or open {complete}, where it is filled in."));
                 }
+                self.say(&format!(
+                    "Waiting for approval until {} (Ctrl-C to stop waiting).",
+                    moment(&expires_at)
+                ));
                 output::outcome()?;
                 browser::open(complete_url.as_deref().unwrap_or(&url), self.no_browser);
                 self.watch(control, &id).await
@@ -181,24 +187,14 @@ impl Authorize {
                     _ if self.no_wait => {
                         self.tell(&control.enrollment(&id, Patience::default()).await?)
                     }
-                    (Via::Redirect, Some(listener)) => {
-                        let report = listener.serve(control, &id).await?;
-                        self.tell(&report)
-                    }
-                    (Via::Redirect, None) => {
-                        let query = paste::read(lifetime)?;
-                        let redirect = Redirect {
-                            query,
-                            by_hand: true,
+                    (Via::Redirect, listener) => {
+                        let waiting = approval::Waiting {
+                            control,
+                            id: &id,
+                            url: &url,
+                            lifetime,
                         };
-                        let mut told = patience::Told::default();
-                        output::note("Checking it, and exchanging the code.");
-                        let report = control.redirected(&id, &redirect).await?;
-                        if report.stage.is_over() {
-                            return self.tell(&report);
-                        }
-                        told.tell(&report);
-                        self.tell(&patience::over(control, &id, STEP, &mut told).await?)
+                        self.tell(&waiting.report(listener).await?)
                     }
                     _ => self.watch(control, &id).await,
                 }
@@ -219,7 +215,10 @@ impl Authorize {
         }
         // Alone on its line, so that it can be copied whole.
         self.say(url);
-        self.say(&format!("It is waited for until {expires_at}."));
+        self.say(&format!(
+            "Waiting for approval until {} (Ctrl-C to stop waiting).",
+            moment(expires_at)
+        ));
         if let Some(hint) = route
             .listener
             .as_ref()
@@ -229,6 +228,11 @@ impl Authorize {
         }
         if let Some(why) = &route.why_paste {
             self.say(why);
+        }
+        if route.listener.is_some() && via == Via::Redirect && std::io::stdin().is_terminal() {
+            self.say(
+                "If the browser shows an error in the end (it may run on another machine), paste the address that it shows here.",
+            );
         }
         if matches!(via, Via::Redirect | Via::Push) {
             browser::open(url, self.no_browser);
@@ -327,6 +331,17 @@ impl Authorize {
         } else {
             output::line(text);
         }
+    }
+}
+
+/// A moment as people read it: the time, with the day where that is not today.
+fn moment(rfc3339: &str) -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let today = WallTime::from_secs(now.map_or(0, |d| d.as_secs().try_into().unwrap_or(0)));
+    match (rfc3339.get(..10), rfc3339.get(11..19)) {
+        (Some(day), Some(time)) if today.rfc3339().starts_with(day) => format!("{time} UTC"),
+        (Some(day), Some(time)) => format!("{day} {time} UTC"),
+        _ => rfc3339.to_owned(),
     }
 }
 

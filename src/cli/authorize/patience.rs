@@ -55,7 +55,11 @@ const GONE: Duration = Duration::from_secs(120);
 const AGAIN: Duration = Duration::from_millis(500);
 
 /// How it stands after it has turned, or after so long.
-async fn report(control: &Control, id: &str, patience: Duration) -> Result<Report, Failure> {
+pub(super) async fn report(
+    control: &Control,
+    id: &str,
+    patience: Duration,
+) -> Result<Report, Failure> {
     let wait_ms = patience.as_millis().try_into().unwrap_or(u64::MAX);
     let mut until = None;
     loop {
