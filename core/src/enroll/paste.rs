@@ -72,6 +72,9 @@ pub enum PasteError {
     /// The code cannot be one.
     #[error(transparent)]
     Code(#[from] CallbackError),
+    /// Bytes that are no text.
+    #[error("this is not UTF-8, or was garbled on the way: paste it again")]
+    Garbled,
     /// Neither an address nor a code.
     #[error("this is neither the address that the browser was sent to nor a code")]
     Neither,
@@ -98,10 +101,17 @@ pub fn read(text: &str, asked: Option<Asked<'_>>) -> Result<Secret, PasteError> 
         }
     }
     // What tells most is what the text says as it stands.
-    match first {
+    let read = match first {
         Some(PasteError::Neither) | None => bare::read(&words::split(&text), asked),
         Some(error) => Err(error),
-    }
+    };
+    let garbled = text.contains(char::REPLACEMENT_CHARACTER);
+    read.map_err(|error| match error {
+        PasteError::Neither | PasteError::Implausible(_) | PasteError::Code(_) if garbled => {
+            PasteError::Garbled
+        }
+        error => error,
+    })
 }
 
 /// The parameters of a redirect that count.

@@ -179,12 +179,12 @@ async fn callback(State(desk): State<Arc<Desk>>, request: Request) -> Response {
         // It was not for us; the right one may still come.
         Err(failure) => {
             let said = unproven(redirect.query.expose());
-            let why = match &said {
-                Some(words) => format!(
-                    "a redirect without our state says {words:?}. It proves nothing, since every website can send one: refreshd goes on waiting. If it is the provider's answer to you, press Ctrl-C and begin again"
-                ),
-                None => failure.message.clone(),
-            };
+            let words = said.as_ref().map_or_else(String::new, |words| {
+                format!(
+                    ". It says {words:?}, which proves nothing, since every website can send it: refreshd goes on waiting. If you did not approve, press Ctrl-C and begin again"
+                )
+            });
+            let why = format!("{}{words}", failure.message);
             super::output::note(&format!("A callback was ignored: {why}."));
             let title = match &said {
                 Some(_) => "The provider may have refused this.",

@@ -71,7 +71,8 @@ impl Pace {
         };
         let margin = (left / 10).clamp(*LAST.start(), *LAST.end());
         let last = left.checked_sub(margin).filter(|last| !last.is_zero())?;
-        Some(pause.min(last))
+        // A provider whose codes end long before its interval is not asked all the same.
+        Some(pause.min(last)).filter(|pause| *pause >= self.interval / 2)
     }
 }
 
@@ -134,13 +135,23 @@ mod tests {
             Met::Nothing(None),
             Met::Nothing(Some(secs(3600))),
         ] {
-            for left in [2, 7, 15, 29, 60] {
-                let mut pace = Pace::new(secs(100));
+            for left in [7, 15, 29, 60] {
+                let mut pace = Pace::new(secs(3));
                 let pause = pace.pause(met, secs(left)).unwrap();
                 assert!(pause < secs(left), "{met:?} {left}: {pause:?}");
             }
             assert_eq!(Pace::new(secs(1)).pause(met, secs(1)), None);
         }
+    }
+
+    #[test]
+    fn an_interval_beyond_the_code_s_end_is_kept_to() {
+        let mut pace = Pace::new(secs(300));
+        assert_eq!(pace.pause(Met::Pending, secs(2)), None);
+        assert_eq!(
+            Pace::new(secs(5)).pause(Met::Pending, secs(4)),
+            Some(secs(3))
+        );
     }
 
     #[test]

@@ -185,6 +185,7 @@ fn what_is_wrong_is_named_and_nothing_is_used() {
             "{word}: {error:?}"
         );
     }
+    assert_eq!(got("\u{fffd}\u{fffd}"), Err(PasteError::Garbled));
     assert_eq!(got("I do not know what to paste"), Err(PasteError::Neither));
     assert_eq!(
         got(&format!("{right}&code=other&code=third").replace(CODE, "")).map(|(c, _)| c),
