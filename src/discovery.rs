@@ -5,6 +5,8 @@
 
 mod file;
 
+pub(crate) use file::name_of;
+
 use crate::http::probe::{Fetched, ProbeError, Reach, fetch};
 use refreshd_core::provider::description::check_endpoint;
 use refreshd_core::text::printable;

@@ -7,7 +7,9 @@ mod check;
 mod confirm;
 mod doctor;
 mod get;
+mod hidden;
 mod import;
+mod init;
 mod key;
 mod near;
 mod output;
@@ -58,6 +60,8 @@ struct Arguments {
 enum Command {
     /// Run the daemon in the foreground
     Run(run::Run),
+    /// Write a first configuration by a few questions, or add a client and a grant
+    Init(Box<init::Init>),
     /// Check the configuration and print every problem at once
     Check(check::Check),
     /// Have the running daemon read its configuration again, and report
@@ -131,6 +135,7 @@ pub fn run(
     };
     let result = match arguments.command {
         Command::Run(command) => command.run(&context, signals.unwrap_or_else(Signals::take)),
+        Command::Init(command) => command.run(&context),
         Command::Check(command) => command.run(&context),
         Command::Reload(command) => command.run(&context),
         Command::Authorize(command) => command.run(&context),

@@ -1,11 +1,11 @@
 //! A passphrase, from a file or the terminal; never from an argument, which all
 //! processes may read.
 
+use super::hidden;
 use crate::exit::{Exit, Failure};
 use refreshd_core::secret::Secret;
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -53,13 +53,8 @@ fn from_terminal(twice: bool) -> Result<Secret, Failure> {
         );
         Failure::new(Exit::Usage, message)
     };
-    let mut terminal = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/tty")
-        .map_err(failed)?;
-    let first = ask(&mut terminal, "Passphrase: ").map_err(failed)?;
-    if twice && ask(&mut terminal, "Again: ").map_err(failed)? != first {
+    let first = hidden::ask("Passphrase: ").map_err(failed)?;
+    if twice && hidden::ask("Again: ").map_err(failed)? != first {
         return Err(Failure::new(
             Exit::Usage,
             "the two differ; nothing was done",
@@ -68,41 +63,9 @@ fn from_terminal(twice: bool) -> Result<Secret, Failure> {
     Ok(first)
 }
 
-fn ask(terminal: &mut File, prompt: &str) -> io::Result<Secret> {
-    // Before the prompt: who types after it is never seen.
-    let _echoes_again = Silence::on(terminal)?;
-    write!(terminal, "{prompt}")?;
-    let line = line_of(&mut BufReader::new(terminal.try_clone()?))?;
-    writeln!(terminal)?;
-    Ok(line)
-}
-
 fn line_of(reader: &mut impl BufRead) -> io::Result<Secret> {
     // Room for all of it at once: a buffer that grows leaves copies behind.
     let mut line = Zeroizing::new(String::with_capacity(4096));
     reader.read_line(&mut line)?;
     Ok(Secret::new(line.trim_end_matches(['\n', '\r'])))
-}
-
-/// A terminal that does not show what is typed, until this is dropped.
-struct Silence {
-    terminal: File,
-    before: Termios,
-}
-
-impl Silence {
-    fn on(terminal: &File) -> io::Result<Self> {
-        let terminal = terminal.try_clone()?;
-        let before = tcgetattr(&terminal)?;
-        let mut silent = before.clone();
-        silent.local_modes.remove(LocalModes::ECHO);
-        tcsetattr(&terminal, OptionalActions::Flush, &silent)?;
-        Ok(Silence { terminal, before })
-    }
-}
-
-impl Drop for Silence {
-    fn drop(&mut self) {
-        tcsetattr(&self.terminal, OptionalActions::Now, &self.before).ok();
-    }
 }

@@ -47,6 +47,18 @@ impl Ids {
     }
 }
 
+/// A group's number; `None` when there is no such group.
+#[must_use]
+pub fn group_number(name: &str) -> Option<u32> {
+    Ids::Groups.number_of(name)
+}
+
+/// A user's number; `None` when there is no such user.
+#[must_use]
+pub fn user_number(name: &str) -> Option<u32> {
+    Ids::Users.number_of(name)
+}
+
 /// A group as a person knows it: its name, or its number where it has none here.
 #[must_use]
 pub fn group_name(number: u32) -> String {

@@ -22,12 +22,15 @@ mod tests;
 
 pub use check::{Loaded, Secrets, grant_places, load, load_with};
 pub use enroll::{Enroll, Push};
-pub use ids::{group_name, user_name};
+pub use ids::{group_name, group_number, user_name, user_number};
 pub use lookup::{DATABASE_SUFFIXES, meta_beside};
 use lookup::{filled_path, filled_vars};
 pub use pattern::Pattern;
 pub use problem::{Problem, Severity, Spot, render};
-pub use provider_files::{embedded_provider_files, known_provider_names};
+pub use provider_files::{
+    description_in, description_of, embedded_provider_files, known_provider_names, provider_names,
+};
+pub use secret_source::of_text as secret_of_text;
 pub use sources::{Sources, own_provider_files};
 
 use crate::net::Network;

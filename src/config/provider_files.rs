@@ -3,11 +3,13 @@
 
 use super::extract::extract;
 use super::layer::{Layer, Stack};
-use super::problem::{Problem, Severity, suggestion};
+use super::problem::{Problem, Severity, render, suggestion};
 use super::source_text::{Aim, Path};
+use super::sources::{Sources, own_provider_files};
 use figment::value::Value;
 use refreshd_core::name;
 use refreshd_core::provider::description::Description;
+use refreshd_core::text::printable;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -207,6 +209,54 @@ impl Registry {
 #[must_use]
 pub fn known_provider_names() -> Vec<String> {
     embedded().into_keys().collect()
+}
+
+/// The names of all providers that clients of this configuration may name.
+#[must_use]
+pub fn provider_names(sources: &Sources) -> Vec<String> {
+    let registry = registry_of(sources, &mut Vec::new());
+    registry.good.into_keys().collect()
+}
+
+/// The description of a provider by its name.
+///
+/// # Errors
+/// What is wrong with it, or which are known.
+pub fn description_of(sources: &Sources, name: &str) -> Result<Description, String> {
+    let mut problems = Vec::new();
+    let registry = registry_of(sources, &mut problems);
+    match registry.find(name) {
+        Lookup::Good(_, description) => Ok(description.clone()),
+        Lookup::Broken => Err(render(&problems)),
+        Lookup::Unknown => {
+            let problem = Problem::error(format!("unknown provider {:?}", printable(name)));
+            let problem = registry.with_suggestion(problem, name);
+            let remedy = problem.remedy.map(|remedy| format!("; {remedy}"));
+            Err(problem.message + &remedy.unwrap_or_default())
+        }
+    }
+}
+
+fn registry_of(sources: &Sources, problems: &mut Vec<Problem>) -> Registry {
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).ok();
+        let layer = text.and_then(|text| Layer::file(&path, text).ok());
+        (path, layer.map(Arc::new))
+    };
+    let files: Vec<_> = own_provider_files(sources).into_iter().map(read).collect();
+    Registry::new(&files, problems)
+}
+
+/// The name and the description in the text of a provider file.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn description_in(text: &str) -> Result<(String, Description), String> {
+    let layer = Layer::file("the provider file", text.to_owned()).map_err(|e| e.to_string())?;
+    let mut problems = Vec::new();
+    let description = describe(&Stack::new(vec![Arc::new(layer)]), &mut problems);
+    let description = description.ok_or_else(|| render(&problems))?;
+    Ok((description.name.clone(), description))
 }
 
 /// The embedded provider files: their names and their text.

@@ -234,6 +234,16 @@ fn from_file(path: &Path) -> Result<Found, SecretError> {
     checked(text, &place)
 }
 
+/// The secret in a text that somebody hands over, and what is odd about it.
+///
+/// # Errors
+/// Why it cannot be one.
+pub fn of_text(text: &str, place: &str) -> Result<(Secret, Vec<String>), String> {
+    let found = checked(text, place).map_err(|error| error.to_string())?;
+    let odd = found.odd.iter().map(ToString::to_string).collect();
+    Ok((found.secret, odd))
+}
+
 /// What is sent of a text: without a byte order mark, and without one line end.
 fn checked(text: &str, place: &str) -> Result<Found, SecretError> {
     let marked = text.strip_prefix(BYTE_ORDER_MARK);

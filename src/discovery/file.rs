@@ -73,7 +73,7 @@ impl Discovered {
 }
 
 /// A name made from a host: `login.example.com`, `localhost-8080`.
-fn name_of(issuer: &Url) -> String {
+pub(crate) fn name_of(issuer: &Url) -> String {
     let host = issuer.host_str().unwrap_or_default().to_lowercase();
     let port = issuer.port().map_or_else(String::new, |p| format!("-{p}"));
     let path = issuer.path().trim_matches('/').replace('/', "-");

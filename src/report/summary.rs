@@ -141,7 +141,7 @@ fn exit(running: bool, most: Option<Urgency>, urgent: &[Urgent]) -> Exit {
 fn calm(grants: &[GrantReport]) -> String {
     let busy = |report: &&GrantReport| report.urgency == Urgency::Busy;
     match (grants.len(), grants.iter().filter(busy).count()) {
-        (0, _) => "no grants are configured".to_owned(),
+        (0, _) => "no grants are configured; `refreshd init` adds one".to_owned(),
         (_, 0) => "all is well: nothing needs a person".to_owned(),
         (_, busy) => format!(
             "nothing needs a person; {} tried again by refreshd",

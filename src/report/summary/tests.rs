@@ -49,7 +49,10 @@ fn all_is_well_and_ends_with_0() {
     assert!(summary.urgent.is_empty());
     let none = Summary::of(&running(Vec::new()));
     assert_eq!(none.lines().len(), 1);
-    assert_eq!(none.headline, "no grants are configured");
+    assert_eq!(
+        none.headline,
+        "no grants are configured; `refreshd init` adds one"
+    );
 }
 
 #[test]
