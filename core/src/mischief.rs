@@ -82,6 +82,8 @@ pub enum Mischief {
     BindingFollowed,
     /// An answer that cannot be read is not kept.
     UnreadDropped,
+    /// The old refresh token is presented while a kept answer may hold its successor.
+    KeptAnswerRisked,
     /// More refreshes are made than the provider allows in a time.
     WindowCapIgnored,
     /// A client whose secret was changed goes on with the old one.
@@ -108,7 +110,7 @@ pub enum Mischief {
 
 /// All of them.
 #[cfg(feature = "mischief")]
-pub const ALL: [Mischief; 49] = [
+pub const ALL: [Mischief; 50] = [
     Mischief::IntentAfterSend,
     Mischief::AnswerUnrecorded,
     Mischief::LateAnswerDropped,
@@ -147,6 +149,7 @@ pub const ALL: [Mischief; 49] = [
     Mischief::SeedTakenAgain,
     Mischief::BindingFollowed,
     Mischief::UnreadDropped,
+    Mischief::KeptAnswerRisked,
     Mischief::WindowCapIgnored,
     Mischief::HealingForgotten,
     Mischief::ClockNotBroughtBack,

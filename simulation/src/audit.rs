@@ -261,6 +261,13 @@ impl Audit {
         })
     }
 
+    /// While an answer is kept that may hold its successor, a superseded refresh token does
+    /// not come to a server that revokes, whatever became of the access token.
+    pub(crate) fn spares_what_is_kept(&self, base: &GrantState) -> Check {
+        let kept = base.doubt.as_ref().is_some_and(|doubt| doubt.unread);
+        ensure(!kept, "kept-is-not-risked", || format!("{base:?}"))
+    }
+
     /// An answer asked to wait, or brought what ends that.
     pub(crate) fn asked(&mut self, index: u32, until: Option<WallTime>, success: bool) {
         let watched = self.of(index);

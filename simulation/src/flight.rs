@@ -715,6 +715,9 @@ impl World {
                 // we ever sent it: of two answers nobody can tell which is newer.
                 let unknown = server.superseded_at(token).is_some_and(|at| at < first);
                 let innocent = fate == Fate::Delayed || unknown || lost_time;
+                if facts.revokes && lived && !good && !innocent {
+                    self.audit.spares_what_is_kept(&exchange.base)?;
+                }
                 if facts.revokes
                     && lived
                     && !good

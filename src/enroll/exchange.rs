@@ -354,7 +354,7 @@ impl Enroller {
                 return self.take_in(under, seat, *success, body, wanted).await;
             }
             Outcome::Lost { text, .. } => (Stage::InDoubt, in_doubt(&text)),
-            Outcome::Unread { text } => {
+            Outcome::Unread { text, .. } => {
                 let text = format!(
                     "{text}; the answer is kept. Mend the provider's description, then take it with `refreshd authorize --accept {}`",
                     super::id_text(under.enrollment.id)

@@ -56,7 +56,7 @@ const UNSTATED_INTERVAL: f64 = 5.0;
 /// What is wrong with it, for a person; no member's value is in it.
 pub fn read(answer: &Answer) -> Result<DeviceCode, String> {
     let refused = |what: &str| format!("the device endpoint answered {}: {what}", answer.status);
-    let members = object_of(&answer.body).or_else(|| form(&answer.body));
+    let members = object_of(answer).or_else(|| form(&answer.body));
     let said = || {
         let words = members.as_ref().and_then(|map| words(map).next());
         words.map_or_else(|| "no device code".to_owned(), |code| printable(&code))
@@ -123,7 +123,7 @@ fn form(body: &[u8]) -> Option<Map<String, Value>> {
 /// messages: the word counts.
 #[must_use]
 pub fn poll(answer: &Answer) -> Poll {
-    let Some(map) = object_of(&answer.body) else {
+    let Some(map) = object_of(answer) else {
         return Poll::Other;
     };
     // Whatever stands beside a token, the token must be kept.

@@ -18,31 +18,38 @@ pub const EXCHANGE_LIMIT: Duration = Duration::from_secs(30);
 /// The last presentation comes so long before expiry that an answer fits.
 const LAST_CHANCE: Duration = Duration::from_secs(10 + 30 + 5);
 
-/// When to present the refresh token next. `now` is needed because a window
-/// that has passed while nobody looked is over.
+/// When to present the refresh token next; `None`: not as long as an answer is kept that
+/// may hold the token which takes its place, for presenting the old one could revoke
+/// that. `now` is needed because a window that has passed while nobody looked is over.
 #[must_use]
 pub fn next(
     doubt: &Doubt,
     state: &GrantState,
     rotation: &Rotation,
     now: WallTime,
-) -> (WallTime, Why) {
+) -> Option<(WallTime, Why)> {
     let earliest = last_sent(doubt, state) + spacing(state, rotation);
     // In the time that a restore has lost, what followed may have been used.
     let used = rotation.old_valid() == OldValid::UntilUsed && doubt.relic;
     if (harmless(doubt, rotation, earliest.max(now)) && !used)
         || rotation.reuse == Reuse::Error
-        || state.access_dead
         || mischief::is(Mischief::HoldIgnored)
     {
-        return (earliest, Why::Doubt);
+        return Some((earliest, Why::Doubt));
+    }
+    if doubt.unread && !mischief::is(Mischief::KeptAnswerRisked) {
+        return None;
+    }
+    if state.access_dead {
+        return Some((earliest, Why::Doubt));
     }
     let last_chance = last_chance(state);
-    if doubt.last_sent < last_chance {
-        (earliest.max(last_chance), Why::Hold)
+    let held = if doubt.last_sent < last_chance {
+        earliest.max(last_chance)
     } else {
-        (earliest.max(state.expires_at), Why::Hold)
-    }
+        earliest.max(state.expires_at)
+    };
+    Some((held, Why::Hold))
 }
 
 /// Whether a refresh token in doubt is held back because presenting it could
@@ -52,7 +59,9 @@ pub fn next(
 #[must_use]
 pub fn is_held(state: &GrantState, rotation: &Rotation, now: WallTime) -> bool {
     state.doubt.as_ref().is_some_and(|doubt| {
-        let (at, why) = next(doubt, state, rotation, now);
+        let Some((at, why)) = next(doubt, state, rotation, now) else {
+            return true;
+        };
         let could_cost =
             rotation.reuse == Reuse::Revokes && rotation.old_valid() != OldValid::Forever;
         let under_way = now < last_sent(doubt, state) + spacing(state, rotation);
@@ -143,7 +152,7 @@ mod tests {
     }
 
     fn ask(doubt: &Doubt, rotation: &Rotation, now: i64) -> (i64, Why) {
-        let (at, why) = next(doubt, &state(), rotation, WallTime(now));
+        let (at, why) = next(doubt, &state(), rotation, WallTime(now)).expect("it is presented");
         (at.0, why)
     }
 
@@ -222,10 +231,11 @@ mod tests {
     fn what_a_restore_brought_back_may_have_been_used_up() {
         let until_used = rotation(OldValid::UntilUsed, Reuse::Revokes);
         let doubt = Doubt::of_lost_time(Fingerprint([7; 16]), None);
-        let ask = |rotation: &Rotation| next(&doubt, &state(), rotation, WallTime(0)).1;
-        assert_eq!(ask(&until_used), Why::Hold);
+        let ask =
+            |rotation: &Rotation| next(&doubt, &state(), rotation, WallTime(0)).map(|next| next.1);
+        assert_eq!(ask(&until_used), Some(Why::Hold));
         let forever = rotation(OldValid::Forever, Reuse::Revokes);
-        assert_eq!(ask(&forever), Why::Doubt);
+        assert_eq!(ask(&forever), Some(Why::Doubt));
     }
 
     #[test]
@@ -233,16 +243,55 @@ mod tests {
         let mut later = state();
         later.last_send = Some(WallTime(10_000));
         let error = rotation(OldValid::default(), Reuse::Error);
-        let (at, why) = next(&doubt(0, 0), &later, &error, WallTime(0));
-        assert_eq!((at.0, why), (40_000, Why::Doubt));
+        let next = next(&doubt(0, 0), &later, &error, WallTime(0));
+        assert_eq!(next, Some((WallTime(40_000), Why::Doubt)));
     }
 
     #[test]
     fn a_dead_access_token_has_nothing_to_lose() {
         let mut dead = state();
         dead.access_dead = true;
-        let (at, why) = next(&doubt(0, 0), &dead, &Rotation::default(), WallTime(0));
-        assert_eq!((at.0, why), (30_000, Why::Doubt));
+        let next = next(&doubt(0, 0), &dead, &Rotation::default(), WallTime(0));
+        assert_eq!(next, Some((WallTime(30_000), Why::Doubt)));
+    }
+
+    /// At the last chance, after the end, and where the access token is dead as well: the
+    /// kept answer is worth more than all of these.
+    #[test]
+    fn while_a_kept_answer_may_hold_its_successor_the_old_one_is_not_presented() {
+        let kept = Doubt {
+            unread: true,
+            ..doubt(0, 0)
+        };
+        let dead = GrantState {
+            access_dead: true,
+            ..state()
+        };
+        let ask = |state: &GrantState, rotation: &Rotation, now| {
+            next(&kept, state, rotation, WallTime(now)).map(|next| next.1)
+        };
+        let worst = Rotation::default();
+        for now in [0, HOUR - 45_000, HOUR, 100 * HOUR] {
+            assert_eq!(ask(&state(), &worst, now), None);
+            assert_eq!(ask(&dead, &worst, now), None);
+            let doubtful = GrantState {
+                doubt: Some(kept.clone()),
+                ..state()
+            };
+            assert!(is_held(&doubtful, &worst, WallTime(now)));
+        }
+        // Where that cannot revoke, it is: at once, and as long as its window is open.
+        for (old_valid, reuse) in [
+            (OldValid::default(), Reuse::Error),
+            (OldValid::Forever, Reuse::Revokes),
+            (OldValid::UntilUsed, Reuse::Revokes),
+        ] {
+            let rotation = rotation(old_valid, reuse);
+            assert_eq!(ask(&state(), &rotation, HOUR), Some(Why::Doubt));
+        }
+        let grace = rotation(OldValid::For(Duration::from_secs(600)), Reuse::Revokes);
+        assert_eq!(ask(&state(), &grace, 0), Some(Why::Doubt));
+        assert_eq!(ask(&state(), &grace, 301_000), None);
     }
 
     proptest! {
@@ -255,7 +304,8 @@ mod tests {
             let mut doubt = doubt(first, first);
             let mut outside = 0;
             for _ in 0..50 {
-                let (at, _) = next(&doubt, &state, &rotation, doubt.last_sent);
+                let next = next(&doubt, &state, &rotation, doubt.last_sent);
+                let (at, _) = next.expect("nothing is kept");
                 if at >= state.expires_at {
                     break;
                 }

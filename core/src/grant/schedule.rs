@@ -116,6 +116,9 @@ pub enum Never {
     NothingToRefresh,
     /// The provider refused the refresh token.
     Refused,
+    /// An answer is kept that may hold the refresh token which takes the place of the
+    /// present one, and presenting that could revoke both.
+    AnswerKept,
     /// An operator must confirm something first.
     Paused,
     /// An operator had it revoked.
@@ -189,7 +192,10 @@ pub fn plan(state: &GrantState, policy: &Policy, now: WallTime) -> Plan {
             (last + seldom(tries(state, refusal)), Why::RefusedRetry)
         }
         (Some(Presents::RefreshToken(_)), None) => match &state.doubt {
-            Some(doubt) => replay::next(doubt, state, &policy.rotation, now),
+            Some(doubt) => match replay::next(doubt, state, &policy.rotation, now) {
+                Some(next) => next,
+                None => return Plan::Never(Never::AnswerKept),
+            },
             None => wanted(state, policy),
         },
     };
@@ -376,6 +382,11 @@ pub fn wish(
     wished.access_dead |= wished.doubt.is_none()
         || policy.asks_anew()
         || (urgency == Urgency::Rejected && policy.rotation.revokes_old_access);
+    if urgency == Urgency::AcceptRisk
+        && let Some(doubt) = &mut wished.doubt
+    {
+        doubt.unread = false;
+    }
     // Asked apart from the plan's reason: a later bound stands in front of the hold there.
     let could_hold = urgency != Urgency::AcceptRisk && !policy.asks_anew();
     let held = could_hold && replay::is_held(&wished, &policy.rotation, now);
@@ -431,6 +442,10 @@ impl Never {
                 "the provider refused the refresh token; authorize again, or try once more with `refreshd refresh --force`"
             }
             Never::Paused => "its client or token endpoint changed; see `refreshd doctor`",
+            Never::AnswerKept => {
+                "an answer is kept that could not be read and may hold a newer refresh token, and presenting the old one \
+                 could revoke that; see `refreshd answers`, or take the risk with `refreshd refresh --force --accept-risk`"
+            }
             Never::Revoked => {
                 "its operator had it revoked; authorize it again, or take it away with `refreshd remove`"
             }

@@ -119,7 +119,11 @@ pub fn settle(
             text: text.clone(),
             retry_after: None,
         },
-        Ending::Answered(answer) => answer::read(&rules.description, answer),
+        Ending::Answered(answer) => {
+            let known = tokens.refresh_token.iter().chain([&tokens.access_token]);
+            let known: Vec<&Secret> = known.filter(|token| !token.is_empty()).collect();
+            answer::read_knowing(&rules.description, answer, &known)
+        }
     };
     let sent = request_of(rules, intent, &outcome);
     let state = after_send(state, intent, sent);
@@ -215,9 +219,13 @@ fn fail(
             back_off(rules, &mut state, intent, retry_after, now);
             settled(state, OutcomeKind::InDoubt, &text, now)
         }
-        Outcome::Unread { text } => {
-            enter_doubt(&mut state, presented, true);
-            back_off(rules, &mut state, intent, None, now);
+        Outcome::Unread {
+            text,
+            retry_after,
+            may_hold,
+        } => {
+            enter_doubt(&mut state, presented, may_hold);
+            back_off(rules, &mut state, intent, retry_after, now);
             let mut settled = settled(state, OutcomeKind::Unread, &text, now);
             if let Ending::Answered(answer) = ending
                 && !mischief::is(Mischief::UnreadDropped)
@@ -257,13 +265,15 @@ fn fail_of_another(
     ending: Ending,
     now: WallTime,
 ) -> Settled {
-    if let Outcome::Lost { retry_after, .. } | Outcome::AskedToWait { retry_after, .. } = &outcome
+    if let Outcome::Lost { retry_after, .. }
+    | Outcome::Unread { retry_after, .. }
+    | Outcome::AskedToWait { retry_after, .. } = &outcome
         && let Some(asked) = retry_after
     {
         hold_back(&mut state, now + *asked);
     }
     let (kind, text) = match outcome {
-        Outcome::Unread { text } => (OutcomeKind::Unread, text),
+        Outcome::Unread { text, .. } => (OutcomeKind::Unread, text),
         Outcome::InvalidGrant { text } => (OutcomeKind::InvalidGrant, text),
         Outcome::AskedToWait { text, .. } => (OutcomeKind::AskedToWait, text),
         Outcome::InvalidClient { text } => (OutcomeKind::InvalidClient, text),
@@ -289,8 +299,10 @@ fn fail_anew(
     now: WallTime,
 ) -> Settled {
     let (text, retry_after) = match outcome {
-        Outcome::Lost { text, retry_after } => (text, retry_after),
-        Outcome::Unread { text } => (text, None),
+        Outcome::Lost { text, retry_after }
+        | Outcome::Unread {
+            text, retry_after, ..
+        } => (text, retry_after),
         // No grant was presented that could be invalid: the client may not do this.
         Outcome::InvalidGrant { text } => {
             let refused = Outcome::Refused { text };

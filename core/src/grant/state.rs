@@ -177,7 +177,8 @@ pub struct Doubt {
     pub presents: Fingerprint,
     /// How many times.
     pub presentations: u32,
-    /// An answer came that could not be read; its bytes are kept.
+    /// An answer came that could not be read and may hold a newer refresh token; its
+    /// bytes are kept.
     #[serde(default)]
     pub unread: bool,
     /// A restore brought it back: in the time that is lost, what followed it may have

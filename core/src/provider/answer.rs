@@ -5,11 +5,14 @@
 mod date;
 mod error;
 mod formats;
+mod holding;
 mod import;
+mod lenient;
 mod members;
 mod own;
 mod place;
 mod retry_after;
+mod text;
 mod value;
 
 pub use formats::{Brought, ImportFormat, read_import_from};
@@ -18,11 +21,13 @@ pub use members::Unreadable;
 
 use crate::flight::Answer;
 use crate::provider::Description;
+use crate::provider::description::Response;
 use crate::secret::Secret;
 use crate::text::printable;
 use crate::time::WallTime;
 use error::{Kind, Said};
-use own::Body;
+use holding::Known;
+use own::{Body, Members};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -32,11 +37,15 @@ use std::time::Duration;
 pub enum Outcome {
     /// A new token set.
     Success(Box<Success>),
-    /// A success by its form, but no access token can be read from it. The
-    /// bytes are worth keeping: they may hold the only copy of a refresh token.
+    /// A success that cannot be read, or another answer that holds a token. Its bytes are
+    /// kept until it is read or an operator drops it.
     Unread {
         /// What came.
         text: String,
+        /// Not again before, at most a day.
+        retry_after: Option<Duration>,
+        /// It may hold the only copy of a newer refresh token.
+        may_hold: bool,
     },
     /// Too many requests.
     AskedToWait {
@@ -120,38 +129,57 @@ pub struct Success {
 /// Reads an answer by the description that its request was built from.
 #[must_use]
 pub fn read(description: &Description, answer: &Answer) -> Outcome {
+    read_knowing(description, answer, &[])
+}
+
+/// The same, where these tokens are known already: a server that repeats one has not
+/// given it.
+#[must_use]
+pub fn read_knowing(description: &Description, answer: &Answer, known: &[&Secret]) -> Outcome {
+    let known: Vec<&str> = known.iter().map(|token| token.expose()).collect();
     let retry_after = retry_after::of(answer);
-    let lost = |text| Outcome::Lost { text, retry_after };
-    if !answer.complete {
-        return lost(format!("{}, and the body broke off", describe(answer)));
+    let reading = Reading {
+        description,
+        answer,
+        retry_after,
+        known: &known,
+    };
+    if answer.body.is_empty() {
+        return reading.without_tokens(None);
     }
-    let body = own::sniff(&answer.body);
-    let said = match &body {
-        Body::Own(members) => error::find(members, &description.errors, Some(answer.status)),
-        Body::Broken | Body::Foreign => None,
+    let text = match text::of(answer) {
+        Ok(text) => text,
+        // It may hold anything.
+        Err(why) if reading.is_success() => return reading.unread(why, true),
+        Err(_) => return reading.without_tokens(None),
     };
-    let body = match body {
-        Body::Own(members) => Body::Own(place::place(members, &description.response)),
-        other => other,
-    };
-    match (answer.status, said) {
-        (429, said) => Outcome::AskedToWait {
-            retry_after,
-            text: said.map_or_else(|| describe(answer), |said| said.text),
-        },
-        (200..=299, said) => read_success(description, answer, body, said, retry_after),
-        (400..=499, Some(said)) => by_code(said, retry_after),
-        // A gateway may word its failures like the provider; these two it does not invent.
-        (500..=599, Some(said)) if said.kind.is_definite() => by_code(said, retry_after),
-        (_, Some(said)) => lost(said.text),
-        (_, None) => lost(describe(answer)),
+    match own::sniff(&text.text, text.cut, &description.response) {
+        Body::Own(members) => {
+            let said = error::find(&members, &description.errors, Some(answer.status));
+            let said = said.filter(|_| !members.cut);
+            let members = place::place(members, &description.response);
+            reading.own(members, said)
+        }
+        Body::Unclear(why) => reading.unread(why, true),
+        Body::Foreign if reading.is_success() => {
+            let why = match text.cut {
+                true => "the body broke off, and what came of it is no token answer",
+                false => "this is no token answer",
+            };
+            reading.unread(why, holding::in_text(&text.text))
+        }
+        Body::Foreign if holding::assigned(&text.text, &known) => {
+            reading.unread("it seems to hold a token", true)
+        }
+        Body::Foreign => reading.without_tokens(None),
     }
 }
 
 /// The members of a body that is in a provider's own format, for other endpoints than
 /// the token endpoint.
-pub(crate) fn object_of(body: &[u8]) -> Option<serde_json::Map<String, serde_json::Value>> {
-    match own::sniff(body) {
+pub(crate) fn object_of(answer: &Answer) -> Option<serde_json::Map<String, serde_json::Value>> {
+    let text = text::of(answer).ok()?;
+    match own::sniff(&text.text, text.cut, &Response::default()) {
         Body::Own(members) => {
             let pairs = members.iter();
             Some(
@@ -160,7 +188,7 @@ pub(crate) fn object_of(body: &[u8]) -> Option<serde_json::Map<String, serde_jso
                     .collect(),
             )
         }
-        Body::Broken | Body::Foreign => None,
+        Body::Unclear(_) | Body::Foreign => None,
     }
 }
 
@@ -169,34 +197,100 @@ pub(crate) fn retry_after_of(answer: &Answer) -> Option<Duration> {
     retry_after::of(answer)
 }
 
-fn read_success(
-    description: &Description,
-    answer: &Answer,
-    body: Body,
-    said: Option<Said>,
+/// An answer, while it is read.
+struct Reading<'a> {
+    description: &'a Description,
+    answer: &'a Answer,
     retry_after: Option<Duration>,
-) -> Outcome {
-    let unread = |why: &dyn std::fmt::Display| Outcome::Unread {
-        text: format!("{}: {why}", describe(answer)),
-    };
-    match (body, said) {
-        // Both at once is neither: the token may be the only copy, so the bytes are kept.
-        (Body::Own(members), Some(said)) if members.has_access_token() => {
-            unread(&format!("an access token beside an error ({})", said.text))
+    known: Known<'a>,
+}
+
+impl Reading<'_> {
+    /// By its status; without a status line nobody knows.
+    fn is_success(&self) -> bool {
+        matches!(self.answer.status, 0 | 200..=299)
+    }
+
+    fn may_be_success(&self, members: &Members) -> bool {
+        self.answer.status == 0 && holding::in_members(members, self.known)
+    }
+
+    /// A body in the provider's own format.
+    fn own(&self, members: Members, said: Option<Said>) -> Outcome {
+        let by_name = holding::by_name(&members, self.known);
+        match said {
+            // Both at once is neither: the token may be the only copy, so the bytes are kept.
+            Some(said) if by_name => {
+                let why = format!("a token beside an error ({})", said.text);
+                self.unread(&why, true)
+            }
+            Some(said) => self.without_tokens(Some(said)),
+            None if matches!(self.answer.status, 200..=299) => self.success(members),
+            None if by_name || self.may_be_success(&members) => {
+                self.unread("a token in what is no success", true)
+            }
+            None => self.without_tokens(None),
         }
-        (Body::Own(_), Some(said)) => by_code(said, retry_after),
-        (Body::Own(members), None) => match members::read(members, &description.lifetime) {
+    }
+
+    fn success(&self, members: Members) -> Outcome {
+        let names = names(&members);
+        let may_hold = holding::in_members(&members, self.known);
+        // A text ends with its quote, so what is there is whole. But a rotated refresh
+        // token may have stood behind the cut.
+        if members.cut && members.token("refresh_token").is_none() {
+            let why = format!("the body broke off before its refresh_token{names}");
+            return self.unread(&why, may_hold);
+        }
+        match members::read(members, &self.description.lifetime) {
             Ok(success) => Outcome::Success(Box::new(Success {
-                clocks: Some(clocks(answer)),
+                clocks: Some(clocks(self.answer)),
                 ..success
             })),
-            Err(why) => unread(&why),
-        },
-        (Body::Broken, _) => unread(&"it begins like JSON but cannot be read as such"),
-        (Body::Foreign, _) => Outcome::Lost {
-            text: format!("{}: this is no token answer", describe(answer)),
-            retry_after,
-        },
+            Err(why) => self.unread(&format!("{why}{names}"), may_hold),
+        }
+    }
+
+    /// An answer that brings no token.
+    fn without_tokens(&self, said: Option<Said>) -> Outcome {
+        let retry_after = self.retry_after;
+        let lost = |text| Outcome::Lost { text, retry_after };
+        match (self.answer.status, said) {
+            (429, said) => Outcome::AskedToWait {
+                retry_after,
+                text: said.map_or_else(|| describe(self.answer), |said| said.text),
+            },
+            (200..=299 | 400..=499, Some(said)) => by_code(said, retry_after),
+            // A gateway may word its failures like the provider; these two it does not invent.
+            (500..=599, Some(said)) if said.kind.is_definite() => by_code(said, retry_after),
+            (_, Some(said)) => lost(said.text),
+            (_, None) => lost(describe(self.answer)),
+        }
+    }
+
+    fn unread(&self, why: &str, may_hold: bool) -> Outcome {
+        Outcome::Unread {
+            text: format!("{}: {why}", describe(self.answer)),
+            retry_after: self.retry_after,
+            may_hold,
+        }
+    }
+}
+
+/// The members that came, by their names: they tell a person what came in place of a token.
+fn names(members: &Members) -> String {
+    const SHOWN: usize = 8;
+    let names: Vec<String> = (members.iter().take(SHOWN))
+        .map(|(name, _)| printable(&error::without_tokens(name)))
+        .collect();
+    let more = if members.iter().count() > SHOWN {
+        ", …"
+    } else {
+        ""
+    };
+    match names.is_empty() {
+        true => "; it has no members".to_owned(),
+        false => format!("; its members: {}{more}", names.join(", ")),
     }
 }
 
@@ -225,7 +319,16 @@ fn describe(answer: &Answer) -> String {
         value.split(';').next().unwrap_or_default().trim()
     });
     let bytes = answer.body.len();
-    format!("HTTP {}, {}, {bytes} bytes", answer.status, printable(kind))
+    let status = match answer.status {
+        0 => "an answer without a status line".to_owned(),
+        status => format!("HTTP {status}"),
+    };
+    let broke_off = if answer.complete {
+        ""
+    } else {
+        " before it broke off"
+    };
+    format!("{status}, {}, {bytes} bytes{broke_off}", printable(kind))
 }
 
 fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {

@@ -156,7 +156,7 @@ fn tell(raw: &Raw, status: Option<u16>) -> String {
 
 /// Takes out whatever looks like a token: servers quote the one that they
 /// refuse ("Invalid refresh token: …").
-fn without_tokens(text: &str) -> String {
+pub(super) fn without_tokens(text: &str) -> String {
     let of_token = |c: char| c.is_ascii_alphanumeric() || "-._~+/=%".contains(c);
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;

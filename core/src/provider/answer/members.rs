@@ -2,6 +2,7 @@
 //! that real servers give them.
 
 use super::Success;
+use super::lenient::WRONG;
 use super::own::Members;
 use super::value::{self, Span};
 use crate::provider::description::{ExpiresIn, Lifetime};
@@ -26,7 +27,7 @@ pub enum Unreadable {
     /// No `access_token`, or an empty one.
     #[error("it has no access_token")]
     NoAccessToken,
-    /// `access_token` is a number, an object or the like.
+    /// `access_token` is an object or the like.
     #[error("its access_token is not a text")]
     NotText,
     /// A line feed or another control character: it would split headers and files.
@@ -34,6 +35,9 @@ pub enum Unreadable {
         "its access_token holds a line break or another control character; a token is one line without them"
     )]
     ControlCharacter,
+    /// Bytes that are no character, or half of one: what the server meant is not known.
+    #[error("its {0} holds something that is no character")]
+    WrongCharacter(&'static str),
     /// `refresh_token` is an object or the like; without it the answer is only half read.
     #[error("its refresh_token is not a text")]
     RefreshToken,
@@ -48,8 +52,8 @@ pub(super) fn read(members: Members, lifetime: &Lifetime) -> Result<Success, Unr
     };
     let access_token = reader.access_token()?;
     let refresh_token = reader.refresh_token()?;
-    if reader.members.trailing {
-        reader.note("something follows the JSON object");
+    for oddity in std::mem::take(&mut reader.members.oddities) {
+        reader.note(oddity);
     }
     let access = reader.life(
         &["expires_in", "expires"],
@@ -98,25 +102,44 @@ impl Reader<'_> {
     fn access_token(&mut self) -> Result<Secret, Unreadable> {
         match self.members.take("access_token") {
             None | Some(Value::Null) => Err(Unreadable::NoAccessToken),
-            Some(Value::String(token)) => {
-                let token = Secret::new(token);
-                if token.expose().chars().any(char::is_control) {
-                    Err(Unreadable::ControlCharacter)
-                } else if token.expose().trim().is_empty() {
-                    Err(Unreadable::NoAccessToken)
-                } else {
-                    Ok(token)
-                }
+            Some(Value::String(token)) => self.usable(Secret::new(token)),
+            Some(Value::Number(number)) => {
+                self.note("access_token is a number; its digits are kept");
+                Ok(Secret::new(number.to_string()))
             }
             Some(_) => Err(Unreadable::NotText),
         }
     }
 
+    /// An access token goes into headers and files of one line (RFC 6749 A.12): a line
+    /// break at its end is the server's slip, one within it is not ours to mend.
+    fn usable(&mut self, token: Secret) -> Result<Secret, Unreadable> {
+        let trimmed = token.expose().trim_matches(char::is_control);
+        if trimmed.trim().is_empty() {
+            return Err(Unreadable::NoAccessToken);
+        }
+        if trimmed.chars().any(char::is_control) {
+            return Err(Unreadable::ControlCharacter);
+        }
+        if trimmed.contains(WRONG) {
+            return Err(Unreadable::WrongCharacter("access_token"));
+        }
+        if trimmed.len() == token.expose().len() {
+            return Ok(token);
+        }
+        self.note("access_token had a line break or another control character at its end, which was taken off");
+        Ok(Secret::new(trimmed))
+    }
+
+    /// Kept to the character, a line break at its end too: it is presented as it came.
     fn refresh_token(&mut self) -> Result<Option<Secret>, Unreadable> {
         match self.members.take("refresh_token") {
             None | Some(Value::Null | Value::Bool(false)) => Ok(None),
             Some(Value::String(token)) => {
                 let token = Secret::new(token);
+                if token.expose().contains(WRONG) {
+                    return Err(Unreadable::WrongCharacter("refresh_token"));
+                }
                 Ok((!token.expose().trim().is_empty()).then_some(token))
             }
             Some(Value::Number(number)) => {

@@ -10,9 +10,7 @@ pub(super) fn place(mut members: Members, response: &Response) -> Members {
     if let Some(root) = &response.root
         && let Some(Value::Object(inner)) = members.take_at(root)
     {
-        let trailing = members.trailing;
-        members = Members::new(inner);
-        members.trailing = trailing;
+        members = members.within(inner);
     }
     for (name, path) in response.paths() {
         if let Some(value) = path.and_then(|path| members.take_at(path)) {

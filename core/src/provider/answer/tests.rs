@@ -3,9 +3,11 @@
 mod outcomes;
 mod random;
 mod successes;
+mod wrapped;
 
 use super::*;
-use serde_json::{Value, json};
+pub(in crate::provider::answer) use random::map as object;
+use serde_json::{Map, Value, json};
 
 const RECEIVED: WallTime = WallTime(1_795_000_000_000);
 
@@ -69,7 +71,7 @@ fn kind(outcome: &Outcome) -> &'static str {
 fn text(outcome: &Outcome) -> &str {
     match outcome {
         Outcome::Success(_) => "",
-        Outcome::Unread { text }
+        Outcome::Unread { text, .. }
         | Outcome::AskedToWait { text, .. }
         | Outcome::InvalidGrant { text }
         | Outcome::InvalidClient { text }

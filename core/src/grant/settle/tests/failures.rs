@@ -38,18 +38,21 @@ fn doubt_begins_with_what_may_have_been_carried_out() {
         complete: false,
         received: FIRST,
     });
-    for ending in [
-        lost(),
-        cut,
-        answered(502, &[], "<html>"),
-        answered(503, &[], "{}"),
-        answered(302, &[], ""),
-        answered(404, &[], "not found"),
-        answered(200, &[("content-type", "text/html")], "<html>"),
+    for (ending, kind) in [
+        (lost(), OutcomeKind::InDoubt),
+        // No refresh token can be in these; they are kept all the same.
+        (cut, OutcomeKind::Unread),
+        (answered(200, &[], "<html>"), OutcomeKind::Unread),
+        (answered(502, &[], "<html>"), OutcomeKind::InDoubt),
+        (answered(503, &[], "{}"), OutcomeKind::InDoubt),
+        (answered(302, &[], ""), OutcomeKind::InDoubt),
+        (answered(404, &[], "not found"), OutcomeKind::InDoubt),
     ] {
         let settled = wrong(&state(), FIRST, ending);
         let after = settled.settlement.state;
-        assert_eq!(settled.kind, OutcomeKind::InDoubt, "{}", settled.text);
+        assert_eq!(settled.kind, kind, "{}", settled.text);
+        let kept = settled.settlement.unread.is_some();
+        assert_eq!(kept, kind == OutcomeKind::Unread, "{}", settled.text);
         assert_eq!(after.doubt, doubtful().doubt, "{}", settled.text);
         assert_eq!(after.last_send, Some(FIRST));
         assert!(after.not_before > Some(FIRST));
@@ -141,6 +144,32 @@ fn an_unread_answer_is_kept_and_marks_the_doubt() {
     // And stays marked when the next answer is merely lost.
     let next = wrong(&settled.settlement.state, AGAIN, lost());
     assert!(next.settlement.state.doubt.expect("in doubt").unread);
+}
+
+/// Whatever else an answer says: a token in it may be the only copy. One that it repeats
+/// is none.
+#[test]
+fn an_error_that_holds_a_token_is_kept() {
+    let kept = |status, body: &str| {
+        let settled = wrong(&state(), FIRST, answered(status, &[], body));
+        let doubt = settled.settlement.state.doubt.clone();
+        let may_hold = doubt.is_some_and(|doubt| doubt.unread);
+        assert_eq!(settled.settlement.unread.is_some(), may_hold, "{body}");
+        may_hold
+    };
+    let error = |token: &str| format!(r#"{{"error":"invalid_grant","refresh_token":"{token}"}}"#);
+    for status in [302, 400, 401, 429, 500, 503] {
+        assert!(kept(status, &error("rt-new")), "{status}");
+        assert!(
+            kept(status, "Fatal error {} refresh_token=rt-new-1234&x=1"),
+            "{status}"
+        );
+        assert!(!kept(status, &error("rt-1")), "{status}");
+        assert!(
+            !kept(status, "your refresh_token: invalid or expired"),
+            "{status}"
+        );
+    }
 }
 
 #[test]
