@@ -1,21 +1,30 @@
 //! Sends one token request, safely: HTTP/1.1, no redirect, no proxy or
 //! certificate from the environment, no retry of its own, bounded in size. It
-//! tells "nothing was sent" from "the answer was lost".
+//! tells "nothing was sent" from "the answer was lost", and what came of an answer is
+//! handed on however broken it is: HTTP libraries refuse such answers, and their bytes
+//! may be the only copy of a refresh token. So the answer is read here.
 
+mod connect;
 mod explain;
+mod framing;
+mod head;
+mod idle;
 mod places;
 pub mod probe;
+mod receive;
 mod resolver;
+mod wire;
 
 use crate::authorities::{self, CaFileError};
 use crate::config::{Client as ClientConfig, Proxy};
 use crate::descriptors::Ration;
 use crate::net::{self, Network};
-use base64::Engine as _;
+use connect::{Connection, Connector};
 use explain::{Route, explain};
-use places::{KEPT_FOR, KEPT_OF_HOST, Places};
+use idle::Idle;
+use places::Places;
+use receive::{Received, receive};
 use refreshd_core::TokenSet;
-use refreshd_core::flight::Answer;
 use refreshd_core::grant::replay::CONNECT_LIMIT;
 use refreshd_core::grant::settle::Ending;
 use refreshd_core::provider::description::{OldValid, Reuse};
@@ -23,12 +32,13 @@ use refreshd_core::provider::request::TokenRequest;
 use refreshd_core::secret::Secret;
 use refreshd_core::time::WallTime;
 use reqwest::Method;
-use reqwest::header::HeaderValue;
 use resolver::Resolver;
 use std::collections::HashMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 use url::Url;
 
 /// The largest body that is read.
@@ -36,12 +46,10 @@ pub const BODY_CAP: usize = 256 * 1024;
 /// A late answer is waited for this long in all.
 pub const READ_LIMIT: Duration = Duration::from_secs(600);
 
-const READ_HEADERS: [&str; 3] = ["content-type", "retry-after", "date"];
-
 /// Connections to token endpoints, kept apart by what a client configures.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Http {
-    clients: Arc<Mutex<HashMap<Profile, reqwest::Client>>>,
+    lines: Arc<Mutex<HashMap<Profile, Arc<Line>>>>,
     places: Arc<Places>,
     flights: usize,
 }
@@ -53,13 +61,24 @@ impl Default for Http {
     }
 }
 
+/// What connects for a profile, and the connections that wait for another request.
+struct Line {
+    connector: Connector,
+    idle: Arc<Idle>,
+}
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http").finish_non_exhaustive()
+    }
+}
+
 /// What tells one set of connections from another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Profile {
     proxy: Option<Proxy>,
     ca_file: Option<PathBuf>,
     allowed: Vec<Network>,
-    fresh: bool,
     https: bool,
 }
 
@@ -84,7 +103,7 @@ impl Http {
     #[must_use]
     pub fn within(ration: &Ration) -> Self {
         Http {
-            clients: Arc::default(),
+            lines: Arc::default(),
             places: Places::new(ration),
             flights: ration.flights,
         }
@@ -154,69 +173,83 @@ impl Http {
             Ok(place) => place,
             Err(text) => return not_sent(text),
         };
-        let http = match self.client(route) {
-            Ok(http) => http,
+        let bytes = match wire::write(&method, request) {
+            Ok(bytes) => bytes,
+            Err(text) => return not_sent(text),
+        };
+        let line = match self.line(route) {
+            Ok(line) => line,
             Err(e) => return not_sent(e.to_string()),
         };
-        let mut sending = http.request(method.clone(), request.url.clone());
-        if method == Method::POST {
-            sending = sending.body(request.body.expose().to_owned());
-        }
-        for (name, value) in &request.headers {
-            let Ok(mut value) = HeaderValue::from_str(value.expose()) else {
-                let text = format!("header {name} has a value that HTTP does not carry");
-                return not_sent(text);
-            };
-            value.set_sensitive(true);
-            sending = sending.header(name, value);
-        }
-        match sending.send().await {
-            Ok(response) => read(response, now).await,
-            Err(e) if e.is_connect() || e.is_builder() => Ending::NotSent {
-                text: explain(&e, route),
+        let origin = request.origin();
+        let mut connection = match line.idle.take(&origin) {
+            Some(connection) => connection,
+            None => match line.connector.connect(&request.url).await {
+                Ok(connection) => connection,
+                Err(e) => return not_sent(explain(&e, route)),
             },
-            Err(e) => Ending::Lost {
-                text: explain(&e, route),
+        };
+        // Whatever becomes of the sending: a server may have answered before it had read all.
+        let sent = post(&mut connection, bytes.as_bytes()).await;
+        match receive(&mut connection, now).await {
+            Received::Answer { answer, reusable } => {
+                let harmless = !a_lost_answer_hurts(route.client);
+                if reusable && harmless && self.places.may_keep(route.target) {
+                    line.idle.put(origin, connection);
+                }
+                Ending::Answered(answer)
+            }
+            Received::Nothing(text) => Ending::Lost {
+                text: sent
+                    .err()
+                    .map_or(text, |e| format!("the exchange failed: {e}")),
             },
         }
     }
 
-    fn client(&self, route: &Route<'_>) -> Result<reqwest::Client, HttpError> {
+    fn line(&self, route: &Route<'_>) -> Result<Arc<Line>, HttpError> {
         let client = route.client;
         let https = route.target.scheme() == "https";
         let profile = Profile {
             proxy: route.proxy().cloned(),
             ca_file: client.ca_file.clone().filter(|_| https),
             allowed: client.allow_networks.clone(),
-            fresh: a_lost_answer_hurts(client) || !self.places.may_keep(route.target),
             https,
         };
-        let mut clients = self
-            .clients
+        let mut lines = self
+            .lines
             .lock()
-            .expect("nothing panics while it holds the clients");
-        if let Some(found) = clients.get(&profile) {
+            .expect("nothing panics while it holds the lines");
+        if let Some(found) = lines.get(&profile) {
             return Ok(found.clone());
         }
-        let built = build(&profile)?;
-        clients.insert(profile, built.clone());
-        Ok(built)
+        let line = Arc::new(Line {
+            connector: Connector::new(&profile)?,
+            idle: Arc::default(),
+        });
+        lines.insert(profile, line.clone());
+        Ok(line)
     }
 
     /// Forgets all connections, so that changed CA files are read again.
     pub fn forget(&self) {
-        self.clients
+        self.lines
             .lock()
-            .expect("nothing panics while it holds the clients")
+            .expect("nothing panics while it holds the lines")
             .clear();
     }
+}
+
+async fn post(connection: &mut Connection, bytes: &[u8]) -> std::io::Result<()> {
+    connection.write_all(bytes).await?;
+    connection.flush().await
 }
 
 /// A kept-alive connection may be closed by the other side at the moment a
 /// request goes out on it, which looks like a lost answer.
 fn a_lost_answer_hurts(client: &ClientConfig) -> bool {
     let rotation = &client.description.rotation;
-    rotation.reuse == Reuse::Revokes && matches!(rotation.old_valid(), OldValid::For(_))
+    rotation.reuse == Reuse::Revokes && matches!(rotation.old_valid, OldValid::For(_))
 }
 
 /// The resolver is not asked about an address, so it is looked at here.
@@ -230,26 +263,8 @@ fn barred_literal(route: &Route<'_>) -> Option<String> {
     ))
 }
 
+/// A client for public documents.
 fn build(profile: &Profile) -> Result<reqwest::Client, HttpError> {
-    let mut builder = reqwest::Client::builder()
-        .http1_only()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .user_agent(concat!("refreshd/", env!("CARGO_PKG_VERSION")))
-        .tls_version_min(reqwest::tls::Version::TLS_1_2)
-        .connect_timeout(CONNECT_LIMIT)
-        .timeout(READ_LIMIT)
-        .tcp_nodelay(true)
-        .dns_resolver(Arc::new(Resolver::new(profile)))
-        .no_proxy();
-    builder = match profile.fresh {
-        true => builder.pool_max_idle_per_host(0),
-        false => (builder.pool_max_idle_per_host(KEPT_OF_HOST)).pool_idle_timeout(KEPT_FOR),
-    };
-    if let Some(proxy) = &profile.proxy {
-        builder = builder.proxy(through(proxy)?);
-    }
     let mut authorities = Vec::new();
     if profile.https {
         authorities = authorities::of_system();
@@ -263,58 +278,18 @@ fn build(profile: &Profile) -> Result<reqwest::Client, HttpError> {
     let authorities: Result<Vec<_>, _> = (authorities.iter())
         .map(|der| reqwest::Certificate::from_der(der))
         .collect();
+    let builder = reqwest::Client::builder()
+        .http1_only()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .user_agent(connect::AGENT)
+        .tls_version_min(reqwest::tls::Version::TLS_1_2)
+        .connect_timeout(CONNECT_LIMIT)
+        .pool_max_idle_per_host(0)
+        .dns_resolver(Arc::new(Resolver::new(profile)))
+        .no_proxy();
     authorities
         .and_then(|authorities| builder.tls_certs_only(authorities).build())
         .map_err(|e| HttpError::Setup(explain::innermost(&e)))
-}
-
-fn through(proxy: &Proxy) -> Result<reqwest::Proxy, HttpError> {
-    let setup = |e: reqwest::Error| HttpError::Setup(explain::innermost(&e));
-    let mut url = proxy.url.clone();
-    let Some((user, password)) = &proxy.login else {
-        return reqwest::Proxy::https(url).map_err(setup);
-    };
-    if url.scheme().starts_with("socks") {
-        // It takes them from the URL alone, and decodes them there.
-        let encode = |text: &str| text.replace('%', "%25");
-        url.set_username(&encode(user))
-            .and_then(|()| url.set_password(Some(&encode(password.expose()))))
-            .expect("a proxy has a host");
-        return reqwest::Proxy::https(url).map_err(setup);
-    }
-    let pair = Secret::new(format!("{user}:{}", password.expose()));
-    let coded = base64::engine::general_purpose::STANDARD.encode(pair.expose());
-    let mut header = reqwest::header::HeaderValue::from_str(&format!("Basic {coded}"))
-        .expect("base64 is fit for a header");
-    header.set_sensitive(true);
-    let plain = reqwest::Proxy::https(url).map_err(setup)?;
-    Ok(plain.custom_http_auth(header))
-}
-
-async fn read(mut response: reqwest::Response, now: impl Fn() -> WallTime) -> Ending {
-    let headers = READ_HEADERS.iter().filter_map(|name| {
-        let value = response.headers().get(*name)?.to_str().ok()?;
-        Some(((*name).to_owned(), value.to_owned()))
-    });
-    let mut answer = Answer {
-        status: response.status().as_u16(),
-        headers: headers.collect(),
-        body: Vec::new(),
-        complete: false,
-        received: now(),
-    };
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if answer.body.len() + chunk.len() <= BODY_CAP => {
-                answer.body.extend_from_slice(&chunk)
-            }
-            Ok(None) => {
-                answer.complete = true;
-                break;
-            }
-            Ok(Some(_)) | Err(_) => break,
-        }
-    }
-    answer.received = now();
-    Ending::Answered(answer)
 }

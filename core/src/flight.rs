@@ -7,6 +7,8 @@ use crate::grant::settle::{Ending, OutcomeKind, Rules, Settled, settle};
 use crate::grant::state::Binding;
 use crate::grant::{Grant, GrantId, GrantState, Presents, TokenSet};
 use crate::mischief::{self, Mischief};
+use crate::provider::Description;
+use crate::provider::answer::{self, Outcome};
 use crate::provider::description::DescriptionHash;
 pub use crate::time::Stamp;
 use crate::time::WallTime;
@@ -146,22 +148,24 @@ impl Binding {
 
 impl Intent {
     /// Which of the answers that are kept since they could not be read is looked at
-    /// once more by the description of now, by the place of its intent. That of the
-    /// last presentation, whichever came last: where each brought another refresh
-    /// token, it has the one that the provider goes on with.
+    /// once more by the description of now, by its place. One that can be read now, first;
+    /// of these that of the last presentation, whichever came last: where each brought
+    /// another refresh token, it has the one that the provider goes on with.
     #[must_use]
     pub fn newest_unread<'a>(
-        kept: impl Iterator<Item = &'a Intent>,
+        kept: impl Iterator<Item = (&'a Intent, &'a Answer)>,
         state: &GrantState,
-        description: &DescriptionHash,
+        description: &Description,
+        hash: &DescriptionHash,
     ) -> Option<usize> {
         let doubted = |intent: &Intent| {
             let doubt = state.doubt.as_ref();
             doubt.is_some_and(|doubt| intent.presents.is_token(doubt.presents))
         };
+        let reads = |kept| matches!(answer::read(description, kept), Outcome::Success(_));
         kept.enumerate()
-            .filter(|(_, intent)| intent.is_worth_reading(state, description))
-            .max_by_key(|(at, intent)| (doubted(intent), intent.attempt, *at))
+            .filter(|(_, (intent, _))| intent.is_worth_reading(state, hash))
+            .max_by_key(|(at, (intent, kept))| (reads(kept), doubted(intent), intent.attempt, *at))
             .map(|(at, _)| at)
     }
 

@@ -214,8 +214,8 @@ impl World {
         let row = &self.store.rows[index as usize];
         let state = &row.grant.state;
         self.audit.can_read(index, setup.form, state.generation);
-        let kept = row.unread.iter().map(|kept| &kept.intent);
-        let Some(newest) = Intent::newest_unread(kept, state, &hash) else {
+        let kept = row.unread.iter().map(|kept| (&kept.intent, &kept.answer));
+        let Some(newest) = Intent::newest_unread(kept, state, &rules.description, &hash) else {
             return self.landed(ticket, index, Landing::Idle);
         };
         let newest = &row.unread[newest];

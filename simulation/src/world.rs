@@ -8,6 +8,7 @@ use crate::consumer::Published;
 use crate::disk::SimDisk;
 use crate::engine::Process;
 use crate::fate::Fate;
+use crate::flight::form_of;
 use crate::restore::Copied;
 use crate::rng::Rng;
 use crate::server::{Server, TokenId};
@@ -414,6 +415,19 @@ impl World {
         plan(state, policy, self.wall()) == Plan::Never(Never::Refused)
     }
 
+    /// Whether an answer is kept that may hold the grant's next token set, and that is of
+    /// a form which the description has left behind, or has not come to: only a person can
+    /// read it then, or let it go.
+    fn waits_for_a_person(&self, index: u32) -> bool {
+        let row = &self.store.rows[index as usize];
+        let policy = &*self.server(index).policy;
+        let lane = self.lane(index) as usize;
+        let form = self.process.as_ref().map(|p| p.config.clients[lane].form);
+        let readable = |form| (row.unread.iter()).any(|kept| form_of(&kept.answer) == form);
+        let kept = plan(&row.grant.state, policy, self.wall()) == Plan::Never(Never::AnswerKept);
+        kept && !form.is_some_and(readable)
+    }
+
     /// Whether a grant is neither alive nor refused, or something is under way.
     fn is_dying(&mut self) -> bool {
         let Some(now) = self.trusted() else {
@@ -424,7 +438,8 @@ impl World {
             || (0..self.size.grants).any(|index| {
                 let state = &self.store.rows[index as usize].grant.state;
                 let retired = self.process.as_ref().is_some_and(|p| p.is_retired(index));
-                !is_kept(state, now) && !self.is_refused(index) && !retired
+                let waits = self.is_refused(index) || self.waits_for_a_person(index);
+                !is_kept(state, now) && !waits && !retired
             })
     }
 
@@ -541,7 +556,7 @@ impl World {
         let retired = self.process.as_ref().is_some_and(|p| p.is_retired(index));
         let now = self.trusted().unwrap_or(self.wall());
         ensure(
-            refused || retired || is_kept(&state, now),
+            refused || retired || self.waits_for_a_person(index) || is_kept(&state, now),
             "recovers",
             || {
                 let process = self.process.as_ref();

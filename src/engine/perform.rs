@@ -159,8 +159,10 @@ pub async fn read_again(deck: &Deck, assignment: Assignment) -> Landing {
         Ok(None) => return Landing::Idle,
         Err(e) => return grounded(e.to_string()),
     };
-    let intents = unread.iter().map(|kept| &kept.intent);
-    let Some(newest) = Intent::newest_unread(intents, &grant.state, &client.hash) else {
+    let answers = unread.iter().map(|kept| (&kept.intent, &kept.answer));
+    let (description, hash) = (&client.description, &client.hash);
+    let newest = Intent::newest_unread(answers, &grant.state, description, hash);
+    let Some(newest) = newest else {
         return Landing::Idle;
     };
     let newest = &unread[newest];

@@ -1,7 +1,7 @@
 //! What went wrong with an exchange, for a person: what happened, where, what
 //! to do. Never a URL's query or a proxy's password.
 
-use super::READ_LIMIT;
+use super::connect::Unconnected;
 use super::resolver::{Barred, Unresolved};
 use crate::config::{Client, Proxy};
 use crate::net;
@@ -45,7 +45,7 @@ impl<'a> Route<'a> {
 }
 
 /// See the module.
-pub(super) fn explain(error: &reqwest::Error, route: &Route<'_>) -> String {
+pub(super) fn explain(error: &Unconnected, route: &Route<'_>) -> String {
     if let Some(barred) = cause::<Barred>(error) {
         return tell_barred(barred, route.client);
     }
@@ -55,11 +55,9 @@ pub(super) fn explain(error: &reqwest::Error, route: &Route<'_>) -> String {
             "{host} cannot be resolved: {error}; look at the name and at this machine's DNS (getent hosts {host})"
         );
     }
-    match (error.is_connect(), cause::<rustls::Error>(error)) {
-        (true, Some(tls)) => tell_tls(tls, &peer(error, route), route.client),
-        (true, None) => tell_unconnected(error, route),
-        _ if error.is_timeout() => format!("no answer within {} s", READ_LIMIT.as_secs()),
-        _ => format!("the exchange failed: {}", innermost(error)),
+    match cause::<rustls::Error>(error) {
+        Some(tls) => tell_tls(tls, &peer(error, route), route.client),
+        None => tell_unconnected(error, route),
     }
 }
 
@@ -78,7 +76,7 @@ fn tell_barred(barred: &Barred, client: &Client) -> String {
 }
 
 /// Whose certificate it is about: with an https proxy there are two.
-fn peer(error: &reqwest::Error, route: &Route<'_>) -> String {
+fn peer(error: &Unconnected, route: &Route<'_>) -> String {
     match route.proxy() {
         Some(proxy) if says(error, "tunnel error") => format!("proxy {proxy}"),
         Some(proxy) => format!("{} (through proxy {proxy})", route.place()),
@@ -117,12 +115,12 @@ fn tell_tls(error: &rustls::Error, peer: &str, client: &Client) -> String {
     format!("the certificate of {peer} {what}")
 }
 
-fn tell_unconnected(error: &reqwest::Error, route: &Route<'_>) -> String {
+fn tell_unconnected(error: &Unconnected, route: &Route<'_>) -> String {
     let (place, limit) = (route.place(), CONNECT_LIMIT.as_secs());
     match route.proxy() {
-        None if error.is_timeout() => format!("no connection to {place} within {limit} s"),
+        None if error.is_timeout => format!("no connection to {place} within {limit} s"),
         None => format!("could not connect to {place}: {}", innermost(error)),
-        Some(proxy) if error.is_timeout() => {
+        Some(proxy) if error.is_timeout => {
             format!("no connection to {place} through proxy {proxy} within {limit} s")
         }
         Some(proxy) => tell_proxy(error, proxy, &place, &route.client.name),
@@ -130,7 +128,7 @@ fn tell_unconnected(error: &reqwest::Error, route: &Route<'_>) -> String {
 }
 
 /// hyper's errors of tunnels have no type that can be named here.
-fn tell_proxy(error: &reqwest::Error, proxy: &Proxy, place: &str, client: &str) -> String {
+fn tell_proxy(error: &Unconnected, proxy: &Proxy, place: &str, client: &str) -> String {
     let wants_login = ["proxy authorization required", "credentials not accepted"];
     if wants_login.iter().any(|text| says(error, text)) {
         return match &proxy.login {
@@ -169,7 +167,9 @@ fn tell_proxy(error: &reqwest::Error, proxy: &Proxy, place: &str, client: &str) 
 
 /// An error and what caused it, outermost first. An error within an I/O error
 /// is not among that one's sources.
-fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+pub(super) fn causes<'e>(
+    error: &'e (dyn Error + 'static),
+) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error: &&'e (dyn Error + 'static)| {
         let error = *error;
         let within = error
@@ -182,16 +182,16 @@ fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn
     })
 }
 
-pub(super) fn cause<E: Error + 'static>(error: &reqwest::Error) -> Option<&E> {
+pub(super) fn cause<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
     causes(error).find_map(|cause| cause.downcast_ref())
 }
 
-fn says(error: &reqwest::Error, text: &str) -> bool {
+fn says(error: &Unconnected, text: &str) -> bool {
     causes(error).any(|cause| cause.to_string().contains(text))
 }
 
 /// The innermost cause, without the URL: its query may hold a secret.
-pub(super) fn innermost(error: &reqwest::Error) -> String {
+pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
     let last = causes(error).skip(1).last();
     last.map_or_else(
         || "no more is known".to_owned(),

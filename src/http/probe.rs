@@ -78,7 +78,6 @@ pub async fn fetch(url: &Url, reach: &Reach) -> Result<Fetched, ProbeError> {
         proxy: None,
         ca_file: reach.ca_file.clone().filter(|_| https),
         allowed: reach.allowed.clone(),
-        fresh: true,
         https,
     };
     let failed = |why: String| ProbeError::Failed {

@@ -4,9 +4,12 @@
 
 use super::Profile;
 use crate::net::{self, Kind, Network};
+use hyper_util::client::legacy::connect::dns::Name;
 use refreshd_core::provider::description::is_loopback;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::dns::{Addrs, Resolve, Resolving};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use url::Host;
 
 /// A name leads only to addresses that token requests do not go to unasked.
@@ -27,7 +30,7 @@ pub(super) struct Unresolved {
 
 /// The system's resolver, but for `*.localhost`, which is this machine by
 /// RFC 6761 and which plain systems do not resolve.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Resolver {
     allowed: Vec<Network>,
     /// Its operator named it, wherever it is.
@@ -44,31 +47,51 @@ impl Resolver {
     }
 }
 
+impl Resolver {
+    /// The addresses of a name that may be connected to.
+    pub(super) async fn lookup(&self, host: String) -> Result<Vec<SocketAddr>, Cause> {
+        if is_loopback(&Host::Domain(&host)) {
+            return Ok(vec![
+                SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+                SocketAddr::from((Ipv6Addr::LOCALHOST, 0)),
+            ]);
+        }
+        let found = tokio::net::lookup_host((host.as_str(), 0)).await;
+        let found = match found.map(Iterator::collect) {
+            Ok(found) => found,
+            Err(error) => return Err(Unresolved { host, error }.into()),
+        };
+        match self.proxy.as_ref() == Some(&host) {
+            true => Ok(found),
+            false => Ok(sift(host, found, &self.allowed)?),
+        }
+    }
+}
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
 impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let host = name.as_str().to_owned();
-        let is_proxy = self.proxy.as_ref() == Some(&host);
-        let allowed = self.allowed.clone();
+    fn resolve(&self, name: reqwest::dns::Name) -> Resolving {
+        let resolver = self.clone();
         Box::pin(async move {
-            if is_loopback(&Host::Domain(&host)) {
-                let both = [
-                    SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-                    SocketAddr::from((Ipv6Addr::LOCALHOST, 0)),
-                ];
-                return Ok(Box::new(both.into_iter()) as Addrs);
-            }
-            let found = tokio::net::lookup_host((host.as_str(), 0)).await;
-            let found = match found.map(Iterator::collect) {
-                Ok(found) => found,
-                Err(error) => return Err(Unresolved { host, error }.into()),
-            };
-            let good = if is_proxy {
-                found
-            } else {
-                sift(host, found, &allowed)?
-            };
-            Ok(Box::new(good.into_iter()) as Addrs)
+            let found = resolver.lookup(name.as_str().to_owned()).await?;
+            Ok(Box::new(found.into_iter()) as Addrs)
         })
+    }
+}
+
+impl tower_service::Service<Name> for Resolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = Cause;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Cause>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Cause>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let resolver = self.clone();
+        Box::pin(async move { Ok(resolver.lookup(name.as_str().to_owned()).await?.into_iter()) })
     }
 }
 

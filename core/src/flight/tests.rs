@@ -374,9 +374,25 @@ fn of_answers_that_could_not_be_read_the_last_presentations_is_read() {
         attempt,
         ..intent(&grant(4, 2))
     };
-    let newest = |kept: &[Intent], state: &GrantState| {
-        Intent::newest_unread(kept.iter(), state, &DescriptionHash("new".to_owned()))
+    let answer = |body: &str| Answer {
+        status: 200,
+        headers: Vec::new(),
+        body: body.as_bytes().to_vec(),
+        complete: true,
+        received: SENT,
     };
+    let (readable, page) = (answer(r#"{"access_token":"at"}"#), answer("<html>"));
+    let newest_of = |kept: &[(&Intent, &Answer)], state: &GrantState| {
+        let hash = DescriptionHash("new".to_owned());
+        Intent::newest_unread(kept.iter().copied(), state, &rules().description, &hash)
+    };
+    let newest = |kept: &[Intent], state: &GrantState| {
+        let kept: Vec<_> = kept.iter().map(|intent| (intent, &readable)).collect();
+        newest_of(&kept, state)
+    };
+    // What a gateway said to the last one is not what the others are held up by.
+    let mixed = [(&of(1), &page), (&of(2), &readable), (&of(3), &page)];
+    assert_eq!(newest_of(&mixed, &state), Some(1));
     assert_eq!(newest(&[of(2), of(3), of(1)], &state), Some(1));
     // A second chance took the place of what was presented then.
     let chance = Intent {

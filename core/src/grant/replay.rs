@@ -220,8 +220,8 @@ mod tests {
         };
         assert_eq!(ask(&doubt(0, 0), &never, 0), (30_000, Why::Doubt));
         let undated = Doubt::of_lost_time(Fingerprint([7; 16]), None);
-        let (_, why) = next(&undated, &state(), &never, WallTime(0));
-        assert_eq!(why, Why::Doubt);
+        let next = next(&undated, &state(), &never, WallTime(0));
+        assert_eq!(next.map(|next| next.1), Some(Why::Doubt));
         let mut doubted = state();
         doubted.doubt = Some(doubt(0, 0));
         assert!(!is_held(&doubted, &never, WallTime(1)));

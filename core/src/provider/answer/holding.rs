@@ -5,8 +5,9 @@
 use super::own::Members;
 use serde_json::Value;
 
-/// Texts under these names are no tokens.
-const HARMLESS: [&str; 21] = [
+/// Texts under these names are no refresh tokens.
+const HARMLESS: [&str; 22] = [
+    "access_token",
     "token_type",
     "scope",
     "scopes",
@@ -33,15 +34,11 @@ const HARMLESS: [&str; 21] = [
 /// What an answer holds that is known already: a server may repeat what was presented.
 pub(super) type Known<'k> = &'k [&'k str];
 
-/// Whether any of these members may be a refresh token. The access token is none,
-/// under its own name.
+/// Whether any of these members, or of those within them, may be a refresh token.
 pub(super) fn in_members(members: &Members, known: Known<'_>) -> bool {
-    let access = |name: &str, value: &Value| {
-        name == "access_token" && (value.is_string() || value.is_number())
-    };
     members
         .iter()
-        .any(|(name, value)| !access(name, value) && in_value(name, value, known))
+        .any(|(name, value)| in_value(name, value, known))
 }
 
 fn in_value(name: &str, value: &Value, known: Known<'_>) -> bool {
@@ -50,11 +47,13 @@ fn in_value(name: &str, value: &Value, known: Known<'_>) -> bool {
         Value::String(text) => {
             let prose = text.trim().contains(char::is_whitespace);
             let empty = text.trim().is_empty();
-            let harmless = HARMLESS.contains(&name.as_str()) || name.ends_with("_expires_in");
+            let harmless = HARMLESS.contains(&name.as_str()) || name.contains("expires");
             !(harmless || prose || empty || known.contains(&text.as_str()))
         }
         Value::Number(number) => {
-            name.contains("token") && !known.contains(&number.to_string().as_str())
+            name.contains("refresh")
+                && !name.contains("expires")
+                && !known.contains(&number.to_string().as_str())
         }
         Value::Array(values) => values.iter().any(|value| in_value(&name, value, known)),
         Value::Object(map) => (map.iter()).any(|(name, value)| in_value(name, value, known)),
