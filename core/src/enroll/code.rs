@@ -98,7 +98,7 @@ pub fn unused(description: &Description, answer: &Answer) -> Option<(Unused, Str
 
 /// RFC 6749 §4.1.2.1 and RFC 8628 §3.5.
 fn says_later(answer: &Answer) -> bool {
-    let Some(map) = object_of(&answer.body) else {
+    let Some(map) = object_of(answer) else {
         return false;
     };
     // A token beside it is somebody's.
