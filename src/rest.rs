@@ -3,7 +3,7 @@
 //! journal, and sends nothing but what `verify` asks.
 
 use crate::clock::SharedClock;
-use crate::config::Config;
+use crate::config::{Config, Database};
 use crate::control::api::{
     BackupMade, BackupRequest, Imported, KeyStatus, Status, Token, TokenQuery,
 };
@@ -16,13 +16,23 @@ use crate::http::Http;
 use crate::import::Importer;
 use crate::incidents::at_rest::open_incidents;
 use crate::incidents::report::{CLOSED_SHOWN, IncidentReport};
+use crate::publish::database::read_generations;
+use crate::publish::reconcile::OutputReport;
+use crate::publish::{View, inspect};
 use crate::report::{GrantReport, missing};
 use crate::state::{LockError, OpenError, OpenOptions, State};
 use crate::upkeep::Upkeep;
 use crate::verify::{Verified, verify};
-use std::collections::HashSet;
-use std::path::Path;
+use refreshd_core::grant::Grant;
+use refreshd_core::grant::GrantId;
+use refreshd_core::time::WallTime;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// A file system that takes longer hangs, and is not waited for.
+const HANGS: Duration = Duration::from_secs(5);
 
 /// The state, opened by a command.
 pub struct Rest {
@@ -95,6 +105,14 @@ impl Rest {
                 }
             })
             .collect();
+        let generations = self.generations().await;
+        for (report, grant) in reports.iter_mut().zip(&grants) {
+            match self.outputs_of(grant, &generations, now).await? {
+                Some(outputs) => report.tell_outputs(&outputs),
+                // A file system hangs.
+                None => break,
+            }
+        }
         let known: HashSet<&str> = grants.iter().map(|grant| grant.name.as_str()).collect();
         reports.extend(missing(&self.config, |name| known.contains(name)));
         reports.sort_by(|a, b| a.grant.cmp(&b.grant));
@@ -108,6 +126,64 @@ impl Rest {
             ..Status::default()
         };
         Ok(status.summed_up())
+    }
+
+    /// What stands in the outputs of a grant, looked at as they lie.
+    async fn outputs_of(
+        &self,
+        grant: &Grant,
+        generations: &HashMap<PathBuf, BTreeMap<GrantId, u64>>,
+        now: WallTime,
+    ) -> Result<Option<Vec<OutputReport>>, Failure> {
+        let Some(seat) = seat_of(grant, &self.config) else {
+            return Ok(Some(Vec::new()));
+        };
+        let outputs = self.config.outputs_of(&grant.name, &seat.client);
+        let rows: Vec<_> = self.config.databases_of(&grant.name).cloned().collect();
+        if outputs.is_empty() && rows.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let loaded = self.deck.store.load(&grant.id).await.map_err(internal)?;
+        let Some((grant, Some(tokens))) = loaded else {
+            return Ok(Some(Vec::new()));
+        };
+        if tokens.access_token.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let view = View {
+            store_id: self.deck.store.store_id().to_owned(),
+            grant,
+            tokens,
+        };
+        let row = |database: &Arc<Database>| {
+            let here = generations.get(&database.path);
+            let published = here.and_then(|here| here.get(&view.grant.id)).copied();
+            inspect::row(database, &view, published)
+        };
+        let rows: Vec<OutputReport> = rows.iter().map(row).collect();
+        let looked = tokio::task::spawn_blocking(move || {
+            let files = outputs
+                .iter()
+                .map(|output| inspect::file(output, &view, now));
+            files.chain(rows).collect()
+        });
+        let looked = tokio::time::timeout(HANGS, looked).await;
+        Ok(looked.ok().and_then(Result::ok))
+    }
+
+    /// What stands in each published database.
+    async fn generations(&self) -> HashMap<PathBuf, BTreeMap<GrantId, u64>> {
+        let databases = self.config.databases.clone();
+        let store_id = self.deck.store.store_id().to_owned();
+        let read = tokio::task::spawn_blocking(move || {
+            let of = |database: &Arc<Database>| {
+                let path = database.path.clone();
+                (path.clone(), read_generations(&path, &store_id))
+            };
+            databases.iter().map(of).collect()
+        });
+        let read = tokio::time::timeout(HANGS, read).await;
+        read.ok().and_then(Result::ok).unwrap_or_default()
     }
 
     /// The incidents of a grant that are over.

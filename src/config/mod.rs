@@ -20,7 +20,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
-pub use check::{Loaded, Secrets, grant_places, load, load_with};
+pub use check::{Loaded, Secrets, grant_places, load, load_with, survey};
 pub use enroll::{Enroll, Push};
 pub use ids::{group_name, group_number, user_name, user_number};
 pub use lookup::{DATABASE_SUFFIXES, meta_beside};
@@ -224,8 +224,21 @@ pub struct Database {
     pub mode: Option<u32>,
     /// Which grants have a row.
     pub grants: Vec<Pattern>,
+    /// How readers come by what is new.
+    pub publish: PublishBy,
     /// What becomes of the row when the token is dead.
     pub when_dead: WhenDead,
+}
+
+/// How readers of a database come by what is new.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PublishBy {
+    /// They share the file with the writer, by SQLite's write-ahead log.
+    #[default]
+    Wal,
+    /// A new file takes the place of the old one.
+    Rename,
 }
 
 /// What an output writes.

@@ -1,7 +1,7 @@
 //! What may stand in `refreshd.toml`, before anything is checked. Nothing is
 //! required here: what is missing is noticed where it is needed.
 
-use super::Quote;
+use super::{PublishBy, Quote};
 use refreshd_core::duration;
 use refreshd_core::provider::description::Schedule;
 use serde::Deserialize;
@@ -158,6 +158,7 @@ pub(super) struct RawDatabase {
     pub(super) group: Option<RawId>,
     pub(super) mode: Option<String>,
     pub(super) grants: Option<Vec<String>>,
+    pub(super) publish: PublishBy,
     pub(super) when_dead: RawWhenDead,
 }
 

@@ -13,6 +13,7 @@ mod rights;
 mod rows;
 #[cfg(test)]
 mod tests;
+mod whole;
 mod writer;
 
 pub use error::DatabaseError;

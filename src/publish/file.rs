@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 mod access;
 mod directory;
+mod draft;
 mod entry;
 mod error;
 mod stand;
@@ -22,11 +23,12 @@ mod temp;
 mod tests;
 
 pub use access::Access;
+pub use draft::Draft;
 pub use entry::DirectoryRights;
 pub use error::FileError;
 pub use stand::{DirectoryStand, Stand};
 
-pub(super) use access::denied;
+pub(super) use access::{denied, group_remedy};
 use directory::{make_parents, temp_directory};
 pub(super) use error::failed;
 use temp::{PREFIX, Temp, run_prefix};

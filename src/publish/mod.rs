@@ -9,6 +9,7 @@
 pub mod database;
 pub mod file;
 pub mod format;
+pub mod inspect;
 pub mod meta;
 pub mod output;
 pub mod reconcile;

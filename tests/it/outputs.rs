@@ -213,3 +213,78 @@ async fn a_setgid_directory_gives_its_group_the_file() {
     }
     assert_eq!(daemon.stop(), Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_tells_what_stands_there_running_and_at_rest() {
+    let setting = Setting::new(sandbox::Options::default(), &several()).await;
+    let (daemon, _) = setting.daemon_with_one();
+    let path = setting.house.path("tokens/one");
+    let token = setting.token("one");
+    wait_for("the file", || {
+        fs::read_to_string(&path).is_ok_and(|read| read == token)
+    });
+    let line = |ran: String| {
+        let shown = format!("one: {}:", path.display());
+        let mut lines = ran.lines();
+        let line = lines.find(|line| line.starts_with(&shown)).unwrap();
+        line.to_owned()
+    };
+    let status = || line(setting.run(&["status", "one"]).succeeds().out);
+    assert!(status().ends_with("generation 1, up to date"));
+    fs::write(&path, "somebody else's").unwrap();
+    let told = status();
+    assert!(!told.contains("up to date"), "{told}");
+    wait_for("the token", || {
+        fs::read_to_string(&path).is_ok_and(|read| read == token)
+    });
+    wait_for("the incident", || {
+        let shown = setting.run(&["status", "one"]).out;
+        shown.contains("foreign-write")
+    });
+    assert_eq!(daemon.stop(), Some(0));
+
+    assert!(status().ends_with("generation 1, up to date"));
+    fs::remove_file(&path).unwrap();
+    assert!(status().contains("it is not there; refreshd writes it once it runs"));
+    fs::write(&path, "somebody else's").unwrap();
+    assert!(status().contains("it holds something else than the token"));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "somebody else's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_path_can_be_taken_back() {
+    let setting = Setting::one().await;
+    let (daemon, _) = setting.daemon_with_one();
+    let wrong = setting.house.path("plain");
+    fs::write(&wrong, "").unwrap();
+    let output = "\n[[grants.one.outputs]]\npath = \"ROOT/plain/token\"\n[[grants.one.outputs]]\npath = \"ROOT/hand\"\n";
+    fs::write(setting.house.path("hand"), "written by hand").unwrap();
+    setting.house.configure(&format!("{ONE}{output}"));
+    setting.run(&["reload"]).succeeds();
+    let incidents = || {
+        let shown = setting.run(&["status", "--json"]).out;
+        let status: Value = serde_json::from_str(&shown).unwrap();
+        status["incidents"].as_array().unwrap().len()
+    };
+    wait_for("the incidents", || incidents() == 2);
+    setting.house.configure(ONE);
+    setting.run(&["reload"]).succeeds();
+    wait_for("their end", || incidents() == 0);
+    assert_eq!(
+        fs::read_to_string(setting.house.path("hand")).unwrap(),
+        "written by hand"
+    );
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_says_what_its_user_cannot_write() {
+    let setting = Setting::one().await;
+    setting.run(&["check"]).succeeds();
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let ran = setting.run_command(setting.as_nobody(&["check"]));
+    ran.fails(73, &["cannot be written by", "install -d"]);
+    assert!(!ran.out.contains("sound"), "{ran:?}");
+}

@@ -34,6 +34,7 @@ impl Check<'_> {
                 Some(patterns) => self.patterns(i, patterns),
                 None => vec![Pattern::any()],
             },
+            publish: raw.publish,
             when_dead: match raw.when_dead {
                 RawWhenDead::Leave => WhenDead::Leave,
                 RawWhenDead::Withdraw => WhenDead::Withdraw,

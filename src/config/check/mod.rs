@@ -10,6 +10,7 @@ mod grants;
 mod ground;
 mod networks;
 mod outputs;
+mod surroundings;
 
 use super::extract::{Extracted, extract};
 use super::layer::Stack;
@@ -66,6 +67,32 @@ pub fn grant_places(sources: &Sources, grant: &str) -> Vec<String> {
         }
     });
     place.collect()
+}
+
+/// What the machine around a sound configuration lets it do and not: errors are for
+/// outputs that cannot be written here by whoever asks.
+#[must_use]
+pub fn survey(sources: &Sources, config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let Some(gathered) = gather(sources, &mut Vec::new()) else {
+        return problems;
+    };
+    let registry = Registry::new(&gathered.providers, &mut Vec::new());
+    let stack = Stack::new(gathered.layers);
+    let mut check = Check {
+        sources,
+        secrets: Secrets::Look,
+        service: None,
+        stack: &stack,
+        registry: &registry,
+        complete: gathered.complete,
+        reported: BTreeSet::new(),
+        runtime_dir: None,
+        problems: &mut problems,
+    };
+    check.surroundings(config);
+    problems.sort_by_cached_key(Problem::order);
+    problems
 }
 
 /// Reads and checks the whole configuration, secrets too.

@@ -226,11 +226,15 @@ fn octal(text: &str) -> Option<u32> {
 }
 
 /// What is written to one place.
-struct Use {
-    what: &'static str,
-    at: Vec<String>,
+pub(super) struct Use {
+    pub(super) what: &'static str,
+    pub(super) at: Vec<String>,
     /// The file, then what stands beside it.
-    paths: Vec<PathBuf>,
+    pub(super) paths: Vec<PathBuf>,
+    pub(super) mode: Option<u32>,
+    pub(super) group: Option<u32>,
+    /// A file of somebody else may be replaced.
+    pub(super) replace: bool,
     grant: Option<String>,
 }
 
@@ -244,7 +248,8 @@ impl Use {
     }
 }
 
-fn uses(config: &Config) -> Vec<Use> {
+/// All that is written to, the templates of clients filled in.
+pub(super) fn uses(config: &Config) -> Vec<Use> {
     let mut uses = Vec::new();
     let mut add = |table: &str, owner: &str, outputs: &[Output], grant: &str| {
         for (i, output) in outputs.iter().enumerate() {
@@ -263,6 +268,9 @@ fn uses(config: &Config) -> Vec<Use> {
                 paths: (std::iter::once(filled.path.clone()))
                     .chain(filled.meta_path())
                     .collect(),
+                mode: output.mode,
+                group: output.group,
+                replace: output.replace,
                 grant: Some(grant.to_owned()),
             });
         }
@@ -295,6 +303,9 @@ fn uses(config: &Config) -> Vec<Use> {
                 paths: (std::iter::once(database.path.clone()))
                     .chain(beside)
                     .collect(),
+                mode: database.mode,
+                group: database.group,
+                replace: false,
                 grant: None,
             });
         }

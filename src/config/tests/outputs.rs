@@ -124,3 +124,60 @@ meta = 3
         ],
     );
 }
+
+#[test]
+fn the_machine_around_a_configuration_is_looked_at() {
+    let files = [("refreshd.toml", ""), ("secrets/c", "hunter2")];
+    let world = Case {
+        files: &files,
+        ..Case::default()
+    }
+    .world();
+    let here = world.dir.path().display().to_string();
+    let make = |name: &str, mode| {
+        fs::create_dir_all(world.dir.path().join(name)).unwrap();
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(world.dir.path().join(name), mode).unwrap();
+    };
+    make("", 0o755);
+    make("closed/below", 0o755);
+    make("closed", 0o700);
+    make("shared", 0o775);
+    make("plain", 0o755);
+    fs::write(world.dir.path().join("plain/there"), "by hand").unwrap();
+    let survey = |output: &str| {
+        let text = format!("{OURS}[[grants.a.outputs]]\n{output}\n").replace("{dir}", &here);
+        fs::write(world.dir.path().join("refreshd.toml"), text).unwrap();
+        let config = load(&world.sources).config.unwrap();
+        let told = crate::config::survey(&world.sources, &config);
+        let told = told
+            .iter()
+            .map(|problem| problem.to_string().replace(&here, "{dir}"));
+        told.collect::<Vec<_>>().join("\n")
+    };
+    let closed = survey("path = \"{dir}/closed/below/token\"\nmode = \"0644\"");
+    assert!(
+        closed.contains("can enter {dir}/closed (mode 0700"),
+        "{closed}"
+    );
+    assert!(closed.contains("chmod o+x {dir}/closed"), "{closed}");
+    let group = survey("path = \"{dir}/closed/below/token\"\ngroup = 4000000123");
+    assert!(
+        group.contains("group 4000000123 may read it, but nobody but"),
+        "{group}"
+    );
+    let shared = survey("path = \"{dir}/shared/token\"");
+    assert!(
+        shared.contains("may write in {dir}/shared (mode 0775)"),
+        "{shared}"
+    );
+    assert!(survey("path = \"{dir}/plain/there\"").contains("replace = true"));
+    assert_eq!(survey("path = \"{dir}/plain/there\"\nreplace = true"), "");
+    assert_eq!(survey("path = \"{dir}/plain/new\"\nmode = \"0644\""), "");
+    assert_eq!(survey("path = \"{dir}/plain/made/for/it\"\ngroup = 12"), "");
+    let never = survey("path = \"{dir}/plain/there/token\"");
+    assert!(
+        never.contains("there is no directory") && !never.contains("warning"),
+        "{never}"
+    );
+}

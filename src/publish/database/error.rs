@@ -48,13 +48,15 @@ pub enum DatabaseError {
     },
     /// Only root, or a member of the group, may give a file to it.
     #[error(
-        "cannot give {} to group {group}: {source}; make its directory setgid (install -d -m 2750 -g {group} DIRECTORY), or make refreshd's user a member of the group", .path.display()
+        "cannot give {} to group {group}: {source}; {remedy}", .path.display()
     )]
     Group {
         /// The file.
         path: PathBuf,
-        /// The group's number.
-        group: u32,
+        /// The group's name, or number.
+        group: String,
+        /// What to do.
+        remedy: String,
         /// What the system said.
         source: io::Error,
     },

@@ -3,7 +3,7 @@
 
 use super::DatabaseError;
 use super::gate::{Gate, check_room};
-use super::rights::{Rights, look};
+use super::rights::{Rights, close, look};
 use super::rows;
 use crate::config::{DATABASE_SUFFIXES, Database};
 use crate::publish::file::{Access, FileError, Place, failed, split, with_suffix};
@@ -11,6 +11,7 @@ use crate::state::network_file_system;
 use refreshd_core::grant::GrantId;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rustix::fs::{Mode, OFlags};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 /// `PRAGMA application_id`: "rfpd". Not that of the private store.
 pub(super) const APPLICATION_ID: i32 = 0x7266_7064;
-const SCHEMA_VERSION: i64 = 2;
+pub(super) const SCHEMA_VERSION: i64 = 2;
 /// What a damaged database is renamed to ends so.
 pub(super) const DAMAGED: &str = ".damaged";
 /// A database that is being made ends so.
@@ -137,6 +138,7 @@ pub(super) fn open_existing(path: &Path) -> Result<Option<Open>, DatabaseError> 
         group: Some(stat.st_gid),
         mode: Some(stat.st_mode),
         grants: Vec::new(),
+        publish: crate::config::PublishBy::Wal,
         when_dead: crate::config::WhenDead::Leave,
     };
     let rights = Rights::of(&place, &as_it_is);
@@ -232,7 +234,7 @@ fn check_disk(place: &Place, path: &Path) -> Result<(), DatabaseError> {
 }
 
 /// Looks at the file before SQLite does, which would bring in a journal.
-fn check_header(path: &Path) -> Result<(), DatabaseError> {
+pub(super) fn check_header(path: &Path) -> Result<(), DatabaseError> {
     match application_id(path).map_err(failed("read", path))? {
         Some(0 | APPLICATION_ID) => Ok(()),
         Some(_) => Err(DatabaseError::Foreign(path.to_owned())),
@@ -245,11 +247,19 @@ pub(super) fn is_ours(path: &Path) -> bool {
     application_id(path).is_ok_and(|id| id == Some(APPLICATION_ID))
 }
 
+/// The first bytes of a file that is not open, a link not followed.
+pub(super) fn header(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut header = Vec::with_capacity(100);
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty())?;
+    File::from(file).take(100).read_to_end(&mut header)?;
+    Ok(header)
+}
+
 /// What the header says; 0 for an empty file, `None` where it is no header.
 /// Only for a file that is not open: closing it ends SQLite's locks.
 fn application_id(path: &Path) -> std::io::Result<Option<i32>> {
-    let mut header = Vec::with_capacity(100);
-    File::open(path)?.take(100).read_to_end(&mut header)?;
+    let header = header(path)?;
     if header.is_empty() {
         return Ok(Some(0));
     }
@@ -259,7 +269,14 @@ fn application_id(path: &Path) -> std::io::Result<Option<i32>> {
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
-    let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    // A link may lead to the directory, but not to the file: where others may write,
+    // one can be put in its place at any moment.
+    let (real, nofollow) = match real(path) {
+        Some(real) => (real, OpenFlags::SQLITE_OPEN_NOFOLLOW),
+        None => (path.to_owned(), OpenFlags::empty()),
+    };
+    let flags = flags | nofollow | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(real, flags)?;
     conn.busy_timeout(BUSY)?;
     // Readers that cannot make -wal and -shm need those that we leave.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
@@ -273,16 +290,21 @@ fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     Ok(conn)
 }
 
+/// The file by the real path of its directory; `None` for what is no plain path.
+fn real(path: &Path) -> Option<PathBuf> {
+    Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?))
+}
+
 /// Which tables a database has.
 #[derive(PartialEq, Eq)]
-enum Tables {
+pub(super) enum Tables {
     None,
     Earlier,
     These,
 }
 
 /// What is to be done with it; if it is neither empty nor ours, it is refused.
-fn check_ours(conn: &Connection, path: &Path) -> Result<Tables, DatabaseError> {
+pub(super) fn check_ours(conn: &Connection, path: &Path) -> Result<Tables, DatabaseError> {
     let number = |pragma| conn.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     let sql = |source| sorted(path, source);
     let id = number("application_id").map_err(sql)?;
@@ -300,7 +322,7 @@ fn check_ours(conn: &Connection, path: &Path) -> Result<Tables, DatabaseError> {
     Err(DatabaseError::Foreign(path.to_owned()))
 }
 
-fn check_whole(conn: &Connection, path: &Path) -> Result<(), DatabaseError> {
+pub(super) fn check_whole(conn: &Connection, path: &Path) -> Result<(), DatabaseError> {
     let found: String = conn
         .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
         .map_err(|source| sorted(path, source))?;
@@ -340,13 +362,7 @@ pub(super) fn set_aside(path: &Path) -> Result<PathBuf, DatabaseError> {
     for suffix in ["", "-wal"] {
         let (from, to) = (with_suffix(name, suffix), with_suffix(&aside, suffix));
         match rustix::fs::renameat(fd, &from, fd, &to) {
-            Ok(()) => rustix::fs::chmodat(
-                fd,
-                &to,
-                rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
-                rustix::fs::AtFlags::empty(),
-            )
-            .map_err(failed("chmod", &dir.join(&to)))?,
+            Ok(()) => close(&place, &to)?,
             Err(rustix::io::Errno::NOENT) => {}
             Err(errno) => return Err(failed("set aside", &dir.join(&from))(errno).into()),
         }
@@ -361,16 +377,20 @@ pub(super) fn generations(
     store_id: &str,
 ) -> Result<BTreeMap<GrantId, u64>, DatabaseError> {
     let sql = |source| sorted(path, source);
-    // As a reader without rights would, so that none has to wait for an index.
-    let (name, flags) = match with_suffix(path.as_os_str(), "-shm") {
-        shm if Path::new(&shm).exists() => (uri(path), OpenFlags::SQLITE_OPEN_URI),
-        _ => (path.to_owned(), OpenFlags::empty()),
-    };
-    let conn = connect(&name, flags | OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(sql)?;
+    let conn = reader(path).map_err(sql)?;
     if check_ours(&conn, path)? == Tables::None {
         return Ok(BTreeMap::new());
     }
     rows::generations(&conn, store_id).map_err(sql)
+}
+
+/// As a reader without rights would open it, so that none has to wait for an index.
+pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
+    let (name, flags) = match with_suffix(path.as_os_str(), "-shm") {
+        shm if Path::new(&shm).exists() => (uri(path), OpenFlags::SQLITE_OPEN_URI),
+        _ => (path.to_owned(), OpenFlags::empty()),
+    };
+    connect(&name, flags | OpenFlags::SQLITE_OPEN_READ_ONLY)
 }
 
 /// The database with a `-shm` that is only read.

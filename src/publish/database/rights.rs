@@ -1,11 +1,13 @@
 //! Who may read a database: the same group and mode for the file, its `-wal`
-//! and its `-shm`. Everything goes by name: a descriptor of ours that is closed
-//! would end the locks that SQLite holds on the same file.
+//! and its `-shm`. A file is held by a descriptor that only names it (`O_PATH`): one
+//! that reads would end the locks that SQLite holds on the same file when it is
+//! closed, and a name may be swapped for a link where others may write.
 
 use super::DatabaseError;
-use crate::config::{DATABASE_SUFFIXES, Database};
-use crate::publish::file::{FileError, Place, failed, with_suffix};
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat};
+use crate::config::{DATABASE_SUFFIXES, Database, group_name};
+use crate::publish::file::{FileError, Place, failed, group_remedy, with_suffix};
+use rustix::fd::{AsRawFd as _, OwnedFd};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -45,25 +47,23 @@ impl Rights {
     }
 
     fn settle_one(&self, place: &Place, name: &OsStr) -> Result<(), DatabaseError> {
-        let (dir, path) = place.parts();
-        let path = path.join(name);
-        let Some(before) = look(place, name)? else {
+        let (_, dir_path) = place.parts();
+        let path = dir_path.join(name);
+        let Some((file, before)) = hold(place, name)? else {
             return Ok(());
         };
-        let chmod = |mode| {
-            rustix::fs::chmodat(dir, name, Mode::from_raw_mode(mode), AtFlags::empty())
-                .map_err(failed("chmod", &path))
-        };
+        let chmod = |mode| change_mode(&file, mode).map_err(failed("chmod", &path));
         let mode = |stat: &Stat| Mode::from_raw_mode(stat.st_mode).as_raw_mode();
-        let moves = self.group.filter(|group| before.st_gid != *group);
+        let moves = (self.group).filter(|group| !place.is_of(before.st_gid, *group));
         if let Some(group) = moves {
             // The new group is not to have what the old one had.
             chmod(0o600)?;
-            let (gid, flags) = (Gid::from_raw(group), AtFlags::SYMLINK_NOFOLLOW);
-            rustix::fs::chownat(dir, name, None, Some(gid), flags).map_err(|errno| {
+            let (gid, flags) = (Gid::from_raw(group), AtFlags::EMPTY_PATH);
+            rustix::fs::chownat(&file, "", None, Some(gid), flags).map_err(|errno| {
                 DatabaseError::Group {
                     path: path.clone(),
-                    group,
+                    group: group_name(group),
+                    remedy: group_remedy(group, dir_path),
                     source: errno.into(),
                 }
             })?;
@@ -71,7 +71,7 @@ impl Rights {
         if moves.is_some() || mode(&before) != self.mode {
             chmod(self.mode)?;
         }
-        let kept = look(place, name)?.map_or(self.mode, |after| mode(&after));
+        let kept = mode(&rustix::fs::fstat(&file).map_err(failed("look at", &path))?);
         if kept & !self.mode != 0 {
             let wanted = self.mode;
             return Err(FileError::ModeNotKept { path, wanted, kept }.into());
@@ -91,6 +91,41 @@ impl Rights {
             format!("group {group} cannot enter {path} and so not read the database there; chgrp {group} {path} && chmod 2750 {path}")
         })
     }
+}
+
+/// A descriptor of a regular file that only names it; `None` when there is none.
+fn hold(place: &Place, name: &OsStr) -> Result<Option<(OwnedFd, Stat)>, DatabaseError> {
+    let (dir, path) = place.parts();
+    let path = path.join(name);
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = match rustix::fs::openat(dir, name, flags, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(failed("look at", &path)(errno).into()),
+    };
+    let stat = rustix::fs::fstat(&file).map_err(failed("look at", &path))?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Ok(Some((file, stat))),
+        _ => Err(DatabaseError::NotAFile(path)),
+    }
+}
+
+/// Closes a file to all but its owner; what is no file has no mode that matters.
+pub(super) fn close(place: &Place, name: &OsStr) -> Result<(), DatabaseError> {
+    match hold(place, name) {
+        Ok(Some((file, _))) => {
+            let path = place.parts().1.join(name);
+            Ok(change_mode(&file, 0o600).map_err(failed("chmod", &path))?)
+        }
+        Ok(None) | Err(DatabaseError::NotAFile(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// A descriptor that only names a file takes no fchmod(2); its entry in `/proc` does.
+fn change_mode(file: &OwnedFd, mode: u32) -> rustix::io::Result<()> {
+    let entry = format!("/proc/self/fd/{}", file.as_raw_fd());
+    rustix::fs::chmodat(CWD, entry, Mode::from_raw_mode(mode), AtFlags::empty())
 }
 
 /// A file as it is; `None` when there is none.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Pattern, WhenDead};
+use crate::config::{Pattern, PublishBy, WhenDead};
 use crate::publish::testing::{NOW, view};
 use refreshd_core::grant::GrantId;
 use rusqlite::Connection;
@@ -36,6 +36,7 @@ impl World {
             group: None,
             mode: None,
             grants: vec![Pattern::any()],
+            publish: PublishBy::Wal,
             when_dead: WhenDead::Leave,
         }
     }
@@ -357,4 +358,129 @@ async fn the_wal_stays_short() {
         world.put(view(generation, "at-n")).await.unwrap();
     }
     assert!(frames(&world) < 2200, "{}", frames(&world));
+}
+
+#[tokio::test]
+async fn a_database_by_rename_disturbs_no_reader_and_has_no_log() {
+    let world = World::new();
+    let by_rename = || Database {
+        publish: PublishBy::Rename,
+        ..world.database()
+    };
+    world
+        .put_into(by_rename(), view(1, "at-1"), NOW)
+        .await
+        .unwrap();
+    let reader = Connection::open(world.path()).unwrap();
+    let token = |conn: &Connection| -> String {
+        let one = conn.query_row("SELECT access_token FROM tokens", [], |row| row.get(0));
+        one.unwrap()
+    };
+    // A reader that even locks the file holds up nobody.
+    reader.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    world
+        .put_into(by_rename(), view(2, "at-2"), NOW)
+        .await
+        .unwrap();
+    assert_eq!(token(&reader), "at-1", "what is open stays as it was");
+    assert_eq!(
+        world.read::<String>("SELECT access_token FROM tokens"),
+        "at-2"
+    );
+    let left = ["-wal", "-shm", "-journal"].map(|suffix| world.side(suffix).exists());
+    assert_eq!(left, [false; 3]);
+    let inode = fs::metadata(world.path()).unwrap().ino();
+    world
+        .put_into(by_rename(), view(2, "at-2"), NOW)
+        .await
+        .unwrap();
+    assert_eq!(
+        fs::metadata(world.path()).unwrap().ino(),
+        inode,
+        "equal is not written"
+    );
+    assert_eq!(
+        fs::read_dir(world.path().with_file_name(".tmp"))
+            .unwrap()
+            .count(),
+        0
+    );
+}
+
+#[tokio::test]
+async fn how_a_database_is_published_may_change_and_no_row_is_missed() {
+    let world = World::new();
+    let by_rename = Database {
+        publish: PublishBy::Rename,
+        ..world.database()
+    };
+    let mut other = view(1, "other-1");
+    other.grant.name = "other".to_owned();
+    other.grant.id = GrantId("other".to_owned());
+    world.put(other).await.unwrap();
+    world.put(view(1, "at-1")).await.unwrap();
+    world
+        .put_into(by_rename, view(2, "at-2"), NOW)
+        .await
+        .unwrap();
+    assert_eq!(world.read::<i64>("SELECT count(*) FROM tokens"), 2);
+    assert_eq!(world.read::<String>("PRAGMA journal_mode"), "delete");
+    world.put(view(3, "at-3")).await.unwrap();
+    assert_eq!(world.read::<i64>("SELECT count(*) FROM tokens"), 2);
+    assert_eq!(world.read::<String>("PRAGMA journal_mode"), "wal");
+}
+
+#[tokio::test]
+async fn rows_that_somebody_else_deletes_are_noticed() {
+    for publish in [PublishBy::Wal, PublishBy::Rename] {
+        let world = World::new();
+        let database = || Database {
+            publish,
+            ..world.database()
+        };
+        world
+            .put_into(database(), view(1, "at-1"), NOW)
+            .await
+            .unwrap();
+        world.databases.look(Duration::from_secs(10)).await;
+        assert_eq!(world.remade.load(Ordering::Relaxed), 0, "nobody was at it");
+        let other = Connection::open(world.path()).unwrap();
+        other.execute("DELETE FROM tokens", []).unwrap();
+        world.databases.look(Duration::from_secs(10)).await;
+        assert_eq!(world.remade.load(Ordering::Relaxed), 1);
+        let put = RowJob {
+            database: Arc::new(database()),
+            view: view(1, "at-1"),
+            now: NOW,
+        };
+        assert!(world.databases.publish(put).await.unwrap().wrote);
+        world.databases.look(Duration::from_secs(10)).await;
+        assert_eq!(world.remade.load(Ordering::Relaxed), 1, "{publish:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_link_in_a_database_s_place_is_not_followed() {
+    let world = World::new();
+    world.put(view(1, "at-1")).await.unwrap();
+    let victim = world.dir.path().join("victim");
+    fs::copy(world.path(), &victim).unwrap();
+    fs::set_permissions(&victim, PermissionsExt::from_mode(0o604)).unwrap();
+    let before = fs::read(&victim).unwrap();
+    fs::remove_file(world.path()).unwrap();
+    std::os::unix::fs::symlink(&victim, world.path()).unwrap();
+    assert_eq!(
+        world.put(view(2, "at-2")).await,
+        Ok(Some(2)),
+        "the link is set aside"
+    );
+    assert_eq!(fs::read(&victim).unwrap(), before);
+    assert_eq!(fs::metadata(&victim).unwrap().mode() & 0o777, 0o604);
+    assert!(fs::symlink_metadata(world.path()).unwrap().is_file());
+    // Nor is one that was there first.
+    let fresh = World::new();
+    fs::create_dir_all(fresh.path().parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink(&victim, fresh.path()).unwrap();
+    assert!(fresh.put(view(1, "at-1")).await.is_err());
+    assert_eq!(fs::read(&victim).unwrap(), before);
 }

@@ -3,8 +3,9 @@
 
 use super::open::{BUSY, Open, is_ours, open, open_existing, set_aside, sorted};
 use super::rows::{self, Outcome, Work};
-use super::{DatabaseError, Remade};
-use crate::config::Database;
+use super::{DatabaseError, Remade, whole};
+use crate::config::{Database, PublishBy};
+use crate::publish::file::Stand;
 use rusqlite::TransactionBehavior;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -53,6 +54,10 @@ pub(super) struct Writer {
     /// When a reader was in the way.
     hindered: Option<Instant>,
     told_huge: bool,
+    /// What was left there, where the file is published whole.
+    whole: Option<Stand>,
+    /// It was ours in this process, whatever stands there by now.
+    had: bool,
 }
 
 impl Writer {
@@ -66,6 +71,8 @@ impl Writer {
             committed: None,
             hindered: None,
             told_huge: false,
+            whole: None,
+            had: false,
         }
     }
 
@@ -130,13 +137,25 @@ impl Writer {
         match self.transact(work) {
             Err(DatabaseError::Damaged { path, text }) => {
                 self.open = None;
-                if !is_ours(&path) {
+                if !is_ours(&path) && !self.had {
                     return Err(DatabaseError::NotADatabase(path));
                 }
                 let aside = set_aside(&self.path)?;
                 let (path, aside) = (self.path.display(), aside.display());
                 tracing::error!(%path, "{path} is damaged ({text}); it was set aside as {aside} and is made again");
                 // What it held besides these rows is wanted again too.
+                self.was_open = true;
+                self.transact(work)
+            }
+            Err(
+                DatabaseError::NotADatabase(_)
+                | DatabaseError::NotAFile(_)
+                | DatabaseError::Foreign(_),
+            ) if self.had => {
+                self.open = None;
+                let aside = set_aside(&self.path)?;
+                let (path, aside) = (self.path.display(), aside.display());
+                tracing::error!(%path, "something else stands where {path} was; it was set aside as {aside}, and {path} is made again");
                 self.was_open = true;
                 self.transact(work)
             }
@@ -158,6 +177,19 @@ impl Writer {
             Work::Publish(job) => Some(job.database.clone()),
             Work::Withdraw { .. } => None,
         });
+        if self.open.is_none() && whole::is_meant(&path, database.as_deref()) {
+            return self.transact_whole(database.as_deref(), work);
+        }
+        if database
+            .as_deref()
+            .is_some_and(|database| database.publish == PublishBy::Rename)
+        {
+            // A reload has changed how it is published.
+            self.empty_wal(EMPTYING);
+            self.open = None;
+            return self.transact_whole(database.as_deref(), work);
+        }
+        self.whole = None;
         let Some(open) = self.ready(database.as_deref())? else {
             return Ok(vec![Ok(Outcome::Withdrawn(false)); work.len()]);
         };
@@ -185,6 +217,21 @@ impl Writer {
         Ok(answers.map(|answer| answer.map_err(Arc::new)).collect())
     }
 
+    fn transact_whole(
+        &mut self,
+        database: Option<&Database>,
+        work: &[Work],
+    ) -> Result<Vec<Answer>, DatabaseError> {
+        let done = whole::transact(&self.path, database, work)?;
+        self.whole = done.stand;
+        self.had |= done.stand.is_some();
+        if done.anew {
+            (self.remade)(&self.path, None);
+        }
+        let answers = done.answers.into_iter();
+        Ok(answers.map(|answer| answer.map_err(Arc::new)).collect())
+    }
+
     /// The open database; `None` when there is none and nothing to put into one.
     fn ready(&mut self, database: Option<&Database>) -> Result<Option<&mut Open>, DatabaseError> {
         if self.open.as_ref().is_some_and(|open| !open.is_there()) {
@@ -195,6 +242,7 @@ impl Writer {
                 Some(database) => Some(open(&self.path, database)?),
                 None => open_existing(&self.path)?,
             };
+            self.had |= self.open.is_some();
             if self.open.is_some() && std::mem::replace(&mut self.was_open, true) {
                 (self.remade)(&self.path, None);
             }
@@ -233,10 +281,20 @@ impl Writer {
 
     /// Whether somebody else was at the database, so that its rows are wanted again.
     fn look(&mut self) -> bool {
+        let path = self.path.display();
+        if let Some(left) = &self.whole {
+            let now = Stand::at(&self.path);
+            let same = now.as_ref().is_ok_and(|now| now.as_ref() == Some(left));
+            if !same {
+                tracing::warn!(%path, "{path} was removed, replaced or written to by somebody else; it is made again");
+                self.whole = None;
+                (self.remade)(&self.path, Some("the database was removed or changed"));
+            }
+            return !same;
+        }
         let Some(open) = &mut self.open else {
             return false;
         };
-        let path = self.path.display();
         if !open.is_there() {
             tracing::warn!(%path, "{path} was removed or replaced; it is made again");
             self.open = None;

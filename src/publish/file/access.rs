@@ -1,7 +1,7 @@
 //! Whose a file is to be and who may read it, given before it has any content.
 
 use super::error::failed;
-use super::{Existing, FileError, Place};
+use super::{Existing, FileError, Place, Stand};
 use rustix::fs::{Gid, Mode, Uid};
 use rustix::io::Errno;
 use std::fs::File;
@@ -48,7 +48,13 @@ impl Place {
     /// Whether owner, group and mode of a file are those it would be written with.
     #[must_use]
     pub fn would_keep(&self, existing: &Existing, access: &Access) -> bool {
-        let (stand, me) = (&existing.stand, rustix::process::geteuid().as_raw());
+        self.is_kept(&existing.stand, access)
+    }
+
+    /// As [`Place::would_keep`], of a file that is not read.
+    #[must_use]
+    pub fn is_kept(&self, stand: &Stand, access: &Access) -> bool {
+        let me = rustix::process::geteuid().as_raw();
         stand.mode() == self.mode_of(access)
             && stand.owner == access.owner.unwrap_or(me)
             && self
@@ -58,7 +64,7 @@ impl Place {
 
     /// Whether a group that the system shows is the one that is wanted. In a user
     /// namespace that does not know it, a setgid directory shows another.
-    pub(super) fn is_of(&self, shown: u32, wanted: u32) -> bool {
+    pub(in crate::publish) fn is_of(&self, shown: u32, wanted: u32) -> bool {
         shown == wanted || (self.setgid && shown == self.group && !is_known_here(wanted))
     }
 
@@ -107,7 +113,7 @@ impl Place {
 }
 
 /// What to do where a file cannot be given to a group.
-pub(super) fn group_remedy(group: u32, dir: &Path) -> String {
+pub(in crate::publish) fn group_remedy(group: u32, dir: &Path) -> String {
     let (name, dir) = (crate::config::group_name(group), dir.display());
     let me = crate::config::user_name(rustix::process::geteuid().as_raw());
     let setgid = format!("make its directory setgid: install -d -o {me} -g {name} -m 2750 {dir}");

@@ -300,3 +300,114 @@ fn a_write_that_fails_leaves_no_temporary_file() {
     let left = std::fs::read_dir(dir.path().join(".tmp"));
     assert_eq!(left.map_or(0, Iterator::count), 0);
 }
+
+#[test]
+fn a_group_gets_the_file_and_the_directories_that_are_made_for_it() {
+    if !is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let access = Access {
+        group: Some(GROUP),
+        owner: Some(STRANGER),
+        ..Access::default()
+    };
+    let place = Place::open_or_make(&dir.path().join("a/b"), &access).unwrap();
+    place.replace(OsStr::new("token"), b"1", &access).unwrap();
+    let metadata = std::fs::metadata(dir.path().join("a/b/token")).unwrap();
+    assert_eq!((metadata.uid(), metadata.gid()), (STRANGER, GROUP));
+    assert_eq!(mode(dir.path().join("a/b/token")), 0o640);
+    assert_eq!(mode(dir.path().join("a/b")), 0o2750);
+    assert_eq!(
+        std::fs::metadata(dir.path().join("a/b")).unwrap().gid(),
+        GROUP
+    );
+    assert_eq!(mode(dir.path().join("a")), 0o711, "only to be gone through");
+    let existing = place.read(OsStr::new("token")).unwrap().unwrap();
+    assert!(place.would_keep(&existing, &access));
+    let others = Access::default().with_mode(0o644);
+    Place::open_or_make(&dir.path().join("c/d"), &others).unwrap();
+    assert_eq!(
+        mode(dir.path().join("c/d")),
+        0o755,
+        "every user may read it"
+    );
+    let exactly = Access {
+        dir_mode: Some(0o710),
+        ..Access::default()
+    };
+    Place::open_or_make(&dir.path().join("e"), &exactly).unwrap();
+    assert_eq!(mode(dir.path().join("e")), 0o710);
+}
+
+#[test]
+fn a_directory_that_lost_its_group_gets_it_back_or_it_is_told() {
+    if !is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    set_mode(dir.path(), 0o700);
+    let known = DirectoryRights {
+        group: GROUP,
+        mode: 0o2750,
+    };
+    let for_group = Access {
+        group: Some(GROUP),
+        ..Access::default()
+    };
+    // A home, perhaps: that a token is put there is no reason to open it.
+    let told = place(dir.path()).let_in(&for_group, None).unwrap().unwrap();
+    assert!(
+        told.contains("cannot enter") && told.contains("chmod 2750"),
+        "{told}"
+    );
+    assert_eq!(mode(dir.path()), 0o700);
+    assert_eq!(
+        place(dir.path())
+            .let_in(&Access::default(), Some(&known))
+            .unwrap(),
+        None
+    );
+    assert_eq!(mode(dir.path()), 0o2750);
+    assert_eq!(std::fs::metadata(dir.path()).unwrap().gid(), GROUP);
+    // What is for another group is not taken from that.
+    std::os::unix::fs::chown(dir.path(), None, Some(GROUP + 1)).unwrap();
+    set_mode(dir.path(), 0o2750);
+    assert!(
+        place(dir.path())
+            .let_in(&for_group, Some(&known))
+            .unwrap()
+            .is_some()
+    );
+    assert_eq!(std::fs::metadata(dir.path()).unwrap().gid(), GROUP + 1);
+}
+
+#[test]
+fn who_may_not_give_a_file_away_is_told_what_to_do() {
+    if !is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    set_mode(dir.path(), 0o777);
+    run_alone("alone_without_the_group", dir.path(), Some(STRANGER));
+}
+
+#[test]
+#[ignore = "run by who_may_not_give_a_file_away_is_told_what_to_do"]
+fn alone_without_the_group() {
+    let dir = PathBuf::from(std::env::var_os("REFRESHD_TEST_DIR").unwrap());
+    let (name, place) = (OsStr::new("token"), place(&dir));
+    let of = |group, owner| Access {
+        group,
+        owner,
+        ..Access::default()
+    };
+    let told = |access| place.replace(name, b"1", &access).unwrap_err().to_string();
+    let group = told(of(Some(GROUP), None));
+    assert!(
+        group.contains("setgid") && group.contains("usermod -aG"),
+        "{group}"
+    );
+    assert!(told(of(None, Some(0))).contains("CAP_CHOWN"));
+    assert!(!dir.join("token").exists());
+}

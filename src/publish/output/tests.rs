@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::Format;
+use crate::config::{Format, MetaPlace};
 use crate::publish::read_meta;
 use crate::publish::testing::{NOW, output, view};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -225,4 +225,92 @@ fn nothing_that_is_written_or_said_holds_other_secrets() {
     bad.output.mode = Some(0o640);
     assert!(!publish(&bad).unwrap_err().to_string().contains("at-1"));
     assert!(!dir.path().join("bad").exists());
+}
+
+#[test]
+fn a_file_of_somebody_else_is_left_until_a_person_says_so() {
+    let (dir, path) = target();
+    std::fs::write(&path, "written by hand").unwrap();
+    let mut job = job(&path, view(1, "at-1"));
+    let error = claim(&job).unwrap_err().to_string();
+    assert!(
+        error.contains("replace = true") && error.contains("mv "),
+        "{error}"
+    );
+    assert_eq!(std::fs::read(&path).unwrap(), b"written by hand");
+    job.output.replace = true;
+    claim(&job).unwrap();
+    job.output.replace = false;
+
+    std::fs::write(&path, "at-1").unwrap();
+    claim(&job).expect("it is the token already");
+    std::fs::write(&path, "").unwrap();
+    claim(&job).expect("nobody loses an empty file");
+    std::fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink(dir.path().join("elsewhere"), &path).unwrap();
+    assert!(
+        claim(&job)
+            .unwrap_err()
+            .to_string()
+            .contains("a symbolic link")
+    );
+}
+
+#[test]
+fn a_state_that_was_lost_does_not_keep_its_readers_from_new_tokens() {
+    let (_dir, path) = target();
+    let mut lost = view(9, "at-9");
+    lost.store_id = "store-0".to_owned();
+    publish(&job(&path, lost.clone())).unwrap();
+    claim(&job(&path, view(1, "at-1"))).expect("the same grant, of a state before");
+    let mut other = job(&path, view(1, "at-1"));
+    other.view.grant.name = "other".to_owned();
+    assert!(
+        claim(&other).is_err(),
+        "another grant's token, and it lives"
+    );
+    other.now = NOW + Duration::from_secs(3600);
+    claim(&other).expect("it is over");
+}
+
+#[test]
+fn metadata_go_where_they_are_wanted_and_earlier_ones_go() {
+    let (dir, path) = target();
+    let mut job = job(&path, view(1, "at-1"));
+    let earlier = dir.path().join("token.meta.json");
+    let mut bytes = Meta::of(&job.view).to_bytes();
+    bytes.splice(1..1, br#""state":"fresh","#.iter().copied());
+    std::fs::write(&earlier, bytes).unwrap();
+    assert_eq!(
+        read_meta(&job.output).unwrap().generation,
+        1,
+        "the fence reads it"
+    );
+    publish(&job).unwrap();
+    assert!(!earlier.exists() && meta_path(&path).exists());
+
+    let elsewhere = dir.path().join("meta/token.json");
+    job.output.meta = MetaPlace::At(elsewhere.clone());
+    publish(&job).unwrap();
+    assert!(elsewhere.exists() && !meta_path(&path).exists());
+    assert_eq!(read_meta(&job.output), Some(Meta::of(&job.view)));
+    assert!(withdraw(&path, Some(&elsewhere), "store-1", &id(), true).unwrap());
+    assert!(!path.exists() && !elsewhere.exists());
+
+    job.output.meta = MetaPlace::Absent;
+    publish(&job).unwrap();
+    let names = std::fs::read_dir(dir.path()).unwrap();
+    let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, [".tmp", "meta", "token"]);
+}
+
+#[test]
+fn nothing_changes_while_the_token_stays_the_same() {
+    let (_dir, path) = target();
+    let mut job = job(&path, view(1, "at-1"));
+    publish(&job).unwrap();
+    job.view.grant.state.failures = 7;
+    job.now = NOW + Duration::from_secs(7200);
+    assert!(!publish(&job).unwrap().wrote);
 }

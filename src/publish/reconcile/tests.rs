@@ -3,6 +3,7 @@ use crate::config::WhenDead;
 use crate::publish::output as publishing;
 use crate::publish::testing::{NOW, output, view};
 use std::collections::{BTreeMap, HashSet};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use tokio::sync::watch::Receiver;
@@ -55,11 +56,19 @@ struct World {
     views: Arc<Mutex<BTreeMap<String, View>>>,
     book: Arc<Book>,
     clock: Arc<AtomicI64>,
+    told: Arc<Mutex<Vec<String>>>,
+    trouble: Listener,
 }
 
 impl World {
     fn new() -> World {
+        let told = Arc::<Mutex<Vec<String>>>::default();
+        let tell = told.clone();
         World {
+            told,
+            trouble: Arc::new(move |trouble: Trouble<'_>| {
+                tell.lock().unwrap().push(format!("{:?}", trouble.what));
+            }),
             dir: tempfile::tempdir().unwrap(),
             views: Arc::default(),
             book: Arc::default(),
@@ -92,7 +101,7 @@ impl World {
             }),
             book: self.book.clone(),
             clock: Arc::new(move || WallTime(clock.load(Ordering::Relaxed))),
-            trouble: Arc::new(|_| {}),
+            trouble: self.trouble.clone(),
             at_once: AT_ONCE,
         }
     }
@@ -468,4 +477,98 @@ fn back_off_stays_within_its_bounds() {
     }
     let cap = |roll| worker::back_off(50, first, most, roll);
     assert!(cap(0) < cap(u64::MAX), "there is jitter at the cap too");
+}
+
+#[tokio::test]
+async fn what_somebody_else_does_to_an_output_is_mended_and_told() {
+    let world = World::new();
+    world.hold("acme", view(1, "at-1"));
+    let reconciler = world.start().await;
+    reconciler.set_targets(vec![world.target("acme", "a")]);
+    assert!(reconciler.first_pass(LONG).await);
+    let (path, meta) = (world.path("a"), world.path(".a.meta.json"));
+    let whole = || {
+        let link = std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink());
+        !link
+            && std::fs::read(&path).is_ok_and(|bytes| bytes == b"at-1")
+            && std::fs::metadata(&path).unwrap().permissions().mode() & 0o777 == 0o600
+            && meta.exists()
+    };
+    type Deed = Box<dyn Fn()>;
+    let (file, beside) = (path.clone(), meta.clone());
+    let mode = || PermissionsExt::from_mode(0o666);
+    let deeds: Vec<Deed> = vec![
+        Box::new({
+            let file = file.clone();
+            move || std::fs::remove_file(&file).unwrap()
+        }),
+        Box::new({
+            let file = file.clone();
+            move || std::fs::write(&file, "theirs").unwrap()
+        }),
+        Box::new(move || std::fs::remove_file(&beside).unwrap()),
+    ];
+    for (n, deed) in deeds.iter().enumerate() {
+        deed();
+        until(&reconciler, |_| whole()).await;
+        until(&reconciler, |r| r[0].settled && r[0].error.is_none()).await;
+        assert!(reconciler.reports()[0].disturbed, "deed {n}");
+    }
+    let told = world.told.lock().unwrap().join("\n");
+    assert!(told.contains("Disturbed(\"it was overwritten\")"), "{told}");
+    // By now somebody fights for it, so what follows is told, and left for a while.
+    std::fs::set_permissions(&file, mode()).unwrap();
+    until(&reconciler, |r| {
+        let error = r[0].error.as_deref().unwrap_or_default();
+        error.contains("its mode was changed from 0600 to 0666") && error.contains("in 1m")
+    })
+    .await;
+    assert!(!reconciler.reports()[0].is_up_to_date(1));
+    // A new token is written all the same.
+    world.hold("acme", view(2, "at-2"));
+    reconciler.notify("acme");
+    until(&reconciler, |r| published(r, &path) == Some(2)).await;
+    assert_eq!(
+        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+}
+
+#[tokio::test]
+async fn many_that_are_overwritten_at_once_are_a_few_notices() {
+    let world = World::new();
+    world.hold("acme", view(1, "at-1"));
+    let reconciler = world.start().await;
+    let names: Vec<String> = (0..40).map(|n| format!("t{n}")).collect();
+    reconciler.set_targets(
+        names
+            .iter()
+            .map(|name| world.target("acme", name))
+            .collect(),
+    );
+    assert!(reconciler.first_pass(LONG).await);
+    for name in &names {
+        std::fs::write(world.path(name), "theirs").unwrap();
+    }
+    let whole = |name: &String| std::fs::read(world.path(name)).unwrap() == b"at-1";
+    until(&reconciler, |_| names.iter().all(whole)).await;
+    until(&reconciler, |r| r.iter().all(|r| r.settled)).await;
+    let told = world.told.lock().unwrap();
+    let disturbed = told.iter().filter(|what| what.starts_with("Disturbed"));
+    assert_eq!(disturbed.count(), 5);
+}
+
+#[tokio::test]
+async fn what_was_never_written_is_not_remembered_and_goes_with_the_configuration() {
+    let world = World::new();
+    world.hold("acme", view(1, "at-1"));
+    std::fs::write(world.path("a"), "written by hand").unwrap();
+    let reconciler = world.start().await;
+    reconciler.set_targets(vec![world.target("acme", "a")]);
+    until(&reconciler, |r| fails(r, &world.path("a"))).await;
+    assert!(world.book.paths().is_empty());
+    reconciler.set_targets(Vec::new());
+    until(&reconciler, <[_]>::is_empty).await;
+    assert_eq!(std::fs::read(world.path("a")).unwrap(), b"written by hand");
+    assert_eq!(world.told.lock().unwrap().last().unwrap(), "Gone");
 }
