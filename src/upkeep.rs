@@ -9,6 +9,7 @@ use crate::exit::{Exit, Failure};
 use crate::incidents::Incidents;
 use crate::state::{CopyError, KeyError, Keys, KeysError, Store, StoreError, Walk, backups};
 use refreshd_core::incident::{Kind, Subject};
+use refreshd_core::text::counted;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -126,9 +127,12 @@ impl Upkeep {
     async fn copy_to(&self, file: &Path, replace: bool) -> Result<BackupMade, CopyError> {
         let copied = self.store.copy_to(file, replace, self.clock.wall()).await?;
         tracing::info!(
-            "backup made: {}, {} grants, {} bytes",
+            "backup made: {}, {}, {} bytes",
             copied.path.display(),
-            copied.grants,
+            counted(
+                usize::try_from(copied.grants).unwrap_or(usize::MAX),
+                "grant"
+            ),
             copied.bytes
         );
         Ok(BackupMade {

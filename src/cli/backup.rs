@@ -3,6 +3,7 @@
 use super::{Context, Service, Work, block_on, output};
 use crate::control::api::{BackupMade, BackupRequest};
 use crate::exit::{Exit, Failure};
+use refreshd_core::text::counted;
 use std::path::PathBuf;
 
 /// `refreshd backup`
@@ -63,9 +64,12 @@ fn report(made: &BackupMade) {
         keys.join(", "),
     );
     output::line(&format!(
-        "{}: {} grants, {} bytes; to restore it takes {word} {keys}, which it does not hold",
+        "{}: {}, {} bytes; restoring it needs sealing {word} {keys}, which is not in the backup",
         copied.path.display(),
-        copied.grants,
+        counted(
+            usize::try_from(copied.grants).unwrap_or(usize::MAX),
+            "grant"
+        ),
         copied.bytes
     ));
     for old in &made.removed {

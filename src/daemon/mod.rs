@@ -24,6 +24,7 @@ use crate::incidents::Incidents;
 use crate::state::{Fenced, State};
 use crate::upkeep::Upkeep;
 use refreshd_core::incident::{Kind, Subject};
+use refreshd_core::text::counted;
 use reload::Reloader;
 use sd_notify::NotifyState;
 use signals::{Signal, Signals};
@@ -129,9 +130,9 @@ pub async fn run(config: Config, sources: Sources, mut signals: Signals) -> Resu
     notify(&[NotifyState::Ready, NotifyState::Status("running")]);
     tracing::info!(
         pid = std::process::id(),
-        "refreshd is ready: {} clients, {} grants configured",
-        config.clients.len(),
-        config.grants.len()
+        "refreshd is ready: {}, {} configured",
+        counted(config.clients.len(), "client"),
+        counted(config.grants.len(), "grant")
     );
 
     wait_for_stop(&mut signals, &reloader, &handle, &mut engine).await?;
