@@ -65,3 +65,19 @@ pub fn no_such_grant(name: &str) -> Failure {
         format!("there is no grant {name}; `refreshd status` lists them"),
     )
 }
+
+/// The failure for a grant that the configuration does not have any more.
+#[must_use]
+pub fn retired(grant: &refreshd_core::Grant) -> Failure {
+    let name = &grant.name;
+    Failure::new(Exit::NoGrant, format!("{name}: {}", why_retired(grant)))
+}
+
+/// Why a grant is not refreshed any more.
+#[must_use]
+pub fn why_retired(grant: &refreshd_core::Grant) -> &'static str {
+    match grant.state.configured {
+        true => "it is not in the configuration any more",
+        false => "its client is not configured",
+    }
+}

@@ -120,7 +120,7 @@ impl GrantReport {
         let (next, why) = match planned {
             Some(Plan::At { at, why }) => (Some(at), why.explain()),
             Some(Plan::Never(never)) => (None, never.explain()),
-            None => (None, "its client is not configured"),
+            None => (None, crate::exit::why_retired(grant)),
         };
         let expires = (state.generation > 0).then_some(state.expires_at);
         let (urgency, reason) = policy

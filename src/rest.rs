@@ -11,7 +11,7 @@ use crate::control::find;
 use crate::daemon::{fence_text, recovery};
 use crate::engine::perform::Deck;
 use crate::engine::roster::{has_broken_client, seat_of};
-use crate::exit::{Exit, Failure, no_such_grant};
+use crate::exit::{Exit, Failure, no_such_grant, retired};
 use crate::http::Http;
 use crate::import::Importer;
 use crate::incidents::at_rest::open_incidents;
@@ -208,6 +208,9 @@ impl Rest {
             .await
             .map_err(internal)?;
         let grant = found.ok_or_else(|| self.nothing_of(name))?;
+        if self.has_retired(&grant) {
+            return Err(retired(&grant));
+        }
         let loaded = self.deck.store.load(&grant.id).await.map_err(internal)?;
         match loaded {
             Some((grant, Some(tokens)))
@@ -234,6 +237,11 @@ impl Rest {
                 ),
             )),
         }
+    }
+
+    /// Whether the configuration does not have it any more: the daemon would not serve it.
+    fn has_retired(&self, grant: &Grant) -> bool {
+        seat_of(grant, &self.config).is_none() && !has_broken_client(grant, &self.config)
     }
 
     /// Why there is no token of a grant that the store does not know.
@@ -273,9 +281,14 @@ impl Rest {
     pub async fn verify(&self, name: &str) -> Result<Verified, Failure> {
         let loaded = self.deck.store.load_named(name).await.map_err(internal)?;
         let (grant, tokens) = loaded.ok_or_else(|| self.nothing_of(name))?;
+        if self.has_retired(&grant) {
+            return Err(retired(&grant));
+        }
         let seat = seat_of(&grant, &self.config).ok_or_else(|| {
-            let text = format!("{name}: its client is not in the configuration");
-            Failure::new(Exit::NoGrant, text)
+            let text = format!(
+                "{name}: something is wrong with its client in the configuration; see `refreshd check`"
+            );
+            Failure::new(Exit::Config, text)
         })?;
         verify(&self.deck, &seat, &grant, tokens.as_ref()).await
     }
@@ -313,6 +326,9 @@ impl Rest {
     /// # Errors
     /// When the store cannot be closed.
     pub async fn close(self) -> Result<(), Failure> {
+        if self.deck.journal.is_idle() {
+            self.deck.store.note_rest().await.map_err(internal)?;
+        }
         self.deck.store.close().await.map_err(internal)
     }
 }

@@ -27,6 +27,13 @@ impl Owners {
         owners
     }
 
+    /// Those, and another.
+    #[must_use]
+    pub fn and(mut self, uid: Option<u32>) -> Self {
+        self.0.extend(uid);
+        self
+    }
+
     /// Whether that user is one of them.
     #[must_use]
     pub fn has(&self, uid: u32) -> bool {
@@ -43,6 +50,9 @@ impl Owners {
         names.join(" or ")
     }
 }
+
+/// Who may write what has that bit.
+pub(crate) const EVERYONE: &str = "everyone";
 
 /// A file or directory that somebody else could have filled.
 #[derive(Debug, thiserror::Error)]
@@ -160,7 +170,7 @@ fn owned(path: &Path, found: &Metadata, owners: &Owners) -> Result<(), Distrust>
 fn unwritable(path: &Path, found: &Metadata) -> Result<(), Distrust> {
     let mode = found.mode() & 0o7777;
     let by = match mode {
-        _ if mode & 0o002 != 0 => Some("everyone"),
+        _ if mode & 0o002 != 0 => Some(EVERYONE),
         // Root's group is root; and a group of the owner's number is theirs alone, as
         // useradd makes it where the umask is 002.
         _ if mode & 0o020 != 0 && found.gid() != 0 && found.gid() != found.uid() => {
@@ -244,6 +254,16 @@ pub fn effective_uid() -> u32 {
 #[must_use]
 pub fn user_name(uid: u32) -> String {
     account(uid).map_or_else(|| format!("uid {uid}"), |name| format!("user {name}"))
+}
+
+/// The user that the service runs as where it is installed as documented.
+#[must_use]
+pub fn service_account() -> Option<u32> {
+    let known = fs::read_to_string("/etc/passwd").ok()?;
+    let entry = known
+        .lines()
+        .find_map(|line| line.strip_prefix("refreshd:"))?;
+    entry.split(':').nth(1)?.parse().ok()
 }
 
 /// The name of a user, where /etc/passwd knows it.

@@ -28,6 +28,13 @@ pub(super) enum Odd {
         /// Which character.
         which: char,
     },
+    /// Its file belongs to another user, who could put another there.
+    Foreign {
+        /// Which text.
+        place: String,
+        /// Whose it is.
+        uid: u32,
+    },
     /// Quotation marks around it, which were meant for a shell or for TOML.
     Quoted {
         /// Which text.
@@ -89,6 +96,7 @@ impl Odd {
     pub(super) fn remedy(&self) -> Option<String> {
         let remedy = match self {
             Odd::Mark { .. } => "write it without: printf %s \"$SECRET\" > FILE",
+            Odd::Foreign { .. } => "look at who put it there, then: chown USER FILE",
             _ => "take it out, unless the provider gave it to you like that",
         };
         Some(remedy.to_owned())
@@ -110,6 +118,10 @@ impl fmt::Display for Odd {
                 "{place} holds a character that cannot be seen, U+{:04X}, which is sent too",
                 *which as u32
             ),
+            Odd::Foreign { place, uid } => {
+                let owner = crate::trust::user_name(*uid);
+                write!(f, "{place} belongs to {owner}, who can put another there")
+            }
             Odd::Quoted { place } => {
                 write!(f, "{place} stands in quotation marks, which are sent too")
             }

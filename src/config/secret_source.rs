@@ -4,6 +4,7 @@
 pub(super) use super::odd_text::oddities;
 use super::odd_text::{BYTE_ORDER_MARK, Odd};
 use super::raw::RawSecret;
+use crate::trust::{self, Distrust, Owners};
 use refreshd_core::secret::Secret;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -31,6 +32,9 @@ pub(super) enum SecretError {
         /// Its permission bits.
         mode: u32,
     },
+    /// Others could have put another there.
+    #[error("secret file {0}")]
+    Distrusted(Distrust),
     /// The system said no.
     #[error("cannot read secret file {}: {error}", .path.display())]
     Unreadable {
@@ -104,6 +108,7 @@ impl SecretError {
                 "chmod 0400 {}; in Kubernetes, defaultMode: 0440 on the volume",
                 path.display()
             ),
+            SecretError::Distrusted(why) => why.remedy(),
             SecretError::Unreadable { error, .. } => match error.kind() {
                 std::io::ErrorKind::NotFound => "create it, with mode 0400".to_owned(),
                 _ => "make it readable for the user that refreshd runs as".to_owned(),
@@ -204,11 +209,12 @@ fn from_file(path: &Path) -> Result<Found, SecretError> {
         path: path.to_owned(),
         error,
     };
-    // Looked at before it is opened: opening a pipe would wait for a writer.
-    let metadata = std::fs::metadata(path).map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err(SecretError::NotAFile(path.to_owned()));
-    }
+    let (file, metadata) = match trust::open_regular(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
+            return Err(SecretError::NotAFile(path.to_owned()));
+        }
+        opened => opened.map_err(unreadable)?,
+    };
     if metadata.mode() & 0o004 != 0 {
         let mode = metadata.mode() & 0o7777;
         return Err(SecretError::ReadableByAll {
@@ -216,10 +222,15 @@ fn from_file(path: &Path) -> Result<Found, SecretError> {
             mode,
         });
     }
+    let owners = Owners::own();
+    let foreign = match trust::path(path, &owners) {
+        Err(why @ Distrust::Writable { .. }) => return Err(SecretError::Distrusted(why)),
+        Err(Distrust::Owner { .. }) => Some(metadata.uid()),
+        _ => None,
+    };
     // Room for all of it at once: a buffer that grows leaves copies behind.
     let room = usize::try_from(metadata.len().min(MAX_BYTES) + 2).unwrap_or(0);
     let mut bytes = Zeroizing::new(Vec::with_capacity(room));
-    let file = std::fs::File::open(path).map_err(unreadable)?;
     file.take(MAX_BYTES + 1)
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
@@ -231,7 +242,12 @@ fn from_file(path: &Path) -> Result<Found, SecretError> {
         return Err(SecretError::Utf16(place));
     }
     let text = std::str::from_utf8(&bytes).map_err(|_| SecretError::NotText(place.clone()))?;
-    checked(text, &place)
+    let mut found = checked(text, &place)?;
+    if let Some(uid) = foreign {
+        let place = format!("the secret in {place}");
+        found.odd.push(Odd::Foreign { place, uid });
+    }
+    Ok(found)
 }
 
 /// The secret in a text that somebody hands over, and what is odd about it.

@@ -2,11 +2,15 @@
 
 use super::layer::Layer;
 use super::problem::{Problem, Severity};
+use crate::trust;
 use figment::value::{Dict, Value};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// More than any configuration has.
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 /// What [`load`](super::load) reads.
 #[derive(Clone, Default)]
@@ -172,10 +176,13 @@ fn cannot_read(path: &Path, error: &std::io::Error) -> Problem {
 }
 
 fn read_layer(path: &Path, problems: &mut Vec<Problem>) -> Option<Arc<Layer>> {
-    let layer = match std::fs::read(path) {
+    let layer = match trust::read_regular(path, MAX_BYTES) {
         Err(error) => Err(Box::new(cannot_read(path, &error))),
         Ok(bytes) => match String::from_utf8(bytes) {
-            Ok(text) => Layer::file(path, text),
+            Ok(text) => Layer::file(path, text).map_err(|mut problem| {
+                hide_what_is_no_configuration(path, &mut problem);
+                problem
+            }),
             Err(error) => Err(Box::new(not_utf8(path, &error))),
         },
     };
@@ -183,6 +190,17 @@ fn read_layer(path: &Path, problems: &mut Vec<Problem>) -> Option<Arc<Layer>> {
         .map_err(|problem| problems.push(*problem))
         .ok()
         .map(Arc::new)
+}
+
+/// A link may lead to anything, a secret too: of what is not called a configuration, no
+/// line is shown.
+fn hide_what_is_no_configuration(path: &Path, problem: &mut Problem) {
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if let Some(spot) = &mut problem.spot
+        && real.extension() != path.extension()
+    {
+        spot.source_line = format!("(not shown: a line of {})", real.display());
+    }
 }
 
 fn not_utf8(path: &Path, error: &std::string::FromUtf8Error) -> Problem {

@@ -9,7 +9,7 @@ use crate::daemon::reload::Reloader;
 use crate::engine::EngineHandle;
 use crate::engine::message::{Accept, Look, Message, NotRefreshed, Refreshed, Wish};
 use crate::enroll::Enroller;
-use crate::exit::{Exit, Failure, no_such_grant};
+use crate::exit::{Exit, Failure, no_such_grant, retired};
 use crate::import::Importer;
 use crate::incidents::Incidents;
 use crate::incidents::report::{CLOSED_SHOWN, IncidentReport};
@@ -208,10 +208,7 @@ pub(super) async fn look(desk: &Desk, name: &str) -> Result<Look, Failure> {
         .map_err(stopping)?;
     match found {
         Some(look) if !look.retired => Ok(look),
-        Some(_) => Err(Failure::new(
-            Exit::NoGrant,
-            format!("{name} is not in the configuration any more"),
-        )),
+        Some(look) => Err(retired(&look.grant)),
         None if desk.reloader.config().grants.contains_key(name) => Err(Failure::new(
             Exit::NoPermission,
             format!(

@@ -147,6 +147,11 @@ pub async fn run(config: Config, sources: Sources, mut signals: Signals) -> Resu
     engine.abort();
     keeping.abort();
     incidents.write().await;
+    if deck.journal.is_idle()
+        && let Err(e) = deck.store.note_rest().await
+    {
+        tracing::warn!("that nothing is under way could not be noted: {e}");
+    }
     deck.store.close().await.map_err(internal)?;
     socket.remove();
     tracing::info!("refreshd has stopped");

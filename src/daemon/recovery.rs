@@ -89,7 +89,28 @@ pub(crate) async fn finish(
         }
     }
     allow_for_lost_time(deck).await;
+    allow_for_lost_journal(deck).await;
     Ok(enrolments)
+}
+
+/// Before anything is sent, and until it is durable: what a missing piece of the journal
+/// held may have been presented.
+async fn allow_for_lost_journal(deck: &Deck) {
+    let mut patience = Patience::default();
+    loop {
+        match deck.store.allow_for_lost_journal(deck.clock.wall()).await {
+            Ok(None) => return,
+            Ok(Some((missing, grants))) => {
+                return tracing::error!(
+                    "{missing}, and refreshd was not stopped in good order: exchanges may have been under way that nobody knows of now. {grants} grants are in doubt: their refresh tokens are presented again as their providers' rules allow; `refreshd status` shows each"
+                );
+            }
+            Err(e) => tracing::error!(
+                "{e}: what a missing piece of the journal held cannot be put in doubt yet; nothing is sent before that"
+            ),
+        }
+        patience.wait().await;
+    }
 }
 
 /// Whether a code was presented. No grant of the store is named there: the authorization

@@ -43,6 +43,7 @@ pub mod seal;
 mod second_chance;
 mod seen;
 mod store;
+mod witness;
 mod writer;
 
 #[cfg(test)]
@@ -155,12 +156,18 @@ impl State {
         missing::note_use(dir, options.key);
         let slots = slots_for(options.flights);
         let mut state = State::start(options, machine, opened, sealer.clone(), |conn, settled| {
-            let (journal, recovered) = Journal::open(dir, slots, sealer, settled)?;
-            let kept = history::keep_slots_of(conn, journal.files());
-            kept.map_err(|source| DbError::Sql {
+            let sql = |source| DbError::Sql {
                 path: dir.join(db::FILE),
                 source,
-            })?;
+            };
+            let noted = witness::unknow(conn);
+            let (journal, recovered) = Journal::open(dir, slots, sealer, settled)?;
+            history::keep_slots_of(conn, journal.files()).map_err(sql)?;
+            let noted = noted.and_then(|()| witness::know(dir, conn, journal.files()));
+            // On a full disk what lives is served; the journal is not watched over then.
+            if let Err(error) = noted {
+                tracing::warn!(%error, "a journal that goes missing would not be noticed");
+            }
             Ok((journal, recovered))
         })?;
         state.lock = Some(lock);
@@ -185,6 +192,10 @@ impl State {
         };
         let machine = machine.identity(&opened.store_id);
         let fenced = restore::fence_at_start(dir, &opened, machine.as_deref()).map_err(sql)?;
+        // A store that was put back has another journal anyway, and is doubted as a whole.
+        if fenced.is_none() {
+            witness::examine(dir, &opened.conn).map_err(sql)?;
+        }
         let settled = history::settled_flights(&opened.conn).map_err(sql)?;
         let (journal, recovered) = journal(&opened.conn, &|place, flight| {
             settled.contains(&(place, flight))

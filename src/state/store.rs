@@ -17,6 +17,7 @@ use super::restore;
 use super::seal::{KeyId, SealError, Sealer};
 use super::second_chance;
 use super::seen::{self, Seen};
+use super::witness;
 use super::writer::{Job, Kind, Message, Op, Reply, Session, Shared, Writer};
 use refreshd_core::flight::{FlightId, Settlement};
 use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
@@ -669,6 +670,29 @@ impl Store {
         // Another commit, so that the stamp learns of it.
         self.remember_time(now).await?;
         Ok(grants)
+    }
+
+    /// Allows for a piece of the journal that is missing: grants that could lose by what
+    /// it held are in doubt. What is missing, and how many they are; `None`: nothing is.
+    ///
+    /// # Errors
+    /// When it did not become durable: then nothing may be sent.
+    pub async fn allow_for_lost_journal(
+        &self,
+        now: WallTime,
+    ) -> Result<Option<(String, usize)>, StoreError> {
+        match self.read(|s| witness::lost(s)).await? {
+            true => self.write(move |s| witness::allow_for_lost(s, now)).await,
+            false => Ok(None),
+        }
+    }
+
+    /// Notes that no exchange is under way, so that nothing is lost with the journal.
+    ///
+    /// # Errors
+    /// When it did not become durable; nothing is lost by it.
+    pub async fn note_rest(&self) -> Result<(), StoreError> {
+        self.write(|s| witness::clean(s)).await
     }
 
     /// Finishes what was asked, moves the log into the database, writes the

@@ -1,8 +1,11 @@
 //! A configuration has one state and one socket: commands find them from anywhere, make
 //! none by looking, and hand nothing to somebody else.
 
+mod journal;
 mod looking;
 mod ownership;
+mod same_answers;
+mod strangers;
 
 use crate::setting::{Ran, Setting};
 use std::fs;

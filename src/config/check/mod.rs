@@ -11,9 +11,11 @@ mod ground;
 mod networks;
 mod outputs;
 mod surroundings;
+mod whose;
 
 use super::extract::{Extracted, extract};
 use super::layer::Stack;
+use super::odd_text::Odd;
 use super::problem::{Problem, Severity};
 use super::provider_files::Registry;
 use super::raw::{Raw, RawSecret};
@@ -154,6 +156,7 @@ fn read(
     check.runtime_dir = daemon.as_ref().map(|daemon| daemon.runtime_dir.clone());
     let owner = |daemon: &Daemon| Some(std::fs::metadata(&daemon.state_dir).ok()?.uid());
     check.service = daemon.as_ref().and_then(owner);
+    check.whose(&gathered.files);
     let clients: BTreeMap<_, _> = (raw.clients.iter())
         .filter_map(|(name, client)| Some((name.clone(), check.client(name, client, &raw)?)))
         .collect();
@@ -243,7 +246,10 @@ impl Check<'_> {
         }
         match secret_source::read(source, env) {
             Ok(read) => {
-                for odd in &read.odd {
+                let owners = self.owners();
+                let whose =
+                    |odd: &&Odd| !matches!(odd, Odd::Foreign { uid, .. } if owners.has(*uid));
+                for odd in read.odd.iter().filter(whose) {
                     self.odd(at, odd.to_string(), odd.remedy());
                 }
                 Ok(Some(read.secret))

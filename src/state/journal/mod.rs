@@ -13,6 +13,7 @@ mod book;
 mod error;
 mod files;
 mod keys;
+pub(super) mod mark;
 mod medium;
 mod record;
 mod recover;
@@ -173,6 +174,12 @@ impl Journal {
     /// Gives a slot back, after its flight was committed to the store.
     pub fn free(&self, slot: SlotRef) {
         self.slots().give_back(slot);
+    }
+
+    /// Whether no flight has a slot.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.slots().are_all_free()
     }
 
     /// How many flights may still begin; 0 also while the disk takes no records.

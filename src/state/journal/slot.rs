@@ -106,6 +106,11 @@ impl Slots {
         };
     }
 
+    /// Whether no flight has one, here or in a file that was given up.
+    pub(super) fn are_all_free(&self) -> bool {
+        self.free.len() == usize::from(self.count) && self.owed.is_empty()
+    }
+
     /// How many flights may begin without taking what is kept for an answer.
     pub(super) fn unclaimed(&self) -> usize {
         self.free.len().saturating_sub(self.owed.len())

@@ -6,7 +6,7 @@ use crate::config::KeySource;
 use crate::random;
 use crate::state::disk;
 use crate::state::seal::KeyId;
-use std::fs;
+use crate::trust::{self, Distrust, Owners};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -26,7 +26,17 @@ pub(in crate::state) fn read(source: &KeySource) -> Result<Vec<Key>, KeyError> {
         verb: "read",
         source,
     };
-    let mode = fs::metadata(path).map_err(io)?.permissions().mode() & 0o7777;
+    let (file, found) = trust::open_regular(path).map_err(io)?;
+    let mode = found.permissions().mode() & 0o7777;
+    // Root may look after anybody's key.
+    if trust::effective_uid() != 0
+        && let Err(Distrust::Owner { owner, .. }) = trust::path(path, &Owners::own())
+    {
+        return Err(KeyError::Foreign {
+            path: path.to_owned(),
+            owner,
+        });
+    }
     if mode & forbidden(source, mode) != 0 {
         return Err(KeyError::Exposed {
             path: path.to_owned(),
@@ -35,7 +45,6 @@ pub(in crate::state) fn read(source: &KeySource) -> Result<Vec<Key>, KeyError> {
     }
     // Room for all of it at once: a buffer that grows leaves copies behind.
     let mut text = Zeroizing::new(Vec::with_capacity(MAX_BYTES + 1));
-    let file = fs::File::open(path).map_err(io)?;
     file.take(MAX_BYTES as u64)
         .read_to_end(&mut text)
         .map_err(io)?;

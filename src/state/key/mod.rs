@@ -33,6 +33,16 @@ pub enum KeyError {
         /// Its permission bits.
         mode: u32,
     },
+    /// Somebody else could have put it there, and could open what it seals.
+    #[error(
+        "the sealing key {path} belongs to {owner}; look at who put it there, then run: chown USER {path}"
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Its owner.
+        owner: String,
+    },
     /// Not 64 hexadecimal digits a line.
     #[error("the sealing key {0} is not 64 hexadecimal digits; put the right file back")]
     Malformed(PathBuf),
