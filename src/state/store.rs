@@ -681,7 +681,7 @@ impl Store {
         &self,
         now: WallTime,
     ) -> Result<Option<(String, usize)>, StoreError> {
-        match self.read(|s| witness::lost(s)).await? {
+        match self.read(witness::lost).await? {
             true => self.write(move |s| witness::allow_for_lost(s, now)).await,
             false => Ok(None),
         }
@@ -692,7 +692,7 @@ impl Store {
     /// # Errors
     /// When it did not become durable; nothing is lost by it.
     pub async fn note_rest(&self) -> Result<(), StoreError> {
-        self.write(|s| witness::clean(s)).await
+        self.write(witness::clean).await
     }
 
     /// Finishes what was asked, moves the log into the database, writes the
