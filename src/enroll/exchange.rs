@@ -424,7 +424,7 @@ impl Enroller {
         };
         let enrollment = Enrollment {
             text: match missing_refresh {
-                true => "the answer has no refresh token: this grant cannot be refreshed, and is to be authorized again before its end".to_owned(),
+                true => no_refresh_token(seat, &request),
                 false => String::new(),
             },
             grant: Some(request.name.clone()),
@@ -624,6 +624,26 @@ impl Enroller {
         }
         self.turned();
     }
+}
+
+/// What a person is told where nothing can be refreshed, and what would help.
+fn no_refresh_token(seat: &Seat, request: &ImportRequest) -> String {
+    let authorize = seat.client.description.authorize.as_ref();
+    let asks = |name: &str| authorize.is_some_and(|a| a.params.contains_key(name));
+    let google = authorize.is_some_and(|a| a.url.contains(".google.com/"));
+    let offline = seat.client.scopes.iter().any(|s| s == "offline_access");
+    let remedy = if google && !(asks("access_type") && asks("prompt")) {
+        "Google gives one if the provider's [authorize] params have access_type = \"offline\" and prompt = \"consent\""
+    } else if !offline {
+        "many providers give one for the scope offline_access, some for prompt = \"consent\" or access_type = \"offline\" in [authorize] params"
+    } else {
+        "see the provider's documents for what it wants to be asked with"
+    };
+    format!(
+        "the answer has no refresh token, so {} cannot be refreshed: a person must authorize again before {}. {remedy}; then `refreshd reload`, and authorize again",
+        request.name,
+        request.state.expires_at.rfc3339()
+    )
 }
 
 /// What a person is told while a code waits.

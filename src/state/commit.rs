@@ -283,6 +283,9 @@ fn stale(s: &Session<'_>, mut grant: Grant, commit: &Commit) -> Result<Grant, St
     if kept {
         event.text += " (the grant had moved on; kept as a candidate)";
     }
+    if let Some(text) = heed_kept(s, &mut grant, commit)? {
+        event.text += text;
+    }
     if let Some(state) = commit.settlement.overtakes(&grant.state) {
         if state.access_dead && !grant.state.access_dead {
             event.text += " (it may have ended the access token that an earlier request brought)";
@@ -295,6 +298,35 @@ fn stale(s: &Session<'_>, mut grant: Grant, commit: &Commit) -> Result<Grant, St
         history::record(s, &grant, flight, &event)?;
     }
     Ok(grant)
+}
+
+/// An authorization that kept the refresh token came between: what the exchange did to it.
+fn heed_kept(
+    s: &Session<'_>,
+    grant: &mut Grant,
+    commit: &Commit,
+) -> Result<Option<&'static str>, StoreError> {
+    let Some(intent) = commit
+        .intent
+        .as_ref()
+        .filter(|_| grant.state.kept_refresh_at.is_some())
+    else {
+        return Ok(None);
+    };
+    let Some(tokens) = s.tokens(grant)? else {
+        return Ok(None);
+    };
+    let concerned = (commit.settlement).concerns_kept(intent.presents, (&grant.state, &tokens));
+    let Some((state, tokens)) = concerned else {
+        return Ok(None);
+    };
+    grant.state = state;
+    grant.revision += 1;
+    s.write_grant(grant, tokens.as_ref())?;
+    Ok(Some(match tokens {
+        Some(_) => " (it brought the next refresh token, which the grant goes on with)",
+        None => " (it presented the refresh token that the grant has kept)",
+    }))
 }
 
 /// Notes whose identity this is. A token that another grant has had is not

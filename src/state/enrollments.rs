@@ -12,7 +12,7 @@ use super::store::Store;
 use super::writer::{Kind, Session};
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage};
 use refreshd_core::flight::FlightId;
-use refreshd_core::grant::{Grant, GrantState};
+use refreshd_core::grant::{Grant, GrantState, kept_refresh};
 use refreshd_core::secret::{Fingerprint, Secret};
 use refreshd_core::time::WallTime;
 use rusqlite::{OptionalExtension, Row};
@@ -362,14 +362,41 @@ fn take_in(
     }
     // Who it is could not be learned this time; who it was is not forgotten for that.
     request.state.account = request.state.account.or(account);
+    let kept = match grant.filter(|grant| grant.client == request.client) {
+        Some(grant) if grant.vars == request.vars => keep_refresh(s, &grant, &mut request)?,
+        _ => false,
+    };
     let imported = import::import(s, request)?;
+    let text = match kept {
+        true => "the answer has no refresh token; the one that the grant has goes on".to_owned(),
+        false => enrollment.text.clone(),
+    };
     let done = Enrollment {
         stage: Stage::Done,
         generation: Some(imported.grant().state.generation),
+        text,
         ..enrollment
     };
     turn(s, &done, None)?;
     Ok(TakenIn::Current(Box::new(imported)))
+}
+
+/// Keeps the grant's refresh token where the answer has none; whether it did.
+fn keep_refresh(
+    s: &Session<'_>,
+    grant: &Grant,
+    request: &mut ImportRequest,
+) -> Result<bool, StoreError> {
+    let Some(old) = s.tokens(grant)? else {
+        return Ok(false);
+    };
+    let before = (&grant.state, &old);
+    let kept = kept_refresh::keep(before, (&request.state, &request.tokens), request.now);
+    let Some((state, tokens)) = kept else {
+        return Ok(false);
+    };
+    (request.state, request.tokens) = (state, tokens);
+    Ok(true)
 }
 
 /// Why a token set that an exchange brought is not simply the next one.

@@ -273,9 +273,15 @@ fn reauthorize(
     grant.vars = request.vars;
     grant.redirect_uri = request.redirect_uri;
     grant.revision += 1;
+    let kept_refresh_at = request.state.kept_refresh_at.map(|_| generation);
+    let chances_from = match kept_refresh_at {
+        Some(_) => request.state.chances_from,
+        None => generation,
+    };
     grant.state = GrantState {
         generation,
-        chances_from: generation,
+        chances_from,
+        kept_refresh_at,
         ..request.state
     };
     s.conn

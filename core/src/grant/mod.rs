@@ -4,6 +4,7 @@
 pub mod align;
 pub mod candidate;
 pub mod import;
+pub mod kept_refresh;
 mod life;
 pub mod notice;
 pub mod presentation;

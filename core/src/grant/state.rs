@@ -129,6 +129,10 @@ pub struct GrantState {
     /// not take its place by itself.
     #[serde(skip_serializing_if = "is_default")]
     pub account: Option<Fingerprint>,
+    /// The generation at which an authorization brought no refresh token, and the one from
+    /// before was kept: exchanges that began before it concern it still.
+    #[serde(skip_serializing_if = "is_default")]
+    pub kept_refresh_at: Option<u64>,
     /// Another grant has had the refresh token that this token set brought: whichever
     /// refreshes cuts the other off.
     #[serde(skip_serializing_if = "Option::is_none")]

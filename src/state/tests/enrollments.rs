@@ -4,6 +4,7 @@ use super::*;
 use crate::state::{Received, TakenIn, Wanted};
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage, Via};
 use refreshd_core::secret::Fingerprint;
+use std::sync::Arc;
 
 fn enrollment(number: u8) -> Enrollment {
     Enrollment {
@@ -292,4 +293,62 @@ async fn a_grant_that_nobody_configured_stays_its_business_s() {
     let (grant, _) = store.load_named("shop-17").await.unwrap().unwrap();
     assert_eq!(grant.state.generation, 1);
     take_in(4, of(4, &client, "shop-17")).await.unwrap();
+}
+
+/// An authorization without a refresh token, while a refresh was on its way: the refresh
+/// token goes on, and with it what that exchange did to it.
+#[tokio::test]
+async fn an_authorization_without_a_refresh_token_keeps_the_one_there_is() {
+    let house = House::new();
+    let store = house.open().store.clone();
+    let fingerprint = |number| {
+        let token = tokens(number).refresh_token.unwrap();
+        Some(store.fingerprinter().of(&token))
+    };
+    let mut first = request("shop-17", 1);
+    first.state.presents = fingerprint(1);
+    let before = store.import(first).await.unwrap().grant().clone();
+    let begun = store.begin_enrollment(enrollment(1), secrets());
+    begun.await.unwrap();
+    let mut again = authorized(2, 1);
+    again.tokens.refresh_token = None;
+    let taken = store
+        .take_in(
+            enrollment(1),
+            again,
+            Secret::new("{}"),
+            Wanted::ByExchange,
+            None,
+            None,
+        )
+        .await
+        .unwrap();
+    let TakenIn::Current(taken) = taken else {
+        panic!("{taken:?}");
+    };
+    let grant = taken.grant().clone();
+    assert_eq!(grant.state.presents, fingerprint(1));
+    assert_eq!(grant.state.chances_from, before.state.chances_from);
+    let (done, _) = store.enrollment(enrollment(1).id).await.unwrap().unwrap();
+    assert!(done.text.contains("no refresh token"), "{}", done.text);
+    let (_, set) = store.load(&grant.id).await.unwrap().unwrap();
+    let expected = TokenSet {
+        refresh_token: tokens(1).refresh_token,
+        ..tokens(2)
+    };
+    assert_eq!(set, Some(expected));
+
+    // The answer to the refresh that began before comes now.
+    let mut late = success(&before, 3);
+    late.settlement.state.presents = fingerprint(3);
+    late.intent = Some(intent(&store, &before, 7));
+    let committed = store.commit(Arc::new(late)).await.unwrap();
+    assert!(matches!(committed, Committed::Stale(_)), "{committed:?}");
+    let (now, set) = store.load(&grant.id).await.unwrap().unwrap();
+    assert_eq!(now.state.presents, fingerprint(3));
+    let expected = TokenSet {
+        refresh_token: tokens(3).refresh_token,
+        ..tokens(2)
+    };
+    assert_eq!(set, Some(expected), "the access token stays the person's");
 }
