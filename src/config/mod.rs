@@ -31,7 +31,7 @@ pub use provider_files::{
     description_in, description_of, embedded_provider_files, known_provider_names, provider_names,
 };
 pub use secret_source::of_text as secret_of_text;
-pub use sources::{Sources, own_provider_files};
+pub use sources::{Sources, own_provider_files, system_name};
 
 use crate::net::Network;
 use refreshd_core::provider::description::{Description, DescriptionHash, Schedule};

@@ -86,7 +86,10 @@ impl Sources {
     }
 }
 
-fn system_name(main: &Path) -> Option<String> {
+/// What a system's service is called by where its configuration lies: `refreshd`, or
+/// `refreshd-NAME` for an instance; `None` for everybody else's.
+#[must_use]
+pub fn system_name(main: &Path) -> Option<String> {
     let below = main.strip_prefix("/etc").ok()?;
     let first = below.components().next()?.as_os_str().to_str()?;
     let instance = first.strip_prefix("refreshd")?;

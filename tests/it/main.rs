@@ -32,6 +32,7 @@ mod fence;
 mod formats;
 mod full_disk;
 mod incidents;
+mod init;
 mod keys;
 mod kill;
 mod manners;

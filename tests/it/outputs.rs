@@ -288,3 +288,28 @@ async fn check_says_what_its_user_cannot_write() {
     ran.fails(73, &["cannot be written by", "install -d"]);
     assert!(!ran.out.contains("sound"), "{ran:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_that_a_reload_takes_out_is_not_said_to_work() {
+    let setting = Setting::new(sandbox::Options::default(), &several()).await;
+    fs::create_dir_all(setting.house.path("tokens/one")).unwrap();
+    let (daemon, _) = setting.daemon_with_one();
+    let status = || setting.house.json(&["status", "--json", "one"]);
+    wait_for("the incident", || {
+        status()["incidents"][0]["kind"] == "output-failing"
+    });
+    let gone = several().replace(
+        "path = \"ROOT/tokens/one\"\n",
+        "path = \"ROOT/tokens/other\"\n",
+    );
+    setting.house.configure(&gone);
+    setting.run(&["reload"]).succeeds();
+    wait_for("its end", || {
+        status()["closed_incidents"][0]["kind"] == "output-failing"
+    });
+    let why = status()["closed_incidents"][0]["closed_because"].clone();
+    let told = "output of one is not configured any more, and was withdrawn";
+    assert_eq!(why, told, "{}", daemon.log());
+    assert!(!daemon.log().contains("works again"), "{}", daemon.log());
+    assert_eq!(daemon.stop(), Some(0));
+}

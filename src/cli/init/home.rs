@@ -2,7 +2,7 @@
 
 use super::plan::Plan;
 use super::write::Owner;
-use crate::config::{Sources, group_number, user_number};
+use crate::config::{Sources, group_number, system_name, user_number};
 use crate::exit::{Exit, Failure};
 use rustix::fs::Access;
 use std::os::unix::fs::MetadataExt as _;
@@ -14,9 +14,9 @@ const SERVICE: &str = "refreshd";
 const SYSTEM: &str = "/etc/refreshd";
 /// Where a system's units lie.
 const UNITS: [&str; 3] = [
-    "/etc/systemd/system/refreshd.service",
-    "/usr/lib/systemd/system/refreshd.service",
-    "/lib/systemd/system/refreshd.service",
+    "/etc/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
 ];
 
 /// See the module.
@@ -27,6 +27,8 @@ pub(super) struct Home {
     pub(super) service: Option<Owner>,
     /// Where token files lie by default.
     pub(super) tokens: PathBuf,
+    /// What the service of a system is called; `None`: it is a user's own.
+    system: Option<String>,
     /// The main file was named, so commands have to name it too.
     named: bool,
 }
@@ -57,24 +59,28 @@ impl Home {
         };
         let main = std::path::absolute(main.ok_or_else(unknown)?);
         let main = main.map_err(|e| Failure::new(Exit::Usage, format!("--config: {e}")))?;
-        let of_system = main.starts_with(SYSTEM);
+        let name = system_name(&main);
         let service = user_number(SERVICE).zip(group_number(SERVICE));
-        let service = service.filter(|_| is_root && of_system);
+        let service = service.filter(|_| is_root && name.is_some());
         let runtime = var("XDG_RUNTIME_DIR")
             .map(PathBuf::from)
             .filter(|dir| dir.is_dir());
         let data = var("XDG_DATA_HOME").map(PathBuf::from);
         let data = data.or_else(|| home().map(|home| home.join(".local/share")));
-        let base = match of_system {
-            true => PathBuf::from("/run"),
-            false => runtime
+        let own = || {
+            runtime
                 .or(data)
-                .unwrap_or_else(|| PathBuf::from("/var/lib")),
+                .unwrap_or_else(|| PathBuf::from("/var/lib"))
+        };
+        let base = match &name {
+            Some(name) => Path::new("/run").join(name),
+            None => own().join("refreshd"),
         };
         Ok(Home {
             named: sources.file.is_some(),
             service: service.map(|(uid, gid)| Owner { uid, gid }),
-            tokens: base.join("refreshd/tokens"),
+            tokens: base.join("tokens"),
+            system: name,
             main,
         })
     }
@@ -101,8 +107,11 @@ impl Home {
             ));
         }
         // These are made for the unit at each start.
-        let made = ["/run/refreshd", "/var/lib/refreshd"];
-        if self.service.is_some() && made.iter().any(|dir| path.starts_with(dir)) {
+        let made = |name: &String| {
+            let dirs = ["/run", "/var/lib"].map(|dir| Path::new(dir).join(name));
+            dirs.iter().any(|dir| path.starts_with(dir))
+        };
+        if self.service.is_some() && self.system.as_ref().is_some_and(made) {
             return Ok(());
         }
         let dir = standing(path);
@@ -141,13 +150,23 @@ impl Home {
         }
     }
 
+    /// The unit that runs it, where one is installed.
+    fn unit(&self) -> Option<String> {
+        let system = self.system.as_ref().filter(|_| self.service.is_some())?;
+        let (file, unit) = match system.strip_prefix("refreshd-") {
+            Some(instance) => ("refreshd@.service", format!("refreshd@{instance}")),
+            None => ("refreshd.service", "refreshd".to_owned()),
+        };
+        let installed = UNITS.iter().any(|dir| Path::new(dir).join(file).exists());
+        installed.then_some(unit)
+    }
+
     /// What to type next. `runs`: a daemon of this configuration does.
     pub(super) fn next(&self, plan: &Plan, runs: bool) -> Vec<String> {
-        let has_unit = self.service.is_some() && UNITS.iter().any(|unit| Path::new(unit).exists());
-        let start = match (runs, has_unit) {
+        let start = match (runs, self.unit()) {
             (true, _) => self.command("reload"),
-            (false, true) => "systemctl enable --now refreshd".to_owned(),
-            (false, false) => format!("{}      in a terminal of its own", self.command("run")),
+            (false, Some(unit)) => format!("systemctl enable --now {unit}"),
+            (false, None) => format!("{}      in a terminal of its own", self.command("run")),
         };
         let then = match plan.begins_by_itself {
             true => format!("status {}", plan.grant),

@@ -205,8 +205,13 @@ impl Init {
             ..context.sources.clone()
         };
         let Loaded {
-            config, problems, ..
+            config,
+            mut problems,
+            ..
         } = config::load_with(&sources, Secrets::Look);
+        if let Some(config) = &config {
+            problems.extend(config::survey(&sources, config));
+        }
         let runs = config
             .as_ref()
             .is_some_and(|config| find::daemon(config).is_ok_and(|found| found.is_some()));
@@ -236,9 +241,7 @@ impl Init {
                 counted(config.clients.len(), "client"),
                 counted(config.grants.len(), "grant")
             )),
-            None => output::line(
-                "the configuration cannot be used yet: mend what is said above, then run this again",
-            ),
+            None => output::line("the configuration cannot be used yet: mend what is said above"),
         }
         output::line("next:");
         next.iter()

@@ -3,7 +3,7 @@
 use super::ask::{Asker, Question};
 use super::home::{Home, may_reach};
 use super::provider::Chosen;
-use super::secret::Keep;
+use super::secret::{Keep, Wanted};
 use super::write::Planned;
 use super::{Init, draft};
 use crate::cli::Context;
@@ -11,7 +11,6 @@ use crate::config::{self, Config, Secrets, Sources, group_number};
 use crate::exit::{Exit, Failure};
 use refreshd_core::name;
 use refreshd_core::provider::Description;
-use refreshd_core::provider::description::Auth;
 use refreshd_core::text::printable;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -161,16 +160,7 @@ impl NewClient {
         let client_id = asker.find(&id, init.client_id.as_deref(), |answer| {
             plain(answer, "a client id")
         })?;
-        let methods = [
-            provider.description.token.client.auth,
-            provider
-                .description
-                .refresh
-                .client
-                .as_ref()
-                .map_or(Auth::None, |client| client.auth),
-        ];
-        let wanted = methods.iter().any(|auth| *auth != Auth::None);
+        let wanted = Wanted::by(&provider.description);
         let secret = Keep::find(init, home, &client, wanted, asker)?;
         let redirect_uri = redirect_uri(init, &provider, asker)?;
         let scopes = scopes(init, &provider, asker)?;
@@ -277,7 +267,10 @@ fn redirect_uri(
     asker: &mut Asker,
 ) -> Result<Option<String>, Failure> {
     let needed = provider.wants_redirect_uri();
-    if !needed && provider.description.authorize.is_none() && init.redirect_uri.is_none() {
+    let description = &provider.description;
+    // Where codes are pushed, or nobody authorizes, nobody is sent back.
+    let nobody = description.authorize.is_none() || description.pushes_codes();
+    if !needed && nobody && init.redirect_uri.is_none() {
         return Ok(None);
     }
     let text = match needed {

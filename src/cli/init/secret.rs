@@ -6,6 +6,8 @@ use super::{Init, output};
 use crate::cli::hidden;
 use crate::config::secret_of_text;
 use crate::exit::{Exit, Failure};
+use refreshd_core::provider::Description;
+use refreshd_core::provider::description::Auth;
 use refreshd_core::secret::Secret;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -28,13 +30,38 @@ pub(super) enum Keep {
     Write(PathBuf, Secret),
 }
 
+/// Whether a provider wants a secret of its clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    No,
+    /// Some clients may have none: public ones.
+    Usually,
+    /// Who asks for tokens in its own name proves who it is (RFC 6749 §4.4).
+    Always,
+}
+
+impl Wanted {
+    pub(super) fn by(description: &Description) -> Wanted {
+        let refresh = description.refresh.client.as_ref();
+        let methods = [
+            description.token.client.auth,
+            refresh.map_or(Auth::None, |client| client.auth),
+        ];
+        match methods.iter().any(|auth| *auth != Auth::None) {
+            false => Wanted::No,
+            true if description.refresh.asks_anew() => Wanted::Always,
+            true => Wanted::Usually,
+        }
+    }
+}
+
 impl Keep {
-    /// By the options, or by asking. `wanted`: the provider wants one of its clients.
+    /// By the options, or by asking.
     pub(super) fn find(
         init: &Init,
         home: &Home,
         client: &str,
-        wanted: bool,
+        wanted: Wanted,
         asker: &mut Asker,
     ) -> Result<Keep, Failure> {
         if let Some(variable) = &init.secret_env {
@@ -43,7 +70,12 @@ impl Keep {
         if let Some(credential) = &init.secret_credential {
             return Ok(Keep::Credential(credential.clone()));
         }
-        if init.no_secret || (!wanted && init.secret_file.is_none() && init.secret_from.is_none()) {
+        if init.no_secret && wanted == Wanted::Always {
+            let text = "--no-secret: a client that asks for its tokens itself needs a secret (RFC 6749 §4.4)";
+            return Err(Failure::new(Exit::Usage, text));
+        }
+        let unnamed = init.secret_file.is_none() && init.secret_from.is_none();
+        if init.no_secret || (wanted == Wanted::No && unnamed) {
             return Ok(Keep::Nowhere);
         }
         let default = home.dir().join("secrets").join(client);
@@ -68,17 +100,29 @@ impl Keep {
             asker.misses("--secret-from FILE (- for standard input), --secret-file of one that is there, --secret-env, --secret-credential or --no-secret");
             return Ok(Keep::Nowhere);
         }
-        Keep::ask(&path, named.is_some(), asker)
+        Keep::ask(&path, named.is_some(), wanted, asker)
     }
 
-    fn ask(default: &Path, named: bool, asker: &mut Asker) -> Result<Keep, Failure> {
+    fn ask(
+        default: &Path,
+        named: bool,
+        wanted: Wanted,
+        asker: &mut Asker,
+    ) -> Result<Keep, Failure> {
+        let prompt = match wanted {
+            Wanted::Always => "Client secret (it is not shown): ",
+            _ => "Client secret (it is not shown; empty: the provider gave none): ",
+        };
         let secret = loop {
-            let prompt = "Client secret (it is not shown; empty: the provider gave none): ";
             let typed = hidden::ask(prompt).map_err(|e| {
                 let text = format!("no secret was read ({e}); nothing was written");
                 Failure::new(Exit::Usage, text)
             })?;
             if typed.expose().trim().is_empty() {
+                if wanted == Wanted::Always {
+                    output::note("  an answer is needed here");
+                    continue;
+                }
                 return Ok(Keep::Nowhere);
             }
             // A blank at an end came with the paste.
