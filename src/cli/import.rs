@@ -134,7 +134,11 @@ impl Import {
             replace: self.replace,
         };
         let imported = block_on(async {
-            let (config, work) = match find::daemon(&config)? {
+            let running = find::daemon(&config)?;
+            if let Some(theirs) = running.as_ref().and(find::other_configuration(&config)) {
+                return Err(belongs_elsewhere(&config, &theirs));
+            }
+            let (config, work) = match running {
                 Some(_) => (config, Work::Change),
                 // Here it is this configuration that says whose the tokens are.
                 None => (context.config()?, self.work(&config)?),
@@ -269,6 +273,16 @@ impl Import {
             }
         }
     }
+}
+
+/// A grant of that name may be another there.
+fn belongs_elsewhere(config: &Config, theirs: &Path) -> Failure {
+    let message = format!(
+        "nothing was imported: the daemon that holds {} was started with {}, and this command reads another configuration; name that one (--config), or give a second instance a state_dir and a runtime_dir of its own",
+        config.daemon.state_dir.display(),
+        theirs.display()
+    );
+    Failure::new(Exit::Config, message)
 }
 
 /// Two that refresh one token cut each other off, as most providers rotate it.

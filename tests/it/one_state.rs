@@ -87,6 +87,9 @@ async fn commands_find_the_daemon_by_the_state_it_holds() {
     let other = house.path("other.toml").display().to_string();
     let ran = setting.run(&["status", "--config", &other]).succeeds();
     assert!(ran.err.contains("reads another configuration"), "{ran:?}");
+    let args = ["import", "one", "--config", &other];
+    let ran = import(&setting, house.command(&args));
+    ran.fails(78, &["nothing was imported", "another configuration"]);
     assert_eq!(daemon.stop(), Some(0));
 }
 
