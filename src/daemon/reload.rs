@@ -300,6 +300,8 @@ fn tell_output(incidents: &Incidents, trouble: Trouble<'_>) {
         What::Fails(error) => incidents.raise(&subject, Kind::OutputFailing, || text(error)),
         What::Works => {
             let works = format!("output of {grant} works again");
+            // Who wrote there before this process began is not seen any more.
+            incidents.disprove(&subject, Kind::ForeignWrite, "refreshd was started again");
             incidents.close(&subject, Kind::OutputFailing, &works)
         }
         What::Gone => {

@@ -249,6 +249,16 @@ async fn status_tells_what_stands_there_running_and_at_rest() {
     fs::write(&path, "somebody else's").unwrap();
     assert!(status().contains("it holds something else than the token"));
     assert_eq!(fs::read_to_string(&path).unwrap(), "somebody else's");
+    let daemon = setting.house.daemon();
+    assert_eq!(fs::read_to_string(&path).unwrap(), token);
+    let shown = setting.run(&["status", "--json"]).succeeds().out;
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(
+        shown["incidents"],
+        Value::Array(vec![]),
+        "no earlier process's"
+    );
+    assert_eq!(daemon.stop(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

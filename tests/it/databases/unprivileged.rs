@@ -25,7 +25,10 @@ fn a_daemon_without_rights_publishes_through_a_setgid_directory() {
     let errors = || place.setting.house.status("shop-1")["output_errors"].clone();
     wait_for("the error", || errors().as_array().unwrap().len() == 1);
     let error = errors()[0].as_str().unwrap().to_owned();
-    assert!(error.contains("install -d -m 2750 -g 65533"), "{error}");
+    assert!(
+        error.contains("install -d -o 65531 -g 65533 -m 2750"),
+        "{error}"
+    );
     assert!(!place.database().exists());
 
     // What the message says; it goes on by itself.
