@@ -201,7 +201,8 @@ impl GrantReport {
                 if seconds_until(until, now) > next {
                     self.next_refresh_in = Some(seconds_until(until, now));
                     self.next_refresh_at = Some(until.rfc3339());
-                    "its token endpoint asked to wait".clone_into(&mut self.why);
+                    "its token endpoint asked to wait, or does not accept its client"
+                        .clone_into(&mut self.why);
                 }
                 return;
             }
@@ -209,6 +210,11 @@ impl GrantReport {
         self.waits_for = Some(word.to_owned());
         self.why = why;
         (self.next_refresh_at, self.next_refresh_in) = (None, None);
+    }
+
+    /// Its client is accepted for other grants, and not for this one.
+    pub fn tell_not_accepted(&mut self) {
+        self.tell_need(urgency::not_accepted(&self.grant));
     }
 
     /// No daemon runs: nothing is sent.

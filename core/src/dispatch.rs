@@ -317,10 +317,19 @@ impl<S: Post> Dispatch<S> {
         let blocked = self.limits.held_up(lane, client, index, now)?;
         match (blocked.why, blocked.until) {
             (limits::Why::ClientPaused | limits::Why::Refused, until) => Some(Hold::Client(until)),
-            (limits::Why::LanePaused, Some(until)) => Some(Hold::Asked(until)),
+            (limits::Why::LanePaused | limits::Why::NotAccepted, Some(until)) => {
+                Some(Hold::Asked(until))
+            }
             (limits::Why::LaneOpen, until) => Some(Hold::Endpoint(until)),
             _ => None,
         }
+    }
+
+    /// Whether the grant's client is accepted for others, and not for it.
+    #[must_use]
+    pub fn is_own_trouble(&self, index: u32) -> bool {
+        let seat = self.entry(index).seat.as_ref();
+        seat.is_some_and(|seat| self.limits.is_own_trouble(seat.client(), index))
     }
 
     /// Whether anything may take off at all.

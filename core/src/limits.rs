@@ -83,6 +83,8 @@ impl OutcomeKind {
                 OutcomeKind::ExpectedRefusal
             }
             settle::OutcomeKind::InvalidGrant => OutcomeKind::InvalidGrant,
+            // The client was accepted, and other grants' persons have nothing to do with it.
+            settle::OutcomeKind::InteractionRequired => OutcomeKind::ExpectedRefusal,
             settle::OutcomeKind::InvalidClient => OutcomeKind::InvalidClient,
             settle::OutcomeKind::TooEarly => OutcomeKind::TooEarly,
             settle::OutcomeKind::Refused => OutcomeKind::Refused,
@@ -274,6 +276,13 @@ impl Limits {
         self.client_mut(client)
             .pause(client, reason, now, &mut effects);
         effects
+    }
+
+    /// Whether the client is accepted for others of its grants, and not for this one.
+    #[must_use]
+    pub fn is_own_trouble(&self, client: u32, grant: u32) -> bool {
+        let client = self.clients.get(client as usize);
+        client.is_some_and(|client| client.is_own_trouble(grant))
     }
 
     /// Ends a client's pauses, whatever their reason.

@@ -84,7 +84,7 @@ pub(crate) struct Audit {
     /// Small steps back of the clock are smoothed, each at the cost of its length.
     pub(crate) smoothed: i64,
     /// Clients that were not accepted, and when.
-    paused: BTreeMap<u32, WallTime>,
+    paused: BTreeMap<(u32, u32), WallTime>,
     /// The store was put back, and nobody has accepted that.
     pub(crate) is_put_back: bool,
     /// It was, once.
@@ -520,23 +520,24 @@ impl Audit {
         }
     }
 
-    pub(crate) fn client_refused(&mut self, client: u32, now: WallTime) {
-        self.paused.entry(client).or_insert(now);
+    pub(crate) fn client_refused(&mut self, client: u32, grant: u32, now: WallTime) {
+        self.paused.entry((client, grant)).or_insert(now);
     }
 
     pub(crate) fn client_resumed(&mut self, client: u32) {
-        self.paused.remove(&client);
+        self.paused.retain(|(paused, _), _| *paused != client);
     }
 
     /// An answer says that the client is accepted, or was when it was asked for.
     pub(crate) fn client_accepted(&mut self, client: u32, sent: WallTime) {
         self.paused
-            .retain(|paused, from| *paused != client || sent < *from);
+            .retain(|(paused, _), from| *paused != client || sent < *from);
     }
 
-    /// A paused client sends one probe in a quarter of an hour.
-    pub(crate) fn client_sends(&mut self, client: u32, sent: WallTime) -> Check {
-        let Some(from) = self.paused.get_mut(&client) else {
+    /// A grant for which the client is not accepted asks once in a quarter of an hour, as
+    /// long as it is not accepted for another.
+    pub(crate) fn client_sends(&mut self, client: u32, grant: u32, sent: WallTime) -> Check {
+        let Some(from) = self.paused.get_mut(&(client, grant)) else {
             return Ok(());
         };
         // It was on its way already.
@@ -546,7 +547,7 @@ impl Audit {
         let rested = sent >= *from + CLIENT_RESTS;
         *from = sent;
         ensure(rested, "paused-client-waits", || {
-            format!("client {client} sends at {sent:?}")
+            format!("grant {grant} of client {client} sends at {sent:?}")
         })
     }
 

@@ -322,7 +322,7 @@ impl World {
             self.audit.rearmed.remove(&index);
         }
         match landed.kind.filter(|_| seated) {
-            Some(OutcomeKind::InvalidClient) => self.audit.client_refused(lane, now),
+            Some(OutcomeKind::InvalidClient) => self.audit.client_refused(lane, index, now),
             Some(OutcomeKind::Success | OutcomeKind::InvalidGrant | OutcomeKind::TooEarly) => {
                 let state = &self.process().dispatch.entry(index).grant.state;
                 let sent = state.last_send.unwrap_or(now);

@@ -635,7 +635,7 @@ impl World {
             };
             self.audit.sends(&sending)?;
             if !forced {
-                self.audit.client_sends(lane, intent.sent.wall)?;
+                self.audit.client_sends(lane, index, intent.sent.wall)?;
             }
             self.schedule(there, Happening::Received(number));
         }

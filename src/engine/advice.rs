@@ -90,6 +90,7 @@ mod tests {
         assert!(text.contains("next try at 1970-01-01T01:"), "{text}");
         let refused = GrantState {
             refusal: Some(Refusal {
+                interaction: false,
                 at: NOW,
                 times: 1,
                 text: String::new(),

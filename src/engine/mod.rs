@@ -451,7 +451,10 @@ impl Engine {
                     Ok(refreshed(name, state.generation, state.expires_at))
                 }
                 Some(
-                    OutcomeKind::InvalidGrant | OutcomeKind::InvalidClient | OutcomeKind::Refused,
+                    OutcomeKind::InvalidGrant
+                    | OutcomeKind::InvalidClient
+                    | OutcomeKind::InteractionRequired
+                    | OutcomeKind::Refused,
                 ) => Err(NotRefreshed::NeedsPerson(text.clone())),
                 Some(OutcomeKind::AskedToWait | OutcomeKind::TooEarly) | None => {
                     Err(NotRefreshed::Later(text.clone()))

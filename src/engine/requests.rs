@@ -9,7 +9,7 @@ use crate::publish::reconcile::OutputReport;
 use crate::report::GrantReport;
 use refreshd_core::GrantId;
 use refreshd_core::dispatch::{Declined, Entry, Granted};
-use refreshd_core::grant::schedule::Denied;
+use refreshd_core::grant::schedule::{Denied, Why};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -35,6 +35,9 @@ impl Engine {
                 report.refreshing = entry.in_flight.is_some();
                 if let Some(hold) = self.dispatch.hold(index, now) {
                     report.tell_hold(hold, now);
+                }
+                if self.dispatch.is_own_trouble(index) {
+                    report.tell_not_accepted();
                 }
                 let outputs = published.remove(&report.grant).unwrap_or_default();
                 report.tell_outputs(&outputs);
@@ -175,6 +178,15 @@ fn stopping(name: &str) -> NotRefreshed {
 fn refusal(grant: &str, denied: Denied) -> NotRefreshed {
     match denied {
         Denied::Never(why) => NotRefreshed::NeedsPerson(format!("{grant}: {}", why.explain())),
+        // Waiting is not likely to help: the retries are there in case it does.
+        Denied::NotBefore {
+            at,
+            why: why @ (Why::RefusedRetry | Why::RefreshOver),
+        } => NotRefreshed::NeedsPerson(format!(
+            "{grant}: not before {}: {}",
+            at.rfc3339(),
+            why.explain()
+        )),
         Denied::NotBefore { at, why } => NotRefreshed::Later(format!(
             "{grant}: not before {}: {}",
             at.rfc3339(),

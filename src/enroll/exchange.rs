@@ -376,6 +376,7 @@ impl Enroller {
                 ),
             ),
             Outcome::AskedToWait { text, .. }
+            | Outcome::InteractionRequired { text }
             | Outcome::TooEarly { text }
             | Outcome::Refused { text } => (
                 Stage::Refused,

@@ -4,10 +4,8 @@ use super::GrantReport;
 use refreshd_core::GrantState;
 use refreshd_core::duration::human;
 use refreshd_core::grant::notice::notice;
-use refreshd_core::grant::schedule::{
-    Never, Plan, Policy, plan, reauthorize_before, refresh_token_over,
-};
-use refreshd_core::grant::state::{Pause, Revocation, Status};
+use refreshd_core::grant::schedule::{Policy, reauthorize_before, refresh_token_over};
+use refreshd_core::grant::state::{Pause, Refusal, Revocation, Status};
 use refreshd_core::time::WallTime;
 use serde::{Deserialize, Serialize};
 
@@ -94,13 +92,33 @@ pub(super) fn need(name: &str, state: &GrantState, policy: &Policy, now: WallTim
         let text = format!("its refresh token, issued at {issued}, died at {at}: authorize again");
         return Some(Need::authorize(name, "its refresh token is over", &text));
     }
-    if let Plan::Never(Never::Refused) = plan(state, policy, now) {
-        let at = state.refusal.as_ref().map_or(now, |refusal| refusal.at);
-        let at = at.rfc3339();
-        let text = format!("the provider refused its refresh token at {at}: authorize again");
-        return Some(Need::authorize(name, "refused by the provider", &text));
+    if let Some(refusal) = state.refusal.as_ref().filter(|_| !policy.asks_anew()) {
+        return Some(refused(name, refusal));
     }
     ending(name, state, policy, now)
+}
+
+/// The provider wants a person, at once or by its refusal.
+fn refused(name: &str, refusal: &Refusal) -> Need {
+    let at = refusal.at.rfc3339();
+    let (reason, what) = match refusal.interaction {
+        true => (
+            "the provider wants a person",
+            "the provider wants a person to act, it said",
+        ),
+        false => (
+            "refused by the provider",
+            "the provider refused its refresh token",
+        ),
+    };
+    Need::authorize(name, reason, &format!("{what} at {at}: authorize again"))
+}
+
+/// The provider accepts the client for others.
+pub(super) fn not_accepted(name: &str) -> Need {
+    let text =
+        "the provider accepts its client for other grants, and not for this one: authorize again";
+    Need::authorize(name, "the provider does not accept it", text)
 }
 
 /// No token set has ever come, and the client cannot ask for one itself.

@@ -236,7 +236,7 @@ impl<S: Post> Dispatch<S> {
     pub fn recall_refusals(&mut self, now: WallTime) -> Vec<Effect> {
         let recent = |(index, entry): (u32, &Entry<S>)| {
             let (state, seat) = (&entry.grant.state, entry.seat.as_ref()?);
-            let at = state.refusal.as_ref()?.at;
+            let at = state.refusal.as_ref().filter(|r| !r.interaction)?.at;
             let counts = at + REFUSALS_RECALLED > now && !limits::is_expected(state, seat.policy());
             counts.then_some((at, index))
         };

@@ -112,6 +112,7 @@ fn after(grant: &Grant, kind: OutcomeKind) -> Landing {
     });
     if kind == OutcomeKind::InvalidGrant {
         grant.state.refusal = Some(Refusal {
+            interaction: false,
             at: NOW,
             times: 1,
             text: String::new(),
@@ -369,7 +370,12 @@ fn refusals_of_the_last_day_are_recalled_at_a_start() {
         let mut grant = grant(60);
         let at = NOW - Duration::from_secs(hours * 3600);
         let text = String::new();
-        grant.state.refusal = Some(Refusal { at, times: 1, text });
+        grant.state.refusal = Some(Refusal {
+            interaction: false,
+            at,
+            times: 1,
+            text,
+        });
         grant
     };
     let mut recent = with((0..5).map(|_| refused(1)), &policy());
@@ -437,6 +443,7 @@ fn what_is_bound_elsewhere_than_its_grant_was_is_aligned() {
 fn paused_and_refused_grants_wait_for_a_person() {
     let mut refused = grant(60);
     refused.state.refusal = Some(Refusal {
+        interaction: false,
         at: NOW,
         times: 1,
         text: String::new(),
@@ -475,15 +482,23 @@ fn what_holds_a_grant_beyond_its_schedule_is_told() {
     let policy = policy();
     let mut dispatch = with((0..6).map(|_| grant(60)), &policy);
     assert_eq!(dispatch.hold(0, NOW), None);
-    // Its client is not accepted: the others wait for the next probe.
+    // Its client is not accepted: it waits for the next probe, and others find out.
     let flight = taken_off(dispatch.poll(NOW, true, nobody));
     let entry = dispatch.entry(flight.index).grant.clone();
     let landing = after(&entry, OutcomeKind::InvalidClient);
     let _landed = dispatch.landed(flight.index, flight.flight, landing, NOW, 0);
-    let Some(Hold::Client(Some(until))) = dispatch.hold(3, NOW) else {
-        panic!("{:?}", dispatch.hold(3, NOW));
+    let index = flight.index;
+    let Some(Hold::Client(Some(until))) = dispatch.hold(index, NOW) else {
+        panic!("{:?}", dispatch.hold(index, NOW));
     };
     assert!(until > NOW);
+    let another = taken_off(dispatch.poll(NOW, true, nobody));
+    assert_ne!(another.index, index);
+    assert_eq!(
+        dispatch.hold(index, NOW),
+        Some(Hold::Client(None)),
+        "one probe at a time"
+    );
     // What concerns all comes before.
     dispatch.set_unwritable(true);
     assert_eq!(dispatch.hold(3, NOW), Some(Hold::Unwritable));

@@ -38,6 +38,7 @@ pub fn read(description: &Description, ending: &Ending) -> Told {
     let error = match answer::read(description, answer) {
         Outcome::InvalidGrant { text }
         | Outcome::InvalidClient { text }
+        | Outcome::InteractionRequired { text }
         | Outcome::TooEarly { text }
         | Outcome::Refused { text }
         | Outcome::AskedToWait { text, .. } => Some(text),

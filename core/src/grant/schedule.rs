@@ -185,7 +185,7 @@ pub fn plan(state: &GrantState, policy: &Policy, now: WallTime) -> Plan {
         (None, _) => return Plan::Never(Never::NothingToRefresh),
         (Some(Presents::ClientCredentials | Presents::Code(_)), _) => wanted(state, policy),
         (Some(Presents::RefreshToken(_)), Some(refusal)) => {
-            if policy.rotation.rotates != Rotates::Never {
+            if policy.rotation.rotates != Rotates::Never && !refusal.interaction {
                 return Plan::Never(Never::Refused);
             }
             let last = state.last_send.unwrap_or(refusal.at);
@@ -290,15 +290,16 @@ fn window_end(state: &GrantState, policy: &Policy) -> Option<(WallTime, Why)> {
     (state.sends_in_window >= window.count).then(|| (from + window.per, Why::Window))
 }
 
-/// For what is not likely to work: after an hour, six, then daily.
 /// How many refusals in a row count. A try that came to something else was none: the
 /// token was not looked at.
 fn tries(state: &GrantState, refusal: &Refusal) -> u32 {
     let last = state.last_outcome.as_ref();
-    let judged = last.is_none_or(|last| last.kind == OutcomeKind::InvalidGrant.word());
+    let judging = [OutcomeKind::InvalidGrant, OutcomeKind::InteractionRequired];
+    let judged = last.is_none_or(|last| judging.iter().any(|kind| last.kind == kind.word()));
     if judged { refusal.times } else { 1 }
 }
 
+/// For what is not likely to work: after an hour, six, then daily.
 fn seldom(times: u32) -> Duration {
     Duration::from_secs(match times {
         0 | 1 => 3600,
@@ -419,7 +420,9 @@ impl Why {
                 "the last exchange is in doubt and presenting the refresh token again could revoke the whole grant, \
                  so the living access token is used up first"
             }
-            Why::RefusedRetry => "the provider refused the refresh token; it is tried again then",
+            Why::RefusedRetry => {
+                "the provider refused it: authorize again; in case the refusal passes, it is tried once more then"
+            }
             Why::RefreshOver => {
                 "the refresh token has outlived the life that its provider gives it, and has been tried since; authorize again"
             }

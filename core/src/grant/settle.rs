@@ -56,6 +56,8 @@ pub enum OutcomeKind {
     InvalidGrant,
     /// The client is not accepted.
     InvalidClient,
+    /// A person has to do something at the provider.
+    InteractionRequired,
     /// The access token is too young to be replaced.
     TooEarly,
     /// Another error in the provider's own format.
@@ -75,6 +77,7 @@ impl OutcomeKind {
             OutcomeKind::Unanswered => "unanswered",
             OutcomeKind::InvalidGrant => "invalid-grant",
             OutcomeKind::InvalidClient => "invalid-client",
+            OutcomeKind::InteractionRequired => "interaction-required",
             OutcomeKind::TooEarly => "too-early",
             OutcomeKind::Refused => "refused",
         }
@@ -237,23 +240,33 @@ fn fail(
         Outcome::InvalidGrant { text } => {
             // A doubt outlasts it, at rest: should the refusal be taken back, since the
             // provider was broken, what was not known before is not known still.
-            let earlier = state.refusal.take();
             // The exchange in doubt was carried out, most likely: that was the access token's end.
             let doubted = state.doubt.is_some();
             state.access_dead |= doubted && rules.policy.rotation.revokes_old_access;
-            state.failures += 1;
-            state.refusal = Some(Refusal {
-                at: earlier.as_ref().map_or(now, |r| r.at),
-                times: earlier.map_or(0, |r| r.times) + 1,
-                text: text.clone(),
-            });
+            refuse(&mut state, &text, false, now);
             if mischief::is(Mischief::RefusalForgotten) {
                 state.refusal = None;
             }
             settled(state, OutcomeKind::InvalidGrant, &text, now)
         }
+        Outcome::InteractionRequired { text } => {
+            refuse(&mut state, &text, true, now);
+            settled(state, OutcomeKind::InteractionRequired, &text, now)
+        }
         other => fail_harmlessly(rules, state, intent, other, now),
     }
+}
+
+/// A person is asked: the refresh token is refused, or waits for them.
+fn refuse(state: &mut GrantState, text: &str, interaction: bool, now: WallTime) {
+    let earlier = state.refusal.take();
+    state.failures += 1;
+    state.refusal = Some(Refusal {
+        at: earlier.as_ref().map_or(now, |r| r.at),
+        times: earlier.map_or(0, |r| r.times) + 1,
+        text: text.to_owned(),
+        interaction,
+    });
 }
 
 /// A failed exchange that presented another refresh token than the grant has by
@@ -277,6 +290,7 @@ fn fail_of_another(
         Outcome::InvalidGrant { text } => (OutcomeKind::InvalidGrant, text),
         Outcome::AskedToWait { text, .. } => (OutcomeKind::AskedToWait, text),
         Outcome::InvalidClient { text } => (OutcomeKind::InvalidClient, text),
+        Outcome::InteractionRequired { text } => (OutcomeKind::InteractionRequired, text),
         Outcome::TooEarly { text } => (OutcomeKind::TooEarly, text),
         Outcome::Refused { text } => (OutcomeKind::Refused, text),
         Outcome::Lost { text, .. } => (OutcomeKind::InDoubt, text),
@@ -304,7 +318,7 @@ fn fail_anew(
             text, retry_after, ..
         } => (text, retry_after),
         // No grant was presented that could be invalid: the client may not do this.
-        Outcome::InvalidGrant { text } => {
+        Outcome::InvalidGrant { text } | Outcome::InteractionRequired { text } => {
             let refused = Outcome::Refused { text };
             return fail_harmlessly(rules, state, intent, refused, now);
         }
@@ -354,6 +368,7 @@ fn fail_harmlessly(
         Outcome::Success(_)
         | Outcome::Lost { .. }
         | Outcome::Unread { .. }
+        | Outcome::InteractionRequired { .. }
         | Outcome::InvalidGrant { .. } => unreachable!("settled by the caller"),
     }
 }

@@ -200,6 +200,9 @@ pub struct Refusal {
     pub times: u32,
     /// The provider's code and words, printable.
     pub text: String,
+    /// The provider wants a person to do something; the refresh token itself may be good.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub interaction: bool,
 }
 
 /// Why a grant waits for its operator.

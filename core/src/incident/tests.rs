@@ -166,6 +166,7 @@ fn a_grant_says_what_is_wrong_with_it() {
         kinds.iter().map(Kind::word).collect()
     };
     let refusal = Some(Refusal {
+        interaction: false,
         at: NOW,
         times: 1,
         text: String::new(),
@@ -230,6 +231,7 @@ fn why_it_is_over_follows_from_the_state() {
     assert_eq!(over(Kind::InDoubt, &ended("success")), "generation 3 came");
     let refused = GrantState {
         refusal: Some(Refusal {
+            interaction: false,
             at: NOW,
             times: 1,
             text: String::new(),

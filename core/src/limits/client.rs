@@ -2,9 +2,12 @@
 //! its grants are refused at once that the provider is likelier to be broken
 //! than all these grants to be void.
 
+mod pause;
+
 use super::{Blocked, Effect, OutcomeKind, Why};
 use crate::mischief::{self, Mischief};
 use crate::time::WallTime;
+use pause::{Own, Pause};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -29,16 +32,8 @@ pub(super) struct Client {
     /// Refusals within the window.
     recent: Vec<(u32, WallTime)>,
     pause: Option<Pause>,
+    own: Own,
     refused: Option<Refused>,
-}
-
-/// All of it waits; any grant may probe.
-#[derive(Debug)]
-struct Pause {
-    probe_at: WallTime,
-    probing: Probing,
-    /// Those whose probes are overdue, or lost: an answer may come still.
-    awaited: Probing,
 }
 
 /// The grants that are out to probe: one, and those that were forced meanwhile,
@@ -78,13 +73,19 @@ struct Refused {
 }
 
 impl Client {
+    /// Whether the client is accepted for others of its grants, and not for this one.
+    pub(super) fn is_own_trouble(&self, grant: u32) -> bool {
+        self.own.contains(grant)
+    }
+
     pub(super) fn bring_back(&mut self, by: Duration) {
         for (_, at) in &mut self.recent {
             *at = *at - by;
         }
         if let Some(pause) = &mut self.pause {
-            pause.probe_at = pause.probe_at - by;
+            pause.bring_back(by);
         }
+        self.own.bring_back(by);
         if let Some(refused) = &mut self.refused {
             refused.probe_at = refused.probe_at - by;
             refused.others_at = refused.others_at.map(|at| at - by);
@@ -95,8 +96,9 @@ impl Client {
         if mischief::is(Mischief::ClientPauseIgnored) {
             return Ok(());
         }
+        self.own.check(grant, now)?;
         if let Some(pause) = &self.pause {
-            gate(&pause.probing, pause.probe_at, now, Why::ClientPaused)?;
+            pause.check(grant, now)?;
         }
         let Some(refused) = &self.refused else {
             return Ok(());
@@ -116,7 +118,7 @@ impl Client {
 
     pub(super) fn started(&mut self, grant: u32) {
         if let Some(pause) = &mut self.pause {
-            pause.probing.add(grant);
+            pause.started(grant);
         }
         if let Some(refused) = &mut self.refused {
             if refused.grants.contains(&grant) {
@@ -129,7 +131,7 @@ impl Client {
 
     pub(super) fn abandoned(&mut self, grant: u32) {
         if let Some(pause) = &mut self.pause {
-            pause.probing.take(grant);
+            pause.abandoned(grant);
         }
         if let Some(refused) = &mut self.refused {
             refused.probing.take(grant);
@@ -161,6 +163,10 @@ impl Client {
     ) {
         self.grants = self.grants.saturating_sub(1);
         self.recent.retain(|(recent, _)| *recent != grant);
+        self.own.remove(grant);
+        if let Some(pause) = &mut self.pause {
+            pause.leave(grant);
+        }
         let Some(refused) = &mut self.refused else {
             return;
         };
@@ -185,11 +191,7 @@ impl Client {
         effects: &mut Vec<Effect>,
     ) {
         if self.pause.is_none() {
-            self.pause = Some(Pause {
-                probe_at: now + CLIENT_PROBE_EVERY,
-                probing: Probing::default(),
-                awaited: Probing::default(),
-            });
+            self.pause = Some(Pause::new(now));
             effects.push(Effect::ClientPaused {
                 client,
                 mass_refusal: false,
@@ -200,6 +202,7 @@ impl Client {
 
     pub(super) fn resume(&mut self, client: u32) -> Option<Effect> {
         self.recent.clear();
+        self.own.clear();
         let refused = self.refused.take();
         let paused = self.pause.take().is_some() || refused.is_some();
         let grants = refused.map(|refused| Vec::from(refused.grants));
@@ -219,13 +222,13 @@ impl Client {
     ) {
         self.settle_pause(client, grant, kind, now, effects);
         match kind {
+            OutcomeKind::InvalidClient if self.own.contains(grant) => self.own.add(grant, now),
             OutcomeKind::InvalidClient => {
-                self.pause(
-                    client,
-                    "the provider does not accept the client",
-                    now,
-                    effects,
-                );
+                let reason = "the provider does not accept the client";
+                self.pause(client, reason, now, effects);
+                if let Some(pause) = &mut self.pause {
+                    pause.accuse(grant, now);
+                }
             }
             OutcomeKind::Success => self.succeeded(client, grant, effects),
             OutcomeKind::InvalidGrant => self.count_refusal(client, grant, now, effects),
@@ -247,36 +250,25 @@ impl Client {
         let Some(pause) = self.pause.as_mut() else {
             return;
         };
-        let (in_time, late) = (pause.probing.take(grant), pause.awaited.take(grant));
-        if in_time {
-            pause.probe_at = now + CLIENT_PROBE_EVERY;
-        } else if !late {
+        let Some(alone) = pause.settle(grant, kind, now) else {
             return;
+        };
+        for grant in alone {
+            self.own.add(grant, now);
         }
-        if kind == OutcomeKind::Lost {
-            pause.awaited.add(grant);
-        }
-        let accepted = matches!(
-            kind,
-            OutcomeKind::Success
-                | OutcomeKind::InvalidGrant
-                | OutcomeKind::ExpectedRefusal
-                | OutcomeKind::TooEarly
-        );
-        if accepted {
-            self.pause = None;
-            // While refusals hold the client up as well, it goes on being paused.
-            if self.refused.as_ref().is_none_or(|r| r.others_at.is_none()) {
-                effects.push(Effect::ClientResumed {
-                    client,
-                    rearm: Vec::new(),
-                });
-            }
+        self.pause = None;
+        // While refusals hold the client up as well, it goes on being paused.
+        if self.refused.as_ref().is_none_or(|r| r.others_at.is_none()) {
+            effects.push(Effect::ClientResumed {
+                client,
+                rearm: Vec::new(),
+            });
         }
     }
 
     fn succeeded(&mut self, client: u32, grant: u32, effects: &mut Vec<Effect>) {
         self.recent.retain(|(recent, _)| *recent != grant);
+        self.own.remove(grant);
         let Some(refused) = &mut self.refused else {
             return;
         };

@@ -24,6 +24,8 @@ pub enum Why {
     LanePaused,
     /// The client is paused but for probes.
     ClientPaused,
+    /// The client is not accepted for this grant, though it is for others.
+    NotAccepted,
     /// The grant was refused together with many others; they probe in turn.
     Refused,
 }

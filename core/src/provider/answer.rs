@@ -13,11 +13,14 @@ mod own;
 mod place;
 mod retry_after;
 mod text;
+mod told;
 mod value;
+mod words;
 
 pub use formats::{Brought, ImportFormat, read_import_from};
 pub use import::{ImportError, read_import};
 pub use members::Unreadable;
+pub use told::redirect;
 
 use crate::flight::Answer;
 use crate::provider::Description;
@@ -61,6 +64,11 @@ pub enum Outcome {
     },
     /// The client is not accepted; the grant is not to blame.
     InvalidClient {
+        /// What came.
+        text: String,
+    },
+    /// A person has to do something at the provider; the refresh token may be good still.
+    InteractionRequired {
         /// What came.
         text: String,
     },
@@ -138,11 +146,12 @@ pub fn read(description: &Description, answer: &Answer) -> Outcome {
 pub fn read_knowing(description: &Description, answer: &Answer, known: &[&Secret]) -> Outcome {
     let known: Vec<&str> = known.iter().map(|token| token.expose()).collect();
     let retry_after = retry_after::of(answer);
-    let reading = Reading {
+    let mut reading = Reading {
         description,
         answer,
         retry_after,
         known: &known,
+        words: told::redirected(answer),
     };
     if answer.body.is_empty() {
         return reading.without_tokens(None);
@@ -157,11 +166,14 @@ pub fn read_knowing(description: &Description, answer: &Answer, known: &[&Secret
         Body::Own(members) => {
             let said = error::find(&members, &description.errors, Some(answer.status));
             let said = said.filter(|_| !members.cut);
+            reading.take_words(&members);
             let members = place::place(members, &description.response);
             reading.own(members, said)
         }
         Body::Unclear(why) => reading.unread(why, true),
         Body::Foreign if reading.is_success() => {
+            let words = words::of_page(text.text.as_bytes(), false);
+            reading.words = reading.words.or(words);
             let why = match text.cut {
                 true => "the body broke off, and what came of it is no token answer",
                 false => "this is no token answer",
@@ -171,7 +183,10 @@ pub fn read_knowing(description: &Description, answer: &Answer, known: &[&Secret
         Body::Foreign if holding::assigned(&text.text, &known) => {
             reading.unread("it seems to hold a token", true)
         }
-        Body::Foreign => reading.without_tokens(None),
+        Body::Foreign => {
+            let said = reading.foreign(text.text.as_bytes());
+            reading.without_tokens(said)
+        }
     }
 }
 
@@ -203,9 +218,47 @@ struct Reading<'a> {
     answer: &'a Answer,
     retry_after: Option<Duration>,
     known: Known<'a>,
+    /// What can be shown of it, if it is no error in the provider's own format.
+    words: Option<String>,
 }
 
 impl Reading<'_> {
+    /// What can be shown of members that are no tokens.
+    fn take_words(&mut self, members: &Members) {
+        let errors = &self.description.errors;
+        let words = match self.is_success() {
+            // The members' names are told with why they are not read.
+            true if members.token("access_token").is_some() => None,
+            true => error::words(members, errors),
+            false => Some(error::unknown(members, errors)),
+        };
+        self.words = self.words.take().or(words);
+    }
+
+    /// An array of errors, or words alone.
+    fn foreign(&mut self, body: &[u8]) -> Option<Said> {
+        let errors = &self.description.errors;
+        let members = error::of_other_json(body);
+        let (said, words) = match &members {
+            Some(members) => (
+                error::find(members, errors, Some(self.answer.status)),
+                error::words(members, errors),
+            ),
+            None => (None, words::of_page(body, self.answer.status >= 400)),
+        };
+        self.words = self.words.take().or(words);
+        said
+    }
+
+    /// What is told of it.
+    fn told(&self) -> String {
+        let about = describe(self.answer);
+        match &self.words {
+            Some(words) => format!("{about}: {words}"),
+            None => about,
+        }
+    }
+
     /// By its status; without a status line nobody knows.
     fn is_success(&self) -> bool {
         matches!(self.answer.status, 0 | 200..=299)
@@ -258,19 +311,22 @@ impl Reading<'_> {
         match (self.answer.status, said) {
             (429, said) => Outcome::AskedToWait {
                 retry_after,
-                text: said.map_or_else(|| describe(self.answer), |said| said.text),
+                text: said.map_or_else(|| self.told(), |said| said.text),
             },
             (200..=299 | 400..=499, Some(said)) => by_code(said, retry_after),
             // A gateway may word its failures like the provider; these two it does not invent.
             (500..=599, Some(said)) if said.kind.is_definite() => by_code(said, retry_after),
             (_, Some(said)) => lost(said.text),
-            (_, None) => lost(describe(self.answer)),
+            (_, None) => lost(self.told()),
         }
     }
 
     fn unread(&self, why: &str, may_hold: bool) -> Outcome {
         Outcome::Unread {
-            text: format!("{}: {why}", describe(self.answer)),
+            text: match &self.words {
+                Some(words) => format!("{}: {why}; {words}", describe(self.answer)),
+                None => format!("{}: {why}", describe(self.answer)),
+            },
             retry_after: self.retry_after,
             may_hold,
         }
@@ -281,7 +337,7 @@ impl Reading<'_> {
 fn names(members: &Members) -> String {
     const SHOWN: usize = 8;
     let names: Vec<String> = (members.iter().take(SHOWN))
-        .map(|(name, _)| printable(&error::without_tokens(name)))
+        .map(|(name, _)| words::redacted(name))
         .collect();
     let more = if members.iter().count() > SHOWN {
         ", …"
@@ -301,6 +357,7 @@ fn by_code(said: Said, retry_after: Option<Duration>) -> Outcome {
         Kind::TooEarly => Outcome::TooEarly { text },
         Kind::InvalidGrant => Outcome::InvalidGrant { text },
         Kind::InvalidClient => Outcome::InvalidClient { text },
+        Kind::Person => Outcome::InteractionRequired { text },
         Kind::Other => Outcome::Refused { text },
     }
 }

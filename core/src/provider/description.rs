@@ -442,6 +442,16 @@ pub struct Errors {
     /// The access token is too young to be replaced.
     #[serde(default)]
     pub too_early: Vec<String>,
+    /// A person has to do something at the provider.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interaction_required: Vec<String>,
+    /// Where an error's code is: a path as in [`Response`], and through arrays. An answer
+    /// with a code there is an error in the provider's own format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Where its words are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// When refreshing is allowed and wanted; for provider, client and grant.

@@ -111,6 +111,7 @@ fn refused_rotating_never_and_refused_lasting_now_and_then() {
     let mut state = state(0, 3600);
     state.last_send = Some(WallTime(1000));
     state.refusal = Some(crate::grant::state::Refusal {
+        interaction: false,
         at: WallTime(1000),
         times: 1,
         text: String::new(),

@@ -199,12 +199,9 @@ fn grants_that_leave_leave_the_refused() {
 fn a_client_that_is_not_accepted_is_paused_and_probes() {
     let mut limits = limits(8, 20);
     let effects = limits.run(3, OutcomeKind::InvalidClient, NOW);
-    assert!(matches!(
-        effects[..],
-        [Effect::ClientPaused { client: 0, .. }]
-    ));
+    assert_eq!(effects, [not_accepted()]);
     assert_eq!(
-        limits.why(4, NOW),
+        limits.why(3, NOW),
         Some((Why::ClientPaused, Some(after(PROBE))))
     );
     assert_eq!(
@@ -212,24 +209,24 @@ fn a_client_that_is_not_accepted_is_paused_and_probes() {
         Ok(()),
         "other clients go on"
     );
-    assert_eq!(limits.may_start(0, 0, 4, after(PROBE)), Ok(()));
+    assert_eq!(limits.may_start(0, 0, 4, NOW), Ok(()));
     limits.started(0, 0, 4);
     assert_eq!(
-        limits.why(5, after(PROBE)),
+        limits.why(5, NOW),
         Some((Why::ClientPaused, None)),
         "one probe"
     );
-    let effects = limits.ended(0, 0, 4, OutcomeKind::InvalidClient, after(PROBE), 0);
+    let effects = limits.ended(0, 0, 4, OutcomeKind::InvalidClient, NOW, 0);
     assert_eq!(effects, [], "one incident");
     assert_eq!(
-        limits.why(5, after(PROBE)),
-        Some((Why::ClientPaused, Some(after(2 * PROBE))))
+        limits.why(5, NOW),
+        Some((Why::ClientPaused, Some(after(30))))
     );
     assert_eq!(
-        limits.run(5, OutcomeKind::Success, after(2 * PROBE)),
+        limits.run(5, OutcomeKind::Success, after(30)),
         [resumed(&[])]
     );
-    assert_eq!(limits.why(6, after(2 * PROBE)), None);
+    assert_eq!(limits.why(6, after(30)), None);
 }
 
 /// The answer said that the client was accepted, and it stayed paused.
@@ -237,13 +234,13 @@ fn a_client_that_is_not_accepted_is_paused_and_probes() {
 fn the_late_answer_to_a_probe_resumes_its_client() {
     let mut limits = limits(8, 20);
     let _ = limits.run(3, OutcomeKind::InvalidClient, NOW);
-    assert_eq!(limits.run(4, OutcomeKind::Lost, after(PROBE)), []);
+    assert_eq!(limits.run(4, OutcomeKind::Lost, NOW), []);
     // What others sent before the pause says nothing.
-    let late = after(PROBE + 60);
+    let late = after(20);
     assert_eq!(limits.observed(0, 0, 5, OutcomeKind::Success, late, 0), []);
     assert_eq!(
         limits.why(5, late),
-        Some((Why::ClientPaused, Some(after(2 * PROBE))))
+        Some((Why::ClientPaused, Some(after(30))))
     );
     assert_eq!(
         limits.observed(0, 0, 4, OutcomeKind::Success, late, 0),
@@ -290,7 +287,7 @@ fn a_grant_whose_refusal_was_to_be_expected_lets_the_next_probe() {
     let effects = limits.run(1, OutcomeKind::ExpectedRefusal, after(PROBE));
     assert_eq!(effects, [resumed(&[])]);
     for grant in 0..20 {
-        let at = after(PROBE);
+        let at = after(2 * PROBE);
         assert_eq!(limits.run(grant, OutcomeKind::ExpectedRefusal, at), []);
     }
 }
@@ -317,6 +314,77 @@ fn a_forced_exchange_does_not_make_the_probe_forgotten() {
     limits.abandoned(0, 0, 2);
     assert_eq!(limits.why(3, at), Some((Why::ClientPaused, None)));
     assert_eq!(limits.ended(0, 0, 1, OutcomeKind::Lost, at, u64::MAX), []);
-    let next = after(2 * PROBE);
+    let next = after(PROBE + 30);
     assert_eq!(limits.why(3, at), Some((Why::ClientPaused, Some(next))));
+}
+
+fn not_accepted() -> Effect {
+    Effect::ClientPaused {
+        client: 0,
+        mass_refusal: false,
+        reason: "the provider does not accept the client".to_owned(),
+    }
+}
+
+#[test]
+fn one_grants_end_is_not_the_clients() {
+    let mut limits = limits(8, 20);
+    assert_eq!(
+        limits.run(0, OutcomeKind::InvalidClient, NOW),
+        [not_accepted()]
+    );
+    assert!(
+        limits.why(0, NOW).is_some(),
+        "it does not try again by itself"
+    );
+    assert_eq!(limits.why(7, NOW), None, "another finds out at once");
+    assert_eq!(limits.run(7, OutcomeKind::Success, NOW), [resumed(&[])]);
+    assert!(limits.is_own_trouble(0, 0) && !limits.is_own_trouble(0, 7));
+    // It backs off by itself, and casts no suspicion any more.
+    let mut at = NOW;
+    for wait in [30, 60, 120, 240, 480, 960, 1920, 3600, 3600] {
+        let until = at + Duration::from_secs(wait);
+        assert_eq!(limits.why(0, at), Some((Why::NotAccepted, Some(until))));
+        assert_eq!(limits.why(7, at), None);
+        assert_eq!(limits.run(0, OutcomeKind::InvalidClient, until), []);
+        at = until;
+    }
+    // Until it works again.
+    let _ = limits.run(0, OutcomeKind::Success, at + Duration::from_secs(3600));
+    assert!(!limits.is_own_trouble(0, 0));
+    assert_eq!(
+        limits.run(0, OutcomeKind::InvalidClient, at),
+        [not_accepted()]
+    );
+}
+
+#[test]
+fn a_client_that_is_not_accepted_is_asked_less_and_less() {
+    let mut limits = limits(8, 20);
+    let mut at = NOW;
+    for (grant, wait) in [
+        (0, 0),
+        (1, 30),
+        (2, 60),
+        (3, 120),
+        (4, 240),
+        (5, 480),
+        (6, 900),
+        (7, 900),
+    ] {
+        let _ = limits.run(grant, OutcomeKind::InvalidClient, at);
+        let next = at + Duration::from_secs(wait);
+        let held = limits.why(19, at).map(|(_, until)| until);
+        assert_eq!(held, (wait > 0).then_some(Some(next)), "after {grant}");
+        at = next;
+    }
+    // Three of them were dead: the others go on, and these back off by themselves.
+    assert_eq!(limits.run(19, OutcomeKind::Success, at), [resumed(&[])]);
+    assert!((0..8).all(|grant| limits.is_own_trouble(0, grant)));
+    assert_eq!(limits.why(9, at), None);
+    assert_eq!(limits.resume(0), []);
+    assert!(
+        !limits.is_own_trouble(0, 0),
+        "a changed configuration begins anew"
+    );
 }

@@ -1,6 +1,7 @@
 //! Error codes: where servers put them, and what they mean (RFC 6749 §5.2).
 
 use super::own::Members;
+use super::words::{redacted, without_tokens};
 use crate::provider::description::Errors;
 use crate::text::printable;
 use serde_json::{Map, Value};
@@ -12,13 +13,18 @@ pub(super) enum Kind {
     TooEarly,
     InvalidClient,
     InvalidGrant,
+    /// A person has to do something at the provider.
+    Person,
     Other,
 }
 
 impl Kind {
     /// Whether it is said of that very token or client, by somebody who knows.
     pub(super) fn is_definite(self) -> bool {
-        matches!(self, Kind::InvalidGrant | Kind::InvalidClient)
+        matches!(
+            self,
+            Kind::InvalidGrant | Kind::InvalidClient | Kind::Person
+        )
     }
 }
 
@@ -29,62 +35,257 @@ pub(super) struct Said {
     pub(super) text: String,
 }
 
-/// The codes and the words of an error, still as they came.
+/// The codes and the words of an error, still as they came; the likeliest first.
+#[derive(Default)]
 struct Raw {
     codes: Vec<String>,
-    words: Option<String>,
+    words: Vec<String>,
+    /// The description says where the code is, and there is one.
+    placed: bool,
 }
 
-const CODES: [&str; 6] = [
+/// Where codes are, as [`plain`] names.
+const CODES: [&str; 22] = [
+    "error",
     "code",
     "type",
-    "error_code",
-    "errorCode",
-    "error_subcode",
+    "errortype",
+    "errorcode",
+    "errcode",
+    "errcodes",
+    "errorcodes",
+    "errorsubcode",
+    "errorsubtype",
+    "suberror",
+    "subcode",
     "status",
+    "statuscode",
+    "resultcode",
+    "returncode",
+    "retcode",
+    "ret",
+    "faultcode",
+    "reason",
+    "errorkey",
+    "key",
 ];
-const WORDS: [&str; 4] = ["error_description", "message", "description", "msg"];
+/// Where words are.
+const WORDS: [&str; 18] = [
+    "errordescription",
+    "message",
+    "description",
+    "msg",
+    "errormessage",
+    "errormsg",
+    "errmsg",
+    "detail",
+    "details",
+    "errordetail",
+    "errordetails",
+    "faultstring",
+    "title",
+    "developermessage",
+    "usermessage",
+    "reason",
+    "hint",
+    "text",
+];
+/// What holds them one level down.
+const HOLDERS: [&str; 12] = [
+    "error",
+    "errors",
+    "err",
+    "fault",
+    "detail",
+    "details",
+    "meta",
+    "status",
+    "exception",
+    "messages",
+    "result",
+    "response",
+];
+/// How many codes, and how many words, are looked at.
+const MOST: usize = 16;
+const DEPTH: usize = 3;
 
-/// Finds an error in an answer. Without an `error` member only what the
-/// description lists counts: gateways say `message` too.
+/// Finds an error in an answer. Without an `error` member, or a code where the
+/// description says that codes are, only what the description lists counts, and the RFC's
+/// own codes: gateways say `message` too.
 pub(super) fn find(members: &Members, errors: &Errors, status: Option<u16>) -> Option<Said> {
-    let has_error = members.get("error").is_some_and(is_error);
-    let raw = match members.get("error").filter(|_| has_error) {
-        Some(Value::Object(inner)) => nested(inner, members),
-        Some(error) => Raw {
-            codes: scalar(error).into_iter().chain(codes(members)).collect(),
-            words: words(|name| members.get(name)),
-        },
-        None => Raw {
-            codes: codes(members).collect(),
-            words: words(|name| members.get(name)),
-        },
+    let raw = gather(members, errors);
+    let has_error = raw.placed
+        || members
+            .iter()
+            .any(|(name, value)| name.eq_ignore_ascii_case("error") && is_error(value));
+    let (kind, by) = match listed(&raw, errors) {
+        Some((kind, said)) => (kind, Some(said)),
+        None => (standard(&raw).or(has_error.then_some(Kind::Other))?, None),
     };
-    let kind = listed(&raw, errors).or_else(|| has_error.then(|| standard(&raw)))?;
     Some(Said {
         kind,
-        text: tell(&raw, status),
+        text: tell(&raw, by, status),
     })
 }
 
-fn nested(inner: &Map<String, Value>, members: &Members) -> Raw {
-    let own = ["error"].into_iter().chain(CODES);
-    Raw {
-        codes: own
-            .filter_map(|name| inner.get(name).and_then(scalar))
-            .collect(),
-        words: words(|name| inner.get(name).or_else(|| members.get(name))),
+/// What can be told of members that are neither tokens nor an error that is known: the
+/// words, and the members' names.
+pub(super) fn unknown(members: &Members, errors: &Errors) -> String {
+    let raw = gather(members, errors);
+    let said = tell(&raw, None, None);
+    let names: Vec<String> = members
+        .iter()
+        .take(12)
+        .map(|(name, _)| redacted(name))
+        .collect();
+    let more = if members.iter().nth(12).is_some() {
+        ", …"
+    } else {
+        ""
+    };
+    let names = match names.is_empty() {
+        true => "it has no members".to_owned(),
+        false => format!("its members: {}{more}", names.join(", ")),
+    };
+    match raw.words.is_empty() {
+        true => names,
+        false => format!("{said}; {names}"),
     }
 }
 
-fn codes(members: &Members) -> impl Iterator<Item = String> {
-    let found = |name: &&str| members.get(name).and_then(scalar);
-    CODES.iter().filter_map(found)
+/// The words alone, where there are any.
+pub(super) fn words(members: &Members, errors: &Errors) -> Option<String> {
+    let raw = gather(members, errors);
+    let any = !raw.codes.is_empty() || !raw.words.is_empty();
+    any.then(|| tell(&raw, None, None))
 }
 
-fn words<'v>(get: impl Fn(&str) -> Option<&'v Value>) -> Option<String> {
-    let mut found = WORDS.iter().filter_map(|name| get(name)?.as_str());
-    found.find(|text| !text.is_empty()).map(str::to_owned)
+fn gather(members: &Members, errors: &Errors) -> Raw {
+    let mut raw = Raw::default();
+    for path in errors.code.iter() {
+        let found = members
+            .iter()
+            .flat_map(|(name, value)| at(name, value, path));
+        for value in found.filter(|value| is_error(value)) {
+            raw.code(value);
+        }
+    }
+    raw.placed = !raw.codes.is_empty();
+    for path in errors.message.iter() {
+        let found = members
+            .iter()
+            .flat_map(|(name, value)| at(name, value, path));
+        found.for_each(|value| raw.word(value));
+    }
+    raw.object(members.iter(), 0);
+    raw
+}
+
+/// What a dotted path leads to, below a member; of an array, each element or the one of
+/// that number.
+fn at<'v>(name: &str, value: &'v Value, path: &str) -> Vec<&'v Value> {
+    if name == path {
+        return vec![value];
+    }
+    let rest = path
+        .strip_prefix(name)
+        .and_then(|rest| rest.strip_prefix('.'));
+    rest.map_or_else(Vec::new, |rest| below(value, rest))
+}
+
+fn below<'v>(value: &'v Value, path: &str) -> Vec<&'v Value> {
+    match value {
+        Value::Object(map) => map
+            .iter()
+            .flat_map(|(name, value)| at(name, value, path))
+            .collect(),
+        Value::Array(values) => {
+            let (first, rest) = path
+                .split_once('.')
+                .map_or((path, None), |(f, r)| (f, Some(r)));
+            let numbered = first.parse::<usize>().ok().and_then(|i| values.get(i));
+            match (numbered, rest) {
+                (Some(value), None) => vec![value],
+                (Some(value), Some(rest)) => below(value, rest),
+                (None, _) => values.iter().flat_map(|value| below(value, path)).collect(),
+            }
+        }
+        _ => Vec::new(),
+    }
+}
+
+impl Raw {
+    /// An object's own codes and words, and then those of what it holds.
+    fn object<'v>(&mut self, members: impl Iterator<Item = (&'v String, &'v Value)>, depth: usize) {
+        let members: Vec<(String, &Value)> =
+            members.map(|(name, value)| (plain(name), value)).collect();
+        let under = |known: &'static str| {
+            let of = move |(name, _): &&(String, &'v Value)| name == known;
+            members.iter().filter(of).map(|(_, value)| *value)
+        };
+        // What an `error` object says of itself is more than what stands around it.
+        for inner in under("error").filter(|value| value.is_object()) {
+            self.within(inner, depth);
+        }
+        for name in CODES {
+            let codes = under(name).filter(|value| name != "error" || is_error(value));
+            codes.for_each(|value| self.code(value));
+        }
+        for name in WORDS {
+            under(name).for_each(|value| self.word(value));
+        }
+        for name in HOLDERS {
+            let held = under(name).filter(|value| name != "error" || !value.is_object());
+            for inner in held {
+                self.within(inner, depth);
+            }
+        }
+    }
+
+    fn within(&mut self, value: &Value, depth: usize) {
+        match value {
+            Value::Object(map) if depth < DEPTH => {
+                self.object(map.iter(), depth + 1);
+            }
+            Value::Array(values) => {
+                for value in values.iter().take(MOST) {
+                    match value {
+                        Value::String(_) => {
+                            self.code(value);
+                            self.word(value);
+                        }
+                        inner => self.within(inner, depth),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn code(&mut self, value: &Value) {
+        match value {
+            Value::Array(values) => values.iter().take(MOST).for_each(|value| match value {
+                Value::Array(_) => {}
+                value => self.code(value),
+            }),
+            value => push(&mut self.codes, scalar(value)),
+        }
+    }
+
+    fn word(&mut self, value: &Value) {
+        let text = value.as_str().filter(|text| !text.trim().is_empty());
+        push(&mut self.words, text.map(str::to_owned));
+    }
+}
+
+fn push(all: &mut Vec<String>, one: Option<String>) {
+    all.extend(one.filter(|one| all.len() < MOST && !all.contains(one)));
+}
+
+/// A member's name as it is compared: `errorCode`, `error_code` and `Error-Code` are one.
+fn plain(name: &str) -> String {
+    let letters = name.chars().filter(char::is_ascii_alphanumeric).take(32);
+    letters.map(|c| c.to_ascii_lowercase()).collect()
 }
 
 fn scalar(value: &Value) -> Option<String> {
@@ -114,69 +315,80 @@ fn is_error(error: &Value) -> bool {
 
 /// By the description's lists; they go before the RFC's codes, so that a
 /// provider's wording can tell one `invalid_grant` from another.
-fn listed(raw: &Raw, errors: &Errors) -> Option<Kind> {
+fn listed<'r>(raw: &'r Raw, errors: &Errors) -> Option<(Kind, &'r str)> {
     let lists = [
         (Kind::RateLimited, &errors.rate_limited),
         (Kind::TooEarly, &errors.too_early),
         (Kind::InvalidClient, &errors.invalid_client),
         (Kind::InvalidGrant, &errors.invalid_grant),
+        (Kind::Person, &errors.interaction_required),
     ];
     let mut said = raw.codes.iter().chain(&raw.words);
     said.find_map(|said| {
-        let list = lists.iter().find(|(_, list)| list.contains(said));
-        list.map(|(kind, _)| *kind)
+        let is = |listed: &String| listed.eq_ignore_ascii_case(said.trim());
+        let list = lists.iter().find(|(_, list)| list.iter().any(is));
+        list.map(|(kind, _)| (*kind, said.as_str()))
     })
 }
 
-fn standard(raw: &Raw) -> Kind {
-    let said = |code: &str| raw.codes.iter().any(|said| said == code);
-    if said("invalid_grant") {
-        Kind::InvalidGrant
-    } else if said("invalid_client") || said("unauthorized_client") {
-        Kind::InvalidClient
-    } else {
-        Kind::Other
-    }
+/// The codes that have a meaning everywhere: RFC 6749 §5.2, and those of OpenID Connect
+/// Core §3.1.2.6 and its kin, which say that only a person helps.
+fn standard(raw: &Raw) -> Option<Kind> {
+    raw.codes.iter().find_map(|code| {
+        Some(match plain(code).as_str() {
+            "invalidgrant" => Kind::InvalidGrant,
+            "invalidclient" | "unauthorizedclient" => Kind::InvalidClient,
+            "interactionrequired"
+            | "loginrequired"
+            | "consentrequired"
+            | "accountselectionrequired"
+            | "registrationrequired"
+            | "unmetauthenticationrequirements"
+            | "insufficientuserauthentication"
+            | "mfarequired"
+            | "reauthrequired"
+            | "reauthenticationrequired"
+            | "reauthorizationrequired" => Kind::Person,
+            _ => return None,
+        })
+    })
 }
 
-fn tell(raw: &Raw, status: Option<u16>) -> String {
-    let code = raw
-        .codes
-        .first()
-        .map_or("an error without a code", String::as_str);
-    let words = raw.words.iter().map(String::as_str);
-    let parts: Vec<String> = std::iter::once(code)
-        .chain(words)
-        .map(|text| printable(&without_tokens(text)))
-        .collect();
+/// The first code, what the description lists of the rest, and the first words.
+fn tell(raw: &Raw, by: Option<&str>, status: Option<u16>) -> String {
+    let first = raw.codes.first().map(String::as_str);
+    let code = match (first, by.filter(|by| Some(*by) != first)) {
+        (Some(first), Some(by)) if !raw.words.iter().any(|words| words == by) => {
+            format!("{first} ({by})")
+        }
+        (Some(first), _) => first.to_owned(),
+        (None, _) => "an error without a code".to_owned(),
+    };
+    let listed = by.filter(|by| Some(*by) != first && raw.words.iter().any(|words| words == by));
+    let other = |words: &&str| Some(*words) != first && Some(*words) != by;
+    let words = listed.or_else(|| raw.words.iter().map(String::as_str).find(other));
+    let words = words.filter(|words| Some(*words) != first);
+    let parts = [Some(code.as_str()), words].into_iter().flatten();
+    let parts = parts.map(|text| printable(&without_tokens(text)));
     let status = status.map(|status| format!("HTTP {status}"));
     let parts: Vec<String> = status.into_iter().chain(parts).collect();
     parts.join(": ")
 }
 
-/// Takes out whatever looks like a token: servers quote the one that they
-/// refuse ("Invalid refresh token: …").
-pub(super) fn without_tokens(text: &str) -> String {
-    let of_token = |c: char| c.is_ascii_alphanumeric() || "-._~+/=%".contains(c);
-    let mut kept = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let end = rest
-            .find(|c| of_token(c) != of_token(first))
-            .unwrap_or(rest.len());
-        let (run, after) = rest.split_at(end);
-        kept.push_str(if of_token(first) && is_tokenish(run) {
-            "…"
-        } else {
-            run
-        });
-        rest = after;
-    }
-    kept
-}
-
-/// Long and with a digit in it, or too long for a word of any language.
-fn is_tokenish(run: &str) -> bool {
-    let digits = run.bytes().any(|b| b.is_ascii_digit());
-    run.len() >= if digits { 16 } else { 40 }
+/// What an array or a text in the place of an object says: Salesforce's APIs answer with
+/// an array of errors.
+pub(super) fn of_other_json(body: &[u8]) -> Option<Members> {
+    let body = body.trim_ascii();
+    let value: Value = match body.first()? {
+        b'[' | b'"' if body.len() <= 64 * 1024 => serde_json::from_slice(body).ok()?,
+        _ => return None,
+    };
+    let map = Map::from_iter([(
+        "errors".to_owned(),
+        Value::Array(match value {
+            Value::Array(values) => values,
+            text => vec![text],
+        }),
+    )]);
+    Some(Members::new(map))
 }

@@ -62,6 +62,7 @@ fn kind(outcome: &Outcome) -> &'static str {
         Outcome::AskedToWait { .. } => "asked to wait",
         Outcome::InvalidGrant { .. } => "invalid grant",
         Outcome::InvalidClient { .. } => "invalid client",
+        Outcome::InteractionRequired { .. } => "interaction required",
         Outcome::TooEarly { .. } => "too early",
         Outcome::Refused { .. } => "refused",
         Outcome::Lost { .. } => "lost",
@@ -75,6 +76,7 @@ fn text(outcome: &Outcome) -> &str {
         | Outcome::AskedToWait { text, .. }
         | Outcome::InvalidGrant { text }
         | Outcome::InvalidClient { text }
+        | Outcome::InteractionRequired { text }
         | Outcome::TooEarly { text }
         | Outcome::Refused { text }
         | Outcome::Lost { text, .. } => text,

@@ -291,3 +291,185 @@ fn imports() {
         "{newline}"
     );
 }
+
+/// Reads a body that came with status 400 by a description with these `[errors]`.
+fn refused(errors: Value, body: &Value) -> Outcome {
+    read(
+        &description(errors),
+        &answer(400, &[], body.to_string().as_bytes()),
+    )
+}
+
+#[test]
+fn codes_are_found_wherever_servers_put_them() {
+    for body in [
+        json!({ "errors": [{ "errorType": "dead", "message": "It is void" }], "success": false }),
+        json!({ "errors": ["dead", "It is void"] }),
+        json!({ "errors": { "code": "dead", "message": "It is void" } }),
+        json!({ "errors": [{ "extensions": {}, "reason": "dead", "detail": "It is void" }] }),
+        json!({ "error": [{ "code": "dead", "msg": "It is void" }] }),
+        json!({ "error": { "errors": [{ "reason": "dead", "message": "It is void" }] } }),
+        json!({ "Error": "dead", "Error_Description": "It is void" }),
+        json!({ "ErrorCode": "dead", "ErrorMessage": "It is void" }),
+        json!({ "errcode": "dead", "errmsg": "It is void" }),
+        json!({ "err_code": "x", "errorCode": "dead", "errorMessage": "It is void" }),
+        json!({ "fault": { "faultstring": "It is void", "detail": { "errorcode": "dead" } } }),
+        json!({ "meta": { "code": 400, "error_type": "dead", "error_message": "It is void" } }),
+        json!({ "detail": { "code": "dead", "msg": "It is void" } }),
+        json!({ "detail": [{ "loc": ["body"], "msg": "It is void", "type": "dead" }] }),
+        json!({ "code": "dead", "detail": "It is void" }),
+        json!({ "type": "dead", "title": "It is void", "status": 400 }),
+        json!({ "status": { "code": "dead", "message": "It is void" } }),
+        json!({ "error": "x", "error_codes": [1, "dead"], "error_description": "It is void" }),
+        json!([{ "errorCode": "dead", "message": "It is void" }]),
+    ] {
+        let outcome = refused(json!({ "invalid_grant": ["dead"] }), &body);
+        assert_eq!(kind(&outcome), "invalid grant", "{body}");
+        let text = text(&outcome);
+        assert!(
+            text.contains("dead") && text.contains("It is void"),
+            "{body}: {text}"
+        );
+        let by_words = refused(json!({ "too_early": ["it is void"] }), &body);
+        assert_eq!(kind(&by_words), "too early", "{body}");
+    }
+    let wechat = json!({ "errcode": 61023, "errmsg": "refresh_token is invalid rid: 5fc60c96" });
+    let d = description(json!({ "invalid_grant": ["61023"] }));
+    let outcome = read(&d, &answer(200, &[], wechat.to_string().as_bytes()));
+    assert_eq!(kind(&outcome), "invalid grant");
+    assert_eq!(
+        text(&outcome),
+        "HTTP 200: 61023: refresh_token is invalid rid: 5fc60c96"
+    );
+}
+
+#[test]
+fn the_rfcs_own_codes_count_one_level_down() {
+    for body in [
+        json!({ "errors": ["invalid_grant"] }),
+        json!({ "errors": [{ "errorType": "invalid_grant" }] }),
+        json!({ "message": "no", "code": "invalid_grant" }),
+        json!({ "Error": "INVALID_GRANT" }),
+        json!({ "fault": { "detail": { "errorcode": "InvalidGrant" } } }),
+        json!(["invalid_grant"]),
+    ] {
+        assert_eq!(kind(&refused(json!({}), &body)), "invalid grant", "{body}");
+    }
+    // Gateways have errors, too: what is in no list decides nothing.
+    for body in [
+        json!({ "errors": [{ "code": 10013, "message": "An unknown error" }] }),
+        json!({ "message": "no Route matched", "detail": "invalid_grant_type?" }),
+        json!({ "fault": { "faultstring": "quota" } }),
+    ] {
+        assert_eq!(kind(&refused(json!({}), &body)), "lost", "{body}");
+    }
+    let success = json!({ "access_token": "at", "errors": [], "status": "ok", "message": "created", "code": 0 });
+    assert_eq!(kind(&outcome(200, &success.to_string())), "success");
+}
+
+#[test]
+fn a_description_says_where_errors_are() {
+    let body = json!({ "outcome": { "problems": [{ "id": "dead", "says": "It is void" }] } });
+    let paths = json!({ "code": "outcome.problems.id", "message": "outcome.problems.0.says", "invalid_grant": ["dead"] });
+    let outcome = refused(paths.clone(), &body);
+    assert_eq!(
+        (kind(&outcome), text(&outcome)),
+        ("invalid grant", "HTTP 400: dead: It is void")
+    );
+    let other = json!({ "outcome": { "problems": [{ "id": "other", "says": "no" }] } });
+    assert_eq!(
+        kind(&refused(paths.clone(), &other)),
+        "refused",
+        "it is the provider's own format"
+    );
+    let none = json!({ "outcome": { "problems": [] } });
+    assert_eq!(kind(&refused(paths, &none)), "lost");
+}
+
+#[test]
+fn codes_that_only_a_person_can_end_are_known() {
+    for code in [
+        "interaction_required",
+        "login_required",
+        "consent_required",
+        "account_selection_required",
+        "unmet_authentication_requirements",
+        "mfa_required",
+    ] {
+        let body = json!({ "error": code, "error_description": "AADSTS50076: do it" });
+        let outcome = refused(json!({}), &body);
+        assert_eq!(kind(&outcome), "interaction required", "{code}");
+        assert!(text(&outcome).contains("AADSTS50076"));
+    }
+    let listed = refused(
+        json!({ "interaction_required": ["invalid_rapt"] }),
+        &json!({ "error": "invalid_grant", "error_subtype": "invalid_rapt" }),
+    );
+    assert_eq!(kind(&listed), "interaction required");
+}
+
+#[test]
+fn what_came_in_the_place_of_tokens_is_named_without_values() {
+    let body = json!({ "challenge_name": "email_otp", "session": "abcdef" });
+    let challenge = outcome(200, &body.to_string());
+    assert_eq!(kind(&challenge), "unread");
+    assert_eq!(
+        text(&challenge),
+        "HTTP 200, no content type, 49 bytes: it has no access_token; its members: challenge_name, session"
+    );
+    let told = outcome(200, r#"{"message":"Try again","x":1}"#);
+    assert!(
+        text(&told).ends_with("its members: message, x; an error without a code: Try again"),
+        "{}",
+        text(&told)
+    );
+    let gateway = outcome(403, r#"{"message":"Forbidden by rule 7"}"#);
+    assert_eq!(kind(&gateway), "lost");
+    assert!(
+        text(&gateway).contains("Forbidden by rule 7"),
+        "{}",
+        text(&gateway)
+    );
+    let page = outcome(
+        502,
+        "<html><head><title>502 Bad Gateway</title></head></html>",
+    );
+    assert!(
+        text(&page).ends_with(": 502 Bad Gateway"),
+        "{}",
+        text(&page)
+    );
+    let limited = outcome(429, r#"{"message":"Slow down"}"#);
+    assert!(text(&limited).contains("Slow down"));
+    let secret = "eyJhbGciOiJSUzI1NiJ9.eyJqdGkiOiI1In0.c2ln";
+    for body in [
+        json!({ secret: 1 }).to_string(),
+        json!({ "message": secret }).to_string(),
+        json!({ "errors": [secret] }).to_string(),
+        format!("<title>{secret}</title>"),
+    ] {
+        for status in [200, 400, 503] {
+            let outcome = outcome(status, &body);
+            assert!(!text(&outcome).contains("eyJ"), "{}", text(&outcome));
+        }
+    }
+}
+
+#[test]
+fn a_redirect_says_where_to() {
+    let location = "https://as.example/o/token/?refresh_token=rt-1";
+    let moved = answer(
+        301,
+        &[("location", location)],
+        b"<html><title>Moved</title></html>",
+    );
+    let outcome = read(&description(json!({})), &moved);
+    assert_eq!(kind(&outcome), "lost");
+    let text = text(&outcome);
+    assert!(text.starts_with("HTTP 301, "), "{text}");
+    assert!(
+        text.contains("it redirects to https://as.example/o/token/, and"),
+        "{text}"
+    );
+    assert!(!text.contains("rt-1"), "{text}");
+}
