@@ -13,6 +13,7 @@ mod places;
 pub mod probe;
 mod receive;
 mod resolver;
+mod tls;
 mod wire;
 
 use crate::authorities::{self, CaFileError};

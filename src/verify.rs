@@ -6,6 +6,7 @@ use crate::exit::{Exit, Failure};
 use refreshd_core::flight::Answer;
 use refreshd_core::grant::replay::EXCHANGE_LIMIT;
 use refreshd_core::grant::settle::Ending;
+use refreshd_core::provider::answer::redirect;
 use refreshd_core::provider::request::verify_url;
 use refreshd_core::{Grant, TokenSet};
 use serde::{Deserialize, Serialize};
@@ -119,7 +120,8 @@ fn judge(answer: &Answer, host: &str) -> (Verdict, String) {
         300..=399 => (
             Verdict::Unclear,
             format!(
-                "{host} answered HTTP {status}, a redirect, which is not followed with a token; look at verify.url"
+                "{host} answered HTTP {status}, a redirect{}, which is not followed with a token; look at verify.url",
+                redirect(answer).map_or_else(String::new, |place| format!(" to {place}"))
             ),
         ),
         _ => (

@@ -322,7 +322,10 @@ impl World {
             self.audit.rearmed.remove(&index);
         }
         match landed.kind.filter(|_| seated) {
-            Some(OutcomeKind::InvalidClient) => self.audit.client_refused(lane, index, now),
+            // Where the client is accepted for others, the grant backs off by itself.
+            Some(OutcomeKind::InvalidClient) if !self.process().dispatch.is_own_trouble(index) => {
+                self.audit.client_refused(lane, index, now);
+            }
             Some(OutcomeKind::Success | OutcomeKind::InvalidGrant | OutcomeKind::TooEarly) => {
                 let state = &self.process().dispatch.entry(index).grant.state;
                 let sent = state.last_send.unwrap_or(now);

@@ -3,11 +3,11 @@
 
 use super::connect::Unconnected;
 use super::resolver::{Barred, Unresolved};
+use super::tls::{self, Peer};
 use crate::config::{Client, Proxy};
 use crate::net;
 use refreshd_core::grant::replay::CONNECT_LIMIT;
 use refreshd_core::text::printable;
-use rustls::CertificateError;
 use std::error::Error;
 use url::Url;
 
@@ -56,7 +56,14 @@ pub(super) fn explain(error: &Unconnected, route: &Route<'_>) -> String {
         );
     }
     match cause::<rustls::Error>(error) {
-        Some(tls) => tell_tls(tls, &peer(error, route), route.client),
+        Some(failed) => tls::tell(
+            failed,
+            Peer {
+                place: &peer(error, route),
+                client: &route.client.name,
+                ca_file: route.client.ca_file.as_deref(),
+            },
+        ),
         None => tell_unconnected(error, route),
     }
 }
@@ -82,37 +89,6 @@ fn peer(error: &Unconnected, route: &Route<'_>) -> String {
         Some(proxy) => format!("{} (through proxy {proxy})", route.place()),
         None => route.place(),
     }
-}
-
-fn tell_tls(error: &rustls::Error, peer: &str, client: &Client) -> String {
-    let name = &client.name;
-    let rustls::Error::InvalidCertificate(why) = error else {
-        return format!("TLS with {peer} failed: {}", printable(&error.to_string()));
-    };
-    let unknown = match &client.ca_file {
-        None => format!(
-            "was issued by an authority that this machine does not trust; if that is your own authority, set ca_file under [clients.{name}] to its certificate"
-        ),
-        Some(path) => format!(
-            "was issued neither by one of the system's authorities nor by one in ca_file {}; look whether that file of [clients.{name}] is the right one",
-            path.display()
-        ),
-    };
-    let what = match why {
-        // A bad signature: another authority of the same name, made anew perhaps.
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => unknown,
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "has expired; its operator must renew it (or this machine's clock is wrong)".to_owned()
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "is not valid yet: is this machine's clock right?".to_owned()
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "is for another name; look at the host in the token URL".to_owned()
-        }
-        other => format!("cannot be accepted: {}", printable(&other.to_string())),
-    };
-    format!("the certificate of {peer} {what}")
 }
 
 fn tell_unconnected(error: &Unconnected, route: &Route<'_>) -> String {

@@ -13,6 +13,7 @@ mod disks;
 mod http;
 mod https;
 mod resource;
+mod said;
 mod second_chance;
 mod setting;
 mod support;

@@ -3,7 +3,7 @@
 use super::place::Place;
 use super::tls::{Authority, TlsEndpoint};
 use crate::support::text;
-use rcgen::date_time_ymd;
+use rcgen::{BasicConstraints, IsCa, date_time_ymd};
 
 const CA: &str = "ca_file = \"ROOT/ca.pem\"";
 
@@ -60,6 +60,10 @@ async fn certificates_that_are_over_or_for_another_are_told_apart() {
         params.not_after = date_time_ymd(2019, 1, 1);
     });
     let other = TlsEndpoint::start("127.0.0.1", &authority, &["example.com"]);
+    // What `openssl req -x509` makes unless it is told otherwise.
+    let own = TlsEndpoint::with("127.0.0.1", &authority, &["localhost"], |params| {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    });
     for (endpoint, expected) in [
         (
             over.await,
@@ -67,7 +71,11 @@ async fn certificates_that_are_over_or_for_another_are_told_apart() {
         ),
         (
             other.await,
-            "is for another name; look at the host in the token URL",
+            "is for example.com; look at the host in the URL",
+        ),
+        (
+            own.await,
+            "make it anew with basicConstraints=CA:FALSE, or issue one with it, and set ca_file under [clients.pretend] to the self-signed one",
         ),
     ] {
         let place = place(&endpoint, CA);

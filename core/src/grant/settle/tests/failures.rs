@@ -292,3 +292,48 @@ fn an_overdue_flight_counts_once() {
     assert_eq!(answered.sends_in_window, 1);
     assert_eq!(answered.doubt, overdue.doubt);
 }
+
+#[test]
+fn a_person_is_asked_and_the_token_is_tried_now_and_then() {
+    use crate::grant::schedule::{Plan, Why, plan};
+    use crate::grant::state::Status;
+    use crate::incident::{Kind, Kinds};
+    let never = rules_of(json!({ "rotation": { "rotates": "never" } }));
+    for (rules, code) in [
+        (rules(), "interaction_required"),
+        (rules(), "login_required"),
+        (never, "invalid_grant"),
+    ] {
+        let mut state = state();
+        let mut sent = FIRST;
+        for (times, wait) in [(1, 3600), (2, 6 * 3600), (3, 86_400), (4, 86_400)] {
+            let body = json!({ "error": code, "error_description": "do it" });
+            let settled = exchange(&rules, &state, sent, answered(400, &[], body.to_string()));
+            state = settled.settlement.state;
+            let refusal = state.refusal.as_ref().expect("a refusal");
+            assert_eq!(refusal.times, times);
+            assert!(refusal.text.contains("do it"));
+            assert_eq!(state.presents, Some(print_of("rt-1")), "it is kept");
+            let now = sent + secs(1);
+            assert_eq!(state.status(now), Status::Refused);
+            assert!(Kinds::of_grant(&state, &rules.policy, now).contains(Kind::Refused));
+            let next = sent + secs(wait);
+            let expected = Plan::At {
+                at: next,
+                why: Why::RefusedRetry,
+            };
+            assert_eq!(
+                plan(&state, &rules.policy, now),
+                expected,
+                "{code}, {times}"
+            );
+            sent = next;
+        }
+        assert!(
+            state.is_alive(FIRST + secs(2)),
+            "the living token is served"
+        );
+        let again = success(&rules, &state, sent, json!({ "expires_in": 60 }));
+        assert_eq!((again.refusal, again.failures), (None, 0));
+    }
+}
