@@ -6,6 +6,7 @@
 //! [`rest`] while no daemon runs; [`config`] feeds them all. [`net`] and
 //! [`authorities`] serve [`config`] and [`http`]; [`trust`] serves whoever opens a file or a socket.
 
+pub mod answers;
 pub mod authorities;
 pub mod cli;
 pub mod clock;

@@ -2,6 +2,7 @@
 //! while no daemon runs. It takes the daemon's lock, settles what a crash left in the
 //! journal, and sends nothing but what `verify` asks.
 
+use crate::answers::{self, KeptInFull};
 use crate::clock::SharedClock;
 use crate::config::{Config, Database};
 use crate::control::api::{
@@ -272,6 +273,25 @@ impl Rest {
         };
         let (lines, _) = importer.lines(lines).await;
         Imported { lines }
+    }
+
+    /// `refreshd answers`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn answers(&self, grant: Option<&str>) -> Result<Vec<KeptInFull>, Failure> {
+        let all = answers::all(&self.deck.store, grant).await;
+        all.map_err(internal)
+    }
+
+    /// `refreshd answers drop`.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn drop_answer(&self, id: &str) -> Result<(), Failure> {
+        answers::forget(&self.deck.store, id)
+            .await
+            .map_err(internal)
     }
 
     /// `refreshd verify`: the one request that a command sends by itself.

@@ -1,6 +1,7 @@
 //! The command line, one file a subcommand. Only `run` sees the daemon; the
 //! others are clients of its control socket.
 
+mod answers;
 mod authorize;
 mod backup;
 mod check;
@@ -80,6 +81,8 @@ enum Command {
     Verify(verify::Verify),
     /// Have the provider end an authorization
     Revoke(revoke::Revoke),
+    /// What is kept of providers' answers: show it, take tokens out of it, drop it
+    Answers(answers::Answers),
     /// Delete a grant that is no longer configured
     Remove(remove::Remove),
     /// Provider files: list and print them, or draft one from a server's own metadata
@@ -145,6 +148,7 @@ pub fn run(
         Command::Refresh(command) => command.run(&context),
         Command::Verify(command) => command.run(&context),
         Command::Revoke(command) => command.run(&context),
+        Command::Answers(command) => command.run(&context),
         Command::Remove(command) => command.run(&context),
         Command::Provider(command) => command.run(&context),
         Command::Doctor(command) => command.run(&context),

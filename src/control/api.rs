@@ -210,3 +210,14 @@ pub struct Done {
     /// What was done, for a person.
     pub message: String,
 }
+
+/// Query of `GET /v1/answers`, and body of `POST /v1/answers/drop`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptRequest {
+    /// Only what is kept of this grant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<String>,
+    /// Which one, in full.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+}

@@ -1,10 +1,11 @@
 //! The other end of the control socket, for the commands.
 
 use super::api::{
-    BackupMade, BackupRequest, Done, ImportQuery, Imported, KeyProgress, KeyStatus, Operation,
-    Status, Token, TokenQuery, VerifyRequest,
+    BackupMade, BackupRequest, Done, ImportQuery, Imported, KeptRequest, KeyProgress, KeyStatus,
+    Operation, Status, Token, TokenQuery, VerifyRequest,
 };
 use super::enroll::{Patience, Redirect};
+use crate::answers::KeptInFull;
 use crate::engine::message::{Accept, Refreshed, Wish};
 use crate::enroll::{Approve, Begin, Begun, Report};
 use crate::exit::{Exit, Failure};
@@ -128,6 +129,28 @@ impl Control {
     /// What the daemon answers.
     pub async fn revoke(&self, operation: &Operation) -> Result<Done, Failure> {
         self.post("revoke", operation).await
+    }
+
+    /// `GET /v1/answers`.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn answers(&self, grant: Option<&str>) -> Result<Vec<KeptInFull>, Failure> {
+        let query = grant.map(|grant| format!("?grant={grant}"));
+        let path = format!("answers{}", query.unwrap_or_default());
+        self.answer(self.http.get(url(&path))).await
+    }
+
+    /// `POST /v1/answers/drop`.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn drop_answer(&self, id: &str) -> Result<Done, Failure> {
+        let request = KeptRequest {
+            grant: None,
+            id: Some(id.to_owned()),
+        };
+        self.post("answers/drop", &request).await
     }
 
     /// `POST /v1/remove`.

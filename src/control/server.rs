@@ -103,6 +103,7 @@ fn router(desk: Desk) -> Router {
         .route("/v1/key", get(key))
         .route("/v1/key/progress", get(key_progress))
         .route("/v1/key/rotate", post(rotate_key))
+        .merge(super::answers::routes())
         .merge(super::enroll::routes())
         .merge(super::operator::routes())
         .layer(DefaultBodyLimit::max(IMPORT_CAP))

@@ -8,6 +8,7 @@
     reason = "a test that cannot go on panics, and says why; figures go to standard output"
 )]
 
+mod answers;
 mod browser;
 mod disks;
 mod http;

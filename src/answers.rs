@@ -1,0 +1,244 @@
+//! What is kept of providers' answers beside the tokens in use: answers that could not be
+//! read, what came too late, what another token set took the place of. It is listed,
+//! handed to its owner, and dropped here; what is read of it goes the way of an import.
+
+use crate::state::{Candidate, Store, StoreError, Unread};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use refreshd_core::flight::{Answer, FlightId};
+use refreshd_core::grant::{Grant, TokenSet};
+use refreshd_core::provider::answer::{Outcome, Success, read};
+use refreshd_core::provider::description::Description;
+use refreshd_core::secret::Secret;
+use refreshd_core::time::WallTime;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+/// Something that is kept, without its secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// What to call it by; any beginning that is its alone will do.
+    pub id: String,
+    /// The grant.
+    pub grant: String,
+    /// The grant's client.
+    pub client: String,
+    /// When it came, RFC 3339.
+    pub at: String,
+    /// The generation that it followed on.
+    pub generation: u64,
+    /// HTTP status of an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Bytes of its body.
+    pub bytes: usize,
+    /// Whether the body came whole.
+    pub whole: bool,
+    /// Why it is kept, for people.
+    pub why: String,
+}
+
+/// The same with what is in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptInFull {
+    /// Without its secrets.
+    #[serde(flatten)]
+    pub kept: Kept,
+    /// Headers that are kept.
+    pub headers: Vec<(String, Secret)>,
+    /// The body, in base64.
+    pub body: Secret,
+    /// When it was received, in milliseconds since 1970.
+    pub received_ms: i64,
+    /// The code that began the grant, where its provider wants that with every refresh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Secret>,
+}
+
+impl KeptInFull {
+    /// The answer, as it came.
+    #[must_use]
+    pub fn answer(&self) -> Answer {
+        let owned = |(name, value): &(String, Secret)| (name.clone(), value.expose().to_owned());
+        Answer {
+            status: self.kept.status.unwrap_or(200),
+            headers: self.headers.iter().map(owned).collect(),
+            body: STANDARD.decode(self.body.expose()).unwrap_or_default(),
+            complete: self.kept.whole,
+            received: WallTime(self.received_ms),
+        }
+    }
+
+    /// A token response (RFC 6749 §5.1) of what this description reads in it.
+    ///
+    /// # Errors
+    /// Why it cannot be read, for people.
+    pub fn response(&self, description: &Description) -> Result<serde_json::Value, String> {
+        let mut answer = self.answer();
+        // Whatever it was sent with: its owner wants it read.
+        answer.status = 200;
+        match read(description, &answer) {
+            Outcome::Success(success) => Ok(response(&success, answer.received)),
+            Outcome::Unread { text, .. }
+            | Outcome::Lost { text, .. }
+            | Outcome::AskedToWait { text, .. }
+            | Outcome::InvalidGrant { text }
+            | Outcome::InvalidClient { text }
+            | Outcome::TooEarly { text }
+            | Outcome::Refused { text } => Err(text),
+        }
+    }
+}
+
+fn response(success: &Success, received: WallTime) -> serde_json::Value {
+    let mut response = json!({ "access_token": success.access_token.expose() });
+    let ends = success
+        .expires_in
+        .map(|secs| WallTime::from_secs(received.secs().saturating_add(secs)));
+    let texts = [
+        (
+            "refresh_token",
+            success
+                .refresh_token
+                .as_ref()
+                .map(|t| t.expose().to_owned()),
+        ),
+        ("token_type", success.token_type.clone()),
+        ("scope", success.scope.clone()),
+        (
+            "expires_at",
+            ends.or(success.expires_at).map(WallTime::rfc3339),
+        ),
+    ];
+    for (name, text) in texts {
+        if let Some(text) = text {
+            response[name] = text.into();
+        }
+    }
+    response
+}
+
+/// All that is kept, or what is kept of one grant; the latest first.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn all(store: &Store, grant: Option<&str>) -> Result<Vec<KeptInFull>, StoreError> {
+    let mut found = Vec::new();
+    for it in store.grants().await? {
+        if grant.is_some_and(|name| name != it.name) {
+            continue;
+        }
+        let (unread, candidates) = (store.unread(&it.id).await?, store.candidates(&it.id).await?);
+        if unread.is_empty() && candidates.is_empty() {
+            continue;
+        }
+        let tokens = store.load(&it.id).await?.and_then(|(_, tokens)| tokens);
+        let code = tokens.and_then(|tokens| tokens.code);
+        found.extend(unread.iter().map(|kept| of_unread(&it, kept, code.clone())));
+        found.extend(
+            candidates
+                .iter()
+                .map(|kept| of_candidate(&it, kept, code.clone())),
+        );
+    }
+    found.sort_by_key(|kept| std::cmp::Reverse(kept.received_ms));
+    Ok(found)
+}
+
+/// Lets go of one.
+///
+/// # Errors
+/// When the store cannot be written.
+pub async fn forget(store: &Store, id: &str) -> Result<(), StoreError> {
+    let Some(flight) = flight_of(id) else {
+        return Ok(());
+    };
+    store.forget_unread(flight).await?;
+    store.forget_candidate(flight).await
+}
+
+fn flight_of(id: &str) -> Option<FlightId> {
+    let bytes = (0..16).map(|at| u8::from_str_radix(id.get(2 * at..2 * at + 2)?, 16).ok());
+    let bytes: Option<Vec<u8>> = bytes.collect();
+    Some(FlightId(bytes?.try_into().ok()?))
+}
+
+fn of_unread(grant: &Grant, unread: &Unread, code: Option<Secret>) -> KeptInFull {
+    let why = match unread.generation == grant.state.generation {
+        true => "it could not be read",
+        false => "it could not be read, and the grant has another token set by now",
+    };
+    let id = id_of(unread.flight);
+    of_answer(grant, id, unread.generation, &unread.answer, why, code)
+}
+
+fn of_candidate(grant: &Grant, candidate: &Candidate, code: Option<Secret>) -> KeptInFull {
+    let id = id_of(candidate.flight);
+    let generation = candidate.base_generation;
+    if let Some(answer) = &candidate.answer {
+        let why = "it came too late to be current, and could not be read";
+        return of_answer(grant, id, generation, answer, why, code);
+    }
+    let why = match (candidate.refused, &candidate.description) {
+        (true, _) => "a token set whose refresh token the provider refused",
+        (false, Some(_)) => {
+            "a token set that came too late to be current; it is tried if the present one is refused"
+        }
+        (false, None) => "a token set that an import or another authorization took the place of",
+    };
+    let body = candidate.tokens.as_ref().map(document).unwrap_or_default();
+    let answer = Answer {
+        status: 200,
+        headers: Vec::new(),
+        body,
+        complete: true,
+        received: candidate.at,
+    };
+    let mut kept = of_answer(grant, id, generation, &answer, why, code);
+    kept.kept.status = None;
+    kept
+}
+
+fn document(tokens: &TokenSet) -> Vec<u8> {
+    let mut document = json!({
+        "access_token": tokens.access_token.expose(),
+        "token_type": tokens.token_type,
+        "scope": tokens.scope,
+    });
+    if let Some(token) = &tokens.refresh_token {
+        document["refresh_token"] = token.expose().into();
+    }
+    document.to_string().into_bytes()
+}
+
+fn of_answer(
+    grant: &Grant,
+    id: String,
+    generation: u64,
+    answer: &Answer,
+    why: &str,
+    code: Option<Secret>,
+) -> KeptInFull {
+    let sealed = |(name, value): &(String, String)| (name.clone(), Secret::new(value.as_str()));
+    KeptInFull {
+        kept: Kept {
+            id,
+            grant: grant.name.clone(),
+            client: grant.client.clone(),
+            at: answer.received.rfc3339(),
+            generation,
+            status: Some(answer.status),
+            bytes: answer.body.len(),
+            whole: answer.complete,
+            why: why.to_owned(),
+        },
+        headers: answer.headers.iter().map(sealed).collect(),
+        body: Secret::new(STANDARD.encode(&answer.body)),
+        received_ms: answer.received.0,
+        code,
+    }
+}
+
+fn id_of(flight: FlightId) -> String {
+    flight.0.iter().map(|byte| format!("{byte:02x}")).collect()
+}

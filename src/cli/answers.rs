@@ -1,0 +1,382 @@
+//! `refreshd answers`.
+
+use super::confirm::confirm;
+use super::{Context, Service, Work, block_on, grant_name, output};
+use crate::answers::KeptInFull;
+use crate::config::{Config, description_in, description_of};
+use crate::control::api::{ImportQuery, Imported};
+use crate::exit::{Exit, Failure};
+use crate::import::{ImportLine, ObtainedAt};
+use refreshd_core::provider::answer::ImportFormat;
+use refreshd_core::provider::description::Description;
+use refreshd_core::text::printable;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+
+/// `refreshd answers`
+#[derive(Debug, clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples: refreshd answers surveys\n          refreshd answers show 3f2a\n          refreshd answers read 3f2a --provider ./fixed.toml\n          refreshd answers take 3f2a --access-token-at data.token --refresh-token-at data.renew\n\n\
+    An answer that could not be read is kept, since it may hold the only copy of a refresh token. An id may be\n\
+    shortened. What is read or taken becomes the grant's token set, and is not kept any longer."
+)]
+pub(super) struct Answers {
+    /// Only those of this grant
+    #[arg(value_name = "GRANT")]
+    grant: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Show one, with its secrets left out
+    Show {
+        /// Its id
+        id: String,
+        /// The body as it came, with its tokens, to standard output
+        #[arg(long)]
+        full: bool,
+    },
+    /// Read one again, and take in what it brings
+    Read {
+        /// Its id
+        id: String,
+        /// By this provider, or provider file, instead of the client's
+        #[arg(long, value_name = "NAME|FILE")]
+        provider: Option<String>,
+    },
+    /// Take tokens out of one by hand
+    #[command(
+        after_help = "A path is a member's name, or names with dots between them. Without paths a token response in JSON\n\
+        ({\"access_token\": …, \"refresh_token\": …}) is read from standard input; tokens never go into arguments."
+    )]
+    Take {
+        /// Its id
+        id: String,
+        /// Where in it the access token is
+        #[arg(long, value_name = "PATH", requires = "refresh_token_at")]
+        access_token_at: Option<String>,
+        /// Where in it the refresh token is
+        #[arg(long, value_name = "PATH", requires = "access_token_at")]
+        refresh_token_at: Option<String>,
+    },
+    /// Let go of one for good
+    Drop {
+        /// Its id
+        id: String,
+        /// Do not ask first
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+impl Answers {
+    pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let config = context.sound_config()?;
+        block_on(async {
+            match self.command {
+                None => list(context, config, self.grant.as_deref(), self.json).await,
+                Some(Command::Show { id, full }) => show(context, config, &id, full).await,
+                Some(Command::Read { id, provider }) => {
+                    let description = provider.map(|p| description(context, &p)).transpose()?;
+                    adopt(context, config, &id, |kept, config| {
+                        let own = || own_description(kept, config);
+                        let description = description.clone().map_or_else(own, Ok)?;
+                        kept.response(&description).map_err(|text| unread(&text))
+                    })
+                    .await
+                }
+                Some(Command::Take {
+                    id,
+                    access_token_at,
+                    refresh_token_at,
+                }) => {
+                    let given = match &access_token_at {
+                        Some(_) => None,
+                        None => Some(from_stdin()?),
+                    };
+                    adopt(context, config, &id, |kept, config| match &given {
+                        Some(given) => Ok(given.clone()),
+                        None => {
+                            let mut description = own_description(kept, config)?;
+                            description.response.root = None;
+                            description.response.access_token = access_token_at.clone();
+                            description.response.refresh_token = refresh_token_at.clone();
+                            kept.response(&description).map_err(|text| unread(&text))
+                        }
+                    })
+                    .await
+                }
+                Some(Command::Drop { id, yes }) => drop_one(context, config, &id, yes).await,
+            }
+        })
+    }
+}
+
+async fn list(
+    context: &Context,
+    config: Config,
+    grant: Option<&str>,
+    as_json: bool,
+) -> Result<Exit, Failure> {
+    let grant = grant.map(grant_name).transpose()?;
+    let service = context.service(config, Work::Look).await?;
+    let all = service.answers(grant).await?;
+    service.close().await?;
+    if as_json {
+        let all: Vec<_> = all.iter().map(|kept| &kept.kept).collect();
+        output::json(&json!({ "answers": all }));
+        return Ok(Exit::Ok);
+    }
+    if all.is_empty() {
+        output::line("nothing is kept: every answer has been read");
+    }
+    for kept in all.iter().map(|kept| &kept.kept) {
+        let id = kept.id.get(..8).unwrap_or(&kept.id);
+        let status = kept.status.map(|status| format!("HTTP {status}, "));
+        output::line(&format!(
+            "{id}  {}  {}  generation {}  {}{} bytes{}  {}",
+            kept.grant,
+            kept.at,
+            kept.generation,
+            status.unwrap_or_default(),
+            kept.bytes,
+            if kept.whole { "" } else { ", cut off" },
+            kept.why
+        ));
+    }
+    Ok(Exit::Ok)
+}
+
+async fn show(context: &Context, config: Config, id: &str, full: bool) -> Result<Exit, Failure> {
+    let service = context.service(config, Work::Look).await?;
+    let kept = service.kept(id).await?;
+    service.close().await?;
+    if full {
+        let body = kept.answer().body.clone();
+        output::raw(&String::from_utf8_lossy(&body));
+        return Ok(Exit::Ok);
+    }
+    let it = &kept.kept;
+    output::line(&format!("{}: {}, {}", it.id, it.grant, it.why));
+    let status = it
+        .status
+        .map_or("-".to_owned(), |status| status.to_string());
+    output::line(&format!(
+        "came {}, HTTP status {status}, {} bytes{}",
+        it.at,
+        it.bytes,
+        if it.whole { "" } else { ", cut off" }
+    ));
+    for (name, value) in &kept.headers {
+        let shown = match name.contains("token") || name == "location" {
+            true => "…".to_owned(),
+            false => printable(value.expose()),
+        };
+        output::line(&format!("{}: {shown}", printable(name)));
+    }
+    let answer = kept.answer();
+    output::line(&redacted(&String::from_utf8_lossy(&answer.body)));
+    output::note("tokens are left out; `--full` prints the body as it came");
+    Ok(Exit::Ok)
+}
+
+/// The form of a body without what may be a token: names stay, values of JSON and
+/// anything long goes.
+fn redacted(text: &str) -> String {
+    const SHOWN: usize = 4096;
+    let shown: String = text.chars().take(SHOWN).collect();
+    let mut kept = String::new();
+    let mut rest = shown.as_str();
+    let of_value = |c: char| !(c.is_whitespace() || "\"'{}[]<>=&,:;()".contains(c));
+    while let Some(first) = rest.chars().next() {
+        let end = rest
+            .find(|c| of_value(c) != of_value(first))
+            .unwrap_or(rest.len());
+        let (run, after) = rest.split_at(end);
+        let name = after.trim_start_matches(['"', '\'', ' ']);
+        let is_name =
+            name.starts_with([':', '=', '>']) || kept.ends_with('<') || kept.ends_with("</");
+        match of_value(first) && !(is_name && run.len() <= 64) {
+            true => kept.push('…'),
+            false => kept.push_str(run),
+        }
+        rest = after;
+    }
+    if text.len() > shown.len() {
+        kept.push_str(" …");
+    }
+    printable(&kept)
+}
+
+async fn drop_one(context: &Context, config: Config, id: &str, yes: bool) -> Result<Exit, Failure> {
+    let service = context.service(config, Work::Change).await?;
+    let kept = service.kept(id).await?.kept;
+    if !yes {
+        confirm(&format!(
+            "drop {} of {}? it may hold the only copy of a refresh token",
+            kept.id, kept.grant
+        ))?;
+    }
+    service.drop_answer(&kept.id).await?;
+    service.close().await?;
+    output::line(&format!("{}: dropped", kept.id));
+    Ok(Exit::Ok)
+}
+
+/// Takes in what is read of one, and lets go of it then.
+async fn adopt(
+    context: &Context,
+    config: Config,
+    id: &str,
+    read: impl Fn(&KeptInFull, &Config) -> Result<Value, Failure>,
+) -> Result<Exit, Failure> {
+    let service = context.service(config.clone(), Work::Change).await?;
+    let kept = service.kept(id).await?;
+    let response = read(&kept, &config)?;
+    let seconds = ObtainedAt::Text(kept.kept.at.clone());
+    let line = ImportLine {
+        name: kept.kept.grant.clone(),
+        client: None,
+        response,
+        from: ImportFormat::Rfc6749,
+        client_id: None,
+        obtained_at: Some(seconds),
+        vars: BTreeMap::new(),
+        code: kept.code.clone(),
+        redirect_uri: None,
+    };
+    let line = serde_json::to_string(&line).expect("a line is plain data");
+    let imported = service.import(line).await?;
+    let report = imported.lines.into_iter().next();
+    let report = report.ok_or_else(|| Failure::new(Exit::Internal, "nothing was imported"))?;
+    if let Some(error) = report.error {
+        let text = format!("{}: {error}; the answer stays", kept.kept.grant);
+        return Err(Failure::new(Exit::Data, text));
+    }
+    service.drop_answer(&kept.kept.id).await?;
+    service.close().await?;
+    output::line(&format!(
+        "{}: taken in, generation {}",
+        kept.kept.grant,
+        report.generation.unwrap_or_default()
+    ));
+    Ok(Exit::Ok)
+}
+
+fn unread(text: &str) -> Failure {
+    let text = format!(
+        "it cannot be read so: {text}; look at it with `refreshd answers show`, or name the places of its tokens with `refreshd answers take`"
+    );
+    Failure::new(Exit::Data, text)
+}
+
+fn own_description(kept: &KeptInFull, config: &Config) -> Result<Description, Failure> {
+    let client = config.clients.get(&kept.kept.client);
+    let client = client.ok_or_else(|| {
+        let text = format!(
+            "its client {:?} is not configured; pass --provider",
+            kept.kept.client
+        );
+        Failure::new(Exit::Config, text)
+    })?;
+    Ok(Description::clone(&client.description))
+}
+
+/// A provider by its name, or by its file.
+fn description(context: &Context, provider: &str) -> Result<Description, Failure> {
+    let bad = |text: String| Failure::new(Exit::Config, text);
+    if !(provider.contains('/') || Path::new(provider).is_file()) {
+        return description_of(&context.sources, provider).map_err(bad);
+    }
+    let text = std::fs::read_to_string(provider)
+        .map_err(|e| bad(format!("cannot read {provider}: {e}")))?;
+    let found = description_in(&text).map_err(bad)?;
+    Ok(found.1)
+}
+
+fn from_stdin() -> Result<Value, Failure> {
+    let mut input = String::new();
+    let bad = |text: &str| Failure::new(Exit::Data, format!("standard input {text}"));
+    std::io::stdin()
+        .read_to_string(&mut input)
+        .map_err(|_| bad("is no text"))?;
+    serde_json::from_str(&input).map_err(|_| bad("is not a token response in JSON"))
+}
+
+impl Service {
+    async fn answers(&self, grant: Option<&str>) -> Result<Vec<KeptInFull>, Failure> {
+        match self {
+            Service::Running(control) => control.answers(grant).await,
+            Service::AtRest(rest) => rest.answers(grant).await,
+        }
+    }
+
+    /// The one whose id begins so.
+    async fn kept(&self, id: &str) -> Result<KeptInFull, Failure> {
+        let none = |text: String| Failure::new(Exit::NoGrant, text);
+        let all = self.answers(None).await?;
+        let mut found = all.into_iter().filter(|kept| kept.kept.id.starts_with(id));
+        let shown = printable(id);
+        let first = found.next().filter(|_| !id.is_empty()).ok_or_else(|| {
+            none(format!(
+                "nothing is kept as {shown}; see `refreshd answers`"
+            ))
+        })?;
+        match found.next() {
+            None => Ok(first),
+            Some(_) => Err(none(format!(
+                "several begin with {shown}; write more of the id"
+            ))),
+        }
+    }
+
+    async fn drop_answer(&self, id: &str) -> Result<(), Failure> {
+        match self {
+            Service::Running(control) => control.drop_answer(id).await.map(|_| ()),
+            Service::AtRest(rest) => rest.drop_answer(id).await,
+        }
+    }
+
+    async fn import(&self, line: String) -> Result<Imported, Failure> {
+        // What was kept may be older than what there is; its operator means it.
+        let query = ImportQuery { replace: true };
+        match self {
+            Service::Running(control) => control.import(line, query).await,
+            Service::AtRest(rest) => Ok(rest.import(&line, query.replace).await),
+        }
+    }
+
+    async fn close(self) -> Result<(), Failure> {
+        match self {
+            Service::Running(_) => Ok(()),
+            Service::AtRest(rest) => rest.close().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::redacted;
+
+    #[test]
+    fn names_are_shown_and_values_are_not() {
+        for (text, expected) in [
+            (
+                r#"{"data":{"token":"at-1","ttl":60}}"#,
+                r#"{"data":{"token":"…","ttl":…}}"#,
+            ),
+            ("<Token>at-1</Token>", "<Token>…</Token>"),
+            ("access_token=at-1&x=y", "access_token=…&x=…"),
+        ] {
+            assert_eq!(redacted(text), expected);
+        }
+    }
+}

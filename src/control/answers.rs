@@ -1,0 +1,37 @@
+//! What is kept of providers' answers, over the control socket.
+
+use super::api::{Done, KeptRequest};
+use super::server::{Desk, internal};
+use crate::answers::{self, KeptInFull};
+use crate::exit::Failure;
+use axum::extract::{Query, State};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+
+pub(super) fn routes() -> Router<Desk> {
+    Router::new()
+        .route("/v1/answers", get(list))
+        .route("/v1/answers/drop", post(drop_one))
+}
+
+/// In full: whoever may use the socket owns the state.
+async fn list(
+    State(desk): State<Desk>,
+    Query(request): Query<KeptRequest>,
+) -> Result<Json<Vec<KeptInFull>>, Failure> {
+    let store = &desk.reloader.deck.store;
+    let all = answers::all(store, request.grant.as_deref()).await;
+    all.map(Json).map_err(internal)
+}
+
+async fn drop_one(
+    State(desk): State<Desk>,
+    Json(request): Json<KeptRequest>,
+) -> Result<Json<Done>, Failure> {
+    let id = request.id.unwrap_or_default();
+    let store = &desk.reloader.deck.store;
+    answers::forget(store, &id).await.map_err(internal)?;
+    Ok(Json(Done {
+        message: format!("{id}: dropped"),
+    }))
+}
