@@ -126,6 +126,46 @@ impl Reloader {
         load(&self.sources).config
     }
 
+    /// What the configuration on disk says about a grant or a client that the one in force
+    /// does not, in words; `None`: nothing, or it cannot be read. It blocks.
+    #[must_use]
+    pub fn newer_on_disk(&self, grant: Option<&str>, client: Option<&str>) -> Option<String> {
+        let disk = self.read()?;
+        let now = self.config();
+        let of = |config: &Config| {
+            let grant = grant.and_then(|name| config.grants.get(name)).cloned();
+            let name = grant.as_ref().map(|grant| grant.client.clone());
+            let name = name.or_else(|| client.map(str::to_owned));
+            let client = name.and_then(|name| config.clients.get(&name).cloned());
+            (grant, client)
+        };
+        let ((old_grant, old), (new_grant, new)) = (of(&now), of(&disk));
+        let mut changed = Vec::new();
+        if let (Some(old), Some(new)) = (&old_grant, &new_grant) {
+            let keys = [
+                ("client", old.client != new.client),
+                ("vars", old.vars != new.vars),
+                ("redirect_uri", old.redirect_uri != new.redirect_uri),
+            ];
+            let keys = keys.iter().filter(|(_, differs)| *differs);
+            changed.extend(keys.map(|(key, _)| format!("{key} of grant {}", new.name)));
+        }
+        if let (Some(old), Some(new)) = (&old, &new) {
+            let keys = [
+                ("client_id", old.client_id != new.client_id),
+                ("client_secret", old.client_secret != new.client_secret),
+                ("redirect_uri", old.redirect_uri != new.redirect_uri),
+                ("scopes", old.scopes != new.scopes),
+                ("proxy", old.proxy != new.proxy),
+                ("ca_file", old.ca_file != new.ca_file),
+                ("the provider's description", old.hash != new.hash),
+            ];
+            let keys = keys.iter().filter(|(_, differs)| *differs);
+            changed.extend(keys.map(|(key, _)| format!("{key} of client {}", new.name)));
+        }
+        (!changed.is_empty()).then(|| format!("changed: {}", changed.join(", ")))
+    }
+
     /// Reads the configuration again and takes it over if nothing is wrong with it.
     ///
     /// # Errors

@@ -34,6 +34,10 @@ pub struct Begin {
     /// grant has one.
     #[serde(default)]
     pub redirect_uri: Option<String>,
+    /// Read the configuration again first, where the one on disk says other things about
+    /// the client or the grant.
+    #[serde(default)]
+    pub reload: bool,
 }
 
 /// What was begun.
@@ -89,6 +93,7 @@ impl Enroller {
     /// When there is no such grant or client, the provider's description does not
     /// allow it, or it could not be written down.
     pub async fn begin(&self, begin: Begin) -> Result<Begun, Failure> {
+        self.be_current(&begin).await?;
         let mut enrollment = self.draft(&begin).await?;
         let name = enrollment.grant.clone().unwrap_or_default();
         let seat = self.seat(&enrollment, &name).map_err(config)?;
@@ -146,9 +151,33 @@ impl Enroller {
         Ok(begun)
     }
 
+    /// Whether nothing on disk is newer than what is in force: an approval would be asked
+    /// for by an address, or exchanged by a secret, that somebody has just changed.
+    async fn be_current(&self, begin: &Begin) -> Result<(), Failure> {
+        let reloader = self.0.reloader.clone();
+        let grant = begin.grant.clone();
+        let client = begin.client.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            reloader.newer_on_disk(grant.as_deref(), client.as_deref())
+        });
+        let newer = looked.await.ok().flatten();
+        let Some(newer) = newer else {
+            return Ok(());
+        };
+        if begin.reload {
+            let done = self.0.reloader.reload(&self.0.engine).await?;
+            tracing::info!("{done}");
+            return Ok(());
+        }
+        Err(config(format!(
+            "the configuration on disk is newer than the one that refreshd works with: {newer}. Run `refreshd reload` and authorize again, or pass --yes"
+        )))
+    }
+
     /// What the configuration says about the grant, or the client.
     async fn draft(&self, begin: &Begin) -> Result<Enrollment, Failure> {
         let config = self.0.reloader.config();
+        let mut configured_uri = None;
         let (client, vars, redirect_uri) = match (&begin.grant, &begin.client) {
             (Some(name), _) => {
                 let stored = self
@@ -169,7 +198,7 @@ impl Enroller {
                 if let Some(configured) = configured {
                     client = Some(configured.client.clone());
                     vars.extend(configured.vars.clone());
-                    redirect_uri = configured.redirect_uri.clone().or(redirect_uri);
+                    configured_uri = configured.redirect_uri.clone();
                 }
                 let client = client.ok_or_else(|| no_such_grant(name))?;
                 (client, vars, redirect_uri)
@@ -191,8 +220,10 @@ impl Enroller {
             client,
             provider: known.description.name.clone(),
             via: begin.via,
-            redirect_uri: redirect_uri
+            // As the configuration has it now: what the grant was begun with is older.
+            redirect_uri: configured_uri
                 .or_else(|| known.redirect_uri.clone())
+                .or(redirect_uri)
                 .or_else(|| begin.redirect_uri.clone()),
             vars,
             begun_at: now,

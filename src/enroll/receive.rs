@@ -99,14 +99,33 @@ impl Enroller {
         };
         let key = &self.0.deck.fingerprinter;
         let claim = state::read(state, key).ok_or_else(foreign)?;
-        if word.expected.is_some_and(|expected| expected != claim.id) {
+        let enrollment = self.find(claim.id).await.map_err(|_| foreign())?;
+        if !claim.proves(&enrollment, key) || enrollment.via != Via::Redirect {
             return Err(foreign());
         }
-        let enrollment = self.find(claim.id).await.map_err(|_| foreign())?;
-        match claim.proves(&enrollment, key) && enrollment.via == Via::Redirect {
-            true => Ok(enrollment),
-            false => Err(foreign()),
+        match word.expected.filter(|expected| *expected != claim.id) {
+            Some(expected) if !self.is_as_good(&enrollment, expected, word).await? => {
+                Err(foreign())
+            }
+            _ => Ok(enrollment),
         }
+    }
+
+    /// Whether the code of another authorization does for the one that is waited for: the
+    /// person has approved an earlier one of the same grant, which is open still. A
+    /// browser brings it only where both were to come back to the same redirect URI.
+    async fn is_as_good(
+        &self,
+        other: &Enrollment,
+        expected: EnrollmentId,
+        word: &Word,
+    ) -> Result<bool, Failure> {
+        let waited = self.find(expected).await?;
+        let same_grant = other.grant.is_some() && other.grant == waited.grant;
+        let same_client = (&other.client, &other.provider) == (&waited.client, &waited.provider);
+        let same_place = word.by_hand || other.redirect_uri == waited.redirect_uri;
+        let is_open = other.stage == Stage::Open && word.callback.result.is_ok();
+        Ok(is_open && same_grant && same_client && same_place)
     }
 
     /// RFC 9207: a redirect that says whom it is from must say it is from whom we asked.

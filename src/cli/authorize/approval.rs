@@ -65,13 +65,15 @@ impl Waiting<'_> {
                 }
             };
             let pasted = tokio::select! {
-                report = called_back => return Ok(report),
+                report = called_back => return self.followed(report).await,
                 report = &mut over => return report,
                 pasted = pasted => pasted,
             };
             match pasted {
                 Pasted::Query(query) => match self.hand_over(query).await? {
-                    Ok(report) if report.stage.is_over() => return Ok(report),
+                    Ok(report) if report.stage.is_over() || report.id != self.id => {
+                        return self.followed(report).await;
+                    }
                     // How it goes on is told by who waits for its end.
                     Ok(_) => pasting = None,
                     Err(why) => match &mut pasting {
@@ -111,6 +113,22 @@ impl Waiting<'_> {
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
+    }
+
+    /// To its end. Where the person has approved an earlier authorization of the same
+    /// grant, that one goes on, and ours is given up.
+    async fn followed(&self, report: Report) -> Result<Report, Failure> {
+        if report.id != self.id {
+            let given_up = self.control.cancel_enrollment(self.id).await;
+            if let Err(failure) = given_up {
+                output::note(&failure.message);
+            }
+        }
+        if report.stage.is_over() {
+            return Ok(report);
+        }
+        let mut told = patience::Told::default();
+        patience::over(self.control, &report.id, STEP, &mut told).await
     }
 
     async fn is_under_way(&self) -> Result<bool, Failure> {

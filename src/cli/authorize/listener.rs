@@ -35,7 +35,7 @@ impl Listener {
         let failed = |port: u16, e: &io::Error| {
             let remedy = match e.kind() {
                 io::ErrorKind::AddrInUse => {
-                    "another program listens there: end it, choose another with --port (and as redirect_uri), or use --paste"
+                    "another program listens there (an earlier `refreshd authorize`? `--list` shows it, `--cancel` ends it): end it, choose another with --port (and as redirect_uri), or use --paste"
                 }
                 io::ErrorKind::PermissionDenied => {
                     "ports below 1024 are root's: choose another redirect_uri, or use --paste"
@@ -115,7 +115,8 @@ pub(super) struct Open {
 }
 
 impl Open {
-    /// How the authorization ended, if a callback has ended it.
+    /// How the authorization ended, if a callback has ended it; or another, of the same
+    /// grant, whose code has come in its stead.
     pub(super) async fn ended(&mut self) -> Report {
         match self.ended.recv().await {
             Some(report) => report,
@@ -159,7 +160,7 @@ async fn callback(State(desk): State<Arc<Desk>>, request: Request) -> Response {
         }
         Ok(report) => {
             let (text, over) = (report.text.clone(), report.stage.is_over());
-            if over {
+            if over || report.id != desk.id {
                 let _full = desk.told.try_send(report);
             }
             let title = match over {

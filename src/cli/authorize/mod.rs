@@ -50,7 +50,7 @@ pub(super) struct Authorize {
     /// Listen for the callback on this port of 127.0.0.1 and [::1]
     #[arg(long, value_name = "PORT", conflicts_with_all = ["link", "device"])]
     port: Option<u16>,
-    /// Reload the configuration without asking, where it has the grant and the daemon has not
+    /// Reload the configuration without asking, where the daemon has not read what it says of the grant and its client
     #[arg(long)]
     yes: bool,
     /// Do not wait for the end of it (with --link, --device, and providers that push)
@@ -122,6 +122,7 @@ impl Authorize {
             client: self.client.clone(),
             via: route.via,
             redirect_uri: route.redirect_uri.clone(),
+            reload: self.yes,
         };
         let begun = match control.begin_enrollment(&begin).await {
             Err(unknown) if unknown.exit == Exit::NoGrant && self.may_reload(context)? => {

@@ -157,3 +157,59 @@ async fn a_browser_that_comes_back_to_the_command_is_waited_for() {
     assert_eq!(ended.status.code(), Some(64), "{}", text(&ended.stderr));
     assert_eq!(scene.list().len(), 0, "nothing was begun");
 }
+
+fn redirecting_to(scene: &Scene, port: u16) -> String {
+    let redirect = format!("redirect_uri = \"http://127.0.0.1:{port}/back\"");
+    config(&scene.server, &redirect, "")
+}
+
+/// The provider compares the redirect URI with what is registered now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_uri_that_was_changed_is_used_and_its_change_noticed() {
+    let scene = Scene::generic().await;
+    let (before, after) = (free_port(), free_port());
+    scene.house.configure(&redirecting_to(&scene, before));
+    let _daemon = scene.house.daemon();
+    scene.approves_as("one");
+    assert_eq!(scene.authorize().await.code, 0);
+    scene.house.configure(&redirecting_to(&scene, after));
+    let told = scene.house.run(&["authorize", "one", "--no-browser"]);
+    assert_eq!(told.status.code(), Some(78), "{}", text(&told.stderr));
+    for said in ["redirect_uri of client c", "refreshd reload", "--yes"] {
+        let err = text(&told.stderr);
+        assert!(err.contains(said), "{said}: {err}");
+    }
+    assert_eq!(scene.list().len(), 1, "nothing was begun");
+    let begun = scene.begin(&["--yes"]);
+    let uri = format!("http://127.0.0.1:{after}/back");
+    assert_eq!(begun.param("redirect_uri"), Some(uri));
+    let back = scene.visit(&begun.url).await;
+    assert_eq!(scene.http.get(back).send().await.unwrap().status(), 200);
+    assert_eq!(begun.end().code, 0);
+
+    scene.house.secret("pretend-secret", "another-secret");
+    let told = scene.house.run(&["authorize", "one", "--no-browser"]);
+    let err = text(&told.stderr);
+    assert!(err.contains("client_secret of client c"), "{err}");
+    assert!(!err.contains("another-secret"), "{err}");
+}
+
+/// Its command is gone, and its page is still open in the browser.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_earlier_authorization_of_the_grant_does_as_well() {
+    let scene = Scene::generic().await;
+    scene.house.configure(&redirecting_to(&scene, free_port()));
+    let _daemon = scene.house.daemon();
+    scene.approves_as("one");
+    let first = scene.begin(&[]).url.clone();
+    let second = scene.begin(&[]);
+    let back = scene.visit(&first).await;
+    let page = scene.http.get(back).send().await.unwrap();
+    assert_eq!(page.status(), 200);
+    let ended = second.end();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert_eq!(scene.exchanged(), 1);
+    let list = scene.list();
+    assert_eq!(list[1]["stage"], "done", "{list:?}");
+    assert_eq!(list[0]["text"], "given up", "{list:?}");
+}

@@ -124,6 +124,7 @@ impl Place {
             grant: grant.map(str::to_owned),
             via,
             redirect_uri: None,
+            reload: false,
         };
         match self.control().begin_enrollment(&begin).await? {
             Begun::Visit { id, url, .. } => Ok((id, url.parse().unwrap())),
