@@ -374,7 +374,13 @@ async fn another_provider_is_found_by_its_issuer_or_token_url() {
     .concat();
     ends(&home.run(&args), 64);
     let issuer = token.rsplit_once("/token").unwrap().0.to_owned();
-    let args = [&base[..], &["--add", "--issuer", &issuer, "--grant", "c"]].concat();
+    let rest = ["--secret-env", "SECRET", "--grant", "c", "--dry-run"];
+    let args = [&base[..], &["--add", "--issuer", &issuer], &rest].concat();
+    let (out, _) = ends(&home.run(&args), 0);
+    assert!(out.contains(&token) && out.contains("[grants.c]"), "{out}");
+    // Where nobody answers, the token URL is the other way.
+    let nobody = ["--add", "--issuer", "http://127.0.0.1:1"];
+    let args = [&base[..], &nobody, &rest].concat();
     let (_, err) = ends(&home.run(&args), 69);
     assert!(err.contains("--token-url"), "{err}");
 }
