@@ -10,7 +10,7 @@ use super::records::{from_json, json, secret_json};
 use super::seal::Context;
 use super::store::Store;
 use super::writer::{Kind, Session};
-use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage};
+use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage, quarantine};
 use refreshd_core::flight::FlightId;
 use refreshd_core::grant::{Grant, GrantState, kept_refresh};
 use refreshd_core::secret::{Fingerprint, Secret};
@@ -20,8 +20,8 @@ use std::time::Duration;
 
 /// At most so many enrolments wait for the provider's word at once.
 pub const MOST_OPEN: i64 = 10_000;
-/// At most so many pushes wait for an operator.
-pub const MOST_QUARANTINED: i64 = 100;
+/// At most so many pushes of a client wait for an operator.
+pub const MOST_QUARANTINED: usize = 100;
 /// What is over is remembered for so long.
 const KEPT: Duration = Duration::from_secs(30 * 86_400);
 
@@ -182,10 +182,12 @@ impl Store {
     }
 
     /// Keeps a code that nobody has asked for, until an operator has looked at it;
-    /// whether it is new.
+    /// whether it is new. Where too many of its client wait, the one that came closest to
+    /// others is forgotten.
     ///
     /// # Errors
-    /// [`StoreError::TooMany`], or when it did not become durable.
+    /// [`StoreError::TooMany`], where it is that one itself, or when it did not become
+    /// durable.
     pub async fn quarantine(
         &self,
         enrollment: Enrollment,
@@ -200,6 +202,7 @@ impl Store {
                 code: Some(code),
                 ..Secrets::default()
             };
+            make_room(s, &enrollment)?;
             begin(s, &enrollment, &secrets).map(|()| true)
         })
         .await
@@ -422,11 +425,33 @@ fn held_because(
     later.then(|| "a later authorization came before its answer did".to_owned())
 }
 
+/// Makes room in quarantine for one more of its client.
+fn make_room(s: &Session<'_>, one_more: &Enrollment) -> Result<(), StoreError> {
+    let sql = "SELECT record FROM enrollments WHERE stage = 'quarantined'";
+    let mut statement = s.conn.prepare_cached(sql)?;
+    let rows = statement.query_map([], |row| from_json::<Enrollment>(row, 0))?;
+    let mut waiting = rows.collect::<Result<Vec<_>, _>>()?;
+    waiting.retain(|waits| waits.client == one_more.client);
+    let count = waiting.len();
+    if count < MOST_QUARANTINED {
+        return Ok(());
+    }
+    waiting.push(one_more.clone());
+    waiting.sort_by_key(|waits| waits.begun_at);
+    let arrived: Vec<WallTime> = waiting.iter().map(|waits| waits.begun_at).collect();
+    let leaves = quarantine::gives_way(&arrived).map(|i| waiting[i].id);
+    match leaves.filter(|id| *id != one_more.id) {
+        Some(id) => {
+            let sql = "DELETE FROM enrollments WHERE id = ?1";
+            s.conn.prepare_cached(sql)?.execute([id.0])?;
+            Ok(())
+        }
+        None => Err(StoreError::TooMany(count as u64)),
+    }
+}
+
 fn begin(s: &Session<'_>, enrollment: &Enrollment, secrets: &Secrets) -> Result<(), StoreError> {
-    let most = match enrollment.stage {
-        Stage::Quarantined => MOST_QUARANTINED,
-        _ => MOST_OPEN,
-    };
+    let most = MOST_OPEN;
     let waiting: i64 = s
         .conn
         .prepare_cached("SELECT count(*) FROM enrollments WHERE stage = ?1")?

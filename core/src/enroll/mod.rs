@@ -9,6 +9,7 @@ pub mod code;
 pub mod device;
 pub mod paste;
 pub mod push;
+pub mod quarantine;
 pub mod state;
 
 use crate::secret::{Fingerprint, Secret};
