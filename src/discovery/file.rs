@@ -178,14 +178,25 @@ impl Draft<'_> {
         }
         match self.discovered.list("code_challenge_methods_supported") {
             Some(methods) if methods.contains(&"S256") => self.value("pkce", "S256"),
+            Some(methods) if methods.contains(&"plain") => {
+                self.comment(
+                    "It announces PKCE, but only as plain, which is weak: ask it for S256.",
+                );
+                self.value("pkce", "plain");
+            }
             Some(_) => {
-                self.comment("It announces PKCE, but not with S256.");
+                self.comment("It announces PKCE, but with no method that refreshd knows.");
                 self.value("pkce", "none");
             }
             None => {
                 self.comment("It does not announce PKCE (RFC 8414 §2). Many take it all the same: try \"S256\".");
                 self.value("pkce", "none");
             }
+        }
+        let scopes = self.discovered.list("scopes_supported");
+        if scopes.is_some_and(|scopes| scopes.contains(&"offline_access")) {
+            self.comment("A refresh token is given for the scope offline_access, and only if the person is asked\n(OpenID Connect Core §11): add offline_access to the client's scopes.");
+            self.line("params = { prompt = \"consent\" }");
         }
         let named = "authorization_response_iss_parameter_supported";
         if self.discovered.members.get(named) == Some(&Value::Bool(true)) {

@@ -160,3 +160,23 @@ fn what_it_announces_becomes_keys() {
         Some("https://login.example.com/revoke")
     );
 }
+
+#[test]
+fn a_refresh_token_that_needs_consent_is_asked_for() {
+    let parsed = |scopes: Value| -> toml_edit::DocumentMut {
+        let text = file(json!({
+            "authorization_endpoint": "https://login.example.com/a",
+            "code_challenge_methods_supported": ["plain"],
+            "scopes_supported": scopes,
+        }));
+        text.parse().unwrap()
+    };
+    let offline = parsed(json!(["openid", "offline_access"]));
+    assert_eq!(
+        offline["authorize"]["params"]["prompt"].as_str(),
+        Some("consent")
+    );
+    assert_eq!(offline["authorize"]["pkce"].as_str(), Some("plain"));
+    let other = parsed(json!(["openid"]));
+    assert!(other["authorize"].get("params").is_none());
+}
