@@ -63,6 +63,9 @@ pub fn read_import_from(
     document: &Value,
 ) -> Result<Brought, ImportError> {
     match format {
+        ImportFormat::Rfc6749 if is_google(document) => {
+            google(&Document::new("Google's file", document)?)
+        }
         ImportFormat::Rfc6749 => read_import(description, document).map(|success| Brought {
             success,
             client_id: None,
@@ -96,23 +99,53 @@ fn rclone(document: &Document<'_>) -> Result<Brought, ImportError> {
     })
 }
 
+/// Whether a document is what Google's libraries keep: the `token.json` of google-auth, or
+/// the file of oauth2client, which went before it.
+fn is_google(document: &Value) -> bool {
+    let has = |name: &str| document.get(name).is_some_and(Value::is_string);
+    let google_auth = has("token") && !has("access_token");
+    let oauth2client = has("_module") || has("token_expiry");
+    has("token_uri") && has("client_id") && (google_auth || oauth2client)
+}
+
+/// An `authorized_user`, or what Google's libraries keep.
 fn google(document: &Document<'_>) -> Result<Brought, ImportError> {
-    match document.text("type")? {
-        "authorized_user" => {}
-        "service_account" => return Err(ImportError::ServiceAccount),
-        _ => return Err(document.wrong("type", "\"authorized_user\"")),
+    match document.optional("type")? {
+        Some("authorized_user") => {}
+        Some("service_account") => return Err(ImportError::ServiceAccount),
+        Some(_) => return Err(document.wrong("type", "\"authorized_user\"")),
+        // Their files name the endpoint instead.
+        None if document.optional("token_uri")?.is_some() => {}
+        None => return Err(document.missing("type")),
     }
     let client_id = document.text("client_id")?.to_owned();
-    // Not used: the secret is read where the configuration says. Without it, though,
-    // this is another kind of file.
-    document.text("client_secret")?;
+    let refresh_token = document.text("refresh_token")?;
+    if document.optional("token_uri")?.is_none() {
+        // Not used: the secret is read where the configuration says. Without it, though,
+        // this is another kind of file.
+        document.text("client_secret")?;
+    }
+    let access_token = match document.optional("token")? {
+        Some(token) => Some(token),
+        None => document.optional("access_token")?,
+    };
+    let expiry = match document.optional("expiry")? {
+        Some(expiry) => Some(expiry),
+        None => document.optional("token_expiry")?,
+    };
+    // They write UTC, with and without a Z.
+    let expiry = expiry.map(|text| {
+        WallTime::parse_rfc3339(text)
+            .or_else(|| WallTime::parse_rfc3339(&format!("{}Z", text.replace(' ', "T"))))
+            .ok_or_else(|| document.wrong("expiry", "a time as in 2026-01-31T12:00:00Z"))
+    });
     let success = Success {
-        access_token: Secret::new(""),
-        refresh_token: Some(Secret::new(document.text("refresh_token")?)),
+        access_token: Secret::new(access_token.unwrap_or_default()),
+        refresh_token: Some(Secret::new(refresh_token)),
         token_type: None,
-        scope: None,
+        scope: document.words("scopes"),
         expires_in: None,
-        expires_at: None,
+        expires_at: expiry.transpose()?,
         created_at: None,
         jwt_exp: None,
         jwt_iat: None,
@@ -147,10 +180,28 @@ impl<'a> Document<'a> {
 
     /// A field that must be there.
     fn text(&self, field: &'static str) -> Result<&'a str, ImportError> {
-        self.optional(field)?.ok_or(ImportError::Missing {
+        self.optional(field)?.ok_or_else(|| self.missing(field))
+    }
+
+    fn missing(&self, field: &'static str) -> ImportError {
+        ImportError::Missing {
             what: self.what,
             field,
-        })
+        }
+    }
+
+    /// Words in a text or a list, separated by spaces.
+    fn words(&self, field: &str) -> Option<String> {
+        let words = match self.map.get(field)? {
+            Value::String(text) => text.trim().to_owned(),
+            Value::Array(list) => {
+                let words: Vec<&str> = list.iter().filter_map(Value::as_str).collect();
+                words.join(" ")
+            }
+            _ => return None,
+        };
+        let fits = !words.is_empty() && !words.chars().any(char::is_control);
+        fits.then_some(words)
     }
 
     /// A field; one that is null or empty counts as missing.
@@ -265,5 +316,50 @@ mod tests {
         kind["type"] = json!("service_account");
         let error = read(ImportFormat::GoogleAuthorizedUser, &kind).expect_err("no user");
         assert!(error.contains("service account"), "{error}");
+    }
+
+    #[test]
+    fn what_google_s_libraries_keep_is_read_with_its_expiry() {
+        // google-auth's token.json, and oauth2client's file.
+        let token_json = json!({
+            "token": "at", "refresh_token": "rt", "token_uri": "https://oauth2.googleapis.com/token",
+            "client_id": "id", "client_secret": "s", "scopes": ["a", "b"],
+            "universe_domain": "googleapis.com", "account": "", "expiry": "2026-01-31T12:00:00.123456Z",
+        });
+        let oauth2client = json!({
+            "_module": "oauth2client.client", "access_token": "at", "refresh_token": "rt", "client_id": "id",
+            "client_secret": "s", "token_uri": "https://oauth2.googleapis.com/token",
+            "token_expiry": "2026-01-31T12:00:00", "scopes": "a b", "invalid": false,
+            "token_response": {"access_token": "at", "expires_in": 3600},
+        });
+        let mut naive = token_json.clone();
+        naive["expiry"] = json!("2026-01-31 12:00:00.123456");
+        for document in [&token_json, &oauth2client, &naive] {
+            for format in [ImportFormat::Rfc6749, ImportFormat::GoogleAuthorizedUser] {
+                let brought = read(format, document).expect("reads");
+                assert_eq!(brought.client_id.as_deref(), Some("id"));
+                let success = brought.success;
+                assert_eq!(success.access_token, Secret::new("at"));
+                assert_eq!(success.refresh_token, Some(Secret::new("rt")));
+                assert_eq!(success.scope.as_deref(), Some("a b"));
+                let at = success.expires_at.expect("it is stated").secs();
+                assert_eq!(
+                    WallTime::from_secs(at).rfc3339()[..19],
+                    *"2026-01-31T12:00:00"
+                );
+            }
+        }
+        // Without what can be kept alive it is worth nothing.
+        let mut bare = token_json.clone();
+        bare["refresh_token"] = json!(null);
+        let error = read(ImportFormat::Rfc6749, &bare).expect_err("nothing to refresh with");
+        assert!(
+            error.contains("refresh_token") && !error.contains("at\""),
+            "{error}"
+        );
+        // A plain token response stays one.
+        let plain = json!({"access_token": "at", "token": "other", "refresh_token": "rt"});
+        let brought = read(ImportFormat::Rfc6749, &plain).expect("reads");
+        assert_eq!(brought.client_id, None);
     }
 }
