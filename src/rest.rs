@@ -12,6 +12,7 @@ use crate::control::find;
 use crate::daemon::{fence_text, recovery};
 use crate::engine::perform::Deck;
 use crate::engine::roster::{has_broken_client, seat_of};
+use crate::enroll::scopes_of;
 use crate::exit::{Exit, Failure, no_such_grant, retired};
 use crate::http::Http;
 use crate::import::Importer;
@@ -26,6 +27,7 @@ use crate::upkeep::Upkeep;
 use crate::verify::{Verified, verify};
 use refreshd_core::grant::Grant;
 use refreshd_core::grant::GrantId;
+use refreshd_core::grant::scopes::Scopes;
 use refreshd_core::time::WallTime;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -194,6 +196,15 @@ impl Rest {
     pub async fn closed_incidents(&self, name: &str) -> Result<Vec<IncidentReport>, Failure> {
         let closed = self.deck.store.closed_incidents(name, CLOSED_SHOWN).await;
         Ok(IncidentReport::of(&closed.map_err(internal)?))
+    }
+
+    /// What a grant may do, where that is known.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn scopes(&self, name: &str) -> Result<Option<Scopes>, Failure> {
+        let loaded = self.deck.store.load_named(name).await.map_err(internal)?;
+        Ok(loaded.and_then(|(grant, tokens)| scopes_of(&grant, tokens.as_ref(), &self.config)))
     }
 
     /// `refreshd get`.

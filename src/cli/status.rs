@@ -62,6 +62,11 @@ impl Status {
             if !self.grants.is_empty() {
                 output::raw(&outputs(&status.grants));
             }
+            for (name, scopes) in &status.scopes {
+                for sentence in scopes.sentences() {
+                    output::line(&format!("{name}: {sentence}"));
+                }
+            }
             let incidents = status.incidents.iter().chain(&status.closed_incidents);
             let of_grants = incidents.filter(|incident| incident.grant.is_some());
             of_grants.for_each(|incident| output::line(&incident.line()));
@@ -95,6 +100,10 @@ pub(super) fn fetch(context: &Context, grants: &[String]) -> Result<api::Status,
                 for name in grants.iter().filter(|name| is_valid(name)) {
                     let closed = control.closed_incidents(name).await?;
                     status.closed_incidents.extend(closed);
+                    let scopes = control.scopes(name).await?;
+                    status
+                        .scopes
+                        .extend(scopes.map(|scopes| (name.clone(), scopes)));
                 }
                 Ok(status)
             }
@@ -103,6 +112,10 @@ pub(super) fn fetch(context: &Context, grants: &[String]) -> Result<api::Status,
                 for name in grants {
                     let closed = rest.closed_incidents(name).await?;
                     status.closed_incidents.extend(closed);
+                    let scopes = rest.scopes(name).await?;
+                    status
+                        .scopes
+                        .extend(scopes.map(|scopes| (name.clone(), scopes)));
                 }
                 rest.close().await?;
                 Ok(status)

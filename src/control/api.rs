@@ -4,9 +4,11 @@ use crate::import::LineReport;
 use crate::incidents::report::IncidentReport;
 use crate::report::{GrantReport, Summary};
 use crate::state::{Copied, KeyUse};
+use refreshd_core::grant::scopes::Scopes;
 use refreshd_core::grant::{Grant, TokenSet};
 use refreshd_core::secret::Secret;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -30,6 +32,9 @@ pub struct Status {
     /// What was not healthy with the grants that were asked for, the latest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub closed_incidents: Vec<IncidentReport>,
+    /// What the grants that were asked for may do.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scopes: BTreeMap<String, Scopes>,
     /// The grants, by name.
     pub grants: Vec<GrantReport>,
 }

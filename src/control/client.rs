@@ -11,6 +11,7 @@ use crate::enroll::{Approve, Begin, Begun, Report};
 use crate::exit::{Exit, Failure};
 use crate::incidents::report::IncidentReport;
 use crate::verify::Verified;
+use refreshd_core::grant::scopes::Scopes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::Path;
@@ -65,6 +66,15 @@ impl Control {
     /// What the daemon answers.
     pub async fn closed_incidents(&self, name: &str) -> Result<Vec<IncidentReport>, Failure> {
         let path = format!("grants/{name}/incidents");
+        self.answer(self.http.get(url(&path))).await
+    }
+
+    /// `GET /v1/grants/NAME/scopes`.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn scopes(&self, name: &str) -> Result<Option<Scopes>, Failure> {
+        let path = format!("grants/{name}/scopes");
         self.answer(self.http.get(url(&path))).await
     }
 

@@ -9,6 +9,7 @@ use crate::daemon::reload::Reloader;
 use crate::engine::EngineHandle;
 use crate::engine::message::{Accept, Look, Message, NotRefreshed, Refreshed, Wish};
 use crate::enroll::Enroller;
+use crate::enroll::scopes_of;
 use crate::exit::{Exit, Failure, no_such_grant, retired};
 use crate::import::Importer;
 use crate::incidents::Incidents;
@@ -23,6 +24,7 @@ use axum::{Json, Router};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use refreshd_core::grant::schedule::Urgency;
+use refreshd_core::grant::scopes::Scopes;
 use refreshd_core::time::WallTime;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -95,6 +97,7 @@ fn router(desk: Desk) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/grants/{name}/token", get(token))
         .route("/v1/grants/{name}/incidents", get(incidents))
+        .route("/v1/grants/{name}/scopes", get(scopes))
         .route("/v1/refresh", post(refresh))
         .route("/v1/import", post(import))
         .route("/v1/reload", post(reload))
@@ -161,6 +164,19 @@ async fn incidents(
     let store = &desk.reloader.deck.store;
     let closed = store.closed_incidents(&name, CLOSED_SHOWN).await;
     Ok(Json(IncidentReport::of(&closed.map_err(internal)?)))
+}
+
+/// What a grant may do, where that is known.
+async fn scopes(
+    State(desk): State<Desk>,
+    Path(name): Path<String>,
+) -> Result<Json<Option<Scopes>>, Failure> {
+    let loaded = desk.reloader.deck.store.load_named(&name).await;
+    let config = desk.reloader.config();
+    let scopes = loaded
+        .map_err(internal)?
+        .and_then(|(grant, tokens)| scopes_of(&grant, tokens.as_ref(), &config));
+    Ok(Json(scopes))
 }
 
 async fn token(

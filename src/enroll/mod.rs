@@ -21,6 +21,7 @@ pub use begin::{Begin, Begun};
 pub use link::{Attempt, Offer};
 pub use push::{PushRefusal, Pushed};
 pub use receive::Word;
+pub(crate) use view::scopes_of;
 pub use view::{Report, id_text, parse_id};
 
 use crate::daemon::reload::Reloader;

@@ -1,7 +1,12 @@
 //! What commands are told about an enrolment.
 
 use super::Enroller;
+use crate::config::Config;
+use crate::engine::roster::seat_of;
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Stage, Via};
+use refreshd_core::grant::scopes::Scopes;
+use refreshd_core::grant::{Grant, TokenSet};
+use refreshd_core::provider::description::With;
 use serde::{Deserialize, Serialize};
 
 /// An enrolment, for people and scripts. No code is in it, nor any token.
@@ -32,6 +37,9 @@ pub struct Report {
     /// Where the token lies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<String>,
+    /// What the grant may do, against what was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Scopes>,
 }
 
 impl Enroller {
@@ -48,6 +56,7 @@ impl Enroller {
             generation: enrollment.generation,
             token_expires_at: None,
             outputs: Vec::new(),
+            scopes: None,
         };
         if report.stage == Stage::Received && report.text.is_empty() {
             "its code is being exchanged".clone_into(&mut report.text);
@@ -56,10 +65,11 @@ impl Enroller {
             return report;
         };
         let config = self.0.reloader.config();
-        if let Ok(Some((grant, _))) = self.0.deck.store.load_named(&name).await
+        if let Ok(Some((grant, tokens))) = self.0.deck.store.load_named(&name).await
             && Some(grant.state.generation) == report.generation
         {
             report.token_expires_at = Some(grant.state.expires_at.rfc3339());
+            report.scopes = scopes_of(&grant, tokens.as_ref(), &config);
         }
         if let Some(client) = config.clients.get(&report.client) {
             let files = config.outputs_of(&name, client).into_iter();
@@ -71,6 +81,20 @@ impl Enroller {
         }
         report
     }
+}
+
+/// What a grant may do, against what its client asks for; `None`: it has no token set, or
+/// its client is not configured.
+pub(crate) fn scopes_of(
+    grant: &Grant,
+    tokens: Option<&TokenSet>,
+    config: &Config,
+) -> Option<Scopes> {
+    let (tokens, seat) = tokens.zip(seat_of(grant, config))?;
+    let needs_none = seat.policy.with != With::RefreshToken || seat.policy.asks_anew();
+    let renewable = tokens.refresh_token.is_some() || needs_none;
+    let asked = &seat.client.scopes;
+    Some(Scopes::of(asked, tokens.scope.as_deref(), renewable))
 }
 
 /// The id as people and URLs have it.

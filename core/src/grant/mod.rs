@@ -11,6 +11,7 @@ pub mod presentation;
 pub mod replay;
 pub mod revocation;
 pub mod schedule;
+pub mod scopes;
 pub mod settle;
 pub mod state;
 pub mod token_set;

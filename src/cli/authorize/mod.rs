@@ -15,6 +15,7 @@ use crate::control::enroll::Patience;
 use crate::enroll::{Approve, Begin, Begun, Report};
 use crate::exit::{Exit, Failure};
 use refreshd_core::enroll::{Stage, Via};
+use refreshd_core::grant::scopes::Scopes;
 use refreshd_core::time::WallTime;
 use route::Route;
 use std::io::{IsTerminal, Write};
@@ -358,6 +359,9 @@ fn done(report: &Report) -> String {
     match report.outputs.as_slice() {
         [] => text += &format!(". No output is configured; `refreshd get {name}` prints it"),
         outputs => text += &format!(", and lies in {}", outputs.join(", ")),
+    }
+    for sentence in report.scopes.iter().flat_map(Scopes::sentences) {
+        text += &format!("\n{sentence}.");
     }
     if !report.text.is_empty() {
         text += &format!("\nNote: {}", report.text);
