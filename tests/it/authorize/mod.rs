@@ -7,6 +7,7 @@ mod callbacks;
 mod devices;
 mod documented;
 mod interrupted;
+mod pasted;
 mod secrecy;
 mod twists;
 mod waits;
