@@ -84,6 +84,7 @@ impl KeptInFull {
             | Outcome::AskedToWait { text, .. }
             | Outcome::InvalidGrant { text }
             | Outcome::InvalidClient { text }
+            | Outcome::InteractionRequired { text }
             | Outcome::TooEarly { text }
             | Outcome::Refused { text } => Err(text),
         }

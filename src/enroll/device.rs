@@ -33,7 +33,9 @@ pub(super) fn decides_nothing(description: &Description, answer: &Answer) -> boo
 /// What a poll's answer says for good, in words; `None`: it brought something else.
 fn decided(description: &Description, answer: &Answer, name: &str) -> Option<(Stage, String)> {
     let said = || match answer::read(description, answer) {
-        Outcome::Refused { text } | Outcome::InvalidGrant { text } => text,
+        Outcome::Refused { text }
+        | Outcome::InvalidGrant { text }
+        | Outcome::InteractionRequired { text } => text,
         _ => format!("HTTP {}", answer.status),
     };
     let again = format!("begin again with `refreshd authorize {name} --device`");
