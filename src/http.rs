@@ -167,7 +167,8 @@ impl Http {
         now: impl Fn() -> WallTime,
     ) -> Ending {
         let not_sent = |text: String| Ending::NotSent { text };
-        if let Some(text) = barred_literal(route) {
+        let barred = route.client.lacks.clone().or_else(|| barred_literal(route));
+        if let Some(text) = barred {
             return not_sent(text);
         }
         let _place = match self.places.take(route.target).await {

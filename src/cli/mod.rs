@@ -25,7 +25,7 @@ mod run;
 mod status;
 mod verify;
 
-use crate::config::{self, Config, Loaded, Secrets, Sources};
+use crate::config::{self, Config, LastSound, Loaded, Secrets, Sources};
 use crate::control::client::Control;
 use crate::control::find;
 use crate::daemon::signals::Signals;
@@ -186,8 +186,18 @@ impl Context {
 
     fn sound(&self, secrets: Secrets) -> Result<Config, Failure> {
         let loaded = config::load_with(&self.sources, secrets);
-        let failure = || Failure::new(Exit::Config, config::render(&loaded.problems));
-        loaded.config.or(loaded.sound).ok_or_else(failure)
+        if let Some(config) = loaded.config.or(loaded.sound) {
+            return Ok(config);
+        }
+        // Where too little of it is sound, the last that was: so does the daemon begin.
+        let last = || LastSound::find(&self.sources)?.load(&self.sources, secrets).config;
+        match last() {
+            Some(config) => Ok(Config {
+                errors: config::errors(&loaded.problems),
+                ..config
+            }),
+            None => Err(Failure::new(Exit::Config, config::render(&loaded.problems))),
+        }
     }
 
     /// The running daemon, if one runs. Where none does, the command goes by the

@@ -20,6 +20,8 @@ pub(super) enum Origin {
     Defaults,
     /// In a TOML file.
     File(SourceText),
+    /// In what was kept of an earlier configuration, under this name.
+    Kept(String),
     /// In an environment variable or a command-line option.
     Flag {
         /// What to call it: the variable's name, or `--set KEY`.
@@ -33,6 +35,7 @@ impl std::fmt::Debug for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Origin::Defaults => f.write_str("Defaults"),
+            Origin::Kept(name) => write!(f, "Kept({name})"),
             Origin::File(source) => write!(f, "File({})", source.path.display()),
             Origin::Flag { label, .. } => write!(f, "Flag({label})"),
         }
@@ -60,6 +63,22 @@ impl Layer {
         })
     }
 
+    /// What an earlier configuration had.
+    pub(super) fn kept(name: String, values: Dict) -> Self {
+        let origin = Origin::Kept(name);
+        Layer { origin, values }
+    }
+
+    /// What to call it: a path, a variable's name, or `--set KEY`.
+    pub(super) fn name(&self) -> String {
+        match &self.origin {
+            Origin::Defaults => "defaults".to_owned(),
+            Origin::File(source) => source.path.display().to_string(),
+            Origin::Kept(name) => name.clone(),
+            Origin::Flag { label, .. } => label.clone(),
+        }
+    }
+
     /// One value from the environment or the command line. The path is not empty.
     pub(super) fn flag(label: String, path: &[String], text: String) -> Self {
         let wrap = |inner: Value, key: &String| Dict::from([(key.clone(), inner)]).into();
@@ -75,6 +94,9 @@ impl Layer {
     pub(super) fn problem(&self, path: &[String], aim: Aim, message: String) -> Problem {
         match &self.origin {
             Origin::Defaults => Problem::error(message),
+            Origin::Kept(name) => {
+                Problem::error(format!("{name}, as it was when it was sound: {message}"))
+            }
             Origin::Flag { label, .. } => Problem::error(format!("{label}: {message}")),
             Origin::File(source) => {
                 let mut problem = Problem::error(message).in_file(&source.path);

@@ -7,6 +7,7 @@ mod check;
 mod enroll;
 mod extract;
 mod ids;
+mod last_sound;
 mod layer;
 mod lookup;
 mod odd_text;
@@ -23,6 +24,7 @@ mod tests;
 pub use check::{Loaded, Secrets, grant_places, load, load_with, survey};
 pub use enroll::{Enroll, Push};
 pub use ids::{group_name, group_number, user_name, user_number};
+pub use last_sound::LastSound;
 pub use lookup::{DATABASE_SUFFIXES, meta_beside};
 use lookup::{filled_path, filled_vars};
 pub use pattern::Pattern;
@@ -138,6 +140,9 @@ pub struct Client {
     pub allow_networks: Vec<Network>,
     /// `push`: how what the provider posts to us is taken.
     pub push: Push,
+    /// Why nothing may be sent for it now, though it is served: by the last sound
+    /// configuration, where a secret or certificate of it cannot be read.
+    pub lacks: Option<String>,
 }
 
 /// `proxy`: who passes exchanges on, and who we are there.

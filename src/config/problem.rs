@@ -68,6 +68,22 @@ impl Problem {
         self
     }
 
+    /// On one line: where, and what.
+    #[must_use]
+    pub fn line(&self) -> String {
+        match (&self.file, &self.spot) {
+            (Some(file), Some(spot)) => format!(
+                "{}:{}:{}: {}",
+                file.display(),
+                spot.line,
+                spot.column,
+                self.message
+            ),
+            (Some(file), None) => format!("{}: {}", file.display(), self.message),
+            (None, _) => self.message.clone(),
+        }
+    }
+
     /// What they are sorted by: file, then place.
     pub(super) fn order(&self) -> (Option<PathBuf>, usize, usize) {
         let spot = self.spot.as_ref();

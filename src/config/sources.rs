@@ -1,5 +1,6 @@
 //! Where configuration comes from: files, the environment, the command line.
 
+use super::last_sound::LastSound;
 use super::layer::Layer;
 use super::problem::{Problem, Severity};
 use crate::trust;
@@ -21,6 +22,8 @@ pub struct Sources {
     pub env: BTreeMap<String, String>,
     /// `--set KEY=VALUE`: dotted keys and their values.
     pub set: Vec<(String, String)>,
+    /// Read in the place of all of it.
+    pub last_sound: Option<Arc<LastSound>>,
 }
 
 impl Sources {
@@ -31,7 +34,12 @@ impl Sources {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
         let env = std::env::vars_os().filter_map(utf8).collect();
-        Sources { file, env, set }
+        Sources {
+            file,
+            env,
+            set,
+            last_sound: None,
+        }
     }
 
     /// A variable that is set and not empty.
@@ -56,6 +64,22 @@ impl Sources {
     pub(super) fn system_name(&self) -> Option<String> {
         let main = std::path::absolute(self.main_file().ok()?).ok()?;
         system_name(&main).or_else(|| system_name(&main.canonicalize().ok()?))
+    }
+
+    /// Where the state may lie if the configuration does not say.
+    pub(super) fn usual_state_dirs(&self) -> Vec<PathBuf> {
+        let systemd = self.var("STATE_DIRECTORY");
+        let systemd = systemd.and_then(|list| list.split(':').next());
+        let system = self.system_name();
+        let dirs = [
+            systemd.map(PathBuf::from),
+            system.map(|name| Path::new("/var/lib").join(name)),
+            self.dir_var("XDG_STATE_HOME")
+                .map(|dir| dir.join("refreshd")),
+            self.dir_var("HOME")
+                .map(|dir| dir.join(".local/state/refreshd")),
+        ];
+        dirs.into_iter().flatten().collect()
     }
 
     /// The main file.
@@ -109,7 +133,7 @@ impl fmt::Debug for Sources {
 }
 
 /// What was gathered.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Gathered {
     /// The layers of the main configuration, the last one winning.
     pub(super) layers: Vec<Arc<Layer>>,
@@ -124,6 +148,13 @@ pub(super) struct Gathered {
 
 /// Reads every layer there is; what cannot be read is reported and left out.
 pub(super) fn gather(sources: &Sources, problems: &mut Vec<Problem>) -> Option<Gathered> {
+    if let Some(last) = &sources.last_sound {
+        let mut gathered = last.gathered();
+        gathered
+            .layers
+            .insert(0, Arc::new(Layer::defaults(defaults())));
+        return Some(gathered);
+    }
     let main = match sources.main_file() {
         Ok(main) => main,
         Err(problem) => {
@@ -153,6 +184,11 @@ pub(super) fn gather(sources: &Sources, problems: &mut Vec<Problem>) -> Option<G
     gathered.layers.extend(env_layers(&sources.env, problems));
     gathered.layers.extend(set_layers(&sources.set, problems));
     Some(gathered)
+}
+
+/// What of it can be read, without a word about the rest.
+pub(super) fn gather_parsed(sources: &Sources) -> Gathered {
+    gather(sources, &mut Vec::new()).unwrap_or_default()
 }
 
 /// The provider files of one's own, by name; none where there is no configuration.

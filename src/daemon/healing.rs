@@ -6,8 +6,13 @@ use crate::config::Config;
 use crate::engine::EngineHandle;
 use crate::engine::message::Message;
 
-/// Reloads the configuration when the credentials of a paused client have changed.
+/// Reloads the configuration when the credentials of a paused client have changed, or when
+/// the one that the daemon should have begun with has been mended.
 pub(super) async fn look(reloader: &Reloader, engine: &EngineHandle) {
+    if reloader.waits_for_mending() && reloader.read().is_some() {
+        tracing::info!("the configuration has been mended: reloading");
+        return reload(reloader, engine).await;
+    }
     let paused = engine.ask(Message::PausedClients).await.unwrap_or_default();
     if paused.is_empty() {
         return;
@@ -24,11 +29,15 @@ pub(super) async fn look(reloader: &Reloader, engine: &EngineHandle) {
             client,
             "the credentials of client {client} have changed: reloading"
         );
-        match reloader.reload(engine).await {
-            Ok(done) => tracing::info!("{done}"),
-            Err(failure) => {
-                tracing::error!("the configuration was not reloaded, the old one stays: {failure}")
-            }
+        reload(reloader, engine).await;
+    }
+}
+
+async fn reload(reloader: &Reloader, engine: &EngineHandle) {
+    match reloader.reload(engine).await {
+        Ok(done) => tracing::info!("{done}"),
+        Err(failure) => {
+            tracing::error!("the configuration was not reloaded, the old one stays: {failure}")
         }
     }
 }

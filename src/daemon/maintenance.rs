@@ -5,6 +5,7 @@
 use super::backups;
 use super::healing;
 use super::reload::Reloader;
+use crate::descriptors::{self, Ration};
 use crate::engine::EngineHandle;
 use crate::engine::perform::Deck;
 use crate::exit::Failure;
@@ -17,6 +18,7 @@ use tokio_cron_scheduler::{Job, JobScheduler};
 
 /// Seconds, minutes, hours, days, months, weekdays.
 const HEALING: &str = "*/30 * * * * *";
+const DESCRIPTORS: &str = "15,45 * * * * *";
 const CHECKPOINT: &str = "0 */5 * * * *";
 const KEYS: &str = "30 */5 * * * *";
 const PRUNE: &str = "0 17 3 * * *";
@@ -28,17 +30,22 @@ pub(super) async fn start(
     engine: &EngineHandle,
     upkeep: &Arc<Upkeep>,
     incidents: &Incidents,
+    ration: Ration,
 ) -> Result<JobScheduler, Failure> {
     let deck = &reloader.deck;
     let scheduler = JobScheduler::new().await.map_err(super::internal)?;
     let current = reloader.clone();
     let (healer, engine) = (reloader.clone(), engine.clone());
     let (keeper, keys) = (reloader.clone(), upkeep.clone());
-    let incidents = incidents.clone();
+    let (incidents, counting) = (incidents.clone(), incidents.clone());
     let jobs = [
         job(HEALING, deck, move |_| {
             let (healer, engine) = (healer.clone(), engine.clone());
             async move { healing::look(&healer, &engine).await }
+        })?,
+        job(DESCRIPTORS, deck, move |_| {
+            let incidents = counting.clone();
+            async move { count_descriptors(ration, &incidents) }
         })?,
         job(
             CHECKPOINT,
@@ -100,6 +107,25 @@ async fn prune(deck: &Deck, history: Duration) {
     }
     if let Err(e) = deck.store.prune_incidents(deck.clock.wall()).await {
         tracing::warn!("old incidents could not be pruned: {e}");
+    }
+}
+
+/// Told while there is still something left to do it with.
+fn count_descriptors(ration: Ration, incidents: &Incidents) {
+    let (daemon, kind) = (Subject::Daemon, Kind::DescriptorsScarce);
+    let Some(open) = descriptors::open_now() else {
+        return;
+    };
+    let limit = ration.limit;
+    if open * 10 >= limit * 8 {
+        let text = || {
+            format!(
+                "{open} of {limit} file descriptors are open; raise the limit (LimitNOFILE= in the unit, ulimit -n), and restart refreshd"
+            )
+        };
+        incidents.raise(&daemon, kind, text);
+    } else if open * 10 < limit * 7 {
+        incidents.close(&daemon, kind, "enough file descriptors are free");
     }
 }
 

@@ -1,6 +1,7 @@
 //! The daemon's wiring: it opens the state, finishes what a crash left, starts
 //! engine, outputs and control socket, says READY, and drains at the end.
 
+mod announce;
 mod backups;
 mod book;
 mod healing;
@@ -9,6 +10,7 @@ pub(crate) mod recovery;
 pub mod reload;
 pub mod signals;
 mod socket;
+pub mod standby;
 
 use crate::clock::SharedClock;
 use crate::config::{Config, Sources};
@@ -29,6 +31,7 @@ use reload::Reloader;
 use sd_notify::NotifyState;
 use signals::{Signal, Signals};
 use socket::Socket;
+use standby::Boot;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,14 +45,14 @@ const FIRST_PASS: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// When it cannot start, or something fails that no grant is to blame for.
-pub async fn run(config: Config, sources: Sources, mut signals: Signals) -> Result<(), Failure> {
+pub async fn run(boot: Boot, sources: Sources, mut signals: Signals) -> Result<(), Failure> {
     // Nothing that is made here is for others, unless its mode is set by name.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     if let Err(e) = crate::hygiene::keep_memory_private() {
         tracing::warn!("{e}");
     }
     crate::install_tls();
-    let config = Arc::new(config);
+    let config = Arc::new(boot.config);
     let mut state = crate::rest::open(&config, true)?;
     let socket = Socket::bind(&config.daemon.runtime_dir)?;
     name_socket(&mut state, &config);
@@ -96,7 +99,9 @@ pub async fn run(config: Config, sources: Sources, mut signals: Signals) -> Resu
         config.clone(),
         deck.clone(),
         publisher.clone(),
+        incidents.clone(),
     ));
+    reloader.begin(boot.loaded, boot.broken).await;
     let enroller = Enroller::new(deck.clone(), handle.clone(), reloader.clone());
     enroller.finish(enrolments).await.map_err(internal)?;
     reloader.retarget(&handle).await;
@@ -121,13 +126,14 @@ pub async fn run(config: Config, sources: Sources, mut signals: Signals) -> Resu
         waits: Arc::new(Semaphore::new(ration.served * 3 / 4)),
     };
     let server = tokio::spawn(serve(socket, desk, ration.served, stopped));
-    let maintenance = maintenance::start(&reloader, &handle, &upkeep, &incidents).await?;
+    let maintenance = maintenance::start(&reloader, &handle, &upkeep, &incidents, ration).await?;
     let (close, closed) = watch::channel(false);
     if let Some(web) = web {
         enroll::serve::start(web, enroller.clone(), &config, ration.served, closed)
             .map_err(internal)?;
     }
-    notify(&[NotifyState::Ready, NotifyState::Status("running")]);
+    notify(&[NotifyState::Ready]);
+    let announcing = tokio::spawn(announce::keep(handle.clone(), reloader.clone()));
     tracing::info!(
         pid = std::process::id(),
         "refreshd is ready: {}, {} configured",
@@ -136,7 +142,9 @@ pub async fn run(config: Config, sources: Sources, mut signals: Signals) -> Resu
     );
 
     wait_for_stop(&mut signals, &reloader, &handle, &mut engine).await?;
-    notify(&[NotifyState::Stopping]);
+    announcing.abort();
+    let waits = "stopping: waiting for exchanges under way";
+    notify(&[NotifyState::Stopping, NotifyState::Status(waits)]);
     close.send_replace(true);
     drain(&mut signals, &reloader.config(), &handle, &enroller).await;
     drop(maintenance);

@@ -2,7 +2,8 @@
 
 use super::book::StoreBook;
 use super::notify;
-use crate::config::{Config, Sources, load};
+use super::standby::{self, Broken};
+use crate::config::{Config, Loaded, Sources, load};
 use crate::engine::EngineHandle;
 use crate::engine::message::Message;
 use crate::engine::perform::Deck;
@@ -17,8 +18,8 @@ use refreshd_core::text::counted;
 use refreshd_core::{Grant, GrantId, TokenSet};
 use sd_notify::NotifyState;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -29,6 +30,13 @@ pub struct Reloader {
     sources: Sources,
     config: RwLock<Arc<Config>>,
     publisher: Reconciler,
+    incidents: Incidents,
+    /// Set while the configuration on disk is not in force, since it is broken.
+    broken: Mutex<Option<Broken>>,
+    /// … and was already at the start.
+    began_without: AtomicBool,
+    /// When the one in force was taken over.
+    since: Mutex<String>,
     /// One reload or new set of outputs at a time; how many of those that asked for a
     /// new set have one.
     turn: tokio::sync::Mutex<u64>,
@@ -40,13 +48,17 @@ pub struct Reloader {
 /// How long the published files may take to be read at a start.
 const READ_LIMIT: Duration = Duration::from_secs(10);
 
+const WHOLE: &str = "nothing panics while it holds this";
+
 impl Reloader {
     pub(super) fn new(
         sources: Sources,
         config: Arc<Config>,
         deck: Deck,
         publisher: Reconciler,
+        incidents: Incidents,
     ) -> Self {
+        let since = deck.clock.wall().rfc3339();
         Reloader {
             deck,
             sources,
@@ -55,7 +67,45 @@ impl Reloader {
             asked: AtomicU64::new(0),
             replaced: Notify::new(),
             publisher,
+            incidents,
+            broken: Mutex::default(),
+            began_without: AtomicBool::new(false),
+            since: Mutex::new(since),
         }
+    }
+
+    /// Says whether the configuration in force is the one on disk; if so, it is kept.
+    pub(super) async fn begin(&self, loaded: Option<Loaded>, broken: Option<Broken>) {
+        if let Some(broken) = broken {
+            self.began_without.store(true, Ordering::Release);
+            self.set_broken(broken);
+        }
+        if let Some(loaded) = loaded {
+            let why = "the configuration on disk is sound";
+            let (daemon, kind) = (Subject::Daemon, Kind::ConfigurationBroken);
+            self.incidents.disprove(&daemon, kind, why);
+            let since = self.since.lock().expect(WHOLE).clone();
+            standby::keep(&loaded, &self.sources, since).await;
+        }
+    }
+
+    /// Whether the daemon began with a configuration that is not the one on disk: then that
+    /// is taken over once it is sound, as it would have been at the start.
+    pub(super) fn waits_for_mending(&self) -> bool {
+        self.began_without.load(Ordering::Acquire)
+    }
+
+    fn set_broken(&self, broken: Broken) {
+        let text = broken.text();
+        let (daemon, kind) = (Subject::Daemon, Kind::ConfigurationBroken);
+        self.incidents.raise(&daemon, kind, || text);
+        *self.broken.lock().expect(WHOLE) = Some(broken);
+    }
+
+    /// Why the configuration in force is not the one on disk.
+    #[must_use]
+    pub fn broken(&self) -> Option<Broken> {
+        self.broken.lock().expect(WHOLE).clone()
     }
 
     /// The configuration in force.
@@ -183,7 +233,12 @@ impl Reloader {
         let _turn = self.turn.lock().await;
         let loaded = load(&self.sources);
         let warnings = loaded.problems.len();
-        let Some(mut config) = loaded.config else {
+        let Some(mut config) = loaded.config.clone() else {
+            let since = match self.broken() {
+                Some(before) => before.since().to_owned(),
+                None => self.since.lock().expect(WHOLE).clone(),
+            };
+            self.set_broken(Broken::new(&loaded.problems, since));
             return Err(Failure::new(
                 Exit::Config,
                 crate::config::render(&loaded.problems),
@@ -221,6 +276,7 @@ impl Reloader {
             .map_err(stopping)?;
         self.set_targets(engine).await;
         self.replaced.notify_one();
+        self.taken_over(&loaded).await;
         let mut message = format!(
             "configuration reloaded: {}, {}",
             counted(config.clients.len(), "client"),
@@ -238,6 +294,18 @@ impl Reloader {
             );
         }
         Ok(message)
+    }
+
+    /// The configuration on disk is in force.
+    async fn taken_over(&self, loaded: &Loaded) {
+        let now = self.deck.clock.wall().rfc3339();
+        *self.since.lock().expect(WHOLE) = now.clone();
+        *self.broken.lock().expect(WHOLE) = None;
+        self.began_without.store(false, Ordering::Release);
+        let (daemon, kind) = (Subject::Daemon, Kind::ConfigurationBroken);
+        let why = "the configuration is sound, and in force";
+        self.incidents.close(&daemon, kind, why);
+        standby::keep(loaded, &self.sources, now).await;
     }
 
     /// Tells the outputs which grants there are. All grants are looked at for it, so

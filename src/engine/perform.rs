@@ -73,6 +73,9 @@ pub async fn fly(
     in_hand: &mut Option<InHand>,
 ) -> Landing {
     let Assignment { grant, seat } = assignment;
+    if let Some(lacks) = &seat.client.lacks {
+        return grounded(lacks.clone());
+    }
     let arrived = deck.arrivals.count(&grant.id);
     let (grant, tokens) = match deck.store.load_known(grant).await {
         Ok(Some((grant, tokens))) => (grant, tokens.unwrap_or_else(TokenSet::none)),

@@ -1,5 +1,6 @@
 //! How the daemon behaves towards the system: signals, logs, systemd, modes.
 
+mod broken_configuration;
 mod debugs;
 mod logs;
 mod modes;

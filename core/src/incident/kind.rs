@@ -45,11 +45,15 @@ pub enum Kind {
     DatabaseDamaged,
     /// The last backup by the configuration was not made.
     BackupFailed,
+    /// The configuration is broken; the last sound one is in force.
+    ConfigurationBroken,
+    /// Few file descriptors are left.
+    DescriptorsScarce,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 20] = [
+    pub const ALL: [Kind; 22] = [
         Kind::InDoubt,
         Kind::Unread,
         Kind::Suspect,
@@ -70,6 +74,8 @@ impl Kind {
         Kind::StoreUnwritable,
         Kind::DatabaseDamaged,
         Kind::BackupFailed,
+        Kind::ConfigurationBroken,
+        Kind::DescriptorsScarce,
     ];
 
     /// One word, the same everywhere.
@@ -96,6 +102,8 @@ impl Kind {
             Kind::StoreUnwritable => "store-unwritable",
             Kind::DatabaseDamaged => "database-damaged",
             Kind::BackupFailed => "backup-failed",
+            Kind::ConfigurationBroken => "configuration-broken",
+            Kind::DescriptorsScarce => "descriptors-scarce",
         }
     }
 

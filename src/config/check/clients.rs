@@ -51,6 +51,7 @@ impl Check<'_> {
             ca_file: raw.ca_file.clone(),
             allow_networks,
             push,
+            lacks: self.unreadable.remove(name),
         }))
     }
 
@@ -130,7 +131,7 @@ impl Check<'_> {
             // What it held was wrong and has been taken out.
             Err(SecretError::NotOne) if part_reported => None,
             Err(error) => {
-                self.wrong(&at, error.to_string(), error.remedy());
+                self.lacks(name, &at, error.to_string(), error.remedy());
                 None
             }
         }

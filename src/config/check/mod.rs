@@ -52,6 +52,8 @@ pub struct Loaded {
     pub sound: Option<Config>,
     /// Errors and warnings, by file and place.
     pub problems: Vec<Problem>,
+    /// What was read.
+    pub(super) gathered: Gathered,
 }
 
 /// Where a grant stands, as `FILE:LINE` or the name of a variable or option.
@@ -107,8 +109,9 @@ pub fn load(sources: &Sources) -> Loaded {
 #[must_use]
 pub fn load_with(sources: &Sources, secrets: Secrets) -> Loaded {
     let mut problems = Vec::new();
-    let config = gather(sources, &mut problems)
-        .and_then(|gathered| read(sources, secrets, gathered, &mut problems));
+    let gathered = gather(sources, &mut problems);
+    let read = |gathered| read(sources, secrets, gathered, &mut problems);
+    let config = gathered.clone().and_then(read);
     problems.sort_by_cached_key(Problem::order);
     let mut seen = Vec::new();
     problems.retain(|problem| {
@@ -127,6 +130,7 @@ pub fn load_with(sources: &Sources, secrets: Secrets) -> Loaded {
         config,
         sound,
         problems,
+        gathered: gathered.unwrap_or_default(),
     }
 }
 
@@ -150,6 +154,7 @@ fn read(
         complete: gathered.complete,
         reported,
         runtime_dir: None,
+        unreadable: BTreeMap::new(),
         problems,
     };
     let daemon = check.daemon(&raw.daemon);
@@ -203,6 +208,8 @@ struct Check<'a> {
     reported: BTreeSet<Path>,
     /// Where the daemon's socket is; `None` where that is not known.
     runtime_dir: Option<PathBuf>,
+    /// What clients lack for now, where that keeps nothing from being served.
+    unreadable: BTreeMap<String, String>,
     problems: &'a mut Vec<Problem>,
 }
 
@@ -210,6 +217,16 @@ impl Check<'_> {
     /// An error about the value at a path.
     fn wrong(&mut self, path: &[&str], message: impl Into<String>, remedy: Option<String>) {
         self.tell(Severity::Error, path, Aim::Value, message.into(), remedy);
+    }
+
+    /// An error about what lies outside of the configuration. In one that was sound it
+    /// may come back, and keeps nothing else from being served: the client waits for it.
+    fn lacks(&mut self, client: &str, path: &[&str], message: String, remedy: Option<String>) {
+        if self.sources.last_sound.is_none() {
+            return self.wrong(path, message, remedy);
+        }
+        self.unreadable.insert(client.to_owned(), message.clone());
+        self.odd(path, message, remedy);
     }
 
     /// An error about a name that is a key.

@@ -95,7 +95,7 @@ impl Check<'_> {
             Ok(None) => return None,
             Err(SecretError::NotOne) if part_reported => return None,
             Err(error) => {
-                self.wrong(&at_password, error.to_string(), error.remedy());
+                self.lacks(name, &at_password, error.to_string(), error.remedy());
                 return None;
             }
         };
@@ -115,7 +115,7 @@ impl Check<'_> {
             Ok(certificates) => certificates,
             Err(error) => {
                 let remedy = error.remedy();
-                self.wrong(&at, error.to_string(), remedy);
+                self.lacks(name, &at, error.to_string(), remedy);
                 return;
             }
         };

@@ -58,6 +58,7 @@ impl Case<'_> {
             file: Some(dir.path().join("refreshd.toml")),
             env,
             set: self.set.iter().map(owned).collect(),
+            ..Sources::default()
         };
         World { dir, sources }
     }

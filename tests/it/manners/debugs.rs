@@ -157,6 +157,7 @@ fn configuration(dir: &Path) -> Sources {
         file: Some(config),
         env: BTreeMap::from([("S".to_owned(), format!("env-{PLANTED}"))]),
         set: Vec::new(),
+        ..Sources::default()
     }
 }
 
