@@ -25,7 +25,7 @@ mod run;
 mod status;
 mod verify;
 
-use crate::config::{self, Config, LastSound, Loaded, Secrets, Sources};
+use crate::config::{self, Config, LastSound, Loaded, Problem, Secrets, Severity, Sources};
 use crate::control::client::Control;
 use crate::control::find;
 use crate::daemon::signals::Signals;
@@ -190,12 +190,15 @@ impl Context {
             return Ok(config);
         }
         // Where too little of it is sound, the last that was: so does the daemon begin.
-        let last = || LastSound::find(&self.sources)?.load(&self.sources, secrets).config;
+        let last = || {
+            LastSound::find(&self.sources)?
+                .load(&self.sources, secrets)
+                .config
+        };
+        let is_error = |problem: &&Problem| problem.severity == Severity::Error;
+        let errors = loaded.problems.iter().filter(is_error).count();
         match last() {
-            Some(config) => Ok(Config {
-                errors: config::errors(&loaded.problems),
-                ..config
-            }),
+            Some(config) => Ok(Config { errors, ..config }),
             None => Err(Failure::new(Exit::Config, config::render(&loaded.problems))),
         }
     }

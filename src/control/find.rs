@@ -3,8 +3,8 @@
 //! where nobody holds the state, or it cannot be looked at, the runtime directory is
 //! asked.
 
-use super::SOCKET;
 use super::client::Control;
+use super::{SOCKET, connect_now};
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::state::{Holder, holder};
@@ -75,7 +75,7 @@ fn silent(holder: &Holder, socket: &Path, state_dir: &Path) -> Failure {
 /// Connects to a socket, if somebody listens there, and if it is somebody to whom a
 /// refresh token may be handed.
 fn connect(socket: &Path, owners: &Owners) -> Result<Option<Control>, Failure> {
-    match UnixStream::connect(socket) {
+    match connect_now(socket) {
         Ok(stream) => {
             check(socket, &stream, owners)?;
             Control::to(socket).map(Some)
@@ -87,6 +87,13 @@ fn connect(socket: &Path, owners: &Owners) -> Result<Option<Control>, Failure> {
             ) =>
         {
             Ok(None)
+        }
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+            let message = format!(
+                "refreshd does not take connections at {}: see whether it is stopped or hangs",
+                socket.display()
+            );
+            Err(Failure::new(Exit::Unavailable, message))
         }
         Err(e) => {
             let message = format!(

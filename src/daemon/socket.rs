@@ -3,7 +3,7 @@
 //! comes back; and what is removed at the end is ours alone.
 
 use crate::connections::Listener;
-use crate::control::SOCKET;
+use crate::control::{SOCKET, connect_now};
 use crate::exit::{Exit, Failure};
 use crate::trust::{self, Owners};
 use rustix::fs::{FlockOperation, OFlags, flock, open};
@@ -200,22 +200,13 @@ fn clear(place: &Path) -> Result<(), Failure> {
 
 /// The process that serves a socket, if one does.
 fn server_of(place: &Path) -> Option<Option<u32>> {
-    // A connection that nobody accepts waits in its queue; one to a full queue would wait
-    // for room there.
-    let socket = rustix::net::socket_with(
-        rustix::net::AddressFamily::UNIX,
-        rustix::net::SocketType::STREAM,
-        rustix::net::SocketFlags::NONBLOCK | rustix::net::SocketFlags::CLOEXEC,
-        None,
-    );
-    let socket = socket.ok()?;
-    let address = rustix::net::SocketAddrUnix::new(place).ok()?;
-    match rustix::net::connect(&socket, &address) {
-        Ok(()) => {
-            let peer = socket_peercred(&socket).ok();
+    match connect_now(place) {
+        Ok(stream) => {
+            let peer = socket_peercred(&stream).ok();
             Some(peer.and_then(|peer| u32::try_from(peer.pid.as_raw_pid()).ok()))
         }
-        Err(rustix::io::Errno::AGAIN) => Some(None),
+        // Its queue is full.
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Some(None),
         Err(_) => None,
     }
 }
