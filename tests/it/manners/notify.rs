@@ -41,7 +41,27 @@ impl Supervised {
         }
     }
 
+    /// The next message but a mere status.
     fn next(&self) -> String {
+        loop {
+            let message = self.receive();
+            if !message.starts_with("STATUS=") {
+                return message;
+            }
+        }
+    }
+
+    /// The next status alone.
+    fn next_status(&self) -> String {
+        loop {
+            let message = self.receive();
+            if let Some(status) = message.strip_prefix("STATUS=") {
+                return status.trim_end().to_owned();
+            }
+        }
+    }
+
+    fn receive(&self) -> String {
         let mut bytes = [0; 4096];
         let length = self.socket.recv(&mut bytes).expect("a message in time");
         String::from_utf8(bytes[..length].to_vec()).unwrap()
@@ -90,6 +110,9 @@ async fn ready_comes_after_every_output_and_the_rest_in_order() {
     supervised.expect("READY=1");
     let published = (0..MANY).filter(|i| setting.house.path(&format!("tokens/grant-{i}")).exists());
     assert_eq!(published.count(), MANY);
+    let status = supervised.next_status();
+    let begins = format!("{MANY} of {MANY} fresh, next refresh 20");
+    assert!(status.starts_with(&begins), "{status}");
     assert!(setting.house.path("run/control.sock").exists());
 
     // Fed by itself, with nothing due for the better part of an hour.
