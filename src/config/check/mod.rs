@@ -91,6 +91,7 @@ pub fn survey(sources: &Sources, config: &Config) -> Vec<Problem> {
         registry: &registry,
         complete: gathered.complete,
         reported: BTreeSet::new(),
+        unreadable: BTreeMap::new(),
         runtime_dir: None,
         problems: &mut problems,
     };
