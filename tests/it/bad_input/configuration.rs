@@ -288,7 +288,7 @@ async fn a_credential_of_the_unit_is_a_remark_outside_of_it() {
     let json = setting.house.json(&["check", "--json"]);
     assert_eq!(json[0]["severity"], "remark", "{json:#}");
     goes_on(&setting, &token, 0);
-    let run = setting.run(&["run"]);
+    let run = setting.run(&["run", "--strict"]);
     run.fails(78, &["credential \"retm\"", "LoadCredential=retm:/"]);
 
     // The service itself has it.
