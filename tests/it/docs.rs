@@ -165,7 +165,7 @@ fn the_tests_that_the_security_page_names_exist() {
 /// The names of all tests of the workspace.
 fn all_tests(root: &Path) -> HashSet<String> {
     let mut tests = HashSet::new();
-    for directory in ["src", "core/src", "sandbox", "tests"] {
+    for directory in ["src", "core/src", "sandbox", "simulation", "tests"] {
         collect_tests(&root.join(directory), &mut tests);
     }
     tests

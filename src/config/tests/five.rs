@@ -96,7 +96,7 @@ fn reteno_wants_the_code_again() {
 #[test]
 fn reteno_as_its_text_has_it() {
     let other = "override = { token = { url = \"https://reteno.com/uaa/oauth/token\", body = \"query\", client = { auth = \"query\" } } }";
-    let url = "https://reteno.com/uaa/oauth/token?grant_type=refresh_token&refresh_token=rt%2F1&code=co+de\
+    let url = "https://reteno.com/uaa/oauth/token?grant_type=refresh_token&refresh_token=rt%2F1&code=co%20de\
                &redirect_uri=https%3A%2F%2Fwww.example.com%2F&client_id=id&client_secret=hunter2";
     refreshes(&client("reteno", other), &[], [url, "", "", ""]);
 }
@@ -160,7 +160,7 @@ fn blynk_in_the_query() {
         format!("{base}refresh_token&refresh_token=rt%2F1&client_id=id&client_secret=hunter2");
     refreshes(&client, &server, [&url, "", "", ""]);
     let anew = client_credentials(&client.description, &registration(&client), &vars(&server));
-    let url = format!("{base}client_credentials&scope=a+b&client_id=id&client_secret=hunter2");
+    let url = format!("{base}client_credentials&scope=a%20b&client_id=id&client_secret=hunter2");
     assert_eq!(wire(&anew.expect("it can be built")), [&url, "", "", ""]);
 }
 
