@@ -42,6 +42,15 @@ pub(crate) fn ensure(
 /// Between two probes of a client that is not accepted.
 const CLIENT_RESTS: Duration = Duration::from_secs(900);
 
+/// A client that is not accepted, as far as is known.
+struct PausedClient {
+    since: WallTime,
+    /// When the last probe of an accused grant was sent, or it began.
+    last: WallTime,
+    /// The grants for which it was not accepted.
+    accused: BTreeSet<u32>,
+}
+
 /// What is known of one grant.
 #[derive(Default)]
 struct Watched {
@@ -84,7 +93,7 @@ pub(crate) struct Audit {
     /// Small steps back of the clock are smoothed, each at the cost of its length.
     pub(crate) smoothed: i64,
     /// Clients that were not accepted, and when.
-    paused: BTreeMap<(u32, u32), WallTime>,
+    paused: BTreeMap<u32, PausedClient>,
     /// The store was put back, and nobody has accepted that.
     pub(crate) is_put_back: bool,
     /// It was, once.
@@ -355,8 +364,9 @@ impl Audit {
             watched.asked_until = None;
             watched.window = watched.window.map(|(from, count)| (from - by, count));
         }
-        for at in self.paused.values_mut() {
-            *at = *at - by;
+        for paused in self.paused.values_mut() {
+            paused.since = paused.since - by;
+            paused.last = paused.last - by;
         }
     }
 
@@ -521,31 +531,45 @@ impl Audit {
     }
 
     pub(crate) fn client_refused(&mut self, client: u32, grant: u32, now: WallTime) {
-        self.paused.entry((client, grant)).or_insert(now);
+        let paused = self.paused.entry(client).or_insert_with(|| PausedClient {
+            since: now,
+            last: now,
+            accused: BTreeSet::new(),
+        });
+        paused.accused.insert(grant);
     }
 
     pub(crate) fn client_resumed(&mut self, client: u32) {
-        self.paused.retain(|(paused, _), _| *paused != client);
+        self.paused.remove(&client);
+    }
+
+    /// It was authorized again, or seated elsewhere: it finds out anew.
+    pub(crate) fn client_untried(&mut self, grant: u32) {
+        for paused in self.paused.values_mut() {
+            paused.accused.remove(&grant);
+        }
     }
 
     /// An answer says that the client is accepted, or was when it was asked for.
     pub(crate) fn client_accepted(&mut self, client: u32, sent: WallTime) {
+        let stays = |paused: &PausedClient| sent < paused.since;
         self.paused
-            .retain(|(paused, _), from| *paused != client || sent < *from);
+            .retain(|paused, state| *paused != client || stays(state));
     }
 
-    /// A grant for which the client is not accepted asks once in a quarter of an hour, as
-    /// long as it is not accepted for another.
+    /// The grants for which a client is not accepted send one probe in a quarter of an
+    /// hour, as long as it is accepted for no other.
     pub(crate) fn client_sends(&mut self, client: u32, grant: u32, sent: WallTime) -> Check {
-        let Some(from) = self.paused.get_mut(&(client, grant)) else {
+        let paused = self.paused.get_mut(&client);
+        let Some(paused) = paused.filter(|paused| paused.accused.contains(&grant)) else {
             return Ok(());
         };
         // It was on its way already.
-        if sent <= *from {
+        if sent <= paused.last {
             return Ok(());
         }
-        let rested = sent >= *from + CLIENT_RESTS;
-        *from = sent;
+        let rested = sent >= paused.last + CLIENT_RESTS;
+        paused.last = sent;
         ensure(rested, "paused-client-waits", || {
             format!("grant {grant} of client {client} sends at {sent:?}")
         })

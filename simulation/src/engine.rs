@@ -483,6 +483,9 @@ impl World {
         let policy = Rc::clone(&self.server(index).policy);
         let retired = self.process().config.retired.contains(&index);
         let seat = (!retired).then_some(Seat { policy, lane });
+        if seat.is_none() {
+            self.audit.client_untried(index);
+        }
         let effects = self.process().dispatch.seat(index, seat, now);
         self.apply(effects);
         self.schedule_grant(index);
@@ -543,6 +546,7 @@ impl World {
         let Some(now) = self.trusted() else {
             return Ok(());
         };
+        self.audit.client_untried(index);
         let effects = self.process().dispatch.changed(index, grant, now);
         self.apply(effects);
         self.align(index)?;
