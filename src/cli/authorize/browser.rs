@@ -45,13 +45,11 @@ fn arguments(command: &str, url: &str) -> Option<Vec<String>> {
     }
     let mut has_url = false;
     for word in &mut words[1..] {
-        has_url |= word.contains("%s");
         // A percent sign is doubled where it is meant.
-        let parts: Vec<String> = word
-            .split("%%")
-            .map(|part| part.replace("%s", url))
-            .collect();
-        *word = parts.join("%");
+        let parts: Vec<&str> = word.split("%%").collect();
+        has_url |= parts.iter().any(|part| part.contains("%s"));
+        let filled: Vec<String> = parts.iter().map(|part| part.replace("%s", url)).collect();
+        *word = filled.join("%");
     }
     if !has_url {
         words.push(url.to_owned());

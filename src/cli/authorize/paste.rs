@@ -191,15 +191,25 @@ impl Judge {
         let asked = Asked { state: &self.state };
         let alone = paste::read(text, Some(asked));
         if self.pieces.is_empty() || is_whole(text) {
-            return self.judged(alone, text);
+            let read = self.second_time(alone);
+            return self.judged(read, text);
         }
         // The rest of an address looks like a code of its own.
-        let together = format!("{}\n{text}", self.pieces);
+        let together = format!("{}\n{text}", self.pieces.trim_end());
         let read = paste::read(&together, Some(asked));
         match (read, alone) {
             (Ok(query), _) => Ok(query),
             (Err(_), Err(error @ PasteError::Empty)) => Err(error),
             (error, _) => self.judged(error, &together),
+        }
+    }
+
+    /// Takes an address without a state when all of it is pasted once more. A piece that is
+    /// added to one and leaves its code as it was is no second time: the code may be cut.
+    fn second_time(&self, read: Result<Secret, PasteError>) -> Result<Secret, PasteError> {
+        match read {
+            Err(PasteError::NoState(query)) if self.doubtful.as_ref() == Some(&query) => Ok(query),
+            read => read,
         }
     }
 
@@ -210,9 +220,6 @@ impl Judge {
     ) -> Result<Secret, PasteError> {
         self.pieces.zeroize();
         if let Err(PasteError::NoState(query)) = &read {
-            if self.doubtful.as_ref() == Some(query) {
-                return Ok(query.clone());
-            }
             self.doubtful = Some(query.clone());
         }
         let in_pieces = match &read {

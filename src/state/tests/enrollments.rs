@@ -255,7 +255,7 @@ async fn quarantine_is_bounded_and_let_out_once() {
         (approved.stage, kept.code),
         (Stage::Received, Some(code(1)))
     );
-    assert!(store.quarantine(waiting(most), code(most)).await.unwrap());
+    assert!(store.quarantine(waiting(202), code(202)).await.unwrap());
 }
 
 #[tokio::test]
