@@ -79,9 +79,15 @@ pub fn read_import(description: &Description, response: &Value) -> Result<Succes
         return Err(ImportError::ErrorResponse(said.text));
     }
     let members = place::place(members, &description.response);
+    // An endpoint's slip is mended; a person can copy again.
+    let has_control = |token: &str| token.chars().any(char::is_control);
+    let access_token = members.get("access_token").and_then(Value::as_str);
+    if access_token.is_some_and(has_control) {
+        return Err(Unreadable::ControlCharacter.into());
+    }
     let success = members::read(members, &description.lifetime)?;
     let refresh_token = success.refresh_token.as_ref();
-    if refresh_token.is_some_and(|token| token.expose().chars().any(char::is_control)) {
+    if refresh_token.is_some_and(|token| has_control(token.expose())) {
         return Err(ImportError::RefreshTokenControl);
     }
     Ok(success)

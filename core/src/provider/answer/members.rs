@@ -43,6 +43,10 @@ pub enum Unreadable {
     RefreshToken,
 }
 
+/// An access token that is a JSON number has so many digits at the least: a shorter one is
+/// a code or an id, and readers go on with the token that they have.
+const LEAST_DIGITS: usize = 16;
+
 /// `lifetime` says what the numbers count.
 pub(super) fn read(members: Members, lifetime: &Lifetime) -> Result<Success, Unreadable> {
     let mut reader = Reader {
@@ -104,8 +108,12 @@ impl Reader<'_> {
             None | Some(Value::Null) => Err(Unreadable::NoAccessToken),
             Some(Value::String(token)) => self.usable(Secret::new(token)),
             Some(Value::Number(number)) => {
+                let digits = Secret::new(number.to_string());
+                if digits.expose().len() < LEAST_DIGITS {
+                    return Err(Unreadable::NotText);
+                }
                 self.note("access_token is a number; its digits are kept");
-                Ok(Secret::new(number.to_string()))
+                Ok(digits)
             }
             Some(_) => Err(Unreadable::NotText),
         }

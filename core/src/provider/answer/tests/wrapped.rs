@@ -83,6 +83,8 @@ fn numbers_in_the_place_of_tokens_keep_their_digits() {
     assert_eq!(success.access_token.expose(), "12345678901234567890123");
     let refresh_token = success.refresh_token.expect("it came");
     assert_eq!(refresh_token.expose(), "98765432109876543210987");
+    let few = r#"{"access_token":17,"refresh_token":"rt-2"}"#;
+    assert_eq!(kind(&bytes(&[], few.as_bytes())), "unread");
 }
 
 #[test]
