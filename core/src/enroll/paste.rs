@@ -221,6 +221,12 @@ impl Params {
         }
     }
 
+    /// Whether its state is of another attempt, and not ours cut off.
+    fn has_another_state(&self, asked: Option<Asked<'_>>) -> bool {
+        let is_cut = |state: &str| asked.is_some_and(|asked| asked.state.starts_with(state));
+        self.state.as_deref().is_some_and(|state| !is_cut(state))
+    }
+
     fn query(&self, code: &str) -> Secret {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("code", code);
@@ -321,7 +327,7 @@ fn instead(words: &[Word<'_>], asked: Option<Asked<'_>>) -> PasteError {
             let error = match (&params.code, &params.error) {
                 _ if params.token => PasteError::Token,
                 (None, Some(words)) => PasteError::Denied(words.clone()),
-                (Some(_), _) if params.state.is_some() => PasteError::OtherAttempt,
+                (Some(_), _) if params.has_another_state(asked) => PasteError::OtherAttempt,
                 (Some(code), _) if is_address => PasteError::NoState(params.query(code)),
                 _ if params.asks => PasteError::AuthorizeUrl,
                 _ if is_address => PasteError::NoCode,
