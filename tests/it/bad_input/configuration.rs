@@ -63,7 +63,10 @@ async fn malformed_toml_is_shown_with_its_place() {
     // [daemon] takes four lines and an empty one.
     let place = format!("{}:7:", setting.house.config().display());
     refused(&setting, &[&place, "provider = \"pretend", "^"]);
-    // What cannot be parsed may say where the state is.
+    // Commands go on by the last sound one, and without any, not at all.
+    assert_eq!(setting.token("one"), token);
+    let kept = setting.house.path("state/last-sound-configuration.json");
+    fs::remove_file(kept).unwrap();
     setting.run(&["get", "one"]).fails(78, &[&place]);
     setting.run(&["status"]).fails(78, &[&place]);
     nothing_is_lost(&setting, &token);
