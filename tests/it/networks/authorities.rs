@@ -122,7 +122,7 @@ async fn a_bad_ca_file_is_noticed_before_anything_is_sent() {
     place.refreshes();
     place.house.write("ca.pem", "");
     assert_eq!(daemon.stop(), Some(0));
-    let start = place.house.run(&["run"]);
+    let start = place.house.run(&["run", "--strict"]);
     assert_eq!(start.status.code(), Some(78), "{}", text(&start.stderr));
     assert!(
         text(&start.stderr).contains("ca.pem is empty"),
