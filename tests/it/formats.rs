@@ -242,8 +242,10 @@ fn random_tokens() -> Vec<String> {
         2 => "[$'\"\\\\`#{}~ a-c]{1,12}",
         1 => "\\PC{1,20}",
     ];
-    // Of blanks alone is none, the import says.
+    // Of blanks alone is none, the import says, and none has what stands for bytes that
+    // are no character.
     let kinds = kinds.prop_filter("blank", |token| !token.trim().is_empty());
+    let kinds = kinds.prop_filter("garbled", |token| !token.contains('\u{fffd}'));
     let mut runner = TestRunner::default();
     let mut token = || kinds.new_tree(&mut runner).unwrap().current();
     (0..200).map(|_| token()).collect()

@@ -1,6 +1,7 @@
 //! `Debug` of everything that holds a secret shows none of it. The sources are
 //! walked for such types, so that none is forgotten.
 
+use refreshd::answers::{Kept, KeptInFull};
 use refreshd::config::{Sources, load};
 use refreshd::control::api::Token;
 use refreshd::control::enroll::Redirect;
@@ -12,6 +13,7 @@ use refreshd::publish::output::Job;
 use refreshd::state::{Candidate, Commit, Event, ImportRequest, Sealer, Unread};
 use refreshd_core::enroll::account::Expected;
 use refreshd_core::enroll::device::DeviceCode;
+use refreshd_core::enroll::paste::PasteError;
 use refreshd_core::enroll::{EnrollmentId, Secrets, callback, push};
 use refreshd_core::flight::{self, Answer, Flight, FlightId, Intent, Settlement, Stamp};
 use refreshd_core::grant::schedule::Policy;
@@ -19,6 +21,7 @@ use refreshd_core::grant::settle::{Ending, Import, Rules};
 use refreshd_core::grant::state::Binding;
 use refreshd_core::grant::{Grant, GrantId, GrantState, Presents, TokenSet};
 use refreshd_core::provider::answer::{Brought, Outcome, Success};
+use refreshd_core::provider::authorize::Asked;
 use refreshd_core::provider::description::DescriptionHash;
 use refreshd_core::provider::request::{Registration, TokenRequest};
 use refreshd_core::secret::{Fingerprinter, Secret};
@@ -47,6 +50,26 @@ fn tokens() -> TokenSet {
         token_type: None,
         scope: Some("read".to_owned()),
         extra: BTreeMap::from([("id_token".to_owned(), secret("id"))]),
+        code: Some(secret("code")),
+    }
+}
+
+fn kept_in_full() -> KeptInFull {
+    KeptInFull {
+        kept: Kept {
+            id: "a1".to_owned(),
+            grant: "one".to_owned(),
+            client: "c".to_owned(),
+            at: "2026-11-21T01:00:00Z".to_owned(),
+            generation: 1,
+            status: Some(200),
+            bytes: 3,
+            whole: true,
+            why: "it has no access_token".to_owned(),
+        },
+        headers: vec![("location".to_owned(), secret("header"))],
+        body: secret("body"),
+        received_ms: 0,
         code: Some(secret("code")),
     }
 }
@@ -173,6 +196,7 @@ fn each(mut look: impl FnMut(&'static str, Box<dyn Debug + Send>)) {
     );
     value("TokenSet", Box::new(tokens()));
     value("Answer", Box::new(answer()));
+    value("KeptInFull", Box::new(kept_in_full()));
     value("Success", Box::new(success()));
     let brought = Brought {
         success: success(),
@@ -288,6 +312,13 @@ fn each_of_an_authorization(value: &mut impl FnMut(&'static str, Box<dyn Debug +
     value("Redirect", Box::new(redirect));
     let callback = callback::read(&format!("code=code-{PLANTED}")).unwrap();
     value("Callback", Box::new(callback));
+    let asked: Asked<'static> = Asked {
+        state: "state",
+        verifier: Some(Box::leak(Box::new(secret("verifier")))),
+        nonce: Some("nonce"),
+    };
+    value("Asked", Box::new(asked));
+    value("PasteError", Box::new(PasteError::NoState(secret("query"))));
     let secrets = Secrets {
         verifier: Some(secret("verifier")),
         nonce: Some(secret("nonce")),
