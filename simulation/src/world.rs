@@ -28,7 +28,7 @@ pub(crate) const BEGINNING: i64 = 1_800_000_000_000;
 const CALM: i64 = 26 * 3_600_000;
 
 /// How much there is of everything.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size {
     pub(crate) grants: u32,
     pub(crate) generations: u64,
