@@ -31,7 +31,9 @@ fn left_behind(dir: &Path, key: &KeySource) -> Vec<PathBuf> {
         let name = entry.file_name();
         let name = name.to_string_lossy();
         let holds = entry.metadata().is_ok_and(|found| found.len() > 0);
-        let of_store = ["stamp", "refreshd.db-wal", "refreshd.db-journal"].contains(&&*name)
+        // Not the database's own -journal: a loss of power in the first start leaves one
+        // beside an empty database, and nothing has been kept by then.
+        let of_store = ["stamp", "refreshd.db-wal"].contains(&&*name)
             || (name.starts_with("journal-") && !name.ends_with(".tmp"));
         // A link that leads nowhere: what it led to is not there now.
         let leads_nowhere = name == db::FILE && entry.path().is_symlink();

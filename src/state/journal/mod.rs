@@ -217,7 +217,7 @@ pub(super) fn look(
     let mut recovery = recover::Recovery::new(&medium, sealer, settled);
     for number in files::numbers(dir).map_err(|e| io(0, &e))? {
         let file = files::open(&medium, number)
-            .map_err(|e| io(number, &e))?
+            .map_err(|e| JournalError::opening(&medium, number, &e))?
             .ok_or_else(|| JournalError::Foreign(medium.path(&files::name(number))))?;
         recovery.read(number, &file)?;
     }

@@ -179,7 +179,7 @@ async fn answers_to_connect_are_told_apart() {
         (
             "HTTP/1.1 200 Connection established\r\n\r\nthis is no TLS",
             false,
-            "TLS with TARGET (through PROXY) failed: received corrupt message of type InvalidContentType",
+            "TARGET (through PROXY) does not speak TLS; look whether the port in the URL is right, and takes https",
         ),
     ] {
         let scene = Scene::new().await;

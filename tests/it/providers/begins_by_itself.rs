@@ -197,7 +197,7 @@ async fn at_rest_nobody_is_sent_for_what_comes_by_itself() {
         let status = text(&place.house.run(&["status"]).stdout);
         assert!(!status.contains("import"), "{status}");
     };
-    says(75, "start it with `refreshd run`");
+    says(69, "start it with `refreshd run`");
     place.server.set_outage(Some(Outage::Reset));
     let daemon = place.house.daemon();
     wait_for("a first try", || {
