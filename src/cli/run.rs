@@ -2,7 +2,7 @@
 
 use super::{Context, output};
 use crate::config::{self, LastSound, Secrets, Sources};
-use crate::daemon::signals::Signals;
+use crate::daemon::signals::{self, Signals};
 use crate::daemon::standby::{Boot, Broken};
 use crate::exit::{Exit, Failure};
 use crate::logging::{self, LogFormat};
@@ -42,6 +42,9 @@ impl Run {
 fn run(context: &Context, signals: io::Result<Signals>, strict: bool) -> Result<(), Failure> {
     let internal = |e: io::Error| Failure::new(Exit::Internal, e.to_string());
     let mut signals = signals.map_err(internal)?;
+    if let Some(remark) = signals::remark() {
+        tracing::warn!("{remark}");
+    }
     let boot = boot(&context.sources, strict)?;
     if let Some(name) = signals.stop_so_far() {
         tracing::info!("{name} while starting: stopping");

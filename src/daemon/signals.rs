@@ -101,6 +101,35 @@ impl Signals {
     }
 }
 
+/// What a person should know where whoever started this process has signals blocked: a
+/// mask outlives execve(2), and none of those reaches it then.
+#[must_use]
+pub(crate) fn remark() -> Option<String> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let blocked = blocked_by(&status);
+    (!blocked.is_empty()).then(|| {
+        format!(
+            "{} blocked by whoever started refreshd, and not heeded; start it from a process that blocks no signals, as systemd does",
+            match *blocked {
+                [one] => format!("{one} is"),
+                _ => format!("{} are", blocked.join(", ")),
+            }
+        )
+    })
+}
+
+/// Those of our signals that are blocked, by what `/proc/PID/status` says.
+fn blocked_by(status: &str) -> Vec<&'static str> {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let mask = mask.unwrap_or(0);
+    let ours = [(SIGTERM, "SIGTERM"), (SIGINT, "SIGINT"), (SIGHUP, "SIGHUP")];
+    let blocked = ours
+        .iter()
+        .filter(|(number, _)| mask >> (number - 1) & 1 == 1);
+    blocked.map(|(_, name)| *name).collect()
+}
+
 fn meaning(signal: c_int) -> Option<Signal> {
     match signal {
         SIGTERM => Some(Signal::Stop("SIGTERM")),
@@ -123,6 +152,19 @@ mod tests {
             receiver,
             held: VecDeque::new(),
         }
+    }
+
+    #[test]
+    fn signals_that_are_blocked_are_named() {
+        let status =
+            |mask: &str| format!("SigQ:\t0/95\nSigBlk:\t{mask}\nSigIgn:\t0000000000004003\n");
+        assert_eq!(
+            blocked_by(&status("0000000000004001")),
+            ["SIGTERM", "SIGHUP"]
+        );
+        assert_eq!(blocked_by(&status("0000000000000002")), ["SIGINT"]);
+        assert!(blocked_by(&status("0000000000000000")).is_empty());
+        assert!(blocked_by("").is_empty());
     }
 
     #[tokio::test]
