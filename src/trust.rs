@@ -1,6 +1,8 @@
 //! Whose files and directories are, and who else may write them. Asked before
 //! anything is read from them or sent there, as ssh and sudo do.
 
+use rustix::process::{Gid, Uid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -248,6 +250,19 @@ pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 #[must_use]
 pub fn effective_uid() -> u32 {
     rustix::process::geteuid().as_raw()
+}
+
+/// Has this thread be another user from now on, for good, with these groups alone. It is
+/// the kernel's word for one thread: those that it begins later are what it is then.
+///
+/// # Errors
+/// When it may not.
+pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+    let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
+    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    set_thread_groups(&groups)?;
+    set_thread_res_gid(group, group, group)?;
+    Ok(set_thread_res_uid(user, user, user)?)
 }
 
 /// `user NAME` where /etc/passwd knows it, else `uid N`.

@@ -2,9 +2,7 @@
 //! can use it.
 
 use crate::exit::{Exit, Failure};
-use crate::trust::{effective_uid, state_owner, user_name};
-use rustix::process::{Gid, Uid};
-use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use crate::trust::{become_user, effective_uid, state_owner, user_name};
 use std::path::Path;
 
 /// Becomes the owner of a state, for good, if this is root and the state is somebody
@@ -17,15 +15,11 @@ pub(super) fn become_owner(state_dir: &Path) -> Result<(), Failure> {
     if effective_uid() != 0 {
         return Ok(());
     }
-    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    set_thread_groups(&[group])
-        .and_then(|()| set_thread_res_gid(group, group, group))
-        .and_then(|()| set_thread_res_uid(user, user, user))
-        .map_err(|error| {
-            let (dir, owner) = (state_dir.display(), user_name(uid));
-            let message = format!(
-                "the state {dir} belongs to {owner}, and this cannot become {owner}: {error}; run it as {owner}"
-            );
-            Failure::new(Exit::NoPermission, message)
-        })
+    become_user(uid, gid, &[gid]).map_err(|error| {
+        let (dir, owner) = (state_dir.display(), user_name(uid));
+        let message = format!(
+            "the state {dir} belongs to {owner}, and this cannot become {owner}: {error}; run it as {owner}"
+        );
+        Failure::new(Exit::NoPermission, message)
+    })
 }

@@ -71,6 +71,36 @@ pub fn user_name(number: u32) -> String {
     name_in(&Ids::Users.local(), number).unwrap_or_else(|| number.to_string())
 }
 
+/// The first group of a user, by /etc/passwd.
+pub(super) fn user_gid(uid: u32) -> Option<u32> {
+    gid_in(&Ids::Users.local(), uid)
+}
+
+/// The groups of which a user is a member besides, by /etc/group.
+pub(super) fn groups_with(user: &str) -> Vec<u32> {
+    numbers_with(&Ids::Groups.local(), user)
+}
+
+fn gid_in(lines: &str, uid: u32) -> Option<u32> {
+    lines.lines().find_map(|line| {
+        let mut fields = line.split(':').skip(2);
+        let found = fields.next()?.parse() == Ok(uid);
+        found.then(|| fields.next()?.parse().ok()).flatten()
+    })
+}
+
+fn numbers_with(lines: &str, user: &str) -> Vec<u32> {
+    let number = |line: &str| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [_, _, number, members] = *fields else {
+            return None;
+        };
+        let is_one = members.split(',').any(|member| member.trim() == user);
+        number.parse().ok().filter(|_| is_one)
+    };
+    lines.lines().filter_map(number).collect()
+}
+
 fn number_in(lines: &str, name: &str) -> Option<u32> {
     lines.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -98,6 +128,9 @@ mod tests {
         assert_eq!(number_in(lines, "leg"), None);
         assert_eq!(number_in(lines, "broken"), None);
         assert_eq!(name_in(lines, 1007).as_deref(), Some("legacy"));
+        assert_eq!(numbers_with(lines, "b"), [1007]);
+        let users = "root:x:0:0:root:/root:/bin/sh\na:x:12:34::/:\n";
+        assert_eq!((gid_in(users, 12), gid_in(users, 34)), (Some(34), None));
         assert_eq!(name_in(lines, 1), None);
         for ids in [Ids::Groups, Ids::Users] {
             assert_eq!(ids.number_of("root"), Some(0));

@@ -10,6 +10,7 @@ mod grants;
 mod ground;
 mod networks;
 mod outputs;
+mod service;
 mod surroundings;
 mod whose;
 
@@ -96,6 +97,7 @@ pub fn survey(sources: &Sources, config: &Config) -> Vec<Problem> {
         problems: &mut problems,
     };
     check.surroundings(config);
+    check.writable_for_service(config);
     problems.sort_by_cached_key(Problem::order);
     problems
 }
@@ -163,6 +165,9 @@ fn read(
     let owner = |daemon: &Daemon| Some(std::fs::metadata(&daemon.state_dir).ok()?.uid());
     check.service = daemon.as_ref().and_then(owner);
     check.whose(&gathered.files);
+    if let Some(daemon) = daemon.as_ref().filter(|_| secrets == Secrets::Look) {
+        check.readable_for_service(&raw, &gathered.files, daemon);
+    }
     let clients: BTreeMap<_, _> = (raw.clients.iter())
         .filter_map(|(name, client)| Some((name.clone(), check.client(name, client, &raw)?)))
         .collect();

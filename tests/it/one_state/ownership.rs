@@ -85,3 +85,66 @@ async fn root_works_on_a_state_at_rest_as_its_owner() {
     assert_eq!(setting.house.status("one")["state"], "fresh");
     assert_eq!(daemon.stop(), Some(0));
 }
+
+/// Root can read everything, and would find nothing wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn check_by_root_tells_what_the_services_user_cannot_read() {
+    if !is_root() {
+        return;
+    }
+    let setting = Setting::one().await;
+    let house = &setting.house;
+    let mode = |path: &str, mode| {
+        fs::set_permissions(house.path(path), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for dir in ["state", "tokens"] {
+        fs::create_dir(house.path(dir)).unwrap();
+        chown(house.path(dir), Some(65533), Some(65533)).unwrap();
+        mode(dir, 0o700);
+    }
+    mode("", 0o755);
+    let says = |needles: &[&str]| {
+        let told = setting.run(&["check"]).succeeds();
+        let lines: Vec<&str> = told.err.lines().collect();
+        for needle in needles {
+            assert!(
+                lines.iter().any(|line| line.contains(needle)),
+                "{needle}: {told:?}"
+            );
+        }
+        let cannot = told.err.matches("as whom the service runs").count();
+        assert_eq!(cannot, needles.len() / 2, "{told:?}");
+    };
+    // The secret is root's alone; nothing was written about the directory it is in.
+    let secret = house.path("secrets/pretend");
+    let of_secret = format!(
+        "the client secret {} cannot be read by uid 65533",
+        secret.display()
+    );
+    says(&[&of_secret, "chown 65533"]);
+    chown(&secret, Some(65533), None).unwrap();
+    says(&[]);
+    mode("secrets", 0o700);
+    let shut = format!("{} cannot be entered", house.path("secrets").display());
+    says(&[&shut, "chmod g+x"]);
+    mode("secrets", 0o711);
+    let provider = house.path("providers.d/pretend.toml");
+    mode("providers.d/pretend.toml", 0o600);
+    let unread = format!("the configuration {} cannot be read", provider.display());
+    says(&[&unread, "chmod g+r"]);
+    mode("providers.d/pretend.toml", 0o644);
+    house.write("key/key", "");
+    mode("key/key", 0o600);
+    let key = format!(
+        "the sealing key {} cannot be read",
+        house.path("key/key").display()
+    );
+    says(&[&key, "chown 65533:65533"]);
+    fs::remove_dir_all(house.path("key")).unwrap();
+    chown(house.path("tokens"), Some(0), Some(0)).unwrap();
+    let unwritten = format!(
+        "{} cannot be written by uid 65533",
+        house.path("tokens/one").display()
+    );
+    says(&[&unwritten, "install -d -o 65533"]);
+}
