@@ -1,99 +1,22 @@
 //! `refreshd init`: from nothing to a configuration that is sound, by options and by
 //! questions at a terminal, as root and as another user.
 
-use crate::support::{text, wait_for};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+mod home;
+mod session;
+
+use crate::support::{fed, text};
+use home::Home;
 use rustix::termios::{LocalModes, tcgetattr};
 use sandbox::Options;
 use sandbox::server::Server;
 use serde_json::Value;
+use session::Session;
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::os::unix::fs::{MetadataExt as _, chown};
+use std::path::Path;
+use std::process::{Command, Output};
 
 const SECRET: &str = "planted-init-secret-77c1";
-
-/// A home directory of a user, with nothing in it.
-struct Home {
-    root: tempfile::TempDir,
-    uid: u32,
-}
-
-impl Home {
-    fn of(uid: u32) -> Home {
-        let root = tempfile::tempdir().unwrap();
-        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let home = Home { root, uid };
-        fs::create_dir(home.path("home")).unwrap();
-        chown(home.path("home"), Some(uid), Some(uid)).unwrap();
-        let binary = home.path("refreshd");
-        fs::copy(env!("CARGO_BIN_EXE_refreshd"), &binary).unwrap();
-        fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
-        home
-    }
-
-    fn path(&self, relative: &str) -> PathBuf {
-        self.root.path().join(relative)
-    }
-
-    /// Where this user's configuration lies by default.
-    fn config(&self) -> PathBuf {
-        self.path("home/.config/refreshd/refreshd.toml")
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let (uid, gid) = (
-            format!("--reuid={}", self.uid),
-            format!("--regid={}", self.uid),
-        );
-        let mut command = Command::new("setpriv");
-        command.args([&uid, &gid, "--clear-groups"]);
-        command.arg(self.path("refreshd")).args(args);
-        command
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .env("HOME", self.path("home"));
-        command.stdin(Stdio::null()).current_dir("/");
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
-    fn run_with(&self, args: &[&str], input: &str) -> Output {
-        let mut command = self.command(args);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        // It may be refused before it is read.
-        let _closed = child.stdin.take().unwrap().write_all(input.as_bytes());
-        child.wait_with_output().unwrap()
-    }
-
-    fn read(&self, path: &Path) -> String {
-        fs::read_to_string(path).unwrap()
-    }
-
-    /// All files below the home, by their paths.
-    fn files(&self) -> Vec<String> {
-        let found = Command::new("find")
-            .arg(self.path("home"))
-            .args(["-type", "f"])
-            .output();
-        let found = text(&found.unwrap().stdout);
-        let home = format!("{}/", self.path("home").display());
-        let mut files: Vec<String> = found.lines().map(|file| file.replace(&home, "")).collect();
-        files.sort();
-        files
-    }
-}
 
 #[track_caller]
 fn ends(output: &Output, code: i32) -> (String, String) {
@@ -385,88 +308,6 @@ async fn another_provider_is_found_by_its_issuer_or_token_url() {
     assert!(err.contains("--token-url"), "{err}");
 }
 
-/// A session at a terminal.
-struct Session {
-    terminal: Arc<fs::File>,
-    line: OwnedFd,
-    child: Child,
-    shown: Arc<Mutex<String>>,
-}
-
-impl Session {
-    fn begin(home: &Home, args: &[&str]) -> Session {
-        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&terminal).unwrap();
-        unlockpt(&terminal).unwrap();
-        let name = ptsname(&terminal, Vec::new()).unwrap();
-        let line = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(name.to_str().unwrap())
-            .unwrap();
-        chown(name.to_str().unwrap(), Some(home.uid), None).unwrap();
-        let plain = home.command(args);
-        let mut command = Command::new("setsid");
-        command
-            .args(["--ctty", "--wait"])
-            .arg(plain.get_program())
-            .args(plain.get_args());
-        command
-            .env_clear()
-            .envs(plain.get_envs().filter_map(|(k, v)| Some((k, v?))));
-        command
-            .stdin(line.try_clone().unwrap())
-            .stdout(line.try_clone().unwrap());
-        command.stderr(line.try_clone().unwrap()).current_dir("/");
-        let child = command.spawn().unwrap();
-        let terminal = Arc::new(fs::File::from(terminal));
-        let shown = Arc::new(Mutex::new(String::new()));
-        let (reader, kept) = (terminal.clone(), shown.clone());
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(read @ 1..) = (&*reader).read(&mut buffer) {
-                kept.lock().unwrap().push_str(&text(&buffer[..read]));
-            }
-        });
-        Session {
-            terminal,
-            line: line.into(),
-            child,
-            shown,
-        }
-    }
-
-    fn shown(&self) -> String {
-        self.shown.lock().unwrap().clone()
-    }
-
-    /// Waits for a question, and answers it.
-    #[track_caller]
-    fn answer(&self, question: &str, answer: &str) {
-        self.wait(question);
-        // What was asked before does not count for the next.
-        let mut shown = self.shown.lock().unwrap();
-        let end = shown.find(question).unwrap() + question.len();
-        let rest = shown.split_off(end);
-        *shown = rest;
-        drop(shown);
-        (&*self.terminal)
-            .write_all(format!("{answer}\n").as_bytes())
-            .unwrap();
-    }
-
-    #[track_caller]
-    fn wait(&self, question: &str) {
-        wait_for(&format!("{question:?}"), || self.shown().contains(question));
-    }
-
-    fn end(mut self) -> (Option<i32>, String) {
-        let code = self.child.wait().unwrap().code();
-        wait_for("the last words", || !self.shown().is_empty());
-        (code, self.shown())
-    }
-}
-
 #[test]
 fn questions_at_a_terminal_lead_from_nothing_to_a_sound_configuration() {
     let home = Home::of(65534);
@@ -518,7 +359,7 @@ fn giving_up_writes_nothing_and_leaves_the_terminal_as_it_was() {
         &["init", "--provider", "retently", "--client-id", "my-id"],
     );
     session.wait("the provider gave none): ");
-    (&*session.terminal).write_all(b"half\x03").unwrap();
+    session.type_in(b"half\x03");
     session.wait("nothing was written");
     let modes = tcgetattr(&session.line).unwrap().local_modes;
     assert!(modes.contains(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG));
@@ -536,7 +377,7 @@ fn giving_up_writes_nothing_and_leaves_the_terminal_as_it_was() {
         ],
     );
     session.wait("business_id, which the provider needs of each grant: ");
-    (&*session.terminal).write_all(b"\x04").unwrap();
+    session.type_in(b"\x04");
     session.wait("the input has ended; nothing was written");
     assert_eq!(session.end().0, Some(64));
     assert_eq!(home.files(), [""; 0]);
@@ -568,13 +409,7 @@ fn root_writes_for_the_service() {
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
         .env("HOME", house.path());
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let _closed = child.stdin.take().unwrap().write_all(SECRET.as_bytes());
-    let (out, _) = ends(&child.wait_with_output().unwrap(), 0);
+    let (out, _) = ends(&fed(command, SECRET), 0);
     assert!(
         out.contains("/etc/refreshd/secrets/retently (the client secret, mode 0400, of refreshd)"),
         "{out}"

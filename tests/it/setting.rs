@@ -1,14 +1,13 @@
 //! A house beside a pretend provider, with everything that is printed kept:
 //! when the test ends, no secret may stand in any of it.
 
-use crate::support::{Daemon, House, text};
+use crate::support::{Daemon, House, fed, text};
 use base64::Engine as _;
 use sandbox::Options;
 use sandbox::server::Server;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -141,14 +140,8 @@ impl Setting {
     }
 
     /// Runs a prepared command with standard input.
-    pub(crate) fn run_command_with(&self, mut command: Command, input: &str) -> Ran {
-        command.stdin(Stdio::piped());
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(input.as_bytes()).unwrap();
-        drop(stdin);
-        self.ran(&["prepared"], child.wait_with_output().unwrap())
+    pub(crate) fn run_command_with(&self, command: Command, input: &str) -> Ran {
+        self.ran(&["prepared"], fed(command, input))
     }
 
     fn ran(&self, args: &[&str], output: Output) -> Ran {

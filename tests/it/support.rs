@@ -90,19 +90,7 @@ impl House {
 
     /// Runs a command with standard input.
     pub fn run_with(&self, args: &[&str], input: &str) -> Output {
-        let mut command = self.command(args);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(input.as_bytes())
-            .unwrap();
-        child.wait_with_output().unwrap()
+        fed(self.command(args), input)
     }
 
     /// Runs a command with standard input and kills it after a while; its exit
@@ -323,6 +311,16 @@ pub fn installed(program: &str, package: &str) -> PathBuf {
         text(&installed.stderr)
     );
     PathBuf::from(text(&installed.stdout).lines().last().unwrap())
+}
+
+/// Runs a prepared command with standard input.
+pub fn fed(mut command: Command, input: &str) -> Output {
+    command.stdin(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // It may end before it has read that.
+    let _closed = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
 }
 
 /// Output as text.

@@ -12,7 +12,7 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 /// How long a fault may be waited for.
-const FIRES_WITHIN: Duration = Duration::from_secs(5);
+const FIRES_WITHIN: Duration = Duration::from_secs(30);
 /// How many refreshes are tried until it fires: threads of a pool come and go.
 const TRIES: usize = 6;
 /// How long a fault lasts that lasts.
