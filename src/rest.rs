@@ -22,7 +22,7 @@ use crate::publish::database::read_generations;
 use crate::publish::reconcile::OutputReport;
 use crate::publish::{View, inspect};
 use crate::report::{GrantReport, missing};
-use crate::state::{JournalError, LockError, OpenError, OpenOptions, State};
+use crate::state::{LockError, OpenError, OpenOptions, State};
 use crate::upkeep::Upkeep;
 use crate::verify::{Verified, verify};
 use refreshd_core::grant::Grant;
@@ -420,7 +420,6 @@ fn exit_of(error: &OpenError) -> Exit {
         OpenError::Lock(_) => Exit::NoPermission,
         OpenError::Key(_) => Exit::Config,
         OpenError::Db(_) => Exit::Data,
-        OpenError::Journal(JournalError::ReadOnly(_)) => Exit::NoPermission,
         OpenError::Journal(_) => Exit::CannotCreate,
     }
 }

@@ -38,7 +38,7 @@ impl Backup {
             replace: self.force,
         };
         let made = block_on(async {
-            match context.service(config, Work::Change).await? {
+            match context.service(config, Work::Look).await? {
                 Service::Running(control) => control.backup(&request).await,
                 Service::AtRest(rest) => {
                     let made = rest.backup(&request).await;

@@ -173,7 +173,7 @@ pub(super) fn look(dir: &Path, sealer: &Sealer) -> Result<Opened, DbError> {
     check_log(&path)?;
     let log = fs::metadata(path.with_extension("db-wal"));
     let source = match log.is_ok_and(|log| log.len() > 0) {
-        true => connect(&path),
+        true => connect_to_log(&path),
         // Even an empty log would be made beside it.
         false => connect_unchanging(&path),
     };
@@ -253,6 +253,17 @@ fn connect_unchanging(path: &Path) -> rusqlite::Result<Connection> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_URI;
     Connection::open_with_flags(format!("{uri}?immutable=1"), flags)
+}
+
+/// Opens a database with its log, neither of which is changed or locked: who looks holds
+/// the state's own lock. With `unix-none` SQLite takes no locks, for which it would have
+/// to write; in exclusive mode the log's index is in memory, as there is none beside it.
+fn connect_to_log(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags_and_vfs(path, flags, "unix-none")?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    conn.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    Ok(conn)
 }
 
 fn make_private(dir: &Path, path: &Path) -> io::Result<()> {

@@ -121,6 +121,7 @@ impl StateLock {
         if may_make {
             disk::private_dir(dir).map_err(unusable(dir, "made"))?;
         }
+        close_to_group(dir).map_err(unusable(dir, "closed to its group"))?;
         check(dir)?;
         let mut file = OpenOptions::new()
             .read(true)
@@ -200,7 +201,8 @@ pub fn holder(dir: &Path) -> Option<Holder> {
     }
 }
 
-/// Whether a state may be looked at: it is there, ours, and nobody else may write it.
+/// Whether a state may be looked at: it is there, ours, and nobody else may write it. One
+/// that was opened to our own group is closed as soon as it is used.
 ///
 /// # Errors
 /// Why not.
@@ -212,20 +214,28 @@ pub(super) fn check(dir: &Path) -> Result<(), LockError> {
         other => other.map_err(unusable(dir, "read"))?,
     };
     check_owner(dir, found.uid(), trust::effective_uid())?;
-    close_to_group(dir, &found).map_err(unusable(dir, "closed to its group"))?;
-    trust::directory(dir, &Owners::own())?;
-    Ok(())
+    match trust::directory(dir, &Owners::own()) {
+        Err(Distrust::Writable { .. }) if is_open_to_own_group(&found) => Ok(()),
+        other => Ok(other?),
+    }
 }
 
 /// Kubernetes opens everything in a volume to the pod's group each time it mounts it:
 /// what is ours is closed again.
-fn close_to_group(dir: &Path, found: &fs::Metadata) -> io::Result<()> {
-    let mode = found.mode() & 0o7777;
-    if found.uid() != trust::effective_uid() || mode & 0o022 != 0o020 || !is_own_group(found.gid())
-    {
-        return Ok(());
+fn close_to_group(dir: &Path) -> io::Result<()> {
+    match fs::metadata(dir) {
+        Ok(found) if is_open_to_own_group(&found) => {
+            let mode = found.mode() & 0o7777 & !0o020;
+            fs::set_permissions(dir, fs::Permissions::from_mode(mode))
+        }
+        // Whatever is wrong is told by who goes on with it.
+        _ => Ok(()),
     }
-    fs::set_permissions(dir, fs::Permissions::from_mode(mode & !0o020))
+}
+
+fn is_open_to_own_group(found: &fs::Metadata) -> bool {
+    let ours = found.uid() == trust::effective_uid() && is_own_group(found.gid());
+    ours && found.mode() & 0o022 == 0o020
 }
 
 fn is_own_group(gid: u32) -> bool {

@@ -2,11 +2,12 @@
 
 use crate::disks::Disk;
 use crate::matrix::strace::{Role, Tracer, threads};
-use crate::setting::{ONE, Setting};
+use crate::setting::{ONE, Ran, Setting};
 use crate::support::{Daemon, text, wait_for};
 use sandbox::faults::Fault;
 use sandbox::{OldValid, Options, Rotates, Rotation, Verdict};
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 /// What the daemon calls to change files; but for `write`, by which threads are woken, too.
 const CHANGES: &str = "inject=pwrite64,fdatasync,fsync,openat,rename,ftruncate,fallocate";
@@ -97,29 +98,42 @@ async fn nothing_is_presented_while_the_state_cannot_be_written() {
     assert_eq!(daemon.stop(), Some(0));
 }
 
+/// What only looks shows the last token, and changes nothing.
+#[track_caller]
+fn can_be_looked_at(setting: &Setting, token: &str, looks: &dyn Fn(&[&str]) -> Ran) {
+    let before = setting.state_files();
+    assert_eq!(looks(&["get", "one"]).succeeds().out.trim(), token);
+    let told = looks(&["status", "one"]).succeeds().out;
+    assert!(told.contains("refreshd is not running"), "{told}");
+    for args in [&["answers"][..], &["key", "status"]] {
+        looks(args).succeeds();
+    }
+    looks(&["doctor"]).ends(69);
+    setting.untouched_since(&before);
+    let log_index = setting.house.path("state/refreshd.db-shm");
+    assert!(!log_index.exists(), "nothing is made");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_on_a_read_only_disk_says_so() {
     let setting = Setting::one().await;
-    let disk = Disk::ext4(setting.house.path("state"), 40);
+    let disk = Disk::ext4(setting.house.path("state"), 80);
     let (daemon, _) = setting.daemon_with_one();
     // As long as files are open there to be written, the kernel does not let it.
     assert!(!disk.remount("ro"), "it is in use");
     setting.run(&["refresh", "one", "--force"]).succeeds();
+    let token = setting.token("one");
     assert_eq!(daemon.stop(), Some(0));
     assert!(disk.remount("ro"));
     let state = setting.house.path("state").display().to_string();
     let needles = [&*state, "Read-only file system", "mount -o remount,rw"];
-    for args in [
-        &["run"][..],
-        &["status"],
-        &["get", "one"],
-        &["backup", "x.db"],
-    ] {
-        setting.run(args).fails(77, &needles);
-    }
+    setting.run(&["run"]).fails(77, &needles);
     let response = setting.response("two").to_string();
     let import = ["import", "two", "--client", "pretend"];
     setting.run_with(&import, &response).fails(77, &needles);
+    can_be_looked_at(&setting, &token, &|args| setting.run(args));
+    let backup = setting.house.path("backup.db").display().to_string();
+    setting.run(&["backup", &backup]).succeeds();
     assert!(disk.remount("rw"));
     assert_eq!(generation(&setting), 2, "at rest");
     let daemon = setting.house.daemon();
@@ -127,6 +141,63 @@ async fn a_start_on_a_read_only_disk_says_so() {
     assert_eq!(generation(&setting), 3);
     never_twice(&setting);
     assert_eq!(daemon.stop(), Some(0));
+}
+
+/// A killed daemon leaves its last commits in the log alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_daemons_state_is_looked_at_on_a_read_only_disk() {
+    let setting = Setting::one().await;
+    let disk = Disk::ext4(setting.house.path("state"), 80);
+    let (daemon, _) = setting.daemon_with_one();
+    for _ in 0..2 {
+        setting.run(&["refresh", "one", "--force"]).succeeds();
+    }
+    let token = setting.token("one");
+    daemon.kill();
+    let log = setting.house.path("state/refreshd.db-wal");
+    assert!(fs::metadata(log).unwrap().len() > 0);
+    assert!(disk.remount("ro"));
+    can_be_looked_at(&setting, &token, &|args| setting.run(args));
+    assert_eq!(generation(&setting), 3);
+    assert!(disk.remount("rw"));
+    let daemon = setting.house.daemon();
+    assert_eq!(generation(&setting), 3);
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+/// A copy of a state, put where its owner may not write.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_only_read_a_state_can_look_at_it() {
+    let setting = Setting::one().await;
+    let house = &setting.house;
+    for killed in [false, true] {
+        let mut daemon = setting.daemon_as(65534);
+        if !killed {
+            setting.import("one");
+        }
+        setting.run(&["refresh", "one", "--force"]).succeeds();
+        let token = setting.token("one");
+        match killed {
+            true => daemon.kill_now(),
+            false => assert_eq!(daemon.stop(), Some(0)),
+        }
+        let modes = |dir: &str, mode, of_files| {
+            for entry in fs::read_dir(house.path(dir)).unwrap() {
+                let path = entry.unwrap().path();
+                fs::set_permissions(path, fs::Permissions::from_mode(of_files)).unwrap();
+            }
+            fs::set_permissions(house.path(dir), fs::Permissions::from_mode(mode)).unwrap();
+        };
+        for dir in ["state", "key"] {
+            modes(dir, 0o500, 0o400);
+        }
+        let refused = setting.run_as_nobody(&["run"]);
+        refused.fails(77, &["Permission denied", "make it writable"]);
+        can_be_looked_at(&setting, &token, &|args| setting.run_as_nobody(args));
+        for dir in ["state", "key"] {
+            modes(dir, 0o700, 0o600);
+        }
+    }
 }
 
 /// ext4 gives itself up: the only way a disk becomes read-only under open files.
@@ -147,7 +218,7 @@ async fn a_disk_that_gives_up_under_the_daemon_is_repaired_without_a_loss() {
         setting.server.token_url()
     );
     setting.house.write("providers.d/pretend.toml", &forever);
-    let disk = Disk::ext4(setting.house.path("state"), 40);
+    let disk = Disk::ext4(setting.house.path("state"), 80);
     let (mut daemon, _) = setting.daemon_with_one();
     setting.import("two");
     let force = ["refresh", "one", "--force"];

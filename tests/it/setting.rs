@@ -212,6 +212,11 @@ impl Setting {
         command
     }
 
+    /// Runs a command of the binary as that uid.
+    pub(crate) fn run_as_nobody(&self, args: &[&str]) -> Ran {
+        self.ran(args, self.as_nobody(args).output().unwrap())
+    }
+
     /// Starts the daemon as another user, to whom the house then belongs. Only
     /// root can do this.
     pub(crate) fn daemon_as(&self, uid: u32) -> Daemon {
@@ -271,6 +276,10 @@ impl Setting {
         let mut files = BTreeMap::new();
         for entry in fs::read_dir(self.house.path("state")).unwrap() {
             let path = entry.unwrap().path();
+            // ext4's lost+found.
+            if path.is_dir() {
+                continue;
+            }
             let bytes = fs::read(&path).unwrap();
             if path.file_name().unwrap() != "lock" && !bytes.is_empty() {
                 files.insert(path, bytes);

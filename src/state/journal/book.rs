@@ -50,7 +50,7 @@ impl<M: Medium> Book<M> {
         let mut newest = None;
         for &number in &numbers {
             let file = files::open(&medium, number)
-                .map_err(|e| JournalError::opening(&medium, number, &e))?
+                .map_err(|e| JournalError::io(&medium, number, &e))?
                 .ok_or_else(|| JournalError::Foreign(medium.path(&files::name(number))))?;
             // A process that was killed may have left records that only the page cache
             // has. What is adopted must not be undone by a power loss after that.

@@ -25,11 +25,6 @@ pub enum JournalError {
         /// Where the record may stand all the same, and come back after a crash.
         place: Option<SlotRef>,
     },
-    /// The disk takes nothing at all.
-    #[error(
-        "{0} cannot be opened: Read-only file system; the kernel's log may say why (dmesg); mend the disk and make it writable (mount -o remount,rw), or set daemon.state_dir to another"
-    )]
-    ReadOnly(PathBuf),
     /// A file of another layout.
     #[error(
         "{0} is not a journal that this refreshd knows; run the version that made it, or move it away if there is nothing in it to be kept"
@@ -56,16 +51,6 @@ impl JournalError {
             path: medium.path(&files::name(number)),
             text: error.to_string(),
             place: None,
-        }
-    }
-
-    /// Of a file that is to be opened.
-    pub(super) fn opening(medium: &impl Medium, number: u32, error: &io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::ReadOnlyFilesystem => {
-                JournalError::ReadOnly(medium.path(&files::name(number)))
-            }
-            _ => JournalError::io(medium, number, error),
         }
     }
 

@@ -17,7 +17,7 @@ pub(in crate::state) fn keys_in(
     settled: &Settled<'_>,
 ) -> io::Result<BTreeMap<KeyId, u64>> {
     let mut keys = BTreeMap::new();
-    let medium = Directory::new(dir);
+    let medium = Directory::to_look_at(dir);
     for number in files::numbers(dir)? {
         let Some(file) = files::open(&medium, number)? else {
             continue;

@@ -78,6 +78,8 @@ pub trait MediumFile {
 #[derive(Clone, Debug)]
 pub struct Directory {
     dir: PathBuf,
+    /// Its files are only read.
+    looked_at: bool,
     #[cfg(test)]
     faults: Faults,
 }
@@ -100,13 +102,24 @@ impl Directory {
     pub fn new(dir: &Path) -> Self {
         Directory {
             dir: dir.to_owned(),
+            looked_at: false,
             #[cfg(test)]
             faults: Faults::default(),
         }
     }
 
+    /// The directory at that path, of which nothing is changed: it may lie on a disk that
+    /// takes no writes, or be somebody's who may only read.
+    #[must_use]
+    pub fn to_look_at(dir: &Path) -> Self {
+        Directory {
+            looked_at: true,
+            ..Directory::new(dir)
+        }
+    }
+
     fn open_with(&self, name: &str, options: &mut OpenOptions) -> io::Result<DirectoryFile> {
-        let options = options.read(true).write(true);
+        let options = options.read(true).write(!self.looked_at);
         Ok(DirectoryFile {
             file: options.open(self.path(name))?,
             #[cfg(test)]

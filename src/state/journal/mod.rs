@@ -212,12 +212,12 @@ pub(super) fn look(
     sealer: &Sealer,
     settled: &Settled<'_>,
 ) -> Result<Vec<Recovered>, JournalError> {
-    let medium = Directory::new(dir);
+    let medium = Directory::to_look_at(dir);
     let io = |number, error: &std::io::Error| JournalError::io(&medium, number, error);
     let mut recovery = recover::Recovery::new(&medium, sealer, settled);
     for number in files::numbers(dir).map_err(|e| io(0, &e))? {
         let file = files::open(&medium, number)
-            .map_err(|e| JournalError::opening(&medium, number, &e))?
+            .map_err(|e| io(number, &e))?
             .ok_or_else(|| JournalError::Foreign(medium.path(&files::name(number))))?;
         recovery.read(number, &file)?;
     }
