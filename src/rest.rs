@@ -19,15 +19,17 @@ use crate::import::Importer;
 use crate::incidents::at_rest::open_incidents;
 use crate::incidents::report::{CLOSED_SHOWN, IncidentReport};
 use crate::publish::database::read_generations;
+use crate::publish::others;
 use crate::publish::reconcile::OutputReport;
 use crate::publish::{View, inspect};
 use crate::report::{GrantReport, missing};
-use crate::state::{LockError, OpenError, OpenOptions, State};
+use crate::state::{self, LockError, OpenError, OpenOptions, State};
 use crate::upkeep::Upkeep;
 use crate::verify::{Verified, verify};
 use refreshd_core::grant::Grant;
 use refreshd_core::grant::GrantId;
 use refreshd_core::grant::scopes::Scopes;
+use refreshd_core::text::counted;
 use refreshd_core::time::WallTime;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -36,6 +38,17 @@ use std::time::Duration;
 
 /// A file system that takes longer hangs, and is not waited for.
 const HANGS: Duration = Duration::from_secs(5);
+
+/// Whether a state is made where there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Make {
+    /// None is.
+    Never,
+    /// A first one is, and only a first one.
+    First,
+    /// One is, and what an earlier one held is given up: a person says so.
+    Anew,
+}
 
 /// The state, opened by a command.
 pub struct Rest {
@@ -52,8 +65,8 @@ impl Rest {
     ///
     /// # Errors
     /// When it cannot be opened.
-    pub async fn open(config: Arc<Config>, may_make: bool) -> Result<Self, Failure> {
-        let state = open(&config, may_make)?;
+    pub async fn open(config: Arc<Config>, make: Make) -> Result<Self, Failure> {
+        let state = open(&config, make)?;
         Self::begin(config, state).await
     }
 
@@ -63,7 +76,7 @@ impl Rest {
     /// # Errors
     /// When there is no state, or it cannot be read.
     pub async fn look(config: Arc<Config>) -> Result<Self, Failure> {
-        let opened = State::look(&options(&config, false));
+        let opened = State::look(&options(&config, Make::Never));
         let state = opened.map_err(|error| failure(&config, error))?;
         Self::begin(config, state).await
     }
@@ -378,14 +391,39 @@ fn not_begun(name: &str) -> Failure {
 ///
 /// # Errors
 /// What is wrong with it, with the exit code that fits.
-pub fn open(config: &Config, may_make: bool) -> Result<State, Failure> {
-    State::open(&options(config, may_make)).map_err(|error| failure(config, error))
+pub fn open(config: &Config, make: Make) -> Result<State, Failure> {
+    if make == Make::First && !state::exists(&config.daemon.state_dir) {
+        check_first(config)?;
+    }
+    State::open(&options(config, make)).map_err(|error| failure(config, error))
 }
 
-fn options(config: &Config, may_make: bool) -> OpenOptions<'_> {
+/// Refuses to make a state where another one has published: it was lost, or is elsewhere.
+fn check_first(config: &Config) -> Result<(), Failure> {
+    // What is left of it beside its place says more.
+    if let Err(error @ OpenError::Db(_)) = State::look(&options(config, Make::Never)) {
+        return Err(failure(config, error));
+    }
+    let places = others::places(config, None);
+    let Some(first) = places.first() else {
+        return Ok(());
+    };
+    let (dir, more) = (config.daemon.state_dir.display(), places.len() - 1);
+    let verb = if more == 0 { "holds" } else { "hold" };
+    let more = match more {
+        0 => String::new(),
+        more => format!(" and {}", counted(more, "other output")),
+    };
+    let message = format!(
+        "there is no state in {dir}, but {first}{more} {verb} what another state of refreshd has published: this is no first start. Nothing was touched. Bring that state back: mount its volume, set daemon.state_dir to where it is, or restore a backup (docs/operations.md). To begin anew without the refresh tokens that it held: refreshd doctor --accept-new-state"
+    );
+    Err(Failure::new(Exit::Data, message))
+}
+
+fn options(config: &Config, make: Make) -> OpenOptions<'_> {
     OpenOptions {
         state_dir: &config.daemon.state_dir,
-        may_make,
+        may_make: make != Make::Never,
         key: &config.daemon.key,
         flights: config.daemon.max_flights,
     }

@@ -1,9 +1,11 @@
 //! `refreshd doctor`.
 
-use super::{Context, block_on, output, status};
+use super::{Context, Service, Work, block_on, output, status};
 use crate::engine::message::Accept;
 use crate::exit::{Exit, Failure};
 use crate::report::{GrantReport, Urgency, table};
+use crate::rest::Make;
+use crate::state;
 
 /// `refreshd doctor`
 #[derive(Debug, clap::Args)]
@@ -22,6 +24,10 @@ pub(super) struct Doctor {
     /// The state was restored from an older copy: go on above every published generation
     #[arg(long)]
     accept_restore: bool,
+    /// There is no state, and a new one is to be made, although an earlier one has published
+    /// tokens: the refresh tokens that it held are given up
+    #[arg(long)]
+    accept_new_state: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -29,6 +35,9 @@ pub(super) struct Doctor {
 
 impl Doctor {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
+        if self.accept_new_state {
+            return begin_anew(context);
+        }
         let accepted = [
             self.accept_binding.map(Accept::Binding),
             self.accept_clock.then_some(Accept::Clock),
@@ -44,6 +53,27 @@ impl Doctor {
         }
         Ok(Exit::Ok)
     }
+}
+
+/// Makes a state where there is none.
+fn begin_anew(context: &Context) -> Result<Exit, Failure> {
+    let config = context.config()?;
+    let dir = config.daemon.state_dir.clone();
+    let shown = dir.display();
+    if state::exists(&dir) {
+        output::line(&format!("there is a state in {shown}; nothing was made"));
+        return Ok(Exit::Ok);
+    }
+    block_on(async {
+        match context.service(config, Work::Make(Make::Anew)).await? {
+            Service::Running(_) => Ok(()),
+            Service::AtRest(rest) => rest.close().await,
+        }
+    })?;
+    output::line(&format!(
+        "a new state is in {shown}; start refreshd, and authorize or import what the earlier one held"
+    ));
+    Ok(Exit::Ok)
 }
 
 /// Everything that needs a person, and nothing else.

@@ -7,6 +7,7 @@ use crate::control::client::Control;
 use crate::control::find;
 use crate::exit::{Exit, Failure};
 use crate::import::{ImportLine, LineReport, ObtainedAt, rclone_conf};
+use crate::rest::Make;
 use crate::state;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use refreshd_core::provider::answer::ImportFormat;
@@ -164,8 +165,11 @@ impl Import {
     /// directory: elsewhere it depends on who asks, and the daemon's may be another.
     fn work(&self, config: &Config) -> Result<Work, Failure> {
         let dir = &config.daemon.state_dir;
-        if self.create_state || config.daemon.state_is_named {
-            return Ok(Work::Make);
+        if self.create_state {
+            return Ok(Work::Make(Make::Anew));
+        }
+        if config.daemon.state_is_named {
+            return Ok(Work::Make(Make::First));
         }
         if state::exists(dir) {
             return Ok(Work::Change);

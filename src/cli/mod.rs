@@ -30,7 +30,7 @@ use crate::control::client::Control;
 use crate::control::find;
 use crate::daemon::signals::Signals;
 use crate::exit::{Exit, Failure};
-use crate::rest::Rest;
+use crate::rest::{Make, Rest};
 use clap::{Parser, Subcommand};
 use refreshd_core::text::counted;
 use std::ffi::OsString;
@@ -229,8 +229,8 @@ impl Context {
         let config = Arc::new(config);
         let opened = match work {
             Work::Look => Rest::look(config.clone()).await,
-            Work::Change => Rest::open(config.clone(), false).await,
-            Work::Make => Rest::open(config.clone(), true).await,
+            Work::Change => Rest::open(config.clone(), Make::Never).await,
+            Work::Make(make) => Rest::open(config.clone(), make).await,
         };
         match opened {
             Ok(rest) => Ok(Service::AtRest(Box::new(rest))),
@@ -274,7 +274,7 @@ enum Work {
     /// It writes to one that is there.
     Change,
     /// It makes one where there is none.
-    Make,
+    Make(Make),
 }
 
 /// Who does what a command asks.

@@ -23,6 +23,8 @@ use crate::enroll::{self, Enroller};
 use crate::exit::{Exit, Failure};
 use crate::http::Http;
 use crate::incidents::Incidents;
+use crate::publish::others;
+use crate::rest::Make;
 use crate::state::{Fenced, State};
 use crate::upkeep::Upkeep;
 use refreshd_core::incident::{Kind, Subject};
@@ -53,7 +55,9 @@ pub async fn run(boot: Boot, sources: Sources, mut signals: Signals) -> Result<(
     }
     crate::install_tls();
     let config = Arc::new(boot.config);
-    let mut state = crate::rest::open(&config, true)?;
+    let mut state = crate::rest::open(&config, Make::First)?;
+    let (store_id, of) = (state.store.store_id().to_owned(), config.clone());
+    tokio::task::spawn_blocking(move || tell_others(&store_id, &of));
     let socket = Socket::bind(&config.daemon.runtime_dir)?;
     name_socket(&mut state, &config);
     let web = enroll::serve::bind(&config.enroll)?;
@@ -164,6 +168,18 @@ pub async fn run(boot: Boot, sources: Sources, mut signals: Signals) -> Result<(
     socket.remove();
     tracing::info!("refreshd has stopped");
     Ok(())
+}
+
+/// A state that is not the one whose tokens are published is told: it may be the wrong one.
+fn tell_others(store_id: &str, config: &Config) {
+    let places = others::places(config, Some(store_id));
+    if let Some(first) = places.first() {
+        tracing::warn!(
+            count = places.len(),
+            "{first} holds what another state of refreshd has published, not the one in {}: see whether this is the right state; if it is, the file is replaced as soon as its grant has a token here",
+            config.daemon.state_dir.display()
+        );
+    }
 }
 
 /// Commands find the socket by the lock, whatever their own surroundings say.

@@ -173,6 +173,16 @@ impl Databases {
     }
 }
 
+/// The names of the rows that another store has published in a database; with `None`,
+/// any store. One that cannot be read says nothing.
+#[must_use]
+pub fn rows_of_others(path: &Path, store_id: Option<&str>) -> Vec<String> {
+    match path.exists() {
+        true => open::rows_of_others(path, store_id.unwrap_or_default()).unwrap_or_default(),
+        false => Vec::new(),
+    }
+}
+
 /// The generations that this store has published in a database. One that
 /// cannot be read says nothing.
 #[must_use]

@@ -11,6 +11,7 @@ pub mod file;
 pub mod format;
 pub mod inspect;
 pub mod meta;
+pub mod others;
 pub mod output;
 pub mod reconcile;
 

@@ -3,6 +3,7 @@
 
 mod journal;
 mod looking;
+mod others;
 mod ownership;
 mod same_answers;
 mod strangers;

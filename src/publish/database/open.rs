@@ -371,6 +371,16 @@ pub(super) fn set_aside(path: &Path) -> Result<PathBuf, DatabaseError> {
     Ok(dir.join(aside))
 }
 
+/// The names of the rows that other stores have published.
+pub(super) fn rows_of_others(path: &Path, store_id: &str) -> Result<Vec<String>, DatabaseError> {
+    let sql = |source| sorted(path, source);
+    let conn = reader(path).map_err(sql)?;
+    if check_ours(&conn, path)? == Tables::None {
+        return Ok(Vec::new());
+    }
+    rows::of_others(&conn, store_id).map_err(sql)
+}
+
 /// Reads what a store has published, without a write.
 pub(super) fn generations(
     path: &Path,

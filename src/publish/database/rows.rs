@@ -83,6 +83,13 @@ pub(super) fn is_empty(conn: &Connection) -> Result<bool> {
     )
 }
 
+/// The names of the rows that other stores have published.
+pub(super) fn of_others(conn: &Connection, store_id: &str) -> Result<Vec<String>> {
+    let mut statement = conn.prepare("SELECT name FROM meta WHERE store_id <> ?1 ORDER BY name")?;
+    let rows = statement.query_map([store_id], |row| row.get(0))?;
+    rows.collect()
+}
+
 /// The generations of one store's grants.
 pub(super) fn generations(conn: &Connection, store_id: &str) -> Result<BTreeMap<GrantId, u64>> {
     let mut statement =

@@ -4,7 +4,7 @@
 use super::disk::Disk;
 use super::fate::Fate;
 use refreshd::config::{self, Config, Sources};
-use refreshd::rest::{self, Rest};
+use refreshd::rest::{self, Make, Rest};
 use refreshd_core::flight::FlightId;
 use refreshd_core::secret::Fingerprinter;
 use rusqlite::{Connection, OpenFlags};
@@ -108,7 +108,8 @@ impl Judge {
     /// Opens what was laid out, recovers, closes, and opens again.
     pub(super) fn open(&self) -> Result<Found, String> {
         self.runtime.block_on(async {
-            let rest = Rest::open(self.config.clone(), true).await;
+            // The outputs lie on another disk, and are those of the end.
+            let rest = Rest::open(self.config.clone(), Make::Anew).await;
             let rest = rest.map_err(|e| format!("opens: {}", e.message))?;
             let status = rest.status().await.map_err(|e| e.message)?;
             if let Some(fence) = status.notices.iter().find(|n| n.contains("accept-restore")) {
@@ -122,14 +123,14 @@ impl Judge {
     }
 
     async fn look(&self) -> Result<Found, String> {
-        let mut state = rest::open(&self.config, true);
+        let mut state = rest::open(&self.config, Make::Anew);
         // Where another test starts a process, that one has our lock until it is another program.
         while state
             .as_ref()
             .is_err_and(|e| e.message.contains("another refreshd"))
         {
             tokio::time::sleep(Duration::from_millis(2)).await;
-            state = rest::open(&self.config, true);
+            state = rest::open(&self.config, Make::Anew);
         }
         let mut state = state.map_err(|e| format!("opens-again: {}", e.message))?;
         let recovered = std::mem::take(&mut state.recovered);
