@@ -2,8 +2,10 @@
 //! withdrawn when it is no longer configured.
 
 use crate::publish::file::DirectoryRights;
-use crate::publish::reconcile::{Address, BoxFuture, PublishedBook, Record};
-use crate::state::{PublishedOutput, Store};
+use crate::publish::reconcile::{Address, BoxFuture, Noted, PublishedBook, Record};
+use crate::state::{Note, PublishedOutput, Store};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -32,24 +34,19 @@ impl PublishedBook for StoreBook {
         path: PathBuf,
         rights: DirectoryRights,
     ) -> BoxFuture<Result<(), String>> {
-        let store = self.0.clone();
-        let rights = serde_json::to_string(&rights).expect("two numbers become JSON");
-        Box::pin(async move {
-            let path = path.to_string_lossy().into_owned();
-            let kept = store.keep_directory(path, rights).await;
-            kept.map_err(|e| e.to_string())
-        })
+        keep(&self.0, Note::Directory, &path, &rights)
     }
 
-    fn directories(&self) -> BoxFuture<Result<Vec<(PathBuf, DirectoryRights)>, String>> {
-        let store = self.0.clone();
-        Box::pin(async move {
-            let kept = store.directories().await.map_err(|e| e.to_string())?;
-            let read = |(path, rights): (String, String)| {
-                Some((path.into(), serde_json::from_str(&rights).ok()?))
-            };
-            Ok(kept.into_iter().filter_map(read).collect())
-        })
+    fn directories(&self) -> BoxFuture<Result<Noted<DirectoryRights>, String>> {
+        kept(&self.0, Note::Directory)
+    }
+
+    fn keep_metadata(&self, path: PathBuf, places: Vec<PathBuf>) -> BoxFuture<Result<(), String>> {
+        keep(&self.0, Note::Metadata, &path, &places)
+    }
+
+    fn metadata(&self) -> BoxFuture<Result<Noted<Vec<PathBuf>>, String>> {
+        kept(&self.0, Note::Metadata)
     }
 
     fn list(&self) -> BoxFuture<Result<Vec<Record>, String>> {
@@ -64,6 +61,34 @@ impl PublishedBook for StoreBook {
             Ok(outputs.into_iter().map(record).collect())
         })
     }
+}
+
+fn keep(
+    store: &Store,
+    note: Note,
+    path: &Path,
+    what: &impl Serialize,
+) -> BoxFuture<Result<(), String>> {
+    let (store, path) = (store.clone(), path.to_string_lossy().into_owned());
+    let text = serde_json::to_string(what).map_err(|e| e.to_string());
+    Box::pin(async move {
+        let kept = store.keep_note(note, path, text?).await;
+        kept.map_err(|e| e.to_string())
+    })
+}
+
+/// What is noted, as far as it can be read.
+fn kept<T: DeserializeOwned + Send + 'static>(
+    store: &Store,
+    note: Note,
+) -> BoxFuture<Result<Noted<T>, String>> {
+    let store = store.clone();
+    Box::pin(async move {
+        let kept = store.notes(note).await.map_err(|e| e.to_string())?;
+        let read =
+            |(path, text): (String, String)| Some((path.into(), serde_json::from_str(&text).ok()?));
+        Ok(kept.into_iter().filter_map(read).collect())
+    })
 }
 
 /// A row is kept as the database's path, a NUL, which no path holds, and its name.

@@ -50,6 +50,8 @@ pub struct Job {
     pub sweep: bool,
     /// What the directory was when others could read there.
     pub known: Option<DirectoryRights>,
+    /// Where its metadata were before, and are not to be any more.
+    pub former: Vec<PathBuf>,
 }
 
 /// What came of bringing an output to a view.
@@ -191,6 +193,9 @@ pub fn publish(job: &Job) -> Result<Published, PublishError> {
     }
     let told = told?;
     meta::withdraw_former(&place, name, meta_path.as_deref(), &view.store_id)?;
+    for former in &job.former {
+        meta::withdraw(former, &view.store_id)?;
+    }
     Ok(Published {
         generation: (!dead).then_some(view.grant.state.generation),
         wrote: wrote || told_anew,
@@ -285,14 +290,15 @@ fn is_ours(found: &Found, store_id: &str, recorded: bool) -> bool {
 }
 
 /// Removes a published file, then its metadata, but only what is ours: the
-/// metadata says so, or there is none and the store `recorded` the path.
+/// metadata says so, or there is none and the store `recorded` the path. The metadata
+/// stand beside it, or at one of `metas`.
 /// Returns whether anything of ours was (or may have been) there.
 ///
 /// # Errors
 /// When something of ours cannot be removed.
 pub fn withdraw(
     path: &Path,
-    meta_path: Option<&Path>,
+    metas: &[PathBuf],
     store_id: &str,
     grant_id: &GrantId,
     recorded: bool,
@@ -303,8 +309,12 @@ pub fn withdraw(
     };
     place.sweep();
     let beside = crate::config::meta_beside(path);
-    let meta_path = meta_path.unwrap_or(&beside);
-    let found = meta::find(&place, name, Some(meta_path))?;
+    let mut found = meta::find(&place, name, Some(&beside))?;
+    for meta in metas {
+        if found == Found::Absent {
+            found = meta::find(&place, name, Some(meta))?;
+        }
+    }
     let other_grant = matches!(&found, Found::Meta(meta) if meta.grant_id != *grant_id);
     if !is_ours(&found, store_id, recorded) || (other_grant && !recorded) {
         return Ok(false);
@@ -314,8 +324,10 @@ pub fn withdraw(
         Ok(()) | Err(FileError::IsDirectory(_)) => {}
         Err(error) => return Err(error),
     }
-    meta::withdraw_former(&place, name, Some(meta_path), store_id)?;
-    meta::withdraw(meta_path, store_id)?;
+    meta::withdraw_former(&place, name, None, store_id)?;
+    for meta in metas {
+        meta::withdraw(meta, store_id)?;
+    }
     Ok(true)
 }
 

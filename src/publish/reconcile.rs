@@ -80,6 +80,9 @@ pub struct Record {
     pub grant_id: GrantId,
 }
 
+/// Something that is noted of paths.
+pub type Noted<T> = Vec<(PathBuf, T)>;
+
 /// The store's memory of what is published where, so that an output taken out
 /// of the configuration while the daemon was down is withdrawn all the same.
 /// Errors are sentences for a log.
@@ -98,8 +101,13 @@ pub trait PublishedBook: Send + Sync {
         path: PathBuf,
         rights: DirectoryRights,
     ) -> BoxFuture<Result<(), String>>;
+    /// Remembers where a file's metadata are, or are still to be taken away, other than
+    /// beside it; in place of what was known of it. Forgotten with the file.
+    fn keep_metadata(&self, path: PathBuf, places: Vec<PathBuf>) -> BoxFuture<Result<(), String>>;
+    /// The files whose metadata are remembered.
+    fn metadata(&self) -> BoxFuture<Result<Noted<Vec<PathBuf>>, String>>;
     /// The directories that are remembered.
-    fn directories(&self) -> BoxFuture<Result<Vec<(PathBuf, DirectoryRights)>, String>>;
+    fn directories(&self) -> BoxFuture<Result<Noted<DirectoryRights>, String>>;
 }
 
 /// Where and how a grant is published.
@@ -216,6 +224,8 @@ struct Shared {
     table: Arc<Mutex<Table>>,
     /// Which directory is for which group.
     directories: Mutex<HashMap<PathBuf, DirectoryRights>>,
+    /// Where the metadata of files are, or were, other than beside them.
+    metadata: Mutex<HashMap<PathBuf, Vec<PathBuf>>>,
     /// Directories in which a glance hangs.
     hanging: Arc<Mutex<HashSet<PathBuf>>>,
     permits: Arc<Semaphore>,
@@ -239,6 +249,15 @@ impl Shared {
     /// For which group the directory of a file was.
     fn directory_of(&self, file: &Path) -> Option<DirectoryRights> {
         self.directories().get(file.parent()?).copied()
+    }
+
+    fn metadata(&self) -> MutexGuard<'_, HashMap<PathBuf, Vec<PathBuf>>> {
+        self.metadata.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the metadata of a file were put, other than beside it.
+    fn metadata_of(&self, file: &Path) -> Vec<PathBuf> {
+        self.metadata().get(file).cloned().unwrap_or_default()
     }
 
     /// Waits until the table is as wanted.
@@ -295,6 +314,7 @@ impl Reconciler {
         let permits = wiring.at_once;
         let records = wiring.book.list().await.map_err(BookError)?;
         let directories = wiring.book.directories().await.map_err(BookError)?;
+        let metadata = wiring.book.metadata().await.map_err(BookError)?;
         let table = Arc::new(Mutex::new(Table::new(records)));
         let wake = Arc::<Notify>::default();
         let shared = Arc::new(Shared {
@@ -304,6 +324,7 @@ impl Reconciler {
             databases: databases(&table, &wake),
             table,
             directories: Mutex::new(directories.into_iter().collect()),
+            metadata: Mutex::new(metadata.into_iter().collect()),
             hanging: Arc::default(),
             permits: Arc::new(Semaphore::new(permits)),
             wake,

@@ -176,27 +176,51 @@ pub(super) fn forget_output(s: &Session<'_>, path: &Path) -> Result<(), StoreErr
     s.conn
         .prepare_cached("DELETE FROM outputs WHERE path = ?1")?
         .execute([path.as_os_str().as_bytes()])?;
+    let note = path.to_str().map(|path| Note::Metadata.key(path));
+    s.conn.execute("DELETE FROM meta WHERE key = ?1", [note])?;
     Ok(())
 }
 
-/// Begins the key of a directory in `meta`.
-const DIRECTORY: &str = "directory:";
-
-pub(super) fn keep_directory(s: &Session<'_>, path: &str, rights: &str) -> Result<(), StoreError> {
-    Ok(super::db::set_meta(
-        s.conn,
-        &format!("{DIRECTORY}{path}"),
-        rights,
-    )?)
+/// What is noted of a path that is published to, as text.
+#[derive(Clone, Copy, Debug)]
+pub enum Note {
+    /// For which group a directory is.
+    Directory,
+    /// Where the metadata of a file are, other than beside it.
+    Metadata,
 }
 
-pub(super) fn directories(s: &Session<'_>) -> Result<Vec<(String, String)>, StoreError> {
+impl Note {
+    /// What its keys in `meta` begin with.
+    fn prefix(self) -> &'static str {
+        match self {
+            Note::Directory => "directory:",
+            Note::Metadata => "metadata:",
+        }
+    }
+
+    fn key(self, path: &str) -> String {
+        format!("{}{path}", self.prefix())
+    }
+}
+
+pub(super) fn keep_note(
+    s: &Session<'_>,
+    note: Note,
+    path: &str,
+    text: &str,
+) -> Result<(), StoreError> {
+    Ok(super::db::set_meta(s.conn, &note.key(path), text)?)
+}
+
+pub(super) fn notes(s: &Session<'_>, note: Note) -> Result<Vec<(String, String)>, StoreError> {
     let mut statement = s
         .conn
         .prepare_cached("SELECT key, value FROM meta WHERE key GLOB ?1 || '*'")?;
-    let rows = statement.query_map([DIRECTORY], |row| {
+    let prefix = note.prefix();
+    let rows = statement.query_map([prefix], |row| {
         let key: String = row.get(0)?;
-        Ok((key[DIRECTORY.len()..].to_owned(), row.get(1)?))
+        Ok((key[prefix.len()..].to_owned(), row.get(1)?))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -60,7 +60,7 @@ pub use enrollments::{
 };
 pub use error::StoreError;
 pub use fence::Fenced;
-pub use history::{Event, EventRow, Pruned, PublishedOutput};
+pub use history::{Event, EventRow, Note, Pruned, PublishedOutput};
 pub use import::{ImportRefusal, ImportRequest, Imported};
 pub use journal::{Journal, JournalError, Recovered, SlotRef};
 pub use kept::{Candidate, Unread};

@@ -6,7 +6,7 @@ use super::copy::{Copied, CopyError, Draft};
 use super::db;
 use super::error::StoreError;
 use super::fence::Fenced;
-use super::history::{self, Event, EventRow, Pruned, Pruning, PublishedOutput};
+use super::history::{self, Event, EventRow, Note, Pruned, Pruning, PublishedOutput};
 use super::import::{self, ImportRefusal, ImportRequest, Imported};
 use super::journal::SlotRef;
 use super::kept::{self, Candidate, Unread};
@@ -440,21 +440,26 @@ impl Store {
         self.write(move |s| history::forget_output(s, &path)).await
     }
 
-    /// Notes for which group a directory of outputs is, as text.
+    /// Notes something of a path that is published to, in place of what was noted.
     ///
     /// # Errors
     /// When it did not become durable.
-    pub async fn keep_directory(&self, path: String, rights: String) -> Result<(), StoreError> {
-        self.write(move |s| history::keep_directory(s, &path, &rights))
+    pub async fn keep_note(
+        &self,
+        note: Note,
+        path: String,
+        text: String,
+    ) -> Result<(), StoreError> {
+        self.write(move |s| history::keep_note(s, note, &path, &text))
             .await
     }
 
-    /// The directories of outputs that are noted, with what was noted.
+    /// The paths of which something is noted, with what was noted.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn directories(&self) -> Result<Vec<(String, String)>, StoreError> {
-        self.read(history::directories).await
+    pub async fn notes(&self, note: Note) -> Result<Vec<(String, String)>, StoreError> {
+        self.read(move |s| history::notes(s, note)).await
     }
 
     /// Everything that has been published and not withdrawn.

@@ -2,6 +2,7 @@
 
 use crate::setting::{ONE, Setting, epoch};
 use crate::support::wait_for;
+use sandbox::Options;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -321,5 +322,63 @@ async fn an_output_that_a_reload_takes_out_is_not_said_to_work() {
     let told = "output of one is not configured any more, and was withdrawn";
     assert_eq!(why, told, "{}", daemon.log());
     assert!(!daemon.log().contains("works again"), "{}", daemon.log());
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+/// Grant `one` with one output, its lines of TOML given.
+fn one_with(output: &str) -> String {
+    let (grant, _) = ONE.split_once("[[").unwrap();
+    format!("{grant}[[grants.one.outputs]]\n{output}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_that_move_leave_nothing_behind() {
+    let at = |place: &str| format!("path = \"ROOT/tokens/one\"\nmeta = {place}");
+    let (a, b) = (at("\"ROOT/meta/a\""), at("\"ROOT/meta/b\""));
+    let other = a.replace("tokens/one", "tokens/other");
+    let setting = Setting::new(Options::default(), &one_with(&a)).await;
+    let (mut daemon, _) = setting.daemon_with_one();
+    let files = || {
+        let mut files = Vec::new();
+        for dir in ["tokens", "meta"] {
+            let entries = fs::read_dir(setting.house.path(dir)).into_iter().flatten();
+            let names = entries.map(|entry| entry.unwrap().file_name());
+            let names = names.map(|name| format!("{dir}/{}", name.to_str().unwrap()));
+            files.extend(names.filter(|name| !name.ends_with(".tmp")));
+        }
+        files.sort();
+        files
+    };
+    let stand = |wanted: &[&str]| wait_for(&format!("{wanted:?}"), || files() == wanted);
+    stand(&["meta/a", "tokens/one"]);
+    let beside = at("true");
+    let none = at("false");
+    let steps: [(&str, &[&str]); 6] = [
+        (&b, &["meta/b", "tokens/one"]),
+        (&beside, &["tokens/.one.meta.json", "tokens/one"]),
+        (&a, &["meta/a", "tokens/one"]),
+        (&none, &["tokens/one"]),
+        (&a, &["meta/a", "tokens/one"]),
+        // Its metadata are another's now.
+        (&other, &["meta/a", "tokens/other"]),
+    ];
+    for running in [true, false] {
+        for (output, wanted) in steps {
+            setting.house.configure(&one_with(output));
+            if running {
+                setting.run(&["reload"]).succeeds();
+            } else {
+                assert_eq!(daemon.stop(), Some(0));
+                daemon = setting.house.daemon();
+            }
+            stand(wanted);
+        }
+    }
+    // It went while nothing ran.
+    assert_eq!(daemon.stop(), Some(0));
+    let (without, _) = ONE.split_once("[[").unwrap();
+    setting.house.configure(without);
+    let daemon = setting.house.daemon();
+    stand(&[]);
     assert_eq!(daemon.stop(), Some(0));
 }

@@ -14,6 +14,7 @@ fn job(path: &Path, view: View) -> Job {
         fenced: false,
         sweep: true,
         known: None,
+        former: Vec::new(),
     }
 }
 
@@ -178,29 +179,29 @@ fn a_dead_token_is_left_or_withdrawn() {
 fn only_what_is_ours_is_withdrawn() {
     let (_dir, path) = target();
     publish(&job(&path, view(1, "at-1"))).unwrap();
-    assert!(!withdraw(&path, None, "store-2", &id(), true).unwrap());
-    assert!(!withdraw(&path, None, "store-1", &GrantId("other".to_owned()), false).unwrap());
+    assert!(!withdraw(&path, &[], "store-2", &id(), true).unwrap());
+    assert!(!withdraw(&path, &[], "store-1", &GrantId("other".to_owned()), false).unwrap());
     assert!(path.exists() && meta_path(&path).exists());
-    assert!(withdraw(&path, None, "store-1", &id(), false).unwrap());
+    assert!(withdraw(&path, &[], "store-1", &id(), false).unwrap());
     assert!(!path.exists() && !meta_path(&path).exists());
 
     std::fs::write(&path, "no metadata").unwrap();
-    assert!(!withdraw(&path, None, "store-1", &id(), false).unwrap());
+    assert!(!withdraw(&path, &[], "store-1", &id(), false).unwrap());
     assert!(path.exists());
     std::fs::write(meta_path(&path), "{}").unwrap();
     assert!(
-        !withdraw(&path, None, "store-1", &id(), true).unwrap(),
+        !withdraw(&path, &[], "store-1", &id(), true).unwrap(),
         "foreign metadata"
     );
     assert!(path.exists());
     std::fs::remove_file(meta_path(&path)).unwrap();
     assert!(
-        withdraw(&path, None, "store-1", &id(), true).unwrap(),
+        withdraw(&path, &[], "store-1", &id(), true).unwrap(),
         "the store recorded it"
     );
     assert!(!path.exists());
     let missing = path.join("no/such/directory");
-    assert!(!withdraw(&missing, None, "store-1", &id(), true).unwrap());
+    assert!(!withdraw(&missing, &[], "store-1", &id(), true).unwrap());
 }
 
 #[test]
@@ -294,7 +295,16 @@ fn metadata_go_where_they_are_wanted_and_earlier_ones_go() {
     publish(&job).unwrap();
     assert!(elsewhere.exists() && !meta_path(&path).exists());
     assert_eq!(read_meta(&job.output), Some(Meta::of(&job.view)));
-    assert!(withdraw(&path, Some(&elsewhere), "store-1", &id(), true).unwrap());
+    assert!(
+        withdraw(
+            &path,
+            std::slice::from_ref(&elsewhere),
+            "store-1",
+            &id(),
+            true
+        )
+        .unwrap()
+    );
     assert!(!path.exists() && !elsewhere.exists());
 
     job.output.meta = MetaPlace::Absent;

@@ -1,7 +1,7 @@
 //! Where something is published: a file, or a row of a database.
 
 use super::{Sink, Target};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A file, or a grant's row in a database.
@@ -67,6 +67,14 @@ impl Address {
 }
 
 impl Target {
+    /// Where its metadata go, where it has some.
+    pub(super) fn meta_path(&self) -> Option<PathBuf> {
+        match &self.sink {
+            Sink::File(output) => output.meta_path(),
+            Sink::Row(_) => None,
+        }
+    }
+
     pub(super) fn address(&self) -> Address {
         match &self.sink {
             Sink::File(output) => Address::file(&output.path),

@@ -6,7 +6,6 @@ use super::{Address, OutputReport, Sink};
 use crate::publish::output::Stands;
 use refreshd_core::grant::GrantId;
 use refreshd_core::time::WallTime;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -77,8 +76,6 @@ pub(super) struct Task {
     pub(super) first: bool,
     /// Why it is not to be run now.
     pub(super) refused: Option<String>,
-    /// Its metadata, where they are not configured any more.
-    pub(super) meta: Option<PathBuf>,
 }
 
 /// What a run came to.
@@ -164,13 +161,7 @@ impl Entry {
             fenced,
             first: !self.tried,
             refused,
-            meta: self.meta_path(),
         }
-    }
-
-    fn meta_path(&self) -> Option<PathBuf> {
-        let meta = self.stands.as_ref().and_then(|stands| stands.meta.as_ref());
-        meta.map(|(path, _)| path.clone())
     }
 
     /// What somebody else did, when this run has put it right.

@@ -43,6 +43,8 @@ pub(super) struct Table {
     told: HashMap<(bool, PathBuf), Vec<Told>>,
     running: usize,
     untried: usize,
+    /// Where outputs have their metadata.
+    metadata: HashSet<PathBuf>,
     next: Id,
     fenced: bool,
     stopping: bool,
@@ -82,6 +84,7 @@ impl Table {
             entry.goal = Goal::Withdraw;
         }
         self.by_grant.clear();
+        self.metadata = targets.iter().filter_map(Target::meta_path).collect();
         let mut twice = Vec::new();
         for target in targets {
             let address = target.address();
@@ -299,6 +302,11 @@ impl Table {
         let refused = (hung.count() >= MOST_HUNG_IN_DIR)
             .then(|| format!("{MOST_HUNG_IN_DIR} writes hang in its {place}"));
         Some((id, entry.task(fenced, refused)))
+    }
+
+    /// Whether an output has its metadata there.
+    pub(super) fn is_metadata(&self, path: &Path) -> bool {
+        self.metadata.contains(path)
     }
 
     pub(super) fn wants(&mut self, id: Id, generation: u64) {

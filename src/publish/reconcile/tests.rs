@@ -41,7 +41,13 @@ impl PublishedBook for Book {
     fn keep_directory(&self, _: PathBuf, _: DirectoryRights) -> BoxFuture<Result<(), String>> {
         Box::pin(async { Ok(()) })
     }
-    fn directories(&self) -> BoxFuture<Result<Vec<(PathBuf, DirectoryRights)>, String>> {
+    fn keep_metadata(&self, _: PathBuf, _: Vec<PathBuf>) -> BoxFuture<Result<(), String>> {
+        Box::pin(async { Ok(()) })
+    }
+    fn metadata(&self) -> BoxFuture<Result<Noted<Vec<PathBuf>>, String>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+    fn directories(&self) -> BoxFuture<Result<Noted<DirectoryRights>, String>> {
         Box::pin(async { Ok(Vec::new()) })
     }
     fn list(&self) -> BoxFuture<Result<Vec<Record>, String>> {

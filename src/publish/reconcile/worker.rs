@@ -5,12 +5,14 @@ use super::entry::{Done, Goal, Mended, Task, Turn, Turns};
 use super::look::REMOVED;
 use super::table::Id;
 use super::{Record, Shared, Sink, Trouble, What};
+use crate::config::{MetaPlace, Output};
 use crate::publish::database::RowJob;
 use crate::publish::file::DirectoryRights;
 use crate::publish::output::{Job, PublishError, Published, claim, is_dead, withdraw};
 use refreshd_core::duration;
 use refreshd_core::grant::GrantId;
 use std::future::pending;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
@@ -156,13 +158,15 @@ async fn publish(shared: &Arc<Shared>, id: Id, task: &Task, sink: &Sink) -> Resu
     let is_booked = task.booked.as_ref() == Some(&grant_id);
     let published = match sink {
         Sink::File(output) => {
+            let path = task.address.path();
             let job = Job {
                 output: (**output).clone(),
                 view,
                 now,
                 fenced: task.fenced,
                 sweep: task.first,
-                known: shared.directory_of(task.address.path()),
+                known: shared.directory_of(path),
+                former: no_longer_metadata(shared, path),
             };
             let job = Arc::new(job);
             if task.booked.is_none() {
@@ -173,8 +177,12 @@ async fn publish(shared: &Arc<Shared>, id: Id, task: &Task, sink: &Sink) -> Resu
             if !is_booked {
                 record(shared, id, task, &grant_id).await?;
             }
+            let wanted = elsewhere(output).into_iter();
+            let (wanted, former) = (wanted.collect::<Vec<_>>(), job.former.clone());
+            keep_metadata(shared, path, [&*wanted, &*former].concat()).await;
             let writer = shared.writer.clone();
             let published = blocking(move || writer(&job)).await?;
+            keep_metadata(shared, path, wanted).await;
             keep_directory(shared, task, &published).await;
             published
         }
@@ -209,6 +217,37 @@ async fn blocking<T: Send + 'static>(
         .await
         .map_err(|_| PANICKED)?
         .map_err(|error| error.to_string())
+}
+
+/// Where an output has its metadata, other than beside it.
+fn elsewhere(output: &Output) -> Option<PathBuf> {
+    match &output.meta {
+        MetaPlace::At(path) => Some(path.clone()),
+        MetaPlace::Beside | MetaPlace::Absent => None,
+    }
+}
+
+/// Where a file had its metadata and no output has any now.
+fn no_longer_metadata(shared: &Shared, path: &Path) -> Vec<PathBuf> {
+    let mut places = shared.metadata_of(path);
+    let table = shared.table();
+    places.retain(|place| !table.is_metadata(place));
+    places
+}
+
+/// Remembers where metadata are, before they are there and until they are gone. That it
+/// cannot be written down costs no token.
+async fn keep_metadata(shared: &Shared, path: &Path, places: Vec<PathBuf>) {
+    if shared.metadata_of(path) == places {
+        return;
+    }
+    let book = &shared.wiring.book;
+    match book.keep_metadata(path.to_owned(), places.clone()).await {
+        Ok(()) => drop(shared.metadata().insert(path.to_owned(), places)),
+        Err(error) => {
+            tracing::debug!(%error, "where the metadata of an output are could not be written down");
+        }
+    }
 }
 
 /// Remembers for which group the directory is, while that may read there. That it
@@ -264,6 +303,7 @@ async fn take_back(shared: &Arc<Shared>, task: &Task) -> Result<Done, String> {
         };
         log_withdrawal(task, ours);
         shared.wiring.book.forget(task.address.clone()).await?;
+        shared.metadata().remove(task.address.path());
     }
     Ok(Done {
         withdrawn: true,
@@ -273,8 +313,8 @@ async fn take_back(shared: &Arc<Shared>, task: &Task) -> Result<Done, String> {
 
 async fn remove_file(shared: &Arc<Shared>, task: &Task, grant_id: GrantId) -> Result<bool, String> {
     let (address, store_id) = (task.address.clone(), shared.wiring.store_id.clone());
-    let meta = task.meta.clone();
-    let remove = move || withdraw(address.path(), meta.as_deref(), &store_id, &grant_id, true);
+    let metas = no_longer_metadata(shared, address.path());
+    let remove = move || withdraw(address.path(), &metas, &store_id, &grant_id, true);
     tokio::task::spawn_blocking(remove)
         .await
         .map_err(|_| PANICKED)?

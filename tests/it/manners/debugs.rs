@@ -380,6 +380,7 @@ fn each_of_a_configuration(
         fenced: false,
         sweep: false,
         known: None,
+        former: Vec::new(),
     };
     value("Job", Box::new(job));
     value("Proxy", Box::new(client.proxy.clone().unwrap()));
