@@ -12,6 +12,7 @@
 //! - [`fence`]: notices a store that was put back to an earlier state
 //! - [`lock`]: one process at a time
 
+mod allowance;
 pub mod backups;
 mod begin;
 mod commit;

@@ -2,11 +2,13 @@
 //! nobody sets: so the next process knows how long none was running, even if the
 //! wall clock was set back meanwhile.
 
+use super::allowance::allow_for;
 use super::db;
 use super::error::StoreError;
-use super::history::{self, Event};
+use super::history::Event;
 use super::writer::Session;
 use crate::clock;
+use refreshd_core::GrantState;
 use refreshd_core::time::{BootTime, Stamp, WallTime};
 use rusqlite::Connection;
 use std::sync::Mutex;
@@ -122,22 +124,10 @@ pub(super) fn lose_time(conn: &Connection) -> rusqlite::Result<()> {
 /// Allows for time that was lost: what may be over counts as over. How many grants
 /// that concerned.
 pub(super) fn allow_for_lost_time(s: &Session<'_>, now: WallTime) -> Result<usize, StoreError> {
-    let mut changed = 0;
-    for mut grant in s.all_grants()? {
-        let Some(state) = grant.state.after_lost_time() else {
-            continue;
-        };
-        grant.state = state;
-        grant.revision += 1;
-        s.write_grant(&grant, None)?;
-        let event = Event {
-            at: now,
-            kind: "lost-time".to_owned(),
-            text: "the machine restarted with a clock that stood back; what may be over by now counts as over".to_owned(),
-        };
-        history::record(s, &grant, None, &event)?;
-        changed += 1;
-    }
-    s.conn.execute("DELETE FROM meta WHERE key = ?1", [LOST])?;
-    Ok(changed)
+    let event = Event {
+        at: now,
+        kind: "lost-time".to_owned(),
+        text: "the machine restarted with a clock that stood back; what may be over by now counts as over".to_owned(),
+    };
+    allow_for(s, LOST, &event, GrantState::after_lost_time)
 }

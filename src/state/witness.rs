@@ -3,12 +3,14 @@
 //! nobody knows what was presented, so every grant that could lose by it is in doubt.
 //! After a stop in good order nothing is under way, and nothing is lost with the files.
 
+use super::allowance::allow_for;
 use super::db;
 use super::error::StoreError;
-use super::history::{self, Event};
+use super::history::Event;
 use super::journal::mark;
 use super::records::json;
 use super::writer::Session;
+use refreshd_core::GrantState;
 use refreshd_core::time::WallTime;
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
@@ -106,22 +108,11 @@ pub(super) fn allow_for_lost(
     let Some(missing) = db::meta_if_any::<String>(s.conn, LOST)? else {
         return Ok(None);
     };
-    let mut changed = 0;
-    for mut grant in s.all_grants()? {
-        let Some(state) = grant.state.after_lost_journal() else {
-            continue;
-        };
-        grant.state = state;
-        grant.revision += 1;
-        s.write_grant(&grant, None)?;
-        let event = Event {
-            at: now,
-            kind: "lost-journal".to_owned(),
-            text: format!("{missing}: whether its refresh token was presented is not known"),
-        };
-        history::record(s, &grant, None, &event)?;
-        changed += 1;
-    }
-    s.conn.execute("DELETE FROM meta WHERE key = ?1", [LOST])?;
+    let event = Event {
+        at: now,
+        kind: "lost-journal".to_owned(),
+        text: format!("{missing}: whether its refresh token was presented is not known"),
+    };
+    let changed = allow_for(s, LOST, &event, GrantState::after_lost_journal)?;
     Ok(Some((missing, changed)))
 }
