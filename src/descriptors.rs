@@ -3,6 +3,7 @@
 //! which there may be one for each of thousands of hosts, get a share and no more.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde::{Deserialize, Serialize};
 
 /// More than this is of no use.
 const ENOUGH: u64 = 65_536;
@@ -69,6 +70,42 @@ impl Ration {
         }
     }
 
+    /// What is left to what must go on when everybody else uses all of their shares.
+    #[must_use]
+    pub fn reserved(&self) -> usize {
+        let shared = self.exchanges + self.idle + 2 * self.served;
+        self.limit.saturating_sub(shared)
+    }
+
+    /// How it is now, with so many descriptors open.
+    #[must_use]
+    pub fn count(&self, open: usize, max_flights: u16) -> Count {
+        Count {
+            open,
+            limit: self.limit,
+            reserved: self.reserved(),
+            short: match self.is_short(open) {
+                true => Some(self.shortage(open)),
+                false => self.remark(max_flights),
+            },
+        }
+    }
+
+    /// Whether there is little left.
+    #[must_use]
+    pub fn is_short(&self, open: usize) -> bool {
+        open * 10 >= self.limit * 8
+    }
+
+    /// What to do where little is left.
+    #[must_use]
+    pub fn shortage(&self, open: usize) -> String {
+        let limit = self.limit;
+        format!(
+            "{open} of {limit} file descriptors are open; raise the limit (LimitNOFILE= in the unit, ulimit -n), and restart refreshd"
+        )
+    }
+
     /// What a person should know of it, where it is little.
     #[must_use]
     pub fn remark(&self, max_flights: u16) -> Option<String> {
@@ -80,6 +117,20 @@ impl Ration {
             )
         })
     }
+}
+
+/// How many descriptors are open, of how many.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// Open now.
+    pub open: usize,
+    /// The most that may be.
+    pub limit: usize,
+    /// Of those: only for state, outputs and whatever else must go on.
+    pub reserved: usize,
+    /// What a person should know, where they are short.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub short: Option<String>,
 }
 
 /// How many are open now, where the system tells.
@@ -122,6 +173,19 @@ mod tests {
                 .unwrap()
                 .contains("at most 19")
         );
+    }
+
+    #[test]
+    fn what_is_short_is_told() {
+        let ration = Ration::of(1024, 0);
+        let count = ration.count(100, 64);
+        assert_eq!((count.open, count.limit, count.short), (100, 1024, None));
+        assert_eq!(count.reserved, 1024 - 496 - 99 - 124);
+        let short = ration.count(820, 64).short.unwrap();
+        assert!(short.contains("820 of 1024") && short.contains("LimitNOFILE="));
+        let short = Ration::of(128, 0).count(20, 64).short.unwrap();
+        assert!(short.contains("only 128"), "{short}");
+        assert_eq!(Ration::of(0, 0).reserved(), 0);
     }
 
     #[test]

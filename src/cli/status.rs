@@ -5,6 +5,7 @@ use crate::control::api;
 use crate::exit::{Exit, Failure, no_such_grant};
 use crate::incidents::report::IncidentReport;
 use crate::report::{outputs, table};
+use refreshd_core::incident::Kind;
 use refreshd_core::name::is_valid;
 
 /// `refreshd status`
@@ -55,7 +56,11 @@ impl Status {
         if self.json {
             output::json(&status);
         } else {
-            (status.summary.lines().iter()).for_each(|line| output::line(line));
+            let mut lines = status.summary.lines();
+            let short = status.descriptors.iter().filter_map(|d| d.short.clone());
+            // It may be an incident already.
+            lines.extend(short.filter(|_| !status.has_incident(Kind::DescriptorsScarce)));
+            lines.iter().for_each(|line| output::line(line));
             if !status.grants.is_empty() {
                 output::raw(&table(&status.grants));
             }

@@ -1,11 +1,13 @@
 //! What goes over the control socket, as JSON.
 
+use crate::descriptors::Count;
 use crate::import::LineReport;
 use crate::incidents::report::IncidentReport;
 use crate::report::{GrantReport, Summary};
 use crate::state::{Copied, KeyUse};
 use refreshd_core::grant::scopes::Scopes;
 use refreshd_core::grant::{Grant, TokenSet};
+use refreshd_core::incident::Kind;
 use refreshd_core::secret::Secret;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -23,6 +25,9 @@ pub struct Status {
     /// The daemon's process id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
+    /// File descriptors, while the daemon runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub descriptors: Option<Count>,
     /// What holds for all grants: a fence, a clock that is not trusted.
     #[serde(default)]
     pub notices: Vec<String>,
@@ -45,6 +50,13 @@ impl Status {
     pub fn summed_up(mut self) -> Self {
         self.summary = Summary::of(&self);
         self
+    }
+
+    /// Whether an incident of that kind is open.
+    #[must_use]
+    pub fn has_incident(&self, kind: Kind) -> bool {
+        let is_it = |incident: &IncidentReport| Kind::from_word(&incident.kind) == Some(kind);
+        self.incidents.iter().any(is_it)
     }
 }
 

@@ -6,6 +6,7 @@ use super::api::{
 };
 use crate::connections::{self, Answer, Limits, Listener};
 use crate::daemon::reload::Reloader;
+use crate::descriptors::{self, Ration};
 use crate::engine::EngineHandle;
 use crate::engine::message::{Accept, Look, Message, NotRefreshed, Refreshed, Wish};
 use crate::enroll::Enroller;
@@ -46,6 +47,8 @@ pub struct Desk {
     pub reloader: Arc<Reloader>,
     /// Backups and keys.
     pub upkeep: Arc<Upkeep>,
+    /// Who may use how many file descriptors.
+    pub ration: Ration,
     /// What is not healthy.
     pub incidents: Incidents,
     /// Authorizations.
@@ -143,9 +146,11 @@ async fn status(State(desk): State<Desk>) -> Result<Json<Status>, Failure> {
     let grants = desk.engine.ask(Message::Status).await.map_err(stopping)?;
     let mut notices = desk.reloader.notices();
     notices.extend(desk.upkeep.notice());
+    let max_flights = desk.reloader.config().daemon.max_flights;
     let status = Status {
         running: true,
         pid: Some(std::process::id()),
+        descriptors: descriptors::open_now().map(|open| desk.ration.count(open, max_flights)),
         notices,
         incidents: IncidentReport::of(&desk.incidents.open()),
         grants,

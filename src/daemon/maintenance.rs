@@ -116,15 +116,9 @@ fn count_descriptors(ration: Ration, incidents: &Incidents) {
     let Some(open) = descriptors::open_now() else {
         return;
     };
-    let limit = ration.limit;
-    if open * 10 >= limit * 8 {
-        let text = || {
-            format!(
-                "{open} of {limit} file descriptors are open; raise the limit (LimitNOFILE= in the unit, ulimit -n), and restart refreshd"
-            )
-        };
-        incidents.raise(&daemon, kind, text);
-    } else if open * 10 < limit * 7 {
+    if ration.is_short(open) {
+        incidents.raise(&daemon, kind, || ration.shortage(open));
+    } else if open * 10 < ration.limit * 7 {
         incidents.close(&daemon, kind, "enough file descriptors are free");
     }
 }

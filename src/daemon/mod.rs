@@ -125,6 +125,7 @@ pub async fn run(boot: Boot, sources: Sources, mut signals: Signals) -> Result<(
         engine: handle.clone(),
         reloader: reloader.clone(),
         upkeep: upkeep.clone(),
+        ration,
         incidents: incidents.clone(),
         enroller: enroller.clone(),
         waits: Arc::new(Semaphore::new(ration.served * 3 / 4)),
