@@ -9,6 +9,7 @@ mod explain;
 mod framing;
 mod head;
 mod idle;
+mod lookup;
 mod places;
 pub mod probe;
 mod receive;

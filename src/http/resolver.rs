@@ -56,8 +56,7 @@ impl Resolver {
                 SocketAddr::from((Ipv6Addr::LOCALHOST, 0)),
             ]);
         }
-        let found = tokio::net::lookup_host((host.as_str(), 0)).await;
-        let found = match found.map(Iterator::collect) {
+        let found = match super::lookup::lookup(&host).await {
             Ok(found) => found,
             Err(error) => return Err(Unresolved { host, error }.into()),
         };
