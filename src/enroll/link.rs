@@ -42,6 +42,16 @@ pub struct Attempt {
     pub url: String,
 }
 
+/// Why what a browser was sent back with is not taken.
+enum NotTaken {
+    /// Nothing proves that it belongs to this browser.
+    Foreign(String),
+    /// It was taken before: how that ended.
+    Again(Box<Report>),
+    /// It cannot be taken now.
+    Failed(Failure),
+}
+
 /// A browser waits so long for the exchange; it goes on.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -80,20 +90,37 @@ impl Enroller {
     }
 
     /// Takes what a browser was sent back with. `cookie` finds what the browser keeps
-    /// for an enrolment.
+    /// for an enrolment, and `begun` are those for which it keeps something.
     ///
     /// # Errors
-    /// When it is not ours, not this browser's, or came too late.
+    /// When it is not ours, not this browser's, or came too late; with an error's words.
     pub async fn called_back(
         &self,
         query: &str,
+        begun: &[EnrollmentId],
         cookie: impl FnOnce(EnrollmentId) -> Option<Secret>,
     ) -> Result<Report, Failure> {
-        let callback = callback::read(query).map_err(|e| refused(&e.to_string()))?;
+        match self.genuine_of_link(query, cookie).await {
+            Ok(genuine) => {
+                let (enrollment, callback, with) = *genuine;
+                self.decide(enrollment, callback, with, PATIENCE).await
+            }
+            Err(NotTaken::Again(report)) => Ok(*report),
+            Err(NotTaken::Failed(failure)) => Err(failure),
+            Err(NotTaken::Foreign(text)) => Err(self.unproven(query, begun, &text).await),
+        }
+    }
+
+    /// What a browser was sent back with, where its state and cookie prove what it is for;
+    /// with what its code is presented with.
+    async fn genuine_of_link(
+        &self,
+        query: &str,
+        cookie: impl FnOnce(EnrollmentId) -> Option<Secret>,
+    ) -> Result<Box<(Enrollment, Callback, Secrets)>, NotTaken> {
+        let callback = callback::read(query).map_err(|e| NotTaken::Foreign(e.to_string()))?;
         let foreign = || {
-            refused(
-                "this browser has not begun what it was sent back with: open the link again, and approve in this browser",
-            )
+            NotTaken::Foreign("this browser has not begun what it was sent back with: open the link again, and approve in this browser".to_owned())
         };
         let key = &self.0.deck.fingerprinter;
         let claim = callback.state.as_deref();
@@ -102,16 +129,43 @@ impl Enroller {
             .ok_or_else(foreign)?;
         let Some(cookie) = cookie(claim.id) else {
             let told = self.told_again(claim.id, &callback).await;
-            return told.ok_or_else(foreign);
+            return Err(told.map_or_else(foreign, |told| NotTaken::Again(Box::new(told))));
         };
         let enrollment = self.find(claim.id).await.map_err(|_| foreign())?;
         if enrollment.via != Via::Link || !claim.proves_attempt(&enrollment, &cookie, key) {
             return Err(foreign());
         }
         let name = enrollment.grant.clone().unwrap_or_default();
-        let seat = self.seat(&enrollment, &name).map_err(config)?;
+        let seat = self.seat(&enrollment, &name);
+        let seat = seat.map_err(|text| NotTaken::Failed(config(text)))?;
         let with = self.derived(&enrollment, &seat, &cookie);
-        self.decide(enrollment, callback, with, PATIENCE).await
+        Ok(Box::new((enrollment, callback, with)))
+    }
+
+    /// Shows an error's words where nothing proves whose they are, also to those who wait
+    /// for what this browser has begun. Nothing ends by them.
+    async fn unproven(&self, query: &str, begun: &[EnrollmentId], text: &str) -> Failure {
+        let Some(words) = callback::words(query) else {
+            return refused(text);
+        };
+        for id in begun {
+            let Ok(enrollment) = self.find(*id).await else {
+                continue;
+            };
+            let told = format!(
+                "a browser that had opened the link came back without our state. It says {words:?}, which proves nothing; the link is good still"
+            );
+            let waits = enrollment.via == Via::Link && enrollment.stage == Stage::Open;
+            if waits
+                && enrollment.text != told
+                && let Err(failure) = self.tell(enrollment, told).await
+            {
+                tracing::warn!("what a callback said could not be written down: {failure}");
+            }
+        }
+        refused(&format!(
+            "{text}. It says {words:?}, which proves nothing, since every website can send it"
+        ))
     }
 
     /// What a form that was posted says, as the query of a callback, and for which

@@ -189,7 +189,7 @@ impl Enroller {
     }
 
     /// Writes down what came of a try that ends nothing.
-    async fn tell(&self, enrollment: Enrollment, text: String) -> Result<bool, Failure> {
+    pub(super) async fn tell(&self, enrollment: Enrollment, text: String) -> Result<bool, Failure> {
         let told = Enrollment { text, ..enrollment };
         let store = &self.0.deck.store;
         let told = store

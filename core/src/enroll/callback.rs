@@ -1,6 +1,7 @@
 //! What a provider sends back to the redirect URI (RFC 6749 §4.1.2, RFC 9207).
 //! All of it comes from outside: nothing here is believed but what it is compared with.
 
+use crate::provider::answer::without_tokens;
 use crate::secret::Secret;
 use crate::text::printable;
 use url::form_urlencoded;
@@ -90,6 +91,31 @@ pub fn read(query: &str) -> Result<Callback, CallbackError> {
     })
 }
 
+/// What a redirect says of an error, whoever sent it: also one that is no answer of the
+/// protocol. Printable, cut to length, and without what looks like a token; `None`: nothing.
+#[must_use]
+pub fn words(query: &str) -> Option<String> {
+    // Facebook's and others' names beside those of the RFC.
+    const NAMES: [&str; 6] = [
+        "error",
+        "error_code",
+        "error_reason",
+        "error_description",
+        "error_message",
+        "error_subtype",
+    ];
+    if query.len() > LONGEST {
+        return None;
+    }
+    let said = NAMES.iter().filter_map(|name| {
+        let mut pairs = form_urlencoded::parse(query.as_bytes());
+        let (_, value) = pairs.find(|(known, value)| known == name && !value.trim().is_empty())?;
+        Some(shown(value.trim()))
+    });
+    let said: Vec<String> = said.collect();
+    (!said.is_empty()).then(|| said.join(": "))
+}
+
 /// The parameters of a form that [`read`] reads, as a query; nothing else of it.
 #[must_use]
 pub fn query_of(form: &str) -> Secret {
@@ -123,6 +149,7 @@ fn one(query: &str, name: &'static str) -> Result<Option<String>, CallbackError>
 }
 
 fn shown(text: &str) -> String {
+    let text = without_tokens(text);
     let cut: String = text.chars().take(SHOWN).collect();
     let mut shown = printable(&cut);
     if cut.len() < text.len() {
@@ -141,6 +168,29 @@ mod tests {
         assert_eq!(got.result, Ok(Secret::new("a/b")));
         assert_eq!(got.state.as_deref(), Some("s"));
         assert_eq!(got.iss.as_deref(), Some("https://as.example"));
+    }
+
+    #[test]
+    fn an_error_s_words_are_found_in_what_is_no_answer() {
+        let of = |query: &str| words(query).unwrap_or_default();
+        assert_eq!(
+            of("error=access_denied&error_description=No%1b%5b2J+way"),
+            "access_denied: No\\u{1b}[2J way"
+        );
+        // Without a state, with a code as well, twice, or in names of their own.
+        assert_eq!(of("error=a&error=b&code=c&state=x"), "a");
+        assert_eq!(
+            of("error_code=190&error_reason=user_denied"),
+            "190: user_denied"
+        );
+        assert_eq!(
+            of("error_description=bad+token+4f9c1b2e7a6d5c3b2a19"),
+            "bad token …"
+        );
+        assert!(of(&format!("error={}", "x ".repeat(900))).chars().count() <= 202);
+        for nothing in ["", "code=c&state=s", "error=&error_description=+"] {
+            assert_eq!(words(nothing), None, "{nothing}");
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub use formats::{Brought, ImportFormat, read_import_from};
 pub use import::{ImportError, read_import};
 pub use members::Unreadable;
 pub use told::redirect;
+pub(crate) use words::without_tokens;
 
 use crate::flight::Answer;
 use crate::provider::Description;

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
-use refreshd_core::enroll::Stage;
+use refreshd_core::enroll::{Stage, callback};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -85,7 +85,7 @@ impl Listener {
             path: self.path,
             told,
         });
-        let router = Router::new().fallback(callback).with_state(desk);
+        let router = Router::new().fallback(called_back).with_state(desk);
         let mut servers = Vec::new();
         for socket in self.sockets {
             let internal = |e: io::Error| Failure::new(Exit::Internal, e.to_string());
@@ -140,7 +140,7 @@ struct Desk {
     told: mpsc::Sender<Report>,
 }
 
-async fn callback(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+async fn called_back(State(desk): State<Arc<Desk>>, request: Request) -> Response {
     if request.uri().path() != desk.path {
         return page(StatusCode::NOT_FOUND, "Nothing is here.", "");
     }
@@ -179,7 +179,7 @@ async fn callback(State(desk): State<Arc<Desk>>, request: Request) -> Response {
         ),
         // It was not for us; the right one may still come.
         Err(failure) => {
-            let said = unproven(redirect.query.expose());
+            let said = callback::words(redirect.query.expose());
             let words = said.as_ref().map_or_else(String::new, |words| {
                 format!(
                     ". It says {words:?}, which proves nothing, since every website can send it: refreshd goes on waiting. If you did not approve, press Ctrl-C and begin again"
@@ -196,12 +196,6 @@ async fn callback(State(desk): State<Arc<Desk>>, request: Request) -> Response {
             page(StatusCode::BAD_REQUEST, title, &why)
         }
     }
-}
-
-/// The words of an error that nothing proves to be the provider's, printable and cut.
-fn unproven(query: &str) -> Option<String> {
-    let callback = refreshd_core::enroll::callback::read(query).ok()?;
-    callback.result.err().map(|denied| denied.to_string())
 }
 
 /// The daemon's plain page, on a connection that ends with it: so does the listener.

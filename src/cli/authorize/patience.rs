@@ -18,9 +18,11 @@ const EXCHANGE: Duration = Duration::from_secs(1);
 pub(super) struct Told(String);
 
 impl Told {
-    /// Tells what is new while a code is exchanged: whoever has approved is not left alone.
+    /// Tells what is new while it goes on: whoever has approved is not left alone, and what
+    /// came to nothing is no secret.
     pub(super) fn tell(&mut self, report: &Report) {
-        if report.stage != Stage::Received || report.text == self.0 {
+        let says = matches!(report.stage, Stage::Open | Stage::Received);
+        if !says || report.text.is_empty() || report.text == self.0 {
             return;
         }
         self.0.clone_from(&report.text);

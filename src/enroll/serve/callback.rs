@@ -22,7 +22,9 @@ pub(super) async fn take(web: &Web, query: &Secret, head: &Parts) -> Response<Bo
     {
         return sent;
     }
-    match web.enroller.called_back(query.expose(), cookie).await {
+    let begun = cookie::begun(&web.enroll, &head.headers);
+    let taken = web.enroller.called_back(query.expose(), &begun, cookie);
+    match taken.await {
         Ok(report) => told(web, &report),
         Err(failure) => refusal(&failure, StatusCode::BAD_REQUEST),
     }

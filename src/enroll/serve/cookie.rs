@@ -1,7 +1,7 @@
 //! The cookie that ties a callback to the browser that has begun (RFC 6265bis).
 
 use crate::config::Enroll;
-use crate::enroll::id_text;
+use crate::enroll::{id_text, parse_id};
 use hyper::HeaderMap;
 use hyper::header::COOKIE;
 use refreshd_core::enroll::EnrollmentId;
@@ -38,14 +38,28 @@ fn attributes(enroll: &Enroll, id: EnrollmentId, value: &str, life: Duration) ->
     )
 }
 
-/// Its value in a request, if it is there, and once.
-pub(super) fn find(enroll: &Enroll, id: EnrollmentId, headers: &HeaderMap) -> Option<Secret> {
-    let name = name(enroll, id);
+/// The authorizations that a request's browser has begun, as far as it says; a few.
+pub(super) fn begun(enroll: &Enroll, headers: &HeaderMap) -> Vec<EnrollmentId> {
+    const MOST: usize = 4;
+    let ids = all(headers).filter_map(|(known, _)| {
+        let id = parse_id(known.rsplit('-').next()?)?;
+        (known == name(enroll, id)).then_some(id)
+    });
+    ids.take(MOST).collect()
+}
+
+fn all(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     let lines = headers.get_all(COOKIE).into_iter();
-    let mut values = lines
+    lines
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
+}
+
+/// Its value in a request, if it is there, and once.
+pub(super) fn find(enroll: &Enroll, id: EnrollmentId, headers: &HeaderMap) -> Option<Secret> {
+    let name = name(enroll, id);
+    let mut values = all(headers)
         .filter(|(known, _)| *known == name)
         .map(|(_, value)| value);
     let value = values.next()?;
@@ -102,6 +116,13 @@ mod tests {
         );
         assert_eq!(found(&[format!("{ours}=v; {ours}=w")]), None);
         assert_eq!(found(&[format!("{}=v", &ours["__Host-".len()..])]), None);
+        let begun = |line: String| {
+            let mut headers = HeaderMap::new();
+            headers.append(COOKIE, line.parse().unwrap());
+            begun(&enroll, &headers)
+        };
+        assert_eq!(begun(format!("a-b=c; {ours}=v")), [id]);
+        assert_eq!(begun(format!("{}=v", &ours["__Host-".len()..])), []);
         assert_eq!(found(&[]), None);
     }
 }

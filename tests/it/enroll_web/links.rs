@@ -328,6 +328,41 @@ async fn a_link_is_good_until_somebody_has_approved() {
     );
 }
 
+/// Some providers send errors back without the state: nothing ends by them, and whoever
+/// waits sees them.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_that_nothing_proves_is_shown_to_both_and_ends_nothing() {
+    let place = generic().await;
+    let _daemon = place.daemon();
+    let (id, link) = link(&place).await;
+    let (cookie, back) = begun(&place, &link).await;
+    for state in ["", "&state=not-ours"] {
+        let mut error = back.clone();
+        error.set_query(Some(&format!(
+            "error=access_denied&error_description=%3Cb%3ENora%1b%5b2J+declined{state}"
+        )));
+        let shown = get(&place, &error, Some(&cookie)).await;
+        assert_eq!(shown.status, 400);
+        for part in ["&lt;b&gt;Nora", "access_denied", "proves nothing"] {
+            assert!(shown.body.contains(part), "{part}: {}", shown.body);
+        }
+        assert!(!shown.body.contains(['\u{1b}']), "{}", shown.body);
+    }
+    let report = place.report(&id).await;
+    assert_eq!(report.stage, Stage::Open);
+    let said = "access_denied: <b>Nora";
+    assert!(report.text.contains(said), "{}", report.text);
+    assert!(report.text.contains("proves nothing"), "{}", report.text);
+    // Nobody else's browser says anything to who waits.
+    let mut stranger = back.clone();
+    stranger.set_query(Some("error=strange"));
+    let shown = get(&place, &stranger, None).await;
+    assert!(shown.body.contains("strange"), "{}", shown.body);
+    assert_eq!(place.report(&id).await.text, report.text);
+    get(&place, &back, Some(&cookie)).await;
+    place.done(&id, "one").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn another_site_cannot_begin() {
     let place = generic().await;

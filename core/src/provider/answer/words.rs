@@ -113,7 +113,7 @@ fn unescaped(text: &str) -> String {
 
 /// Takes out whatever looks like a token: servers quote the one that they
 /// refuse ("Invalid refresh token: …").
-pub(super) fn without_tokens(text: &str) -> String {
+pub(crate) fn without_tokens(text: &str) -> String {
     let of_token = |c: char| c.is_ascii_alphanumeric() || "-._~+/=%".contains(c);
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
