@@ -9,7 +9,8 @@ use crate::control::api::{
     BackupMade, BackupRequest, Imported, KeyStatus, Status, Token, TokenQuery,
 };
 use crate::control::find;
-use crate::daemon::{fence_text, recovery};
+use crate::daemon::fence_text;
+use crate::daemon::recovery::{self, Unsaved};
 use crate::engine::perform::Deck;
 use crate::engine::roster::{has_broken_client, seat_of};
 use crate::enroll::scopes_of;
@@ -55,6 +56,8 @@ pub struct Rest {
     config: Arc<Config>,
     deck: Deck,
     upkeep: Upkeep,
+    /// What the store did not take: their grants present nothing meanwhile.
+    _unsaved: Vec<Unsaved>,
     /// Held for its lock.
     _state: State,
 }
@@ -91,12 +94,14 @@ impl Rest {
             fingerprinter: state.store.fingerprinter(),
             arrivals: Default::default(),
         };
-        recovery::finish(&deck, &config, std::mem::take(&mut state.recovered)).await?;
+        let recovered = std::mem::take(&mut state.recovered);
+        let left = recovery::finish(&deck, &config, recovered).await?;
         let upkeep = Upkeep::new(deck.store.clone(), state.keys.clone(), deck.clock.clone());
         Ok(Rest {
             config,
             deck,
             upkeep,
+            _unsaved: left.unsaved,
             _state: state,
         })
     }

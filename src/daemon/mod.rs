@@ -76,7 +76,7 @@ pub async fn run(boot: Boot, sources: Sources, mut signals: Signals) -> Result<(
         tracing::error!("{e}");
     }
     let recovered = std::mem::take(&mut state.recovered);
-    let enrolments = recovery::finish(&deck, &config, recovered).await?;
+    let left = recovery::finish(&deck, &config, recovered).await?;
 
     let publisher = reload::reconciler(&deck, incidents.clone(), ration.outputs)
         .await
@@ -98,6 +98,9 @@ pub async fn run(boot: Boot, sources: Sources, mut signals: Signals) -> Result<(
     let keeping = tokio::spawn(incidents.clone().keep());
     let handle = engine.handle();
     let mut engine = tokio::spawn(engine.run());
+    for unsaved in left.unsaved {
+        tokio::spawn(unsaved.follow(deck.clone(), handle.clone()));
+    }
     let reloader = Arc::new(Reloader::new(
         sources,
         config.clone(),
@@ -107,7 +110,7 @@ pub async fn run(boot: Boot, sources: Sources, mut signals: Signals) -> Result<(
     ));
     reloader.begin(boot.loaded, boot.broken).await;
     let enroller = Enroller::new(deck.clone(), handle.clone(), reloader.clone());
-    enroller.finish(enrolments).await.map_err(internal)?;
+    enroller.finish(left.enrolments).await.map_err(internal)?;
     reloader.retarget(&handle).await;
     tokio::select! {
         _whole = publisher.first_pass(FIRST_PASS) => {}

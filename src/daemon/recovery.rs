@@ -2,20 +2,69 @@
 //! answer is adopted, an intent without one puts its grant in doubt.
 
 use crate::config::Config;
-use crate::engine::perform::{Deck, Patience, adopt, leave};
+use crate::engine::EngineHandle;
+use crate::engine::arrivals::InHand;
+use crate::engine::message::Message;
+use crate::engine::perform::{Deck, Midway, Patience, adopt, leave};
 use crate::engine::roster::seat_of;
 use crate::exit::Failure;
-use crate::state::Recovered;
+use crate::state::{Recovered, SlotRef, StoreError};
 use refreshd_core::Grant;
-use refreshd_core::flight::{Flight, Intent, Verdict};
+use refreshd_core::flight::{Flight, Intent, Step, Verdict};
 use refreshd_core::grant::schedule::Policy;
 use refreshd_core::grant::settle::Rules;
 use refreshd_core::grant::{Presents, TokenSet};
 use refreshd_core::provider::Description;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
-/// Settles each recovered flight of a grant. Those of authorizations are handed back:
-/// their records stay in the journal until [`crate::enroll::Enroller::finish`] settles
-/// them, which only a daemon can.
+/// What a crash left that is not settled yet.
+#[derive(Default)]
+pub(crate) struct Left {
+    /// Flights of authorizations: their records stay in the journal until
+    /// [`crate::enroll::Enroller::finish`] settles them, which only a daemon can.
+    pub(crate) enrolments: Vec<Recovered>,
+    /// Flights that the store did not take.
+    pub(crate) unsaved: Vec<Unsaved>,
+}
+
+/// A recovered flight that the store did not take. It is tried on, and until it is settled
+/// its grant presents nothing; the others do not wait for it.
+pub(crate) struct Unsaved {
+    grant: Grant,
+    error: StoreError,
+    settling: JoinHandle<Verdict>,
+    held: InHand,
+    found: Found,
+}
+
+/// What the journal held of a flight.
+#[derive(Clone, Copy)]
+struct Found {
+    answer: bool,
+    /// A refresh token was presented.
+    at_stake: bool,
+}
+
+impl Unsaved {
+    /// Tells the engine of it, and when it is settled.
+    pub(crate) async fn follow(self, deck: Deck, engine: EngineHandle) {
+        let name = self.grant.name;
+        engine.tell(Message::Unsaved(name.clone(), self.error));
+        let Ok(verdict) = self.settling.await else {
+            return tracing::error!(grant = %name, "{name}: what was being saved is in the journal until the next start, because of an internal error");
+        };
+        tell(&name, &verdict, self.found);
+        match deck.store.load(&self.grant.id).await {
+            Ok(Some((grant, _))) => engine.tell(Message::Changed(Box::new(grant))),
+            Ok(None) => {}
+            Err(e) => tracing::error!(grant = %name, "{name}: cannot be read: {e}"),
+        }
+        drop(self.held);
+    }
+}
+
+/// Settles each recovered flight of a grant.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -23,12 +72,13 @@ pub(crate) async fn finish(
     deck: &Deck,
     config: &Config,
     recovered: Vec<Recovered>,
-) -> Result<Vec<Recovered>, Failure> {
+) -> Result<Left, Failure> {
     let (enrolments, mut recovered): (Vec<_>, Vec<_>) =
         recovered.into_iter().partition(is_enrolment);
     // Beside a backup the journal may hold several generations of a grant: one
     // follows the other.
     recovered.sort_by_key(|r| (r.intent.generation, r.intent.attempt));
+    let mut unsaved: Vec<Unsaved> = Vec::new();
     for Recovered {
         slot,
         intent,
@@ -46,6 +96,10 @@ pub(crate) async fn finish(
             leave(deck, intent.flight, slot).await;
             continue;
         };
+        if unsaved.iter().any(|earlier| earlier.grant.id == grant.id) {
+            tracing::error!(grant = %name, "{name}: another of its exchanges stays in the journal until the next start");
+            continue;
+        }
         let superseded = grant.state.generation != intent.generation;
         let Some(description) = description(deck, config, &grant, &intent).await? else {
             if answer.is_none() && superseded {
@@ -62,35 +116,80 @@ pub(crate) async fn finish(
             policy,
             fingerprinter: deck.fingerprinter.clone(),
         };
-        let had_answer = answer.is_some();
+        let found = Found {
+            answer: answer.is_some(),
+            at_stake: intent.presents != Presents::ClientCredentials,
+        };
         let tokens = tokens.unwrap_or_else(TokenSet::none);
-        let at_stake = intent.presents != Presents::ClientCredentials;
         let now = deck.clock.stamp();
         let intent = match deck.store.fence() {
             Some(_) => intent.in_restored_store(&now),
             None => intent,
         };
+        let known = grant.clone();
         let (flight, first) = Flight::recovered(intent, answer, grant, tokens, rules, &now);
-        match adopt(deck, flight, first, Some(slot)).await {
-            Verdict::Landed { kind, grant, .. } if had_answer => {
-                tracing::info!(grant = %name, "{name}: an answer from before the last stop was adopted: {}, generation {}", kind.word(), grant.state.generation);
-            }
-            // Whatever became of the old refresh token, nobody needs it.
-            Verdict::Superseded { .. } if !had_answer => {}
-            Verdict::Superseded { .. } => {
-                tracing::info!(grant = %name, "{name}: an answer from before the last stop came too late; it is kept");
-            }
-            _ if !at_stake => {
-                tracing::info!(grant = %name, "{name}: refreshd stopped before the answer was written down; the client asks anew");
-            }
-            _ => {
-                tracing::info!(grant = %name, "{name}: in doubt: refreshd stopped before the answer was written down")
-            }
+        match settle(deck, flight, first, slot).await {
+            Ok(verdict) => tell(&name, &verdict, found),
+            Err((error, settling, held)) => unsaved.push(Unsaved {
+                grant: known,
+                error,
+                settling,
+                held,
+                found,
+            }),
         }
     }
     allow_for_lost_time(deck).await;
     allow_for_lost_journal(deck).await;
-    Ok(enrolments)
+    Ok(Left {
+        enrolments,
+        unsaved,
+    })
+}
+
+/// Settles a flight, or hands back what goes on trying once it could not be saved.
+async fn settle(
+    deck: &Deck,
+    flight: Flight,
+    first: Step,
+    slot: SlotRef,
+) -> Result<Verdict, (StoreError, JoinHandle<Verdict>, InHand)> {
+    let held = deck.arrivals.came(&flight.intent().grant);
+    let (failed, mut failures) = mpsc::unbounded_channel();
+    let deck = deck.clone();
+    let mut settling = tokio::spawn(async move {
+        let midway = |what| {
+            if let Midway::Unsaved(error) = what {
+                let _followed = failed.send(error);
+            }
+        };
+        adopt(&deck, flight, first, Some(slot), &midway).await
+    });
+    tokio::select! {
+        biased;
+        settled = &mut settling => Ok(settled.expect("settling does not panic")),
+        Some(error) = failures.recv() => Err((error, settling, held)),
+    }
+}
+
+/// Says what became of a recovered flight.
+fn tell(name: &str, verdict: &Verdict, found: Found) {
+    match verdict {
+        Verdict::Landed { kind, grant, .. } if found.answer => {
+            tracing::info!(grant = %name, "{name}: an answer from before the last stop was adopted: {}, generation {}", kind.word(), grant.state.generation);
+        }
+        // Whatever became of the old refresh token, nobody needs it.
+        Verdict::Superseded { .. } if !found.answer => {}
+        Verdict::Superseded { .. } => {
+            tracing::info!(grant = %name, "{name}: an answer from before the last stop came too late; it is kept");
+        }
+        _ if !found.at_stake => {
+            tracing::info!(grant = %name, "{name}: refreshd stopped before the answer was written down; the client asks anew");
+        }
+        _ => {
+            tracing::info!(grant = %name, "{name}: in doubt: refreshd stopped before the answer was written down")
+        }
+    }
 }
 
 /// Before anything is sent, and until it is durable: what a missing piece of the journal

@@ -6,6 +6,7 @@ use super::perform::Landing;
 use crate::config::{Client, Config};
 use crate::exit::Failure;
 use crate::report::GrantReport;
+use crate::state::StoreError;
 use refreshd_core::grant::Grant;
 use refreshd_core::grant::schedule::Urgency;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,8 @@ pub enum Message {
     Landed(u32, u64, Box<Landing>, Option<InHand>),
     /// A flight's answer is overdue; its doubt is committed.
     Overdue(u32, u64, Box<Grant>),
+    /// What a grant's flight brought could not be saved; it is tried again.
+    Unsaved(String, StoreError),
     /// Somebody else committed a grant (an import).
     Changed(Box<Grant>),
     /// The store takes commits again.

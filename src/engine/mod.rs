@@ -18,9 +18,10 @@ use crate::daemon::reload::save_descriptions;
 use crate::incidents::Incidents;
 use crate::publish::Reconciler;
 use crate::random;
+use crate::state::StoreError;
 use arrivals::InHand;
 use message::{Message, NotRefreshed, Refreshed};
-use perform::{Assignment, Deck, Landing, fly, read_again};
+use perform::{Assignment, Deck, Landing, Midway, fly, read_again};
 use refreshd_core::dispatch::{self, Declined, Dispatch, Landed, Next, TakeOff};
 use refreshd_core::flight::Verdict;
 use refreshd_core::grant::schedule::RETRY_BASE;
@@ -272,9 +273,15 @@ impl Engine {
         };
         tokio::spawn(async move {
             let engine = ticket.engine.clone();
-            let overdue = |grant| engine.tell(Message::Overdue(index, flight, Box::new(grant)));
+            let name = assignment.grant.name.clone();
+            let midway = |what| {
+                engine.tell(match what {
+                    Midway::Overdue(grant) => Message::Overdue(index, flight, grant),
+                    Midway::Unsaved(error) => Message::Unsaved(name.clone(), error),
+                });
+            };
             let landing = match errand {
-                Errand::Refresh => fly(&deck, assignment, overdue, &mut ticket.in_hand).await,
+                Errand::Refresh => fly(&deck, assignment, &midway, &mut ticket.in_hand).await,
                 // Rare, and not to be carried in every flight.
                 Errand::ReadAgain => Box::pin(read_again(&deck, assignment)).await,
             };
@@ -289,6 +296,7 @@ impl Engine {
                 drop(in_hand);
             }
             Message::Overdue(index, flight, grant) => self.overdue(index, flight, *grant).await,
+            Message::Unsaved(name, error) => self.unsaved(&name, &error),
             Message::Changed(grant) => self.changed(*grant).await,
             Message::Writable => self.writable().await,
             Message::Status(reply) => drop(reply.send(self.status())),
@@ -336,7 +344,18 @@ impl Engine {
         self.recall_second_chances().await;
     }
 
+    /// The grant waits with what its exchange brought; the others go on. Where nothing can
+    /// be saved, the store's own trouble is told.
+    fn unsaved(&mut self, name: &str, error: &StoreError) {
+        let Some(index) = self.roster.index(name).filter(|_| error.is_of_one()) else {
+            return;
+        };
+        self.roster.desk(index).unsaved = Some(error.to_string());
+        self.watch(index, self.deck.clock.wall(), None);
+    }
+
     async fn landed(&mut self, index: u32, flight: u64, landing: Landing) {
+        self.roster.desk(index).unsaved = None;
         let (text, how) = landed_how(landing);
         let (now, roll) = (self.deck.clock.wall(), roll());
         let landed = self.dispatch.landed(index, flight, how.clone(), now, roll);

@@ -64,12 +64,23 @@ pub enum Landing {
     },
 }
 
-/// Flies one flight to its end. `overdue` is called when the doubt is committed
-/// and the answer is still being waited for; `in_hand` is set when it comes.
+/// What happens to a flight on its way that the engine has to know.
+#[derive(Debug)]
+pub enum Midway {
+    /// The doubt is committed, and the answer is still being waited for.
+    Overdue(Box<Grant>),
+    /// What it brought could not be saved; it is tried again.
+    Unsaved(StoreError),
+}
+
+/// Told of what happens on the way.
+pub type Teller<'a> = &'a (dyn Fn(Midway) + Sync);
+
+/// Flies one flight to its end. `in_hand` is set when a late answer comes.
 pub async fn fly(
     deck: &Deck,
     assignment: Assignment,
-    overdue: impl FnOnce(Grant),
+    midway: Teller<'_>,
     in_hand: &mut Option<InHand>,
 ) -> Landing {
     let Assignment { grant, seat } = assignment;
@@ -86,9 +97,9 @@ pub async fn fly(
         Ok(begun) => begun,
         Err(text) => return grounded(text),
     };
-    let mut performer = Performer::new(deck, None);
+    let mut performer = Performer::new(deck, None, midway);
     performer.arrived = arrived;
-    let verdict = perform(&mut performer, &seat.client, flight, Some(request), overdue).await;
+    let verdict = perform(&mut performer, &seat.client, flight, Some(request)).await;
     *in_hand = performer.in_hand;
     match verdict {
         Verdict::NotStarted { .. } if performer.forestalled => Landing::Idle,
@@ -183,7 +194,7 @@ pub async fn read_again(deck: &Deck, assignment: Assignment) -> Landing {
     let answer = Some(newest.answer.clone());
     let (read, before) = (intent.clone(), grant.state.clone());
     let (flying, first) = Flight::recovered(intent, answer, grant, tokens, rules.clone(), &now);
-    let verdict = adopt(deck, flying, first, None).await;
+    let verdict = adopt(deck, flying, first, None, &|_| ()).await;
     if let Verdict::Landed {
         kind: OutcomeKind::Success,
         ..
@@ -230,7 +241,7 @@ async fn read_beside(
         tokens.unwrap_or_else(TokenSet::none),
     );
     let (flying, first) = Flight::recovered(intent, answer, grant, tokens, rules.clone(), &now);
-    let _candidate = adopt(deck, flying, first, None).await;
+    let _candidate = adopt(deck, flying, first, None, &|_| ()).await;
     if let Err(e) = deck.store.forget_unread(other.flight).await {
         tracing::warn!("an answer that has been read stays in the store: {e}");
     }
@@ -289,8 +300,14 @@ fn intent(deck: &Deck, seat: &Seat, grant: &Grant, presents: Presents) -> Intent
 }
 
 /// Commits a flight whose answer was found, in the journal's slot or elsewhere.
-pub async fn adopt(deck: &Deck, mut flight: Flight, first: Step, slot: Option<SlotRef>) -> Verdict {
-    let mut performer = Performer::new(deck, slot);
+pub async fn adopt(
+    deck: &Deck,
+    mut flight: Flight,
+    first: Step,
+    slot: Option<SlotRef>,
+    midway: Teller<'_>,
+) -> Verdict {
+    let mut performer = Performer::new(deck, slot, midway);
     let mut step = first;
     loop {
         match step {
@@ -309,10 +326,8 @@ async fn perform(
     client: &Arc<Client>,
     mut flight: Box<Flight>,
     mut request: Option<TokenRequest>,
-    overdue: impl FnOnce(Grant),
 ) -> Verdict {
     let deck = performer.deck;
-    let mut overdue = Some(overdue);
     let mut event = Event::Begin;
     loop {
         match flight.handle(event, &deck.clock.stamp()) {
@@ -330,9 +345,7 @@ async fn perform(
             }
             Step::GoOnReading(grant) => {
                 // Only now: until its send is on record, the next one would not heed it.
-                if let Some(tell) = overdue.take() {
-                    tell(*grant);
-                }
+                (performer.midway)(Midway::Overdue(grant));
                 let ending = performer.rest_of_exchange(&flight.intent().grant).await;
                 event = Event::Ended(ending);
             }
@@ -366,10 +379,11 @@ struct Performer<'a> {
     /// The late answer that this flight brought.
     in_hand: Option<InHand>,
     forestalled: bool,
+    midway: Teller<'a>,
 }
 
 impl<'a> Performer<'a> {
-    fn new(deck: &'a Deck, slot: Option<SlotRef>) -> Self {
+    fn new(deck: &'a Deck, slot: Option<SlotRef>, midway: Teller<'a>) -> Self {
         Performer {
             deck,
             slot,
@@ -377,6 +391,7 @@ impl<'a> Performer<'a> {
             arrived: 0,
             in_hand: None,
             forestalled: false,
+            midway,
         }
     }
 
@@ -519,9 +534,11 @@ impl<'a> Performer<'a> {
                     }
                     return Event::Superseded(Box::new(grant));
                 }
-                Err(e) => tracing::error!(
-                    "what an exchange came to could not be saved; it is kept in memory and tried again: {e}"
-                ),
+                Err(e) => {
+                    let name = &intent.name;
+                    tracing::error!(grant = %name, "{name}: what its exchange came to could not be saved; it is kept in memory and tried again: {e}");
+                    (self.midway)(Midway::Unsaved(e));
+                }
             }
             tokio::select! {
                 () = patience.wait() => {}

@@ -54,6 +54,8 @@ pub struct Desk {
     pub trouble: Option<String>,
     /// The last success had something odd about it, and that was told.
     pub odd: bool,
+    /// Why the database does not take what its exchange brought.
+    pub unsaved: Option<String>,
     /// What was wrong with it when it was last looked at, and the end that a person
     /// alone can move; `None`: it was not looked at.
     pub watched: Option<(Kinds, Option<WallTime>)>,

@@ -44,7 +44,8 @@ impl Engine {
     pub(super) async fn changed(&mut self, grant: Grant) {
         let name = grant.name.clone();
         let index = self.put(grant.clone());
-        self.roster.desk(index).trouble = None;
+        let desk = self.roster.desk(index);
+        (desk.trouble, desk.unsaved) = (None, None);
         let now = self.deck.clock.wall();
         let effects = self.dispatch.changed(index, grant, now);
         self.apply(effects).await;

@@ -3,7 +3,7 @@
 
 use super::Engine;
 use super::advice::advice;
-use super::roster::Seat;
+use super::roster::{Desk, Seat};
 use crate::incidents::{Incidents, Told, Turned};
 use refreshd_core::dispatch::Entry;
 use refreshd_core::duration::human;
@@ -35,12 +35,13 @@ impl Engine {
     pub(super) fn watch(&mut self, index: u32, now: WallTime, said: Option<&str>) -> Watched {
         let (entry, desk) = (self.dispatch.entry(index), self.roster.desk(index));
         let (wrong, ends_at) = wrong(entry, now);
+        let wrong = wrong.with_if(Kind::NotSaved, desk.unsaved.is_some());
         let ends_at = ends_at.filter(|_| wrong.contains(Kind::NeedsAuthorization));
         if desk.watched.replace((wrong, ends_at)) == Some((wrong, ends_at)) {
             return Watched::default();
         }
         let Turned { opened, closed } =
-            observe(&self.incidents, entry, (wrong, ends_at), now, said);
+            observe(&self.incidents, entry, (wrong, ends_at), now, said, desk);
         Watched { opened, closed }
     }
 
@@ -114,9 +115,13 @@ fn observe(
     (wrong, ends_at): (Kinds, Option<WallTime>),
     now: WallTime,
     said: Option<&str>,
+    desk: &Desk,
 ) -> Turned {
     let (state, retired) = (&entry.grant.state, entry.seat.is_none());
-    let told = |kind| tell(entry, kind, ends_at, now, said);
+    let told = |kind| match (kind, &desk.unsaved) {
+        (Kind::NotSaved, Some(why)) => unsaved(why).into(),
+        _ => tell(entry, kind, ends_at, now, said),
+    };
     let over = |kind| match retired {
         true => "it was taken out of the configuration".to_owned(),
         false => over(kind, state),
@@ -165,6 +170,12 @@ fn tell(
             }),
         },
     }
+}
+
+fn unsaved(why: &str) -> String {
+    format!(
+        "the database does not take what its provider has answered: {why}. The answer is kept in memory and in the journal, and is tried again; this grant waits until then, and no other"
+    )
 }
 
 /// What was just found out, or what the state remembers of it.

@@ -14,6 +14,7 @@ use refreshd_core::grant::{Grant, GrantId};
 use refreshd_core::secret::{Fingerprint, Fingerprinter};
 use refreshd_core::time::WallTime;
 use rusqlite::OptionalExtension;
+use std::borrow::Cow;
 
 /// What a flight commits.
 #[derive(Clone, Debug)]
@@ -97,11 +98,12 @@ fn place(s: &Session<'_>, id: &GrantId) -> Result<Place, StoreError> {
         .ok_or_else(|| StoreError::NoSuchGrant(id.0.clone()))
 }
 
-/// Checks all before it writes anything: it has no savepoint of its own.
+/// Checks all that it can before it writes anything: it has no savepoint of its own, and
+/// what fails after that is undone with its whole transaction (see [`super::commits`]).
 pub(super) fn commit(
     s: &Session<'_>,
     commit: &Commit,
-    sheet: Sheet,
+    sheet: &Sheet,
 ) -> Result<Committed, StoreError> {
     s.saw(commit.event.at);
     let place = place(s, &commit.base.id)?;
@@ -151,7 +153,7 @@ fn apply(
     place: Place,
     mut grant: Grant,
     commit: &Commit,
-    mut sheet: Sheet,
+    sheet: &Sheet,
 ) -> Result<Grant, StoreError> {
     let flight = commit.flight();
     let Settlement {
@@ -187,6 +189,7 @@ fn apply(
     }
     grant.state = state.clone();
     grant.revision += 1;
+    let mut state_now = Cow::Borrowed(&sheet.state);
     if let Some(identity) = sheet.identity {
         let other = claim(s, &grant, generation, identity)?;
         event.text += &shared_text(other.as_deref());
@@ -195,19 +198,19 @@ fn apply(
         let shared_with = other.filter(|_| presented);
         if grant.state.shared_with != shared_with {
             grant.state.shared_with = shared_with;
-            sheet.state = json(&grant.state);
+            state_now = Cow::Owned(json(&grant.state));
         }
     }
     if let (Some(answer), Some(intent)) = (unread, &commit.intent) {
         kept::keep_unread(s, intent, base, answer, event.at)?;
     }
     let last_event = history::append(s, &grant, flight, &event, place.last_event)?;
-    let sealed = match (sheet.tokens, tokens) {
+    let sealed = match (&sheet.tokens, tokens) {
         // A new key came between sealing and now, and its walk may have passed this row.
-        (Some(sealed), Some(tokens)) if KeyId::of(&sealed) != Some(s.sealer.key_id()) => {
-            Some(s.seal_tokens(GRANTS, &grant.id.0, generation, tokens))
-        }
-        (sealed, _) => sealed,
+        (Some(sealed), Some(tokens)) if KeyId::of(sealed) != Some(s.sealer.key_id()) => Some(
+            Cow::Owned(s.seal_tokens(GRANTS, &grant.id.0, generation, tokens)),
+        ),
+        (sealed, _) => sealed.as_ref().map(Cow::Borrowed),
     };
     s.conn
         .prepare_cached(
@@ -218,8 +221,8 @@ fn apply(
             place.key,
             signed(grant.revision),
             signed(generation),
-            sheet.state,
-            sealed,
+            state_now.as_str(),
+            sealed.as_ref().map(|sealed| sealed.as_slice()),
             last_event,
         ))?;
     Ok(grant)

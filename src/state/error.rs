@@ -1,6 +1,7 @@
 //! What can go wrong with a command of the store's.
 
 use super::seal::SealError;
+use rusqlite::ErrorCode;
 use std::path::PathBuf;
 
 /// A command that the store could not do.
@@ -17,6 +18,9 @@ pub enum StoreError {
     /// SQLite refused this command alone.
     #[error("the database said: {0}")]
     Sql(String),
+    /// The file, its disk or the memory failed SQLite.
+    #[error("the database said: {0}")]
+    Unwritable(String),
     /// No grant has this id.
     #[error("there is no grant with id {0}")]
     NoSuchGrant(String),
@@ -53,8 +57,29 @@ pub enum StoreError {
     Closed,
 }
 
+impl StoreError {
+    /// Whether this command alone could not be done: others can.
+    #[must_use]
+    pub fn is_of_one(&self) -> bool {
+        use StoreError::{Closed, NotDurable, Unwritable};
+        !matches!(self, NotDurable { .. } | Unwritable(_) | Closed)
+    }
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        StoreError::Sql(error.to_string())
+        let text = error.to_string();
+        match error.sqlite_error_code() {
+            Some(
+                ErrorCode::DiskFull
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::ReadOnly
+                | ErrorCode::CannotOpen
+                | ErrorCode::OutOfMemory
+                | ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked,
+            ) => StoreError::Unwritable(text),
+            _ => StoreError::Sql(text),
+        }
     }
 }

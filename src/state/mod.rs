@@ -16,6 +16,7 @@ mod allowance;
 pub mod backups;
 mod begin;
 mod commit;
+mod commits;
 mod copy;
 mod db;
 mod disk;

@@ -2,6 +2,7 @@
 
 use super::begin;
 use super::commit::{self, Commit, Committed, Sheet};
+use super::commits::CommitJob;
 use super::copy::{Copied, CopyError, Draft};
 use super::db;
 use super::error::StoreError;
@@ -139,7 +140,7 @@ impl Store {
             });
             (reply, keep)
         });
-        self.send(Message::Job(Job { kind, op }))?;
+        self.send(Message::Job(Job::Command { kind, op }))?;
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
@@ -264,8 +265,13 @@ impl Store {
     pub async fn commit(&self, commit: impl Into<Arc<Commit>>) -> Result<Committed, StoreError> {
         let commit = commit.into();
         let sheet = Sheet::of(&commit, &self.0.sealer, &self.0.fingerprints);
-        self.run(Kind::Commit, move |s| commit::commit(s, &commit, sheet))
-            .await
+        let (answer, answered) = oneshot::channel();
+        self.send(Message::Job(Job::Commit(CommitJob {
+            commit,
+            sheet,
+            answer,
+        })))?;
+        answered.await.map_err(|_| StoreError::Closed)?
     }
 
     /// Remembers that a flight is done with and has nothing to commit, so that its

@@ -1,7 +1,8 @@
 //! The thread that owns the only connection. What has queued up shares one
-//! transaction and one fsync; each command has a savepoint of its own, and
-//! nobody is answered before the commit.
+//! transaction and one fsync; nobody is answered before the commit. A command has a
+//! savepoint of its own.
 
+use super::commits::{self, CommitJob};
 use super::copy::{self, CopyError};
 use super::db;
 use super::disk;
@@ -81,14 +82,20 @@ pub(super) enum Kind {
     Read,
     /// It writes, in a savepoint of its own: when it fails, it alone is undone.
     Write,
-    /// It checks first and writes then, without a savepoint, which would cost more
-    /// than the rest of it. Should it fail in between, its whole batch does.
-    Commit,
 }
 
-pub(super) struct Job {
-    pub(super) kind: Kind,
-    pub(super) op: Op,
+/// Something to do in a transaction.
+pub(super) enum Job {
+    /// A command.
+    Command { kind: Kind, op: Op },
+    /// A commit, which may be run more than once; see [`commits::begin`].
+    Commit(CommitJob),
+}
+
+impl Job {
+    fn is_read(&self) -> bool {
+        matches!(self, Job::Command { kind, .. } if *kind == Kind::Read)
+    }
 }
 
 pub(super) enum Message {
@@ -159,7 +166,7 @@ impl Writer {
     fn read(&mut self, messages: Vec<Message>) -> Vec<Message> {
         let (reads, rest): (Vec<_>, Vec<_>) = messages
             .into_iter()
-            .partition(|m| matches!(m, Message::Job(job) if job.kind == Kind::Read));
+            .partition(|m| matches!(m, Message::Job(job) if job.is_read()));
         let jobs = reads.into_iter().filter_map(|message| match message {
             Message::Job(job) => Some(job),
             _ => None,
@@ -300,12 +307,34 @@ impl Writer {
         writes: bool,
         replies: &mut Vec<Reply>,
     ) -> Result<Option<u64>, StoreError> {
-        let begun = self.execute(if writes { "BEGIN IMMEDIATE" } else { "BEGIN" });
-        let mut failed = begun.err();
+        let (mut commands, mut commits) = (Vec::new(), Vec::new());
         for job in jobs {
+            match job {
+                Job::Command { kind, op } => commands.push((kind, op)),
+                Job::Commit(commit) => commits.push(commit),
+            }
+        }
+        // What exchanges brought comes first.
+        let begun = match writes {
+            true => commits::begin(&self.session(), &commits, |sql| self.execute(sql)),
+            false => self.execute("BEGIN").map(|()| Vec::new()),
+        };
+        let mut failed = None;
+        match begun {
+            Ok(results) => {
+                let told = commits.into_iter().zip(results);
+                replies.extend(told.map(|(commit, result)| commit.reply(result)));
+            }
+            Err(error) => {
+                let untold = commits.into_iter();
+                replies.extend(untold.map(|commit| commit.reply(Err(error.clone()))));
+                failed = Some(error);
+            }
+        }
+        for (kind, op) in commands {
             match &failed {
-                None => failed = self.run_job(job, replies).err(),
-                Some(error) => replies.push((job.op)(Err(error.clone())).0),
+                None => failed = self.run_command(kind, op, replies).err(),
+                Some(error) => replies.push(op(Err(error.clone())).0),
             }
         }
         let ended = match failed {
@@ -319,42 +348,37 @@ impl Writer {
         ended
     }
 
-    fn run_job(&self, job: Job, replies: &mut Vec<Reply>) -> Result<(), StoreError> {
-        let session = Session {
+    fn session(&self) -> Session<'_> {
+        Session {
             conn: &self.conn,
             sealer: &self.sealer,
             fingerprints: &self.fingerprints,
             shared: &self.shared,
-        };
-        let savepoint = |sql: &str| match job.kind {
-            Kind::Write => self.execute(sql),
-            Kind::Read | Kind::Commit => Ok(()),
-        };
-        if let Err(error) = savepoint("SAVEPOINT command") {
-            replies.push((job.op)(Err(error.clone())).0);
+        }
+    }
+
+    fn run_command(&self, kind: Kind, op: Op, replies: &mut Vec<Reply>) -> Result<(), StoreError> {
+        if kind == Kind::Read {
+            replies.push(op(Ok(&self.session())).0);
+            return Ok(());
+        }
+        if let Err(error) = self.execute("SAVEPOINT command") {
+            replies.push(op(Err(error.clone())).0);
             return Err(error);
         }
-        let changes = self.conn.total_changes();
-        let (reply, keep) = (job.op)(Ok(&session));
+        let (reply, keep) = op(Ok(&self.session()));
         replies.push(reply);
-        let half_done = !keep && self.conn.total_changes() != changes;
-        match job.kind {
-            Kind::Read => return Ok(()),
-            // A full disk can make SQLite roll back everything by itself.
-            _ if self.conn.is_autocommit() => {}
-            Kind::Commit if half_done => {}
-            Kind::Commit => return Ok(()),
-            Kind::Write => {
-                if !keep {
-                    savepoint("ROLLBACK TO command")?;
-                }
-                return savepoint("RELEASE command");
-            }
+        // A full disk can make SQLite roll back everything by itself.
+        if self.conn.is_autocommit() {
+            return Err(StoreError::NotDurable {
+                path: self.shared.dir.join(db::FILE),
+                text: "the transaction was rolled back".to_owned(),
+            });
         }
-        Err(StoreError::NotDurable {
-            path: self.shared.dir.join(db::FILE),
-            text: "the transaction was rolled back".to_owned(),
-        })
+        if !keep {
+            self.execute("ROLLBACK TO command")?;
+        }
+        self.execute("RELEASE command")
     }
 
     fn execute(&self, sql: &str) -> Result<(), StoreError> {

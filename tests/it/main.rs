@@ -49,3 +49,4 @@ mod real_servers;
 mod small_disks;
 mod smoke;
 mod unread;
+mod unsaved;

@@ -43,6 +43,7 @@ pub fn over(kind: Kind, state: &GrantState) -> String {
     let came = format!("generation {} came", state.generation);
     let last = state.last_outcome.as_ref().map(|last| last.kind.as_str());
     match kind {
+        Kind::NotSaved => "the database has taken it".to_owned(),
         _ if state.revoked.is_some() => "its operator had it revoked".to_owned(),
         Kind::BindingChanged => "it may be refreshed again".to_owned(),
         Kind::NotStarted if last != Some(OutcomeKind::Success.word()) => {

@@ -25,6 +25,8 @@ pub enum Kind {
     DuplicateRefreshToken,
     /// A grant: a refresh could not even begin.
     NotStarted,
+    /// A grant: what an exchange brought is in memory, since the database does not take it.
+    NotSaved,
     /// A client: its provider does not accept it.
     ClientPaused,
     /// A client: many of its grants were refused at once.
@@ -53,7 +55,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 22] = [
+    pub const ALL: [Kind; 23] = [
         Kind::InDoubt,
         Kind::Unread,
         Kind::Suspect,
@@ -64,6 +66,7 @@ impl Kind {
         Kind::Expired,
         Kind::DuplicateRefreshToken,
         Kind::NotStarted,
+        Kind::NotSaved,
         Kind::ClientPaused,
         Kind::MassRefusal,
         Kind::EndpointFailing,
@@ -92,6 +95,7 @@ impl Kind {
             Kind::Expired => "expired",
             Kind::DuplicateRefreshToken => "duplicate-refresh-token",
             Kind::NotStarted => "not-started",
+            Kind::NotSaved => "not-saved",
             Kind::ClientPaused => "client-paused",
             Kind::MassRefusal => "mass-refusal",
             Kind::EndpointFailing => "endpoint-failing",

@@ -1,6 +1,5 @@
 use super::*;
 use std::sync::mpsc;
-use tokio::task::JoinSet;
 
 #[tokio::test]
 async fn a_commit_is_there_after_a_restart() {
@@ -35,29 +34,9 @@ async fn what_has_queued_up_shares_one_commit() {
         grants.push(created(&store, &format!("g{number}"), number).await);
     }
     let before = store.commit_seq();
-    let (started, has_started) = mpsc::channel();
-    let (release, released) = mpsc::channel::<()>();
-    let mut tasks = JoinSet::new();
-    let busy = store.clone();
-    tasks.spawn(async move {
-        let wait = move |_: &writer::Session<'_>| {
-            started.send(()).unwrap();
-            released.recv().unwrap();
-            Ok(())
-        };
-        busy.write(wait).await.unwrap();
-    });
-    tokio::task::yield_now().await;
-    has_started.recv().unwrap();
-    for (number, grant) in (100..).zip(&grants) {
-        let (store, commit) = (store.clone(), success(grant, number));
-        tasks.spawn(async move { drop(applied(store.commit(commit).await.unwrap())) });
-    }
-    // Each task has been polled once, and so has queued its commit.
-    tokio::task::yield_now().await;
-    release.send(()).unwrap();
-    while let Some(done) = tasks.join_next().await {
-        done.unwrap();
+    let commits = (100..).zip(&grants).map(|(n, grant)| success(grant, n));
+    for committed in together(&store, commits.collect()).await {
+        applied(committed.unwrap());
     }
     assert_eq!(store.commit_seq(), before + 2);
 }
@@ -435,5 +414,84 @@ fn output(path: &Path, grant: &Grant) -> crate::state::PublishedOutput {
         path: path.to_owned(),
         grant: grant.id.clone(),
         name: grant.name.clone(),
+    }
+}
+
+/// Commits that queue up behind a command, and so share a transaction.
+async fn together(store: &Store, commits: Vec<Commit>) -> Vec<Result<Committed, StoreError>> {
+    let (started, has_started) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let busy = store.clone();
+    let blocking = tokio::spawn(async move {
+        let wait = move |_: &writer::Session<'_>| {
+            started.send(()).unwrap();
+            released.recv().unwrap();
+            Ok(())
+        };
+        busy.write(wait).await.unwrap();
+    });
+    tokio::task::yield_now().await;
+    has_started.recv().unwrap();
+    let tasks: Vec<_> = commits
+        .into_iter()
+        .map(|commit| {
+            let store = store.clone();
+            tokio::spawn(async move { store.commit(commit).await })
+        })
+        .collect();
+    // Each task has been polled once, and so has queued its commit.
+    tokio::task::yield_now().await;
+    release.send(()).unwrap();
+    blocking.await.unwrap();
+    let mut results = Vec::new();
+    for task in tasks {
+        results.push(task.await.unwrap());
+    }
+    results
+}
+
+async fn execute(store: &Store, sql: String) {
+    let run = move |s: &writer::Session<'_>| Ok(s.conn.execute_batch(&sql)?);
+    store.write(run).await.unwrap();
+}
+
+/// Whatever SQLite undoes of it: the statement, or the whole transaction.
+#[tokio::test]
+async fn a_commit_that_breaks_off_fails_alone() {
+    for undone in ["ABORT", "FAIL", "ROLLBACK"] {
+        let house = House::new();
+        let store = house.open().store;
+        let mut grants = Vec::new();
+        for number in 0..9 {
+            grants.push(created(&store, &format!("g{number}"), number).await);
+        }
+        let poison = format!(
+            "CREATE TRIGGER poison BEFORE UPDATE ON grants WHEN NEW.name IN ('g3', 'g7')
+             BEGIN SELECT RAISE({undone}, 'poisoned'); END;"
+        );
+        execute(&store, poison).await;
+        let before = store.commit_seq();
+        let commits = (100..).zip(&grants).map(|(n, grant)| success(grant, n));
+        let results = together(&store, commits.collect()).await;
+        for (grant, result) in grants.iter().zip(results) {
+            let poisoned = grant.name == "g3" || grant.name == "g7";
+            match result {
+                Ok(committed) => {
+                    assert!(!poisoned, "{undone}: {}", grant.name);
+                    assert_eq!(applied(committed).state.generation, 2);
+                }
+                Err(error) => {
+                    assert!(poisoned && error.is_of_one(), "{undone}: {error}");
+                    assert!(error.to_string().contains("poisoned"), "{error}");
+                }
+            }
+            let events = store.events(&grant.id, 9).await.unwrap();
+            assert_eq!(events.len(), 1 + usize::from(!poisoned), "{}", grant.name);
+        }
+        assert!(store.took_last_commit(), "{undone}: the others can write");
+        assert_eq!(store.commit_seq(), before + 2, "{undone}");
+        execute(&store, "DROP TRIGGER poison".to_owned()).await;
+        let again = store.commit(success(&grants[3], 103)).await.unwrap();
+        assert_eq!(applied(again).state.generation, 2);
     }
 }
