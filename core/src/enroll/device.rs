@@ -3,7 +3,7 @@
 pub mod pace;
 
 use crate::flight::Answer;
-use crate::provider::answer::{object_of, retry_after_of};
+use crate::provider::answer::{names_token, object_of, retry_after_of};
 use crate::secret::Secret;
 use crate::text::printable;
 use serde_json::{Map, Value};
@@ -127,7 +127,7 @@ pub fn poll(answer: &Answer) -> Poll {
         return Poll::Other;
     };
     // Whatever stands beside a token, the token must be kept.
-    if map.get("access_token").and_then(scalar).is_some() {
+    if names_token(answer) {
         return Poll::Other;
     }
     words(&map)
@@ -290,11 +290,15 @@ mod tests {
             assert_eq!(said(r#"{"error":"invalid_client"}"#), Poll::Other);
             assert_eq!(said("<html>authorization_pending</html>"), Poll::Other);
         }
-        let both = r#"{"access_token":"a","error":"authorization_pending"}"#;
-        assert_eq!(
-            poll(&answer(200, both)),
-            Poll::Other,
-            "a token must be kept"
-        );
+        for token in [
+            r#"{"access_token":"a","error":"authorization_pending"}"#,
+            r#"{"refresh_token":"r","error":"access_denied"}"#,
+            r#"{"error":"server_error","data":{"refreshToken":"rt-12345"}}"#,
+        ] {
+            for status in [200, 400, 503] {
+                let said = poll(&answer(status, token));
+                assert_eq!(said, Poll::Other, "a token must be kept: {token}");
+            }
+        }
     }
 }

@@ -34,6 +34,7 @@ use holding::Known;
 use own::{Body, Members};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// What came of a request that was answered. `text` is for people: status,
 /// code and description, printable, with nothing in it that looks like a token.
@@ -152,8 +153,12 @@ pub fn read_knowing(description: &Description, answer: &Answer, known: &[&Secret
         answer,
         retry_after,
         known: &known,
+        damaged: false,
         words: told::redirected(answer),
     };
+    if !reading.is_success() && redirects_with_token(answer, &known) {
+        return reading.unread("a token in the address that it redirects to", true);
+    }
     if answer.body.is_empty() {
         return reading.without_tokens(None);
     }
@@ -169,6 +174,7 @@ pub fn read_knowing(description: &Description, answer: &Answer, known: &[&Secret
             let said = said.filter(|_| !members.cut);
             reading.take_words(&members);
             let members = place::place(members, &description.response);
+            reading.damaged = text.damaged;
             reading.own(members, said)
         }
         Body::Unclear(why) => reading.unread(why, true),
@@ -179,7 +185,7 @@ pub fn read_knowing(description: &Description, answer: &Answer, known: &[&Secret
                 true => "the body broke off, and what came of it is no token answer",
                 false => "this is no token answer",
             };
-            reading.unread(why, holding::in_text(&text.text))
+            reading.unread(why, holding::in_text(&text.text) || text.damaged)
         }
         Body::Foreign if holding::assigned(&text.text, &known) => {
             reading.unread("it seems to hold a token", true)
@@ -208,6 +214,49 @@ pub(crate) fn object_of(answer: &Answer) -> Option<serde_json::Map<String, serde
     }
 }
 
+/// The text of a body, unpacked and decoded.
+///
+/// # Errors
+/// Why there is none, for people.
+pub fn text_of(answer: &Answer) -> Result<Zeroizing<String>, &'static str> {
+    text::of(answer).map(|text| text.text)
+}
+
+/// Whether an answer may hold a token of any kind, by whatever description. Only what is
+/// plainly none is let pass.
+#[must_use]
+pub fn may_hold_token(answer: &Answer) -> bool {
+    if redirects_with_token(answer, &[]) {
+        return true;
+    }
+    let Ok(text) = text::of(answer) else {
+        return true;
+    };
+    if text.damaged {
+        return true;
+    }
+    match own::sniff(&text.text, text.cut, &Response::default()) {
+        Body::Own(members) => {
+            holding::in_members(&members, &[])
+                || holding::by_name(&members, &[])
+                || holding::within(&members, &[])
+        }
+        Body::Unclear(_) => true,
+        Body::Foreign => holding::in_text(&text.text) || holding::assigned(&text.text, &[]),
+    }
+}
+
+/// Whether an answer has a token under its own name, at whatever depth.
+pub(crate) fn names_token(answer: &Answer) -> bool {
+    let members = object_of(answer).map(Members::new);
+    members.is_some_and(|it| holding::by_name(&it, &[]) || holding::within(&it, &[]))
+}
+
+fn redirects_with_token(answer: &Answer, known: Known<'_>) -> bool {
+    let location = header(answer, "location");
+    location.is_some_and(|location| holding::assigned(location, known))
+}
+
 /// How long an answer asks to wait (RFC 9110 §10.2.3), at most a day.
 pub(crate) fn retry_after_of(answer: &Answer) -> Option<Duration> {
     retry_after::of(answer)
@@ -219,6 +268,8 @@ struct Reading<'a> {
     answer: &'a Answer,
     retry_after: Option<Duration>,
     known: Known<'a>,
+    /// Some of its bytes could not be unpacked.
+    damaged: bool,
     /// What can be shown of it, if it is no error in the provider's own format.
     words: Option<String>,
 }
@@ -271,7 +322,8 @@ impl Reading<'_> {
 
     /// A body in the provider's own format.
     fn own(&self, members: Members, said: Option<Said>) -> Outcome {
-        let by_name = holding::by_name(&members, self.known);
+        let by_name =
+            holding::by_name(&members, self.known) || holding::within(&members, self.known);
         match said {
             // Both at once is neither: the token may be the only copy, so the bytes are kept.
             Some(said) if by_name => {
@@ -289,7 +341,7 @@ impl Reading<'_> {
 
     fn success(&self, members: Members) -> Outcome {
         let names = names(&members);
-        let may_hold = holding::in_members(&members, self.known);
+        let may_hold = self.damaged || holding::in_members(&members, self.known);
         // A text ends with its quote, so what is there is whole. But a rotated refresh
         // token may have stood behind the cut.
         if members.cut && members.token("refresh_token").is_none() {

@@ -69,6 +69,29 @@ pub(super) fn by_name(members: &Members, known: Known<'_>) -> bool {
     })
 }
 
+/// Whether any value within the members, at whatever depth, stands under the name of a
+/// token and looks like one.
+pub(super) fn within(members: &Members, known: Known<'_>) -> bool {
+    members
+        .iter()
+        .any(|(name, value)| is_named(name, value, known))
+}
+
+fn is_named(name: &str, value: &Value, known: Known<'_>) -> bool {
+    match value {
+        Value::String(text) => {
+            let name = name.to_ascii_lowercase().replace(['_', '-'], "");
+            let whole = runs(text).next() == Some(text) && text.len() >= 8 && has_digit(text);
+            matches!(name.as_str(), "accesstoken" | "refreshtoken")
+                && whole
+                && !known.contains(&text.as_str())
+        }
+        Value::Array(values) => values.iter().any(|value| is_named(name, value, known)),
+        Value::Object(map) => (map.iter()).any(|(name, value)| is_named(name, value, known)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
 /// Whether a text that is no JSON and no form may hold a token.
 pub(super) fn in_text(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();

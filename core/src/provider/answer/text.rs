@@ -17,6 +17,8 @@ pub(super) struct Text {
     pub(super) text: Zeroizing<String>,
     /// It is not whole.
     pub(super) cut: bool,
+    /// All bytes are there, and some of them could not be unpacked: they may hold anything.
+    pub(super) damaged: bool,
 }
 
 /// The text of an answer's body.
@@ -24,14 +26,14 @@ pub(super) struct Text {
 /// # Errors
 /// Why there is none, for people.
 pub(super) fn of(answer: &Answer) -> Result<Text, &'static str> {
-    let mut cut = !answer.complete;
+    let mut broken = false;
     let mut unpacked: Option<Zeroizing<Vec<u8>>> = None;
     for _ in 0..LAYERS {
         let bytes = unpacked.as_ref().map_or(&answer.body[..], |bytes| bytes);
         let Some(next) = unpack(bytes, coding(answer))? else {
             break;
         };
-        cut |= next.cut;
+        broken |= next.cut;
         unpacked = Some(next.bytes);
     }
     let bytes = unpacked.as_ref().map_or(&answer.body[..], |bytes| bytes);
@@ -45,7 +47,11 @@ pub(super) fn of(answer: &Answer) -> Result<Text, &'static str> {
             None => "it is no text",
         });
     }
-    Ok(Text { text, cut })
+    Ok(Text {
+        text,
+        cut: broken || !answer.complete,
+        damaged: broken && answer.complete,
+    })
 }
 
 fn coding(answer: &Answer) -> Option<&str> {

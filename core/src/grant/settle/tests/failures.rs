@@ -164,12 +164,30 @@ fn an_error_that_holds_a_token_is_kept() {
             kept(status, "Fatal error {} refresh_token=rt-new-1234&x=1"),
             "{status}"
         );
+        let within = |name: &str, value: &str| {
+            format!(r#"{{"error":{{"code":"invalid_grant","{name}":"{value}"}}}}"#)
+        };
+        for name in ["refresh_token", "refreshToken", "access_token"] {
+            assert!(kept(status, &within(name, "rt-new-1234")), "{status}");
+            assert!(!kept(status, &within(name, "is_invalid")), "{status}");
+        }
         assert!(!kept(status, &error("rt-1")), "{status}");
         assert!(
             !kept(status, "your refresh_token: invalid or expired"),
             "{status}"
         );
     }
+}
+
+#[test]
+fn a_redirect_that_holds_a_token_is_kept() {
+    let kept = |location: &str| {
+        let headers = &[("location", location)];
+        let settled = wrong(&state(), FIRST, answered(302, headers, ""));
+        settled.settlement.unread.is_some()
+    };
+    assert!(kept("https://a.example/#refresh_token=rt-new-1234&x=1"));
+    assert!(!kept("https://a.example/login?next=refresh_token"));
 }
 
 #[test]

@@ -163,6 +163,19 @@ fn what_is_not_clear_is_not_guessed() {
 }
 
 /// Only an answer that may hold a newer refresh token keeps the old one back.
+/// All of its bytes are kept, and somebody may be able to mend them.
+#[test]
+fn packed_bytes_that_are_damaged_may_hold_anything() {
+    let mut packer = GzEncoder::new(Vec::new(), Compression::default());
+    packer.write_all(b"<html>Welcome</html>").unwrap();
+    let mut packed = packer.finish().unwrap();
+    assert!(!may_hold(&bytes(&[], &packed)));
+    // The first block's kind is none that there is.
+    packed[10] = 0xff;
+    assert!(may_hold(&bytes(&[], &packed)));
+    assert!(may_hold_token(&answer(200, &[], &packed)));
+}
+
 #[test]
 fn what_may_hold_a_refresh_token() {
     for (body, expected) in [
