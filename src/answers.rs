@@ -2,17 +2,23 @@
 //! read, what came too late, what another token set took the place of. It is listed,
 //! handed to its owner, and dropped here; what is read of it goes the way of an import.
 
-use crate::state::{Candidate, Store, StoreError, Unread};
+use crate::enroll::id_text;
+use crate::state::{
+    Candidate, Committed, Event, OfAuthorization, Recovered, Store, StoreError, Unread,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use refreshd_core::enroll::business;
 use refreshd_core::flight::{Answer, FlightId};
-use refreshd_core::grant::{Grant, TokenSet};
-use refreshd_core::provider::answer::{Outcome, Success, read};
+use refreshd_core::grant::{Grant, Presents, TokenSet};
+use refreshd_core::provider::answer::{Outcome, Success, may_hold_token, read, text_of};
 use refreshd_core::provider::description::Description;
 use refreshd_core::secret::Secret;
 use refreshd_core::time::WallTime;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::collections::BTreeMap;
+use zeroize::Zeroizing;
 
 /// Something that is kept, without its secrets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +42,13 @@ pub struct Kept {
     pub whole: bool,
     /// Why it is kept, for people.
     pub why: String,
+    /// The authorization that keeps it; `None`: a refresh brought it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorization: Option<String>,
+    /// It stands in the journal alone: refreshd stopped before it was read, and reads it
+    /// when it starts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_journal: bool,
 }
 
 /// The same with what is in it.
@@ -53,6 +66,12 @@ pub struct KeptInFull {
     /// The code that began the grant, where its provider wants that with every refresh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Secret>,
+    /// Values of the provider's variables that it was authorized with.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub vars: BTreeMap<String, String>,
+    /// The redirect URI that it was authorized with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect_uri: Option<String>,
 }
 
 impl KeptInFull {
@@ -67,6 +86,14 @@ impl KeptInFull {
             complete: self.kept.whole,
             received: WallTime(self.received_ms),
         }
+    }
+
+    /// The body's text, unpacked and decoded.
+    ///
+    /// # Errors
+    /// Why there is none, for people.
+    pub fn text(&self) -> Result<Zeroizing<String>, &'static str> {
+        text_of(&self.answer())
     }
 
     /// A token response (RFC 6749 §5.1) of what this description reads in it.
@@ -119,7 +146,7 @@ fn response(success: &Success, received: WallTime) -> serde_json::Value {
     response
 }
 
-/// All that is kept, or what is kept of one grant; the latest first.
+/// All that is kept, or what is kept of one grant and its authorizations; the latest first.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -142,20 +169,101 @@ pub async fn all(store: &Store, grant: Option<&str>) -> Result<Vec<KeptInFull>, 
                 .map(|kept| of_candidate(&it, kept, code.clone())),
         );
     }
+    for kept in store.answers_of_enrollments().await? {
+        let kept = of_authorization(kept);
+        if grant.is_none_or(|name| name == kept.kept.grant) {
+            found.push(kept);
+        }
+    }
     found.sort_by_key(|kept| std::cmp::Reverse(kept.received_ms));
     Ok(found)
 }
 
-/// Lets go of one.
+/// What the journal holds of an authorization that was answered, while no daemon reads it;
+/// `None`: nothing that is worth anything.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn in_journal(
+    store: &Store,
+    recovered: &Recovered,
+) -> Result<Option<KeptInFull>, StoreError> {
+    let intent = &recovered.intent;
+    let (Some(answer), Presents::Code(code)) = (&recovered.answer, intent.presents) else {
+        return Ok(None);
+    };
+    if !(200..300).contains(&answer.status) && !may_hold_token(answer) {
+        return Ok(None);
+    }
+    let known = store.enrollment_of_code(code).await?;
+    let known = known.map(|(enrollment, _)| enrollment);
+    let subject = Subject {
+        grant: intent.name.clone(),
+        client: known
+            .as_ref()
+            .map_or_else(String::new, |e| e.client.clone()),
+        generation: 0,
+        vars: BTreeMap::new(),
+        redirect_uri: None,
+    };
+    let why = "an authorization brought it, and refreshd stopped before it was read: that is done at the next start";
+    let mut found = of_answer(subject, id_of(intent.flight), answer, why, None);
+    found.kept.authorization = Some(known.map_or_else(String::new, |e| id_text(e.id)));
+    found.kept.in_journal = true;
+    Ok(Some(found))
+}
+
+/// Lets go of one; `became`: the generation that was taken out of it by hand. Returns the
+/// grant where it has changed: nothing is kept any more that may hold its refresh token.
 ///
 /// # Errors
 /// When the store cannot be written.
-pub async fn forget(store: &Store, id: &str) -> Result<(), StoreError> {
+pub async fn forget(
+    store: &Store,
+    id: &str,
+    became: Option<u64>,
+    now: WallTime,
+) -> Result<Option<Grant>, StoreError> {
     let Some(flight) = flight_of(id) else {
-        return Ok(());
+        return Ok(None);
     };
-    store.forget_unread(flight).await?;
-    store.forget_candidate(flight).await
+    store.forget_answer_of_enrollment(flight, became).await?;
+    store.forget_candidate(flight).await?;
+    for grant in store.grants().await? {
+        let unread = store.unread(&grant.id).await?;
+        if unread.iter().any(|kept| kept.flight == flight) {
+            store.forget_unread(flight).await?;
+            return release(store, grant, now).await;
+        }
+    }
+    Ok(None)
+}
+
+/// Ends the hold of a grant where nothing is kept any more that may be its next token set.
+/// Its last exchange is as doubtful as before.
+async fn release(store: &Store, grant: Grant, now: WallTime) -> Result<Option<Grant>, StoreError> {
+    let mut grant = grant;
+    loop {
+        let generation = grant.state.generation;
+        let unread = store.unread(&grant.id).await?;
+        let mut left = unread.iter().filter(|kept| kept.generation == generation);
+        let holds = left.any(|kept| may_hold_token(&kept.answer));
+        let mut state = grant.state.clone();
+        let doubt = state.doubt.as_mut().filter(|doubt| doubt.unread && !holds);
+        let Some(doubt) = doubt else {
+            return Ok(None);
+        };
+        doubt.unread = false;
+        let event = Event {
+            at: now,
+            kind: "answer-dropped".to_owned(),
+            text: "an operator dropped what was kept of an answer".to_owned(),
+        };
+        match store.update_state(&grant, state, event).await? {
+            Committed::Applied(grant) => return Ok(Some(grant)),
+            Committed::Stale(now) => grant = now,
+        }
+    }
 }
 
 fn flight_of(id: &str) -> Option<FlightId> {
@@ -170,15 +278,43 @@ fn of_unread(grant: &Grant, unread: &Unread, code: Option<Secret>) -> KeptInFull
         false => "it could not be read, and the grant has another token set by now",
     };
     let id = id_of(unread.flight);
-    of_answer(grant, id, unread.generation, &unread.answer, why, code)
+    let subject = Subject::of(grant, unread.generation);
+    of_answer(subject, id, &unread.answer, why, code)
+}
+
+fn of_authorization(of: OfAuthorization) -> KeptInFull {
+    let OfAuthorization {
+        enrollment,
+        kept,
+        code,
+    } = of;
+    let business = || enrollment.vars.get(business::VARIABLE).cloned();
+    let grant = enrollment.grant.clone().or_else(business);
+    let subject = Subject {
+        grant: grant.unwrap_or_default(),
+        client: enrollment.client,
+        generation: 0,
+        vars: enrollment.vars,
+        redirect_uri: enrollment.redirect_uri,
+    };
+    // What to do about it is told where it is shown.
+    let said = enrollment.text.split(';').next().unwrap_or_default();
+    let why = match said {
+        "" => "an authorization brought it".to_owned(),
+        said => format!("an authorization brought it: {said}"),
+    };
+    let id = id_of(kept.flight);
+    let mut found = of_answer(subject, id, &kept.answer, &why, code);
+    found.kept.authorization = Some(id_text(enrollment.id));
+    found
 }
 
 fn of_candidate(grant: &Grant, candidate: &Candidate, code: Option<Secret>) -> KeptInFull {
     let id = id_of(candidate.flight);
-    let generation = candidate.base_generation;
+    let subject = Subject::of(grant, candidate.base_generation);
     if let Some(answer) = &candidate.answer {
         let why = "it came too late to be current, and could not be read";
-        return of_answer(grant, id, generation, answer, why, code);
+        return of_answer(subject, id, answer, why, code);
     }
     let why = match (candidate.refused, &candidate.description) {
         (true, _) => "a token set whose refresh token the provider refused",
@@ -195,7 +331,7 @@ fn of_candidate(grant: &Grant, candidate: &Candidate, code: Option<Secret>) -> K
         complete: true,
         received: candidate.at,
     };
-    let mut kept = of_answer(grant, id, generation, &answer, why, code);
+    let mut kept = of_answer(subject, id, &answer, why, code);
     kept.kept.status = None;
     kept
 }
@@ -212,10 +348,30 @@ fn document(tokens: &TokenSet) -> Vec<u8> {
     document.to_string().into_bytes()
 }
 
-fn of_answer(
-    grant: &Grant,
-    id: String,
+/// What an answer was for.
+struct Subject {
+    grant: String,
+    client: String,
     generation: u64,
+    vars: BTreeMap<String, String>,
+    redirect_uri: Option<String>,
+}
+
+impl Subject {
+    fn of(grant: &Grant, generation: u64) -> Self {
+        Subject {
+            grant: grant.name.clone(),
+            client: grant.client.clone(),
+            generation,
+            vars: grant.vars.clone(),
+            redirect_uri: grant.redirect_uri.clone(),
+        }
+    }
+}
+
+fn of_answer(
+    subject: Subject,
+    id: String,
     answer: &Answer,
     why: &str,
     code: Option<Secret>,
@@ -224,20 +380,30 @@ fn of_answer(
     KeptInFull {
         kept: Kept {
             id,
-            grant: grant.name.clone(),
-            client: grant.client.clone(),
+            grant: subject.grant,
+            client: subject.client,
             at: answer.received.rfc3339(),
-            generation,
+            generation: subject.generation,
             status: Some(answer.status),
             bytes: answer.body.len(),
             whole: answer.complete,
             why: why.to_owned(),
+            authorization: None,
+            in_journal: false,
         },
         headers: answer.headers.iter().map(sealed).collect(),
         body: Secret::new(STANDARD.encode(&answer.body)),
         received_ms: answer.received.0,
         code,
+        vars: subject.vars,
+        redirect_uri: subject.redirect_uri,
     }
+}
+
+/// An answer's id, as short as people have it.
+#[must_use]
+pub fn short_id(flight: FlightId) -> String {
+    id_of(flight).chars().take(8).collect()
 }
 
 fn id_of(flight: FlightId) -> String {

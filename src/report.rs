@@ -13,7 +13,9 @@ pub use table::{outputs, table};
 pub use urgency::Urgency;
 
 use crate::publish::reconcile::OutputReport;
+use crate::state::{Store, StoreError};
 use refreshd_core::dispatch::Hold;
+use refreshd_core::enroll::Enrollment;
 use refreshd_core::grant::schedule::{Never, Plan, Policy, Why, plan, reauthorize_before};
 use refreshd_core::grant::settle::AUTHORIZED;
 use refreshd_core::grant::state::Status;
@@ -217,6 +219,11 @@ impl GrantReport {
         self.tell_need(urgency::not_accepted(&self.grant));
     }
 
+    /// What an authorization brought waits for a person, who may have what this grant needs.
+    fn tell_held(&mut self, held: &Enrollment) {
+        self.tell_need(urgency::held(&self.grant, &held.text));
+    }
+
     /// No daemon runs: nothing is sent.
     #[must_use]
     pub fn at_rest(mut self) -> Self {
@@ -334,4 +341,24 @@ pub fn missing<'a>(
             let description = client.map(|client| &*client.description);
             GrantReport::pending(&grant.name, &grant.client, description)
         })
+}
+
+/// Tells of the grants whose authorizations brought what waits for a person. What is older
+/// than a grant's last authorization waits no more.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn tell_held(store: &Store, reports: &mut [GrantReport]) -> Result<(), StoreError> {
+    for held in store.held_enrollments().await? {
+        let name = held.grant.as_deref().unwrap_or_default();
+        let Some(report) = reports.iter_mut().find(|report| report.grant == name) else {
+            continue;
+        };
+        let grant = store.grant_by_name(name).await?;
+        let later = |grant: &Grant| grant.state.login_at >= held.begun_at;
+        if !grant.is_some_and(|grant| grant.state.generation > 0 && later(&grant)) {
+            report.tell_held(&held);
+        }
+    }
+    Ok(())
 }

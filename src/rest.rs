@@ -23,12 +23,13 @@ use crate::publish::database::read_generations;
 use crate::publish::others;
 use crate::publish::reconcile::OutputReport;
 use crate::publish::{View, inspect};
-use crate::report::{GrantReport, missing};
-use crate::state::{self, LockError, OpenError, OpenOptions, State};
+use crate::report::{GrantReport, missing, tell_held};
+use crate::state::{self, LockError, OpenError, OpenOptions, Recovered, State};
 use crate::upkeep::Upkeep;
 use crate::verify::{Verified, verify};
 use refreshd_core::grant::Grant;
 use refreshd_core::grant::GrantId;
+use refreshd_core::grant::schedule::{Never, Plan, plan};
 use refreshd_core::grant::scopes::Scopes;
 use refreshd_core::text::counted;
 use refreshd_core::time::WallTime;
@@ -56,6 +57,8 @@ pub struct Rest {
     config: Arc<Config>,
     deck: Deck,
     upkeep: Upkeep,
+    /// What the journal holds of authorizations: only a daemon reads it.
+    waiting: Vec<Recovered>,
     /// What the store did not take: their grants present nothing meanwhile.
     _unsaved: Vec<Unsaved>,
     /// Held for its lock.
@@ -101,6 +104,7 @@ impl Rest {
             config,
             deck,
             upkeep,
+            waiting: left.enrolments,
             _unsaved: left.unsaved,
             _state: state,
         })
@@ -137,6 +141,8 @@ impl Rest {
         let known: HashSet<&str> = grants.iter().map(|grant| grant.name.as_str()).collect();
         reports.extend(missing(&self.config, |name| known.contains(name)));
         reports.sort_by(|a, b| a.grant.cmp(&b.grant));
+        let told = tell_held(&self.deck.store, &mut reports).await;
+        told.map_err(internal)?;
         let fence = self.deck.store.fence();
         let open = open_incidents(&self.deck.store, &grants, &self.config, now).await;
         let status = Status {
@@ -260,6 +266,12 @@ impl Rest {
                 format!("{name}: its operator had it revoked; authorize again"),
             )),
             Some((grant, None)) if grant.state.asks_anew => Err(not_begun(name)),
+            Some((grant, _)) if self.is_held_by_answer(&grant, now) => Err(Failure::new(
+                Exit::NoPermission,
+                format!(
+                    "{name}: an answer that could not be read may hold its refresh token; see `refreshd answers {name}`"
+                ),
+            )),
             _ => Err(Failure::new(
                 Exit::TempFail,
                 format!(
@@ -267,6 +279,14 @@ impl Rest {
                 ),
             )),
         }
+    }
+
+    /// Whether an answer that is kept keeps its refresh token from being presented.
+    fn is_held_by_answer(&self, grant: &Grant, now: WallTime) -> bool {
+        let seat = seat_of(grant, &self.config);
+        seat.is_some_and(|seat| {
+            plan(&grant.state, &seat.policy, now) == Plan::Never(Never::AnswerKept)
+        })
     }
 
     /// Whether the configuration does not have it any more: the daemon would not serve it.
@@ -309,18 +329,25 @@ impl Rest {
     /// # Errors
     /// When the store cannot be read.
     pub async fn answers(&self, grant: Option<&str>) -> Result<Vec<KeptInFull>, Failure> {
-        let all = answers::all(&self.deck.store, grant).await;
-        all.map_err(internal)
+        let store = &self.deck.store;
+        let mut all = answers::all(store, grant).await.map_err(internal)?;
+        for recovered in &self.waiting {
+            let found = answers::in_journal(store, recovered).await;
+            let found = found.map_err(internal)?;
+            let wanted = |kept: &KeptInFull| grant.is_none_or(|name| name == kept.kept.grant);
+            all.extend(found.filter(wanted));
+        }
+        Ok(all)
     }
 
     /// `refreshd answers drop`.
     ///
     /// # Errors
     /// When the store cannot be written.
-    pub async fn drop_answer(&self, id: &str) -> Result<(), Failure> {
-        answers::forget(&self.deck.store, id)
-            .await
-            .map_err(internal)
+    pub async fn drop_answer(&self, id: &str, became: Option<u64>) -> Result<(), Failure> {
+        let now = self.deck.clock.wall();
+        let forgotten = answers::forget(&self.deck.store, id, became, now).await;
+        forgotten.map(drop).map_err(internal)
     }
 
     /// `refreshd verify`: the one request that a command sends by itself.

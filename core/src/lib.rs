@@ -6,6 +6,7 @@
 //! - [`grant`]: what is kept alive, when it is due, when it may be presented again
 //! - [`flight`]: one exchange as a machine, event in, action out
 //! - [`enroll`]: how a grant gets its first token set
+//! - [`kept`]: answers that could not be taken in
 //! - [`incident`]: what is not healthy, and when a person is told of it
 //! - [`fence`]: when a store that was put back does not refresh
 //! - [`queue`] and [`limits`]: what is due next, and what may start now
@@ -20,6 +21,7 @@ pub mod fence;
 pub mod flight;
 pub mod grant;
 pub mod incident;
+pub mod kept;
 pub mod limits;
 pub mod mischief;
 pub mod name;

@@ -16,6 +16,12 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
+/// Escapes control characters in the whole of a text, for who asked to see all of it.
+#[must_use]
+pub fn escaped(text: &str) -> String {
+    text.chars().flat_map(escape).collect()
+}
+
 /// So many of something, with the plural of what English makes regular: `1 grant`,
 /// `2 grants`.
 #[must_use]

@@ -2,7 +2,7 @@
 
 use super::confirm::confirm;
 use super::{Context, Service, Work, block_on, grant_name, output};
-use crate::answers::KeptInFull;
+use crate::answers::{Kept, KeptInFull};
 use crate::config::{Config, description_in, description_of};
 use crate::control::api::{ImportQuery, Imported};
 use crate::exit::{Exit, Failure};
@@ -12,7 +12,7 @@ use refreshd_core::provider::description::Description;
 use refreshd_core::text::printable;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 use std::path::Path;
 
 /// `refreshd answers`
@@ -40,9 +40,12 @@ enum Command {
     Show {
         /// Its id
         id: String,
-        /// The body as it came, with its tokens, to standard output
-        #[arg(long)]
+        /// The body's text with its tokens, unpacked and decoded, to standard output
+        #[arg(long, conflicts_with = "raw")]
         full: bool,
+        /// The body's bytes as they came, with its tokens, to standard output
+        #[arg(long)]
+        raw: bool,
     },
     /// Read one again, and take in what it brings
     Read {
@@ -51,6 +54,9 @@ enum Command {
         /// By this provider, or provider file, instead of the client's
         #[arg(long, value_name = "NAME|FILE")]
         provider: Option<String>,
+        /// For this grant, where it is not known which one the answer is for
+        #[arg(long, value_name = "GRANT")]
+        grant: Option<String>,
     },
     /// Take tokens out of one by hand
     #[command(
@@ -66,6 +72,9 @@ enum Command {
         /// Where in it the refresh token is
         #[arg(long, value_name = "PATH", requires = "access_token_at")]
         refresh_token_at: Option<String>,
+        /// For this grant, where it is not known which one the answer is for
+        #[arg(long, value_name = "GRANT")]
+        grant: Option<String>,
     },
     /// Let go of one for good
     Drop {
@@ -83,10 +92,21 @@ impl Answers {
         block_on(async {
             match self.command {
                 None => list(context, config, self.grant.as_deref(), self.json).await,
-                Some(Command::Show { id, full }) => show(context, config, &id, full).await,
-                Some(Command::Read { id, provider }) => {
+                Some(Command::Show { id, full, raw }) => {
+                    let as_what = match (full, raw) {
+                        (true, _) => As::Text,
+                        (_, true) => As::Bytes,
+                        _ => As::Form,
+                    };
+                    show(context, config, &id, as_what).await
+                }
+                Some(Command::Read {
+                    id,
+                    provider,
+                    grant,
+                }) => {
                     let description = provider.map(|p| description(context, &p)).transpose()?;
-                    adopt(context, config, &id, |kept, config| {
+                    adopt(context, config, &id, grant, |kept, config| {
                         let own = || own_description(kept, config);
                         let description = description.clone().map_or_else(own, Ok)?;
                         kept.response(&description).map_err(|text| unread(&text))
@@ -97,12 +117,13 @@ impl Answers {
                     id,
                     access_token_at,
                     refresh_token_at,
+                    grant,
                 }) => {
                     let given = match &access_token_at {
                         Some(_) => None,
                         None => Some(from_stdin()?),
                     };
-                    adopt(context, config, &id, |kept, config| match &given {
+                    adopt(context, config, &id, grant, |kept, config| match &given {
                         Some(given) => Ok(given.clone()),
                         None => {
                             let mut description = own_description(kept, config)?;
@@ -141,11 +162,14 @@ async fn list(
     for kept in all.iter().map(|kept| &kept.kept) {
         let id = kept.id.get(..8).unwrap_or(&kept.id);
         let status = kept.status.map(|status| format!("HTTP {status}, "));
+        let of = match kept.authorization {
+            Some(_) => "authorization".to_owned(),
+            None => format!("generation {}", kept.generation),
+        };
         output::line(&format!(
-            "{id}  {}  {}  generation {}  {}{} bytes{}  {}",
-            kept.grant,
+            "{id}  {}  {}  {of}  {}{} bytes{}  {}",
+            name(kept),
             kept.at,
-            kept.generation,
             status.unwrap_or_default(),
             kept.bytes,
             if kept.whole { "" } else { ", cut off" },
@@ -155,17 +179,48 @@ async fn list(
     Ok(Exit::Ok)
 }
 
-async fn show(context: &Context, config: Config, id: &str, full: bool) -> Result<Exit, Failure> {
+/// How one is shown.
+#[derive(Clone, Copy)]
+enum As {
+    /// Its form, without what may be a token.
+    Form,
+    /// Its text.
+    Text,
+    /// Its bytes.
+    Bytes,
+}
+
+async fn show(context: &Context, config: Config, id: &str, how: As) -> Result<Exit, Failure> {
     let service = context.service(config, Work::Look).await?;
     let kept = service.kept(id).await?;
     service.close().await?;
-    if full {
-        let body = kept.answer().body.clone();
-        output::raw(&String::from_utf8_lossy(&body));
-        return Ok(Exit::Ok);
+    let text = kept.text();
+    match (how, &text) {
+        (As::Form, _) => {}
+        (As::Bytes, _) => {
+            output::bytes(&kept.answer().body);
+            return Ok(Exit::Ok);
+        }
+        (As::Text, Ok(text)) => {
+            // A token may stand in the address that it redirects to, and a body nowhere.
+            let location = kept.headers.iter().find(|(name, _)| name == "location");
+            if let Some((_, place)) = location {
+                output::note(&format!("location: {}", escaped(place.expose())));
+            }
+            // What a provider sends may move a terminal's cursor.
+            match std::io::stdout().is_terminal() {
+                true => output::line(&escaped(text)),
+                false => output::raw(text),
+            }
+            return Ok(Exit::Ok);
+        }
+        (As::Text, Err(why)) => {
+            let text = format!("the body cannot be shown as text: {why}; `--raw` prints its bytes");
+            return Err(Failure::new(Exit::Data, text));
+        }
     }
     let it = &kept.kept;
-    output::line(&format!("{}: {}, {}", it.id, it.grant, it.why));
+    output::line(&format!("{}: {}, {}", it.id, name(it), it.why));
     let status = it
         .status
         .map_or("-".to_owned(), |status| status.to_string());
@@ -182,10 +237,45 @@ async fn show(context: &Context, config: Config, id: &str, full: bool) -> Result
         };
         output::line(&format!("{}: {shown}", printable(name)));
     }
-    let answer = kept.answer();
-    output::line(&redacted(&String::from_utf8_lossy(&answer.body)));
-    output::note("tokens are left out; `--full` prints the body as it came");
+    match &text {
+        Ok(text) => output::line(&redacted(text)),
+        Err(why) => output::line(&format!("the body cannot be shown as text: {why}")),
+    }
+    output::note(
+        "tokens are left out; `--full` prints the text with them, `--raw` the bytes as they came",
+    );
+    if let Some(id) = &it.authorization {
+        let text = match it.in_journal {
+            true => "it is read when refreshd starts".to_owned(),
+            false => format!(
+                "an authorization keeps it: `refreshd authorize --accept {id}` takes it in, if it is held and the provider's description can read it"
+            ),
+        };
+        output::note(&text);
+    }
     Ok(Exit::Ok)
+}
+
+/// Whose it is, as far as is known.
+fn name(kept: &Kept) -> &str {
+    match (kept.grant.as_str(), kept.client.as_str()) {
+        ("", "") => "(not known)",
+        ("", client) => client,
+        (grant, _) => grant,
+    }
+}
+
+/// A text for a terminal: lines and tabs stay.
+fn escaped(text: &str) -> String {
+    let stays = |c: char| matches!(c, '\n' | '\t');
+    let shown = text.split_inclusive(stays).map(|part| {
+        let (part, end) = match part.strip_suffix(stays) {
+            Some(rest) => part.split_at(rest.len()),
+            None => (part, ""),
+        };
+        refreshd_core::text::escaped(part) + end
+    });
+    shown.collect()
 }
 
 /// The form of a body without what may be a token: names stay, values of JSON and
@@ -219,13 +309,15 @@ fn redacted(text: &str) -> String {
 async fn drop_one(context: &Context, config: Config, id: &str, yes: bool) -> Result<Exit, Failure> {
     let service = context.service(config, Work::Change).await?;
     let kept = service.kept(id).await?.kept;
+    check_is_kept(&kept)?;
     if !yes {
         confirm(&format!(
             "drop {} of {}? it may hold the only copy of a refresh token",
-            kept.id, kept.grant
+            kept.id,
+            name(&kept)
         ))?;
     }
-    service.drop_answer(&kept.id).await?;
+    service.drop_answer(&kept.id, None).await?;
     service.close().await?;
     output::line(&format!("{}: dropped", kept.id));
     Ok(Exit::Ok)
@@ -236,39 +328,76 @@ async fn adopt(
     context: &Context,
     config: Config,
     id: &str,
+    grant: Option<String>,
     read: impl Fn(&KeptInFull, &Config) -> Result<Value, Failure>,
 ) -> Result<Exit, Failure> {
     let service = context.service(config.clone(), Work::Change).await?;
     let kept = service.kept(id).await?;
+    check_is_kept(&kept.kept)?;
     let response = read(&kept, &config)?;
-    let seconds = ObtainedAt::Text(kept.kept.at.clone());
-    let line = ImportLine {
-        name: kept.kept.grant.clone(),
-        client: None,
-        response,
-        from: ImportFormat::Rfc6749,
-        client_id: None,
-        obtained_at: Some(seconds),
-        vars: BTreeMap::new(),
-        code: kept.code.clone(),
-        redirect_uri: None,
-    };
+    let line = line(&kept, &config, grant, response)?;
+    let grant = line.name.clone();
     let line = serde_json::to_string(&line).expect("a line is plain data");
     let imported = service.import(line).await?;
     let report = imported.lines.into_iter().next();
     let report = report.ok_or_else(|| Failure::new(Exit::Internal, "nothing was imported"))?;
     if let Some(error) = report.error {
-        let text = format!("{}: {error}; the answer stays", kept.kept.grant);
+        let text = format!("{grant}: {error}; the answer stays");
         return Err(Failure::new(Exit::Data, text));
     }
-    service.drop_answer(&kept.kept.id).await?;
+    service
+        .drop_answer(&kept.kept.id, report.generation)
+        .await?;
     service.close().await?;
     output::line(&format!(
-        "{}: taken in, generation {}",
-        kept.kept.grant,
+        "{grant}: taken in, generation {}",
         report.generation.unwrap_or_default()
     ));
     Ok(Exit::Ok)
+}
+
+/// The import of what was read of one, for the grant that it is for.
+fn line(
+    kept: &KeptInFull,
+    config: &Config,
+    grant: Option<String>,
+    response: Value,
+) -> Result<ImportLine, Failure> {
+    let known = Some(kept.kept.grant.clone()).filter(|name| !name.is_empty());
+    let name = grant.or(known).ok_or_else(|| {
+        let text = "it is not known which grant the answer is for: pass --grant GRANT";
+        Failure::new(Exit::Usage, text)
+    })?;
+    let configured = config.grants.get(&name);
+    // What the configuration says of a grant goes before what was once recorded of it.
+    let says_nothing = configured.is_none() || kept.kept.authorization.is_some();
+    let redirect_uri = kept.redirect_uri.clone();
+    let elsewhere = configured.is_some_and(|grant| grant.redirect_uri.is_some());
+    Ok(ImportLine {
+        name,
+        client: Some(kept.kept.client.clone()).filter(|client| says_nothing && !client.is_empty()),
+        response,
+        from: ImportFormat::Rfc6749,
+        client_id: None,
+        obtained_at: Some(ObtainedAt::Text(kept.kept.at.clone())),
+        vars: match says_nothing {
+            true => kept.vars.clone(),
+            false => BTreeMap::new(),
+        },
+        code: kept.code.clone(),
+        redirect_uri: redirect_uri.filter(|_| says_nothing && !elsewhere),
+    })
+}
+
+/// What stands in the journal is read by the next start before anybody decides about it.
+fn check_is_kept(kept: &Kept) -> Result<(), Failure> {
+    match kept.in_journal {
+        false => Ok(()),
+        true => Err(Failure::new(
+            Exit::TempFail,
+            "refreshd stopped before this answer was read; start it (`refreshd run`), and see then",
+        )),
+    }
 }
 
 fn unread(text: &str) -> Failure {
@@ -338,10 +467,10 @@ impl Service {
         }
     }
 
-    async fn drop_answer(&self, id: &str) -> Result<(), Failure> {
+    async fn drop_answer(&self, id: &str, became: Option<u64>) -> Result<(), Failure> {
         match self {
-            Service::Running(control) => control.drop_answer(id).await.map(|_| ()),
-            Service::AtRest(rest) => rest.drop_answer(id).await,
+            Service::Running(control) => control.drop_answer(id, became).await.map(|_| ()),
+            Service::AtRest(rest) => rest.drop_answer(id, became).await,
         }
     }
 

@@ -16,9 +16,14 @@ pub(super) fn line(text: &str) {
 
 /// Text on standard output as it is.
 pub(super) fn raw(text: &str) {
+    bytes(text.as_bytes());
+}
+
+/// Bytes on standard output.
+pub(super) fn bytes(bytes: &[u8]) {
     let mut out = io::stdout().lock();
     // Flushed, since what stays in a buffer until the end fails there unseen.
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let written = out.write_all(bytes).and_then(|()| out.flush());
     if let Err(e) = written {
         let _later = NOT_WRITTEN.set(e);
     }

@@ -3,6 +3,7 @@
 use super::api::{Done, KeptRequest};
 use super::server::{Desk, internal};
 use crate::answers::{self, KeptInFull};
+use crate::engine::message::Message;
 use crate::exit::Failure;
 use axum::extract::{Query, State};
 use axum::routing::{get, post};
@@ -29,8 +30,12 @@ async fn drop_one(
     Json(request): Json<KeptRequest>,
 ) -> Result<Json<Done>, Failure> {
     let id = request.id.unwrap_or_default();
-    let store = &desk.reloader.deck.store;
-    answers::forget(store, &id).await.map_err(internal)?;
+    let deck = &desk.reloader.deck;
+    let (store, now) = (&deck.store, deck.clock.wall());
+    let forgotten = answers::forget(store, &id, request.became, now).await;
+    if let Some(grant) = forgotten.map_err(internal)? {
+        desk.engine.tell(Message::Changed(Box::new(grant)));
+    }
     Ok(Json(Done {
         message: format!("{id}: dropped"),
     }))

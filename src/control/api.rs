@@ -237,4 +237,7 @@ pub struct KeptRequest {
     /// Which one, in full.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
+    /// The generation that was taken out of it by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub became: Option<u64>,
 }

@@ -155,10 +155,11 @@ impl Control {
     ///
     /// # Errors
     /// What the daemon answers.
-    pub async fn drop_answer(&self, id: &str) -> Result<Done, Failure> {
+    pub async fn drop_answer(&self, id: &str, became: Option<u64>) -> Result<Done, Failure> {
         let request = KeptRequest {
             grant: None,
             id: Some(id.to_owned()),
+            became,
         };
         self.post("answers/drop", &request).await
     }

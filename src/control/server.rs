@@ -15,6 +15,7 @@ use crate::exit::{Exit, Failure, no_such_grant, retired};
 use crate::import::Importer;
 use crate::incidents::Incidents;
 use crate::incidents::report::{CLOSED_SHOWN, IncidentReport};
+use crate::report::tell_held;
 use crate::upkeep::Upkeep;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
@@ -31,9 +32,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 
-/// The largest body of an import; the command sends more in several requests.
 /// `status` looks at the outputs for so long at most.
 const LOOKS: Duration = Duration::from_secs(3);
+/// And waits for the store no longer than this.
+const STORE: Duration = Duration::from_secs(1);
+/// The largest body of an import; the command sends more in several requests.
 const IMPORT_CAP: usize = 16 * 1024 * 1024;
 /// The longest that a request waits for a refresh.
 const WAIT_CAP: Duration = Duration::from_secs(600);
@@ -143,7 +146,12 @@ pub(super) fn stopping(_: crate::engine::Stopped) -> Failure {
 async fn status(State(desk): State<Desk>) -> Result<Json<Status>, Failure> {
     // What is said of a file is what stands there now.
     desk.reloader.look_at_outputs(LOOKS).await;
-    let grants = desk.engine.ask(Message::Status).await.map_err(stopping)?;
+    let mut grants = desk.engine.ask(Message::Status).await.map_err(stopping)?;
+    let held = tell_held(&desk.reloader.deck.store, &mut grants);
+    // A disk that hangs, or a record that is damaged, keeps nobody from the rest.
+    if !matches!(tokio::time::timeout(STORE, held).await, Ok(Ok(()))) {
+        tracing::warn!("status could not look for authorizations that wait for a person");
+    }
     let mut notices = desk.reloader.notices();
     notices.extend(desk.upkeep.notice());
     let max_flights = desk.reloader.config().daemon.max_flights;

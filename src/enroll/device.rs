@@ -20,41 +20,64 @@ pub(super) fn is_pending(answer: &Answer) -> bool {
     matches!(device::poll(answer), Poll::Pending | Poll::SlowDown)
 }
 
-/// Whether a poll's answer decides nothing: a gateway's error, say, or too many
-/// requests. The device code is as good as before.
-pub(super) fn decides_nothing(description: &Description, answer: &Answer) -> bool {
-    device::poll(answer) == Poll::Trouble
-        || matches!(
-            answer::read(description, answer),
-            Outcome::Lost { .. } | Outcome::AskedToWait { .. }
-        )
+/// What a poll's answer comes to.
+pub(super) enum Polled {
+    /// Nothing is decided: the person waits, or a gateway has trouble.
+    Nothing(Met),
+    /// Nothing is decided by a success that is no token answer, and in which nothing may be
+    /// a token: a page of a portal, say. It is kept, and the device code is as good as before.
+    Odd(String, Option<Duration>),
+    /// It is over, for a person.
+    Over(Stage, String),
+    /// It brought something, or the provider refused.
+    Brought,
 }
 
-/// What a poll's answer says for good, in words; `None`: it brought something else.
-fn decided(description: &Description, answer: &Answer, name: &str) -> Option<(Stage, String)> {
-    let said = || match answer::read(description, answer) {
+/// Reads a poll's answer. What may hold a token ends the polling: some servers revoke what a
+/// device code brought when that comes again, as RFC 6749 §4.1.2 wants it of other codes.
+pub(super) fn polled(description: &Description, answer: &Answer, name: &str) -> Polled {
+    let outcome = answer::read(description, answer);
+    let said = |outcome: Outcome| match outcome {
         Outcome::Refused { text }
         | Outcome::InvalidGrant { text }
         | Outcome::InteractionRequired { text } => text,
         _ => format!("HTTP {}", answer.status),
     };
     let again = format!("begin again with `refreshd authorize {name} --device`");
-    match device::poll(answer) {
-        Poll::Denied => Some((
+    match (device::poll(answer), outcome) {
+        (Poll::Pending, _) => Polled::Nothing(Met::Pending),
+        (Poll::SlowDown, _) => Polled::Nothing(Met::SlowDown),
+        (Poll::Denied, outcome) => Polled::Over(
             Stage::Refused,
             format!(
                 "the approval was declined at the provider ({}); {again}",
-                said()
+                said(outcome)
             ),
-        )),
-        Poll::Expired => Some((
+        ),
+        (Poll::Expired, outcome) => Polled::Over(
             Stage::Expired,
             format!(
                 "the code has expired before anybody approved it ({}); {again}",
-                said()
+                said(outcome)
             ),
-        )),
-        _ => None,
+        ),
+        (Poll::Trouble, _) | (Poll::Other, Outcome::Lost { .. } | Outcome::AskedToWait { .. }) => {
+            Polled::Nothing(Met::Nothing(device::retry_after(answer)))
+        }
+        (
+            Poll::Other,
+            Outcome::Unread {
+                text,
+                retry_after,
+                may_hold: false,
+            },
+        ) => Polled::Odd(
+            format!(
+                "{text}; nothing in it looks like a token. The answer is kept, and the provider is asked again"
+            ),
+            retry_after,
+        ),
+        (Poll::Other, _) => Polled::Brought,
     }
 }
 
@@ -180,18 +203,18 @@ impl Enroller {
             };
             met = match ending {
                 Ending::NotSent { .. } | Ending::Lost { .. } => Met::Nothing(None),
-                Ending::Answered(answer) => match device::poll(&answer) {
-                    Poll::Pending => Met::Pending,
-                    Poll::SlowDown => Met::SlowDown,
-                    _ if decides_nothing(description, &answer) => {
-                        Met::Nothing(device::retry_after(&answer))
+                Ending::Answered(answer) => match polled(description, &answer, &name) {
+                    Polled::Nothing(met) => met,
+                    Polled::Odd(text, retry_after) => {
+                        tracing::warn!(grant = %name, "{name}: {text}");
+                        self.keep_beside(under, text, answer).await;
+                        met = Met::Nothing(retry_after);
+                        continue;
                     }
-                    _ => match decided(description, &answer, &name) {
-                        Some((stage, text)) => {
-                            return self.end_flight(under, stage, text, None).await;
-                        }
-                        None => return self.conclude(under, &seat, answer).await,
-                    },
+                    Polled::Over(stage, text) => {
+                        return self.end_flight(under, stage, text, None).await;
+                    }
+                    Polled::Brought => return self.conclude(under, &seat, answer).await,
                 },
             };
             self.leave(under.landing).await;

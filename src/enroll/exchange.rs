@@ -2,24 +2,19 @@
 //! before it is read, and what it brought is taken in by one transaction.
 
 use super::Enroller;
-use crate::engine::message::Message;
+use super::conclude::in_doubt;
 use crate::engine::perform::{self, Patience, registration};
 use crate::engine::roster::{Seat, binding_of};
 use crate::random;
-use crate::state::{
-    ImportRefusal, ImportRequest, JournalError, Landing, SlotRef, StoreError, TakenIn, Wanted,
-};
-use refreshd_core::enroll::account::Account;
-use refreshd_core::enroll::business;
+use crate::state::{JournalError, Landing, SlotRef};
 use refreshd_core::enroll::code::{self, Unused};
-use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage, Via};
+use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage};
 use refreshd_core::flight::{Answer, FlightId, Intent};
-use refreshd_core::grant::settle::{self, Ending};
+use refreshd_core::grant::settle::Ending;
 use refreshd_core::grant::{GrantId, Presents};
-use refreshd_core::name;
-use refreshd_core::provider::answer::{self, Outcome, Success};
+use refreshd_core::kept::KeptAnswer;
 use refreshd_core::provider::request::{self, TokenRequest};
-use refreshd_core::secret::{Fingerprint, Secret};
+use refreshd_core::secret::Secret;
 use refreshd_core::time::WallTime;
 use std::collections::HashSet;
 use std::time::Duration;
@@ -28,19 +23,6 @@ use std::time::Duration;
 const LOOK: Duration = Duration::from_secs(5);
 /// A slot of the journal is waited for so long: flights give theirs back all the time.
 const SLOT_PATIENCE: Duration = Duration::from_secs(30);
-
-/// What an exchange that brought nothing may end.
-const UNDECIDED: &[Stage] = &[Stage::Open, Stage::Received, Stage::Expired, Stage::InDoubt];
-/// What an answer may be kept for: it may hold the only copy of a refresh token, also
-/// where somebody has given it up meanwhile.
-const NOT_DONE: &[Stage] = &[
-    Stage::Open,
-    Stage::Received,
-    Stage::Expired,
-    Stage::InDoubt,
-    Stage::Refused,
-    Stage::Held,
-];
 
 /// Counted as under way until it is dropped.
 pub(super) struct Counted(Enroller);
@@ -64,6 +46,15 @@ pub(super) struct Under {
 }
 
 impl Under {
+    /// Its answer, as it is kept where it cannot be taken in.
+    pub(super) fn kept(&self, answer: Answer) -> KeptAnswer {
+        let flight = self.landing.map(|(flight, _)| flight);
+        KeptAnswer {
+            flight: flight.unwrap_or_else(|| FlightId(random::bytes())),
+            answer,
+        }
+    }
+
     /// What its intent says of a flight.
     pub(super) fn of(
         enrollment: Enrollment,
@@ -83,10 +74,10 @@ impl Under {
 
 /// A code that is as good as before, and why.
 pub(super) struct Spared {
-    unused: Unused,
-    text: String,
+    pub(super) unused: Unused,
+    pub(super) text: String,
     /// Its flight, if there was one.
-    landing: Landing,
+    pub(super) landing: Landing,
 }
 
 impl Spared {
@@ -188,29 +179,6 @@ impl Enroller {
                 Ok(())
             }
             Ending::Answered(answer) => self.conclude_code(under, &seat, answer).await,
-        }
-    }
-
-    /// Reads the answer to a code, which is durable, and commits what it says.
-    ///
-    /// # Errors
-    /// Where it says that nothing was done: the code may be presented again.
-    pub(super) async fn conclude_code(
-        &self,
-        under: Under,
-        seat: &Seat,
-        answer: Answer,
-    ) -> Result<(), Spared> {
-        match code::unused(&seat.client.description, &answer) {
-            Some((unused, text)) => Err(Spared {
-                unused,
-                text,
-                landing: under.landing,
-            }),
-            None => {
-                self.conclude(under, seat, answer).await;
-                Ok(())
-            }
         }
     }
 
@@ -343,308 +311,6 @@ impl Enroller {
             }
         }
     }
-
-    /// Reads an answer that is durable, and commits what it says.
-    pub(super) async fn conclude(&self, under: Under, seat: &Seat, answer: Answer) {
-        let outcome = answer::read(&seat.client.description, &answer);
-        let body = Secret::new(String::from_utf8_lossy(&answer.body));
-        let (stage, text) = match outcome {
-            Outcome::Success(success) => {
-                let wanted = Wanted::ByExchange;
-                return self.take_in(under, seat, *success, body, wanted).await;
-            }
-            Outcome::Lost { text, .. } => (Stage::InDoubt, in_doubt(&text)),
-            Outcome::Unread { text, .. } => {
-                let text = format!(
-                    "{text}; the answer is kept. Mend the provider's description, then take it with `refreshd authorize --accept {}`",
-                    super::id_text(under.enrollment.id)
-                );
-                self.end_flight(under, Stage::Held, text, Some(body)).await;
-                return;
-            }
-            Outcome::InvalidGrant { text } => (
-                Stage::Refused,
-                format!(
-                    "the provider does not take the code: {text}; it may have been too old, or used already: authorize again"
-                ),
-            ),
-            Outcome::InvalidClient { text } => (
-                Stage::Refused,
-                format!(
-                    "the provider does not take the client: {text}; see client_id and client_secret of client {}",
-                    seat.client.name
-                ),
-            ),
-            Outcome::AskedToWait { text, .. }
-            | Outcome::InteractionRequired { text }
-            | Outcome::TooEarly { text }
-            | Outcome::Refused { text } => (
-                Stage::Refused,
-                format!("the provider refused: {text}; authorize again"),
-            ),
-        };
-        self.end_flight(under, stage, text, None).await;
-    }
-
-    /// Takes the token set in, for as long as it takes: it may be the only copy.
-    pub(super) async fn take_in(
-        &self,
-        under: Under,
-        seat: &Seat,
-        success: Success,
-        answer: Secret,
-        wanted: Wanted,
-    ) {
-        // Who it was is learned when the answer comes: later its access token may be over.
-        let who = match wanted {
-            Wanted::ByOperator => Ok(None),
-            Wanted::ByExchange => {
-                let nonce = under.secrets.nonce.as_ref();
-                self.account(seat, &success, nonce).await
-            }
-        };
-        let who = match who {
-            Ok(who) => who,
-            Err(text) => {
-                let text =
-                    format!("{text}: the answer is not ours, and is not used; authorize again");
-                return self.end_flight(under, Stage::Refused, text, None).await;
-            }
-        };
-        let identity = who.as_ref().map(Account::identity);
-        let who = who.map(|who| refreshd_core::text::printable(&who.subject));
-        let account = identity.map(|identity| self.0.deck.fingerprinter.of(&identity));
-        let account = account.or(under.enrollment.account);
-        let (request, missing_refresh) = match self.import(&under, seat, success, account) {
-            Ok(request) => request,
-            Err(text) => {
-                return self
-                    .end_flight(under, Stage::Held, text, Some(answer))
-                    .await;
-            }
-        };
-        let enrollment = Enrollment {
-            text: match missing_refresh {
-                true => no_refresh_token(seat, &request),
-                false => String::new(),
-            },
-            grant: Some(request.name.clone()),
-            ..under.enrollment.clone()
-        };
-        let landing = under.landing;
-        let mut patience = Patience::default();
-        let taken = loop {
-            let store = &self.0.deck.store;
-            let (to, set, kept) = (enrollment.clone(), request.clone(), answer.clone());
-            let who = who.clone();
-            match store.take_in(to, set, kept, wanted, who, landing).await {
-                Ok(taken) => break taken,
-                // The grant's own record is damaged: trying again would not help.
-                Err(ImportRefusal::Store(
-                    e @ (StoreError::Seal(_) | StoreError::Record { .. }),
-                )) => {
-                    let under = Under {
-                        enrollment,
-                        ..under
-                    };
-                    return self
-                        .end_flight(under, Stage::Held, e.to_string(), Some(answer))
-                        .await;
-                }
-                Err(ImportRefusal::Store(e)) => {
-                    tracing::error!(
-                        "what an authorization brought could not be saved; it is kept in memory and tried again: {e}"
-                    );
-                }
-                Err(refusal) => {
-                    let under = Under {
-                        enrollment,
-                        ..under
-                    };
-                    return self
-                        .end_flight(under, Stage::Held, refusal.to_string(), Some(answer))
-                        .await;
-                }
-            }
-            patience.wait().await;
-        };
-        self.free(landing);
-        match taken {
-            TakenIn::Current(imported) => self.published(imported.grant().clone()).await,
-            TakenIn::Held(why) => tracing::warn!(grant = %request.name, "{}: {why}", request.name),
-            TakenIn::Gone => {}
-        }
-        self.turned();
-    }
-
-    async fn published(&self, grant: refreshd_core::Grant) {
-        tracing::info!(grant = %grant.name, "{}: authorized, generation {}, expires {}", grant.name, grant.state.generation, grant.state.expires_at.rfc3339());
-        self.0.engine.tell(Message::Changed(Box::new(grant)));
-        self.0.reloader.retarget(&self.0.engine).await;
-    }
-
-    /// The grant as it would be taken in; and whether it could not be refreshed,
-    /// though its provider's grants are.
-    fn import(
-        &self,
-        under: &Under,
-        seat: &Seat,
-        success: Success,
-        account: Option<Fingerprint>,
-    ) -> Result<(ImportRequest, bool), String> {
-        let deck = &self.0.deck;
-        let name = self.name_of(&under.enrollment)?;
-        let code = under.secrets.code.clone();
-        let import = settle::Import {
-            success,
-            obtained_at: under.sent,
-            code: code.filter(|_| seat.client.description.refresh_wants_code()),
-            binding: binding_of(seat)?,
-            roll: under.roll,
-        };
-        let rules = perform::rules(deck, &seat.client, seat.policy.clone());
-        let now = deck.clock.wall();
-        let (mut state, tokens) = settle::import(&rules, import, now);
-        state.configured = self.0.reloader.config().grants.contains_key(&name);
-        state.account = account;
-        let bare = tokens.refresh_token.is_none()
-            && seat.policy.with == refreshd_core::provider::description::With::RefreshToken
-            && !seat.policy.asks_anew();
-        let request = ImportRequest {
-            name,
-            client: seat.client.name.clone(),
-            vars: under.enrollment.vars.clone(),
-            redirect_uri: under.enrollment.redirect_uri.clone(),
-            tokens,
-            state,
-            obtained_at: under.sent,
-            now,
-            replace: false,
-            authorized: true,
-        };
-        Ok((request, bare))
-    }
-
-    /// The name of the grant: its own, or the business's.
-    pub(super) fn name_of(&self, enrollment: &Enrollment) -> Result<String, String> {
-        let named = enrollment.grant.clone();
-        let business = || enrollment.vars.get(business::VARIABLE).cloned();
-        let name = named
-            .or_else(business)
-            .ok_or("it is not known which grant it is for")?;
-        match name::is_valid(&name) {
-            true => Ok(name),
-            false => Err(format!(
-                "{:?} cannot name a grant; {}",
-                refreshd_core::text::printable(&name),
-                name::RULE
-            )),
-        }
-    }
-
-    pub(super) async fn end_flight(
-        &self,
-        under: Under,
-        stage: Stage,
-        text: String,
-        answer: Option<Secret>,
-    ) {
-        let landing = under.landing;
-        self.end_with(under.enrollment, stage, text, answer, landing)
-            .await;
-        self.free(landing);
-    }
-
-    /// Gives back the slot of an exchange after which all is as it was.
-    pub(super) async fn leave(&self, landing: Landing) {
-        if let Some((flight, slot)) = landing {
-            perform::leave(&self.0.deck, flight, slot).await;
-        }
-    }
-
-    fn free(&self, landing: Landing) {
-        if let Some((_, slot)) = landing {
-            self.0.deck.journal.free(slot);
-        }
-    }
-
-    pub(super) async fn end(
-        &self,
-        enrollment: Enrollment,
-        stage: Stage,
-        text: String,
-        answer: Option<Secret>,
-    ) {
-        self.end_with(enrollment, stage, text, answer, None).await;
-    }
-
-    /// A link is good until it is spent, which it is by a success.
-    fn stage_after(&self, enrollment: &Enrollment, stage: Stage, kept: bool) -> Stage {
-        let failed = matches!(stage, Stage::Refused | Stage::InDoubt) && !kept;
-        let in_time = self.0.deck.clock.wall() < enrollment.expires_at;
-        match enrollment.via {
-            Via::Link if failed && in_time => Stage::Open,
-            _ => stage,
-        }
-    }
-
-    async fn end_with(
-        &self,
-        enrollment: Enrollment,
-        stage: Stage,
-        text: String,
-        answer: Option<Secret>,
-        landing: Landing,
-    ) {
-        let name = enrollment
-            .grant
-            .clone()
-            .unwrap_or_else(|| enrollment.client.clone());
-        tracing::warn!(grant = %name, "{name}: not authorized: {text}");
-        let ended = Enrollment {
-            stage: self.stage_after(&enrollment, stage, answer.is_some()),
-            text,
-            ..enrollment
-        };
-        let from = match answer {
-            Some(_) => NOT_DONE,
-            None => UNDECIDED,
-        };
-        let mut patience = Patience::default();
-        while let Err(e) = self
-            .0
-            .deck
-            .store
-            .turn_enrollment(from, ended.clone(), answer.clone(), landing)
-            .await
-        {
-            tracing::error!(
-                "how an authorization ended could not be written down; it is tried again: {e}"
-            );
-            patience.wait().await;
-        }
-        self.turned();
-    }
-}
-
-/// What a person is told where nothing can be refreshed, and what would help.
-fn no_refresh_token(seat: &Seat, request: &ImportRequest) -> String {
-    let authorize = seat.client.description.authorize.as_ref();
-    let asks = |name: &str| authorize.is_some_and(|a| a.params.contains_key(name));
-    let google = authorize.is_some_and(|a| a.url.contains(".google.com/"));
-    let offline = seat.client.scopes.iter().any(|s| s == "offline_access");
-    let remedy = if google && !(asks("access_type") && asks("prompt")) {
-        "Google gives one if the provider's [authorize] params have access_type = \"offline\" and prompt = \"consent\""
-    } else if !offline {
-        "many providers give one for the scope offline_access, some for prompt = \"consent\" or access_type = \"offline\" in [authorize] params"
-    } else {
-        "see the provider's documents for what it wants to be asked with"
-    };
-    format!(
-        "the answer has no refresh token, so {} cannot be refreshed: a person must authorize again before {}. {remedy}; then `refreshd reload`, and authorize again",
-        request.name,
-        request.state.expires_at.rfc3339()
-    )
 }
 
 /// What a person is told while a code waits.
@@ -675,10 +341,4 @@ fn over(unused: &Unused, text: &str, ends: WallTime, now: WallTime) -> String {
             (now + *asked).rfc3339()
         ),
     }
-}
-
-pub(super) fn in_doubt(text: &str) -> String {
-    format!(
-        "whether the provider took the code is not known ({text}); a code is presented once: authorize again"
-    )
 }

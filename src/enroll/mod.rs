@@ -4,7 +4,9 @@
 
 mod approve;
 mod begin;
+mod conclude;
 mod device;
+mod ending;
 mod exchange;
 mod identity;
 mod link;
@@ -14,6 +16,7 @@ mod receive;
 mod recovery;
 mod resume;
 pub(crate) mod serve;
+mod take_in;
 mod view;
 
 pub use approve::Approve;
@@ -31,8 +34,9 @@ use crate::engine::roster::{Seat, seat_of};
 use crate::exit::{Exit, Failure};
 use crate::state::StoreError;
 use passes::Passes;
-use refreshd_core::enroll::{Enrollment, EnrollmentId, Stage};
+use refreshd_core::enroll::{Enrollment, EnrollmentId, Stage, business};
 use refreshd_core::grant::{Grant, GrantId, GrantState};
+use refreshd_core::name;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -208,6 +212,23 @@ impl Enroller {
         // The provider compares it with the one that it was asked with.
         seat.redirect_uri.clone_from(&enrollment.redirect_uri);
         Ok(seat)
+    }
+
+    /// The name of the grant: its own, or the business's.
+    pub(super) fn name_of(&self, enrollment: &Enrollment) -> Result<String, String> {
+        let named = enrollment.grant.clone();
+        let business = || enrollment.vars.get(business::VARIABLE).cloned();
+        let name = named
+            .or_else(business)
+            .ok_or("it is not known which grant it is for")?;
+        match name::is_valid(&name) {
+            true => Ok(name),
+            false => Err(format!(
+                "{:?} cannot name a grant; {}",
+                refreshd_core::text::printable(&name),
+                name::RULE
+            )),
+        }
     }
 }
 

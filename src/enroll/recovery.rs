@@ -1,13 +1,19 @@
 //! Exchanges that the last run did not finish: what the journal holds of them.
 
-use super::exchange::{Under, in_doubt};
-use super::{Enroller, device, id_text};
+use super::conclude::in_doubt;
+use super::device::{self, Polled};
+use super::exchange::Under;
+use super::{Enroller, id_text};
+use crate::answers::short_id;
+use crate::config::Client;
 use crate::engine::roster::Seat;
 use crate::state::{Recovered, SlotRef, StoreError};
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage, Via};
 use refreshd_core::flight::{Answer, Intent};
 use refreshd_core::grant::Presents;
-use refreshd_core::secret::Secret;
+use refreshd_core::kept::KeptAnswer;
+use refreshd_core::provider::Description;
+use refreshd_core::provider::answer::{self, Outcome, may_hold_token};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -41,10 +47,20 @@ impl Enroller {
                 self.hold_unknown(&intent, slot, answer).await?;
                 continue;
             }
-            let Some((enrollment, secrets)) = found.filter(|(e, _)| !done(e)) else {
+            let Some((enrollment, secrets)) = found else {
                 self.leave(landing).await;
                 continue;
             };
+            if done(&enrollment) {
+                match answer {
+                    Some(answer) if self.is_worth_keeping(&intent, &answer).await? => {
+                        let under = Under::of(enrollment, secrets, &intent, slot);
+                        self.keep_beside(under, String::new(), answer).await;
+                    }
+                    _ => self.leave(landing).await,
+                }
+                continue;
+            }
             let polled = enrollment.via == Via::Device;
             let name = self.name_of(&enrollment).unwrap_or_default();
             let seat = self.seat(&enrollment, &name);
@@ -57,13 +73,21 @@ impl Enroller {
                 (Some(answer), _) if polled && device::is_pending(&answer) => {
                     self.leave(landing).await;
                 }
-                (Some(answer), Ok(seat))
-                    if polled && device::decides_nothing(&seat.client.description, &answer) =>
-                {
-                    self.leave(landing).await;
-                }
                 (Some(answer), Ok(seat)) => {
                     let seat = self.as_recorded(seat, &intent).await?;
+                    if polled {
+                        match device::polled(&seat.client.description, &answer, &name) {
+                            Polled::Nothing(_) => {
+                                self.leave(landing).await;
+                                continue;
+                            }
+                            Polled::Odd(text, _) => {
+                                self.keep_beside(under, text, answer).await;
+                                continue;
+                            }
+                            Polled::Over(..) | Polled::Brought => {}
+                        }
+                    }
                     let (enroller, enrollment) = (self.clone(), under.enrollment.clone());
                     // From now on: the codes that wait are looked through next, and the
                     // store does not say yet that this one has been presented.
@@ -85,8 +109,8 @@ impl Enroller {
                     });
                 }
                 (Some(answer), Err(text)) => {
-                    let body = Secret::new(String::from_utf8_lossy(&answer.body));
-                    self.end_flight(under, Stage::Held, text, Some(body)).await;
+                    let kept = under.kept(answer);
+                    self.end_flight(under, Stage::Held, text, Some(kept)).await;
                 }
                 // A device code may be presented again.
                 (None, _) if polled => self.leave(landing).await,
@@ -100,8 +124,7 @@ impl Enroller {
     }
 
     /// Keeps an answer of an authorization that the store does not know, since it was put
-    /// back to a time before: it may hold the only copy of a refresh token. Where the
-    /// client is not known either, it stays in the journal.
+    /// back to a time before: it may hold the only copy of a refresh token.
     async fn hold_unknown(
         &self,
         intent: &Intent,
@@ -109,31 +132,30 @@ impl Enroller {
         answer: &Answer,
     ) -> Result<(), StoreError> {
         let landing = Some((intent.flight, slot));
-        if !(200..300).contains(&answer.status) {
+        if !self.is_worth_keeping(intent, answer).await? {
             self.leave(landing).await;
             return Ok(());
         }
-        let config = self.0.reloader.config();
-        let mut clients = config.clients.values();
-        let Some(client) = clients.find(|client| client.hash == intent.description) else {
-            tracing::error!(
-                "the journal holds what an authorization brought that neither the store nor the configuration knows ({}); it stays there. Configure its client as it was, and restart refreshd",
-                intent.name
-            );
-            return Ok(());
-        };
         // The flight's own number, so that it is not held twice after a kill in between.
         let id = EnrollmentId(intent.flight.0);
-        let text = format!(
-            "the store was put back to a time before this authorization: its token set waits. Take it with `refreshd authorize --accept {}`, or authorize again",
-            id_text(id)
-        );
+        let short = short_id(intent.flight);
+        let known = self.client_of(intent);
+        let text = match &known {
+            Some(_) => format!(
+                "the store was put back to a time before this authorization: its token set waits. Take it with `refreshd authorize --accept {}`, or authorize again",
+                id_text(id)
+            ),
+            None => format!(
+                "the store was put back to a time before this authorization, and its client is not configured: its answer is kept. Look at it with `refreshd answers show {short}`, and take it in with `refreshd answers read {short} --provider NAME`, or authorize again"
+            ),
+        };
+        let (client, provider) = known.unwrap_or_default();
         let now = self.0.deck.clock.wall();
         let held = Enrollment {
             id,
             grant: Some(intent.name.clone()).filter(|name| !name.is_empty()),
-            client: client.name.clone(),
-            provider: client.description.name.clone(),
+            client,
+            provider,
             via: Via::Redirect,
             redirect_uri: None,
             vars: BTreeMap::new(),
@@ -149,7 +171,10 @@ impl Enroller {
             code: Default::default(),
         };
         let secrets = Secrets {
-            answer: Some(Secret::new(String::from_utf8_lossy(&answer.body))),
+            answers: vec![KeptAnswer {
+                flight: intent.flight,
+                answer: answer.clone(),
+            }],
             ..Secrets::default()
         };
         if self.0.deck.store.enrollment(id).await?.is_none() {
@@ -158,6 +183,39 @@ impl Enroller {
         }
         self.leave(landing).await;
         Ok(())
+    }
+
+    /// The client that an intent's code was presented for, with its provider: by its
+    /// description, which the configuration may have changed since, by its grant, or by
+    /// whom what it brings is bound to.
+    fn client_of(&self, intent: &Intent) -> Option<(String, String)> {
+        let config = self.0.reloader.config();
+        let bound = |client: &Client| {
+            let id = Some(client.client_id.as_str());
+            id == intent.binding.as_ref().map(|to| to.client_id.as_str())
+        };
+        let mut clients = config.clients.values();
+        let of_grant = config.grants.get(&intent.name);
+        let found = clients
+            .find(|client| client.hash == intent.description)
+            .or_else(|| of_grant.and_then(|grant| config.clients.get(&grant.client)))
+            .or_else(|| config.clients.values().find(|client| bound(client)))?;
+        Some((found.name.clone(), found.description.name.clone()))
+    }
+
+    /// Whether an answer brought something, or may have: by the description by which its
+    /// request was made, where that is known.
+    async fn is_worth_keeping(&self, intent: &Intent, answer: &Answer) -> Result<bool, StoreError> {
+        let stored = self.0.deck.store.description(&intent.description).await?;
+        let description: Option<Description> =
+            stored.and_then(|text| serde_json::from_str(&text).ok());
+        Ok(match description {
+            Some(description) => matches!(
+                answer::read(&description, answer),
+                Outcome::Success(_) | Outcome::Unread { .. }
+            ),
+            None => (200..300).contains(&answer.status) || may_hold_token(answer),
+        })
     }
 
     /// The seat with the description by which the request was made.

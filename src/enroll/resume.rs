@@ -4,11 +4,11 @@
 use super::exchange::Under;
 use super::receive::refused;
 use super::{Enroller, Report, failed};
+use crate::answers::short_id;
 use crate::exit::{Exit, Failure};
 use crate::random;
 use crate::state::Wanted;
 use refreshd_core::enroll::{EnrollmentId, Stage, Via};
-use refreshd_core::flight::Answer;
 use refreshd_core::provider::answer::{self, Outcome};
 use std::time::Duration;
 
@@ -53,10 +53,11 @@ impl Enroller {
         const GIVEN_UP: &[Stage] = &[Stage::Open, Stage::Quarantined, Stage::Held];
         let enrollment = self.find(id).await?;
         let before = enrollment.stage;
-        match self
-            .turn(GIVEN_UP, enrollment, "given up".to_owned())
-            .await?
-        {
+        let text = match before {
+            Stage::Held => "given up; what is kept of it is listed by `refreshd answers`",
+            _ => "given up",
+        };
+        match self.turn(GIVEN_UP, enrollment, text.to_owned()).await? {
             true => self.wait(id, Duration::ZERO).await,
             false if before.is_over() => self.wait(id, Duration::ZERO).await,
             false => Err(refused(
@@ -76,24 +77,29 @@ impl Enroller {
                 "no token set is held there; see `refreshd authorize --list`",
             ));
         };
-        let Some(kept) = secrets.answer.clone() else {
+        if secrets.answers.is_empty() {
             return Err(refused("its answer is not there any more; authorize again"));
-        };
+        }
         let name = self.name_of(&enrollment).map_err(|text| refused(&text))?;
         let seat = self
             .seat(&enrollment, &name)
             .map_err(|text| Failure::new(Exit::Config, text))?;
-        let answer = Answer {
-            status: 200,
-            headers: Vec::new(),
-            body: kept.expose().as_bytes().to_vec(),
-            complete: true,
-            received: self.0.deck.clock.wall(),
-        };
-        let Outcome::Success(success) = answer::read(&seat.client.description, &answer) else {
-            return Err(refused(
-                "its answer cannot be read by the provider's description",
-            ));
+        // Of several, the last that can be read: it is what the provider goes on with.
+        let read = secrets.answers.iter().rev().find_map(|kept| {
+            // Whatever it was sent with: its operator wants it read.
+            let mut answer = kept.answer.clone();
+            answer.status = 200;
+            match answer::read(&seat.client.description, &answer) {
+                Outcome::Success(success) => Some((kept.clone(), success)),
+                _ => None,
+            }
+        });
+        let Some((kept, success)) = read else {
+            let last = secrets.answers.last();
+            let id = last.map_or_else(String::new, |kept| short_id(kept.flight));
+            return Err(refused(&format!(
+                "its answer cannot be read by the provider's description; see it with `refreshd answers show {id}`, or take its tokens by hand with `refreshd answers take {id}`"
+            )));
         };
         let under = Under {
             sent: enrollment.sent,

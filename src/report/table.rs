@@ -65,7 +65,9 @@ pub fn outputs(reports: &[GrantReport]) -> String {
 fn problems(report: &GrantReport) -> Vec<String> {
     let mut lines = Vec::new();
     let calm = matches!(report.state.as_str(), "fresh" | "retrying");
-    if !calm {
+    // What a person has to do says why as well.
+    let asks = report.needs.is_some() && report.waits_for.as_deref() == Some("person");
+    if !(calm || asks) {
         lines.push(format!("{}: {}", report.grant, report.why));
     }
     if let Some(last) = report
@@ -114,4 +116,25 @@ fn cut(text: &str, width: usize) -> String {
     let mut short: String = text.chars().take(width - 1).collect();
     short.push('…');
     short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_person_has_to_do_is_said_once() {
+        let pending = GrantReport::pending("one", "c", None);
+        let text = table(&[pending]);
+        let told: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with("one: "))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "one: it was never authorized: do so with `refreshd authorize one`, or bring a token set with `refreshd import one`"
+            ]
+        );
+    }
 }

@@ -4,7 +4,9 @@ use super::GrantReport;
 use refreshd_core::GrantState;
 use refreshd_core::duration::human;
 use refreshd_core::grant::notice::notice;
-use refreshd_core::grant::schedule::{Policy, reauthorize_before, refresh_token_over};
+use refreshd_core::grant::schedule::{
+    Never, Plan, Policy, plan, reauthorize_before, refresh_token_over,
+};
 use refreshd_core::grant::state::{Pause, Refusal, Revocation, Status};
 use refreshd_core::time::WallTime;
 use serde::{Deserialize, Serialize};
@@ -92,14 +94,31 @@ pub(super) fn need(name: &str, state: &GrantState, policy: &Policy, now: WallTim
         let text = format!("its refresh token, issued at {issued}, died at {at}: authorize again");
         return Some(Need::authorize(name, "its refresh token is over", &text));
     }
+    let may_be_kept = state.doubt.as_ref().is_some_and(|doubt| doubt.unread);
     if let Some(refusal) = state.refusal.as_ref().filter(|_| !policy.asks_anew()) {
-        return Some(refused(name, refusal));
+        return Some(refused(name, refusal, may_be_kept));
+    }
+    if plan(state, policy, now) == Plan::Never(Never::AnswerKept) {
+        return Some(answer_kept(name));
     }
     ending(name, state, policy, now)
 }
 
+/// Only a person can read what is kept, and the old refresh token is not presented meanwhile.
+fn answer_kept(name: &str) -> Need {
+    let act = format!("refreshd answers {name}");
+    Need {
+        urgency: Urgency::Person,
+        reason: "an answer that nobody could read may hold its refresh token".to_owned(),
+        text: format!(
+            "an answer is kept that could not be read and may hold a newer refresh token, and presenting the old one could revoke that: see `{act}`, and take its tokens; if it holds none, drop it, or present the old one all the same with `refreshd refresh {name} --force --accept-risk`"
+        ),
+        act,
+    }
+}
+
 /// The provider wants a person, at once or by its refusal.
-fn refused(name: &str, refusal: &Refusal) -> Need {
+fn refused(name: &str, refusal: &Refusal, may_be_kept: bool) -> Need {
     let at = refusal.at.rfc3339();
     let (reason, what) = match refusal.interaction {
         true => (
@@ -111,7 +130,31 @@ fn refused(name: &str, refusal: &Refusal) -> Need {
             "the provider refused its refresh token",
         ),
     };
-    Need::authorize(name, reason, &format!("{what} at {at}: authorize again"))
+    let kept = match may_be_kept {
+        true => format!(
+            "; an answer that could not be read may hold a newer one (`refreshd answers {name}`)"
+        ),
+        false => String::new(),
+    };
+    let need = Need::authorize(name, reason, "");
+    let text = format!(
+        "{what} at {at}{kept}: authorize again with `{}`, or try once more with `refreshd refresh {name} --force`",
+        need.act
+    );
+    Need { text, ..need }
+}
+
+/// What an authorization brought was not taken in.
+pub(super) fn held(name: &str, why: &str) -> Need {
+    let act = format!("refreshd answers {name}");
+    Need {
+        urgency: Urgency::Person,
+        reason: "what an authorization brought waits for a person".to_owned(),
+        text: format!(
+            "an authorization brought an answer that waits for a person (`{act}`): {why}"
+        ),
+        act,
+    }
 }
 
 /// The provider accepts the client for others.
@@ -123,8 +166,12 @@ pub(super) fn not_accepted(name: &str) -> Need {
 
 /// No token set has ever come, and the client cannot ask for one itself.
 pub(super) fn unauthorized(name: &str) -> Need {
-    let text = "it was never authorized: authorize it, or bring a token set with `refreshd import`";
-    Need::authorize(name, "never authorized", text)
+    let need = Need::authorize(name, "never authorized", "");
+    let text = format!(
+        "it was never authorized: do so with `{}`, or bring a token set with `refreshd import {name}`",
+        need.act
+    );
+    Need { text, ..need }
 }
 
 /// An end that refreshing cannot move.

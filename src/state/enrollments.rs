@@ -1,6 +1,11 @@
 //! Authorizations under way, and what became of the latest: what was asked, the
 //! code that came for it, and how its token set is taken in.
 
+mod answers;
+
+pub use answers::OfAuthorization;
+pub(super) use answers::forget_answers_of;
+
 use super::commit::settle_slot;
 use super::disk::hex;
 use super::error::StoreError;
@@ -10,9 +15,10 @@ use super::records::{from_json, json, secret_json};
 use super::seal::Context;
 use super::store::Store;
 use super::writer::{Kind, Session};
-use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage, quarantine};
+use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage, Via, quarantine};
 use refreshd_core::flight::FlightId;
 use refreshd_core::grant::{Grant, GrantState, kept_refresh};
+use refreshd_core::kept::{self, KeptAnswer};
 use refreshd_core::secret::{Fingerprint, Secret};
 use refreshd_core::time::WallTime;
 use rusqlite::{OptionalExtension, Row};
@@ -136,6 +142,21 @@ impl Store {
         .await
     }
 
+    /// Those whose answer waits for an operator.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn held_enrollments(&self) -> Result<Vec<Enrollment>, StoreError> {
+        self.read(|s| {
+            let sql = "SELECT record FROM enrollments WHERE stage = ?1";
+            let mut statement = s.conn.prepare_cached(sql)?;
+            let held = [Stage::Held.word()];
+            let rows = statement.query_map(held, |row| from_json::<Enrollment>(row, 0))?;
+            Ok(rows.collect::<Result<Vec<_>, _>>()?)
+        })
+        .await
+    }
+
     /// Keeps the code that came for an enrolment, if it is the first; with what else
     /// is known by it, and what it is to be presented `with`, where that was not kept
     /// before. Durable when this returns.
@@ -233,8 +254,8 @@ impl Store {
     }
 
     /// Writes down how far an enrolment has come, if it is at one of these stages
-    /// still; `answer`: what is kept of the exchange. Where nothing more is to be
-    /// presented, the code and verifier go. Returns whether it was.
+    /// still; `answer`: what is kept of the exchange, at whatever stage it is. Where nothing
+    /// more is to be presented, the code and verifier go. Returns whether it was.
     ///
     /// # Errors
     /// When it did not become durable.
@@ -242,17 +263,19 @@ impl Store {
         &self,
         from: &'static [Stage],
         enrollment: Enrollment,
-        answer: Option<Secret>,
+        answer: Option<KeptAnswer>,
         landing: Landing,
     ) -> Result<bool, StoreError> {
         self.write(move |s| {
             if let Some((flight, slot)) = landing {
                 settle_slot(s, flight, slot)?;
             }
-            let known = find(s, "id = ?1", enrollment.id.0)?;
-            let turns = known.is_some_and(|(known, _)| from.contains(&known.stage));
-            if turns {
-                turn(s, &enrollment, answer)?;
+            let known = find(s, "id = ?1", enrollment.id.0)?.map(|(known, _)| known.stage);
+            let turns = known.is_some_and(|stage| from.contains(&stage));
+            match answer {
+                answer if turns => turn(s, &enrollment, answer)?,
+                Some(answer) => answers::keep(s, &enrollment, answer)?,
+                None => {}
             }
             Ok(turns)
         })
@@ -271,7 +294,7 @@ impl Store {
         &self,
         enrollment: Enrollment,
         request: ImportRequest,
-        answer: Secret,
+        answer: KeptAnswer,
         wanted: Wanted,
         who: Option<String>,
         landing: Landing,
@@ -306,8 +329,10 @@ impl Store {
 
 /// Those who waited for too long.
 const LATE: &str = "stage IN ('open', 'quarantined') AND expires_at <= ?1";
-/// Those who were over long ago. What an operator has not decided is not forgotten.
-const OLD: &str = "stage IN ('done', 'refused', 'in-doubt', 'expired') AND expires_at < ?1";
+/// Those who were over long ago. What an operator has not decided is not forgotten, nor is
+/// what an answer is kept of.
+const OLD: &str =
+    "stage IN ('done', 'refused', 'in-doubt', 'expired') AND expires_at < ?1 AND secrets IS NULL";
 
 fn tidy(s: &Session<'_>, now: WallTime) -> Result<(), StoreError> {
     let sql = format!("SELECT record FROM enrollments WHERE {LATE}");
@@ -335,7 +360,7 @@ fn take_in(
     s: &Session<'_>,
     enrollment: Enrollment,
     mut request: ImportRequest,
-    answer: Secret,
+    answer: KeptAnswer,
     wanted: Wanted,
     who: Option<&str>,
 ) -> Result<TakenIn, ImportRefusal> {
@@ -381,6 +406,7 @@ fn take_in(
         ..enrollment
     };
     turn(s, &done, None)?;
+    answers::read(s, done.id, answer.flight)?;
     Ok(TakenIn::Current(Box::new(imported)))
 }
 
@@ -516,7 +542,7 @@ fn receive(
         verifier: with.verifier.or(secrets.verifier),
         nonce: with.nonce.or(secrets.nonce),
         interval_ms: None,
-        answer: None,
+        answers: secrets.answers,
     };
     s.conn
         .prepare_cached("UPDATE enrollments SET code = ?2, secrets = ?3 WHERE id = ?1")?
@@ -537,26 +563,30 @@ fn code_of(s: &Session<'_>, id: EnrollmentId) -> Result<Option<Fingerprint>, Sto
 fn turn(
     s: &Session<'_>,
     enrollment: &Enrollment,
-    answer: Option<Secret>,
+    answer: Option<KeptAnswer>,
 ) -> Result<(), StoreError> {
     record(s, enrollment)?;
-    if matches!(enrollment.stage, Stage::Received | Stage::Quarantined) {
+    let waits = matches!(enrollment.stage, Stage::Received | Stage::Quarantined);
+    if waits && answer.is_none() {
         return Ok(());
     }
-    // What waits for an operator needs the code too, where refreshes repeat it.
-    let mut sealed = None;
+    let known = find(s, "id = ?1", enrollment.id.0)?;
+    let mut secrets = known.map(|(_, secrets)| secrets).unwrap_or_default();
     if let Some(answer) = answer {
-        let known = find(s, "id = ?1", enrollment.id.0)?;
-        let kept = Secrets {
-            answer: Some(answer),
-            verifier: None,
-            ..known.map(|(_, secrets)| secrets).unwrap_or_default()
-        };
-        sealed = Some(seal(s, enrollment.id, &kept));
+        kept::keep(&mut secrets.answers, answer);
     }
+    let is_polled = enrollment.stage == Stage::Open && enrollment.via == Via::Device;
+    if !(waits || is_polled) {
+        secrets = answers::rest(secrets);
+    }
+    write(s, enrollment.id, &secrets)
+}
+
+fn write(s: &Session<'_>, id: EnrollmentId, secrets: &Secrets) -> Result<(), StoreError> {
+    let sealed = (*secrets != Secrets::default()).then(|| seal(s, id, secrets));
     s.conn
         .prepare_cached("UPDATE enrollments SET secrets = ?2 WHERE id = ?1")?
-        .execute((enrollment.id.0, sealed))?;
+        .execute((id.0, sealed))?;
     Ok(())
 }
 
@@ -600,14 +630,19 @@ fn find(
     };
     let secrets = match sealed {
         None => Secrets::default(),
-        Some(sealed) => {
-            let plain = s.sealer.open(&context(&hex(&enrollment.id.0)), &sealed)?;
-            serde_json::from_slice(&plain).map_err(|_| StoreError::Record {
-                purpose: PURPOSE.to_owned(),
-            })?
-        }
+        Some(sealed) => open(s, &enrollment, &sealed)?,
     };
     Ok(Some((enrollment, secrets)))
+}
+
+fn open(s: &Session<'_>, of: &Enrollment, sealed: &[u8]) -> Result<Secrets, StoreError> {
+    let plain = s.sealer.open(&context(&hex(&of.id.0)), sealed)?;
+    let record = |_| StoreError::Record {
+        purpose: PURPOSE.to_owned(),
+    };
+    let mut secrets: Secrets = serde_json::from_slice(&plain).map_err(record)?;
+    answers::name(&mut secrets, of);
+    Ok(secrets)
 }
 
 const PURPOSE: &str = "enrollments";
@@ -622,11 +657,8 @@ fn context(owner: &str) -> Context<'_> {
 }
 
 fn seal(s: &Session<'_>, id: EnrollmentId, secrets: &Secrets) -> Vec<u8> {
-    let room = 1024
-        + secrets
-            .answer
-            .as_ref()
-            .map_or(0, |a| a.expose().len() * 5 / 4);
+    let bytes = secrets.answers.iter().map(|kept| kept.answer.body.len());
+    let room = 1024 * (1 + secrets.answers.len()) + bytes.sum::<usize>() * 3 / 2;
     let plain = secret_json(secrets, room);
     s.sealer.seal(&context(&hex(&id.0)), &plain)
 }

@@ -10,6 +10,7 @@ use refreshd_core::flight::{Answer, FlightId, Intent, Settlement};
 use refreshd_core::grant::candidate::{self, Kept};
 use refreshd_core::grant::state::Binding;
 use refreshd_core::grant::{Grant, GrantId, TokenSet};
+use refreshd_core::kept;
 use refreshd_core::provider::description::DescriptionHash;
 use refreshd_core::secret::Secret;
 use refreshd_core::time::WallTime;
@@ -247,6 +248,32 @@ pub(super) fn keep_unread(
             at.0,
             json(intent),
         ))?;
+    let_go(s, intent)
+}
+
+/// Bounds what is kept of a grant (`core/src/kept.rs`), so that a server which answers
+/// nonsense for months does not fill the disk.
+fn let_go(s: &Session<'_>, newest: &Intent) -> Result<(), StoreError> {
+    let mut all = match unread(s, &newest.grant) {
+        Ok(all) => all,
+        // One is damaged: none is let go, and the new one is kept all the same.
+        Err(StoreError::Seal(_) | StoreError::Record { .. }) => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    all.sort_by_key(|kept| kept.flight == newest.flight);
+    let answers: Vec<&Answer> = all.iter().map(|kept| &kept.answer).collect();
+    let gone = kept::let_go(&answers);
+    for &at in &gone {
+        forget(s, "unread", all[at].flight)?;
+    }
+    let name = &newest.name;
+    let left = all.len() - gone.len();
+    if gone.is_empty() && left.is_multiple_of(kept::MOST) {
+        tracing::warn!(grant = %name, "{name}: {left} answers are kept that could not be read, and may hold a token; look at them with `refreshd answers {name}`, and drop those that hold none");
+    }
+    if !gone.is_empty() {
+        tracing::info!(grant = %name, "{name}: of the answers that are kept since they could not be read, {} had come once more or were too many, and held nothing that looks like a token: they were let go", gone.len());
+    }
     Ok(())
 }
 

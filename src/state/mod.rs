@@ -58,7 +58,7 @@ pub use copy::{Copied, CopyError};
 pub use db::DbError;
 pub use db::FILE as DATABASE;
 pub use enrollments::{
-    GrantsByName, Landing, MOST_OPEN, MOST_QUARANTINED, Received, TakenIn, Wanted,
+    GrantsByName, Landing, MOST_OPEN, MOST_QUARANTINED, OfAuthorization, Received, TakenIn, Wanted,
 };
 pub use error::StoreError;
 pub use fence::Fenced;

@@ -1,5 +1,6 @@
 //! A grant is taken away for good: the only deletion of tokens that there is.
 
+use super::enrollments::forget_answers_of;
 use super::error::StoreError;
 use super::records::{key_of, signed};
 use super::store::Store;
@@ -36,5 +37,6 @@ fn remove(s: &Session<'_>, grant: &Grant) -> Result<bool, StoreError> {
         let sql = format!("DELETE FROM {table} WHERE grant_id = ?1");
         s.conn.execute(&sql, [&grant.id.0])?;
     }
+    forget_answers_of(s, &grant.name)?;
     Ok(true)
 }

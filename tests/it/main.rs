@@ -48,5 +48,4 @@ mod read_only;
 mod real_servers;
 mod small_disks;
 mod smoke;
-mod unread;
 mod unsaved;

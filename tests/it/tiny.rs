@@ -14,7 +14,28 @@ pub(crate) struct Tiny {
 impl Tiny {
     /// Answers 200 with this JSON, in which `#` is the number of the request.
     pub(crate) async fn answering(body: &'static str) -> Tiny {
+        Self::by(move |number| {
+            let body = body.replace('#', &number.to_string());
+            response("200 OK", "content-type: application/json", body.as_bytes())
+        })
+        .await
+    }
+
+    /// Answers with these, one after the other; the last one stays.
+    pub(crate) async fn saying(answers: Vec<Vec<u8>>) -> Tiny {
+        Self::by(move |number| answers[(number - 1).min(answers.len() - 1)].clone()).await
+    }
+
+    async fn by(answer: impl Fn(usize) -> Vec<u8> + Send + 'static) -> Tiny {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on(listener, answer)
+    }
+
+    /// The same where somebody listens already.
+    pub(crate) fn on(
+        listener: TcpListener,
+        answer: impl Fn(usize) -> Vec<u8> + Send + 'static,
+    ) -> Tiny {
         let url = format!("http://{}/token", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
         let kept = requests.clone();
@@ -27,12 +48,7 @@ impl Tiny {
                     kept.push(String::from_utf8(request).unwrap());
                     kept.len()
                 };
-                let body = body.replace('#', &number.to_string());
-                let head = format!(
-                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-                    body.len()
-                );
-                stream.write_all((head + &body).as_bytes()).await.unwrap();
+                stream.write_all(&answer(number)).await.unwrap();
                 let _closed = stream.shutdown().await;
             }
         });
@@ -43,6 +59,15 @@ impl Tiny {
     pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
+}
+
+/// A whole answer; `headers` are separated by line ends.
+pub(crate) fn response(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 {status}\r\n{headers}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+    );
+    [head.as_bytes(), body].concat()
 }
 
 /// Whether the body is as long as the head says.

@@ -12,6 +12,7 @@ pub mod push;
 pub mod quarantine;
 pub mod state;
 
+use crate::kept::KeptAnswer;
 use crate::secret::{Fingerprint, Secret};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
@@ -152,7 +153,27 @@ pub struct Secrets {
     /// How long to wait between polls, in milliseconds: it comes with a device code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval_ms: Option<u64>,
-    /// The answer, as it came, where it waits for an operator or could not be read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub answer: Option<Secret>,
+    /// Answers to its codes, as they came, where they could not be taken in; the oldest first.
+    #[serde(
+        default,
+        alias = "answer",
+        deserialize_with = "crate::kept::of_authorization",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub answers: Vec<KeptAnswer>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_an_earlier_version_kept_is_there_still() {
+        let old = r#"{"code":"c","answer":"{\"access_token\":\"a\"}"}"#;
+        let secrets: Secrets = serde_json::from_str(old).unwrap();
+        assert_eq!(secrets.answers.len(), 1);
+        assert_eq!(secrets.answers[0].answer.body, br#"{"access_token":"a"}"#);
+        let text = serde_json::to_string(&secrets).unwrap();
+        assert_eq!(serde_json::from_str::<Secrets>(&text).unwrap(), secrets);
+    }
 }

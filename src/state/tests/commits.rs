@@ -233,6 +233,32 @@ async fn an_unread_answer_is_kept_beside_the_state() {
     assert_eq!(store.unread(&grant.id).await.unwrap(), []);
 }
 
+/// A provider that answers nonsense for months fills no disk, and costs no token.
+#[tokio::test]
+async fn of_many_unread_answers_pages_go_and_tokens_stay() {
+    let house = House::new();
+    let store = house.open().store;
+    let mut grant = created(&store, "shop-17", 1).await;
+    let token = r#"{"data":{"renew":"rt-2"}}"#;
+    let most = u8::try_from(refreshd_core::kept::MOST).unwrap();
+    for number in 1..=most + 5 {
+        let mut commit = success(&grant, 2);
+        commit.settlement.tokens = None;
+        commit.settlement.state = grant.state.clone();
+        let page = format!("<html>busy, {number}</html>");
+        let body = if number == 1 { token } else { &page };
+        commit.settlement.unread = Some(answer(body));
+        commit.event.at = WallTime(2_000_000 + i64::from(number));
+        commit.intent = Some(intent(&store, &grant, number));
+        grant = applied(store.commit(commit).await.unwrap());
+    }
+    let kept = store.unread(&grant.id).await.unwrap();
+    assert_eq!(kept.len(), usize::from(most));
+    assert_eq!(kept[0].answer.body, token.as_bytes());
+    let last = format!("<html>busy, {}</html>", most + 5);
+    assert_eq!(kept.last().unwrap().answer.body, last.as_bytes());
+}
+
 #[tokio::test]
 async fn a_flight_goes_from_intent_to_free() {
     let house = House::new();

@@ -3,6 +3,7 @@
 use super::*;
 use crate::state::{Received, TakenIn, Wanted};
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage, Via};
+use refreshd_core::kept::KeptAnswer;
 use refreshd_core::secret::Fingerprint;
 use std::sync::Arc;
 
@@ -32,6 +33,19 @@ fn secrets() -> Secrets {
     Secrets {
         verifier: Some(Secret::new("verifier")),
         ..Secrets::default()
+    }
+}
+
+fn kept(flight: u8, body: &str) -> KeptAnswer {
+    KeptAnswer {
+        flight: FlightId([flight; 16]),
+        answer: Answer {
+            status: 200,
+            headers: Vec::new(),
+            body: body.as_bytes().to_vec(),
+            complete: true,
+            received: WallTime(1_500_000),
+        },
     }
 }
 
@@ -142,7 +156,7 @@ async fn a_code_is_received_once() {
 async fn another_accounts_token_set_waits_for_an_operator() {
     let house = House::new();
     let store = house.open().store.clone();
-    let answer = || Secret::new("{}");
+    let answer = || kept(1, "{}");
     for number in [1, 2] {
         store
             .begin_enrollment(enrollment(number), secrets())
@@ -175,7 +189,7 @@ async fn another_accounts_token_set_waits_for_an_operator() {
     assert_eq!(grant.state.generation, 1);
     assert_eq!(tokens, Some(super::tokens(1)));
     let (held, kept) = store.enrollment(enrollment(2).id).await.unwrap().unwrap();
-    assert_eq!((held.stage, kept.answer), (Stage::Held, Some(answer())));
+    assert_eq!((held.stage, kept.answers), (Stage::Held, vec![answer()]));
 
     let accepted = store.take_in(
         held,
@@ -271,7 +285,7 @@ async fn a_grant_that_nobody_configured_stays_its_business_s() {
     let take_in = async |number: u8, request| {
         let begun = store.begin_enrollment(enrollment(number), secrets());
         begun.await.unwrap();
-        let answer = Secret::new("answer");
+        let answer = kept(number, "answer");
         store
             .take_in(
                 enrollment(number),
@@ -321,7 +335,7 @@ async fn an_authorization_without_a_refresh_token_keeps_the_one_there_is() {
         .take_in(
             enrollment(1),
             again,
-            Secret::new("{}"),
+            kept(1, "{}"),
             Wanted::ByExchange,
             None,
             None,
@@ -356,4 +370,107 @@ async fn an_authorization_without_a_refresh_token_keeps_the_one_there_is() {
         ..tokens(2)
     };
     assert_eq!(set, Some(expected), "the access token stays the person's");
+}
+
+/// What an authorization was answered stays, however it ends and however long ago, until it
+/// has been read or is dropped.
+#[tokio::test]
+async fn an_answer_outlives_its_authorization_until_it_is_dropped() {
+    let house = House::new();
+    let store = house.open().store.clone();
+    let (id, flights) = (enrollment(1).id, [FlightId([1; 16]), FlightId([2; 16])]);
+    let begun = store.begin_enrollment(enrollment(1), secrets());
+    begun.await.unwrap();
+    let mut odd = kept(1, "");
+    odd.answer.body = vec![0xff, 0xfe, 0, 0x80];
+    let at = |stage, text: &str| Enrollment {
+        stage,
+        text: text.to_owned(),
+        ..enrollment(1)
+    };
+    let keep = |from, stage, answer| store.turn_enrollment(from, at(stage, ""), answer, None);
+    assert!(
+        keep(&[Stage::Open], Stage::Held, Some(odd.clone()))
+            .await
+            .unwrap()
+    );
+    // Given up: what is kept is not.
+    assert!(keep(&[Stage::Held], Stage::Refused, None).await.unwrap());
+    // Another comes, for what is over: nothing turns, and it is kept.
+    let page = kept(2, "<html>");
+    assert!(
+        !keep(&[Stage::Open], Stage::Held, Some(page.clone()))
+            .await
+            .unwrap()
+    );
+    let years = WallTime(1_900_001 + 1000 * 86_400_000);
+    store.tidy_enrollments(years).await.unwrap();
+    let all = store.answers_of_enrollments().await.unwrap();
+    let answers: Vec<_> = all.iter().map(|of| of.kept.clone()).collect();
+    assert_eq!(answers, [odd, page]);
+    assert_eq!(all[0].enrollment.stage, Stage::Refused);
+
+    for flight in flights {
+        let dropped = store.forget_answer_of_enrollment(flight, None);
+        dropped.await.unwrap();
+    }
+    let (_, left) = store.enrollment(id).await.unwrap().unwrap();
+    assert_eq!(left, Secrets::default());
+    store.tidy_enrollments(years).await.unwrap();
+    assert_eq!(store.enrollments().await.unwrap(), []);
+}
+
+/// A device's polls go on beside an answer that is kept.
+#[tokio::test]
+async fn a_device_code_stays_beside_what_is_kept() {
+    let house = House::new();
+    let store = house.open().store.clone();
+    let device = Enrollment {
+        via: Via::Device,
+        ..enrollment(1)
+    };
+    let polls = Secrets {
+        code: Some(Secret::new("device-code")),
+        interval_ms: Some(5000),
+        ..Secrets::default()
+    };
+    let begun = store.begin_enrollment(device.clone(), polls.clone());
+    begun.await.unwrap();
+    for flight in [1, 2] {
+        let answer = Some(kept(flight, "<html>the same page</html>"));
+        let kept = store.turn_enrollment(&[Stage::Open], device.clone(), answer, None);
+        assert!(kept.await.unwrap());
+    }
+    let (_, found) = store.enrollment(device.id).await.unwrap().unwrap();
+    let expected = Secrets {
+        answers: vec![kept(2, "<html>the same page</html>")],
+        ..polls
+    };
+    assert_eq!(found, expected, "it is there once");
+}
+
+#[tokio::test]
+async fn what_an_authorization_keeps_goes_with_its_grant() {
+    let house = House::new();
+    let store = house.open().store.clone();
+    let grant = created(&store, "shop-17", 1).await;
+    for (number, of) in [(1, "shop-17"), (2, "shop-18")] {
+        let held = Enrollment {
+            grant: Some(of.to_owned()),
+            ..enrollment(number)
+        };
+        let begun = store.begin_enrollment(held.clone(), secrets());
+        begun.await.unwrap();
+        let held = Enrollment {
+            stage: Stage::Held,
+            ..held
+        };
+        let answer = Some(kept(number, "{}"));
+        let turned = store.turn_enrollment(&[Stage::Open], held, answer, None);
+        assert!(turned.await.unwrap());
+    }
+    assert!(store.remove(&grant).await.unwrap());
+    let left = store.answers_of_enrollments().await.unwrap();
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].enrollment.grant.as_deref(), Some("shop-18"));
 }

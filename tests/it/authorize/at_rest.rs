@@ -3,6 +3,7 @@
 
 use super::{Authorizing, Scene, killed_and_restarted, wait_for_token};
 use crate::support::wait_for;
+use crate::tiny::{Tiny, response};
 use sandbox::Kind;
 use sandbox::faults::Fault;
 use std::io::{Read as _, Write as _};
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Every command that opens the state while no daemon runs, and some that only try.
-pub(super) const COMMANDS: [&[&str]; 11] = [
+pub(super) const COMMANDS: [&[&str]; 13] = [
     &["status"],
     &["status", "one", "--json"],
     &["get", "one"],
@@ -22,6 +23,8 @@ pub(super) const COMMANDS: [&[&str]; 11] = [
     &["verify", "one"],
     &["import", "--ndjson"],
     &["authorize", "--list"],
+    &["answers"],
+    &["answers", "drop", "a", "--yes"],
     &["refresh", "one"],
 ];
 
@@ -108,6 +111,12 @@ async fn what_a_code_brought_outlives_every_command_at_rest() {
         at_rest(&scene, command);
         assert_eq!(scene.exchanged(), 1, "{command:?}");
     }
+    // It is shown meanwhile, and nobody may let go of what was not read yet.
+    let kept = scene.house.json(&["answers", "one", "--json"]);
+    assert_eq!(kept["answers"][0]["in_journal"], true, "{kept}");
+    let id = kept["answers"][0]["id"].as_str().unwrap();
+    let dropped = scene.house.run(&["answers", "drop", id, "--yes"]);
+    assert_eq!(dropped.status.code(), Some(75), "{dropped:?}");
 
     // Taken in again while the next daemon looks through what waits, and a browser reloads.
     let daemon = scene.house.daemon();
@@ -170,7 +179,12 @@ async fn what_a_code_brought_outlives_a_store_that_was_put_back() {
         "account.url = \"http://{}/me\"\naccount.member = \"id\"",
         accounts.address
     );
-    let scene = Scene::new(Kind::Generic, "", &account).await;
+    let scene = Scene::generic().await;
+    // A Latin-1 byte in a member that nobody reads.
+    let body: &[u8] = b"{\"access_token\":\"at-odd-2\",\"refresh_token\":\"rt-odd-2\",\"expires_in\":3600,\"who\":\"Zo\xeb\"}";
+    let answer = response("200 OK", "content-type: application/json", body);
+    let tiny = Tiny::saying(vec![answer]).await;
+    scene.token_endpoint(&tiny.url, &account);
     scene.approves_as("one");
     assert_eq!(scene.house.daemon().stop(), Some(0));
     at_rest(&scene, &["backup", "--force", "copy.db"]);
@@ -181,6 +195,11 @@ async fn what_a_code_brought_outlives_a_store_that_was_put_back() {
     for name in ["refreshd.db-wal", "refreshd.db-shm"] {
         let _missing = std::fs::remove_file(scene.house.path(&format!("state/{name}")));
     }
+    // Its provider's file was mended meanwhile.
+    scene.token_endpoint(
+        &tiny.url,
+        &format!("{account}\nauthorize.code_lifetime = \"9m\""),
+    );
     std::fs::copy(
         scene.house.path("copy.db"),
         scene.house.path("state/refreshd.db"),
@@ -190,12 +209,18 @@ async fn what_a_code_brought_outlives_a_store_that_was_put_back() {
     let _daemon = scene.house.daemon();
     let held = scene.list()[0].clone();
     assert_eq!(held["stage"], "held", "{held}");
+    let kept = scene.house.json(&["answers", "one", "--json"]);
+    let kept = kept["answers"][0]["id"].as_str().unwrap().to_owned();
+    let raw = scene.house.run(&["answers", "show", &kept, "--raw"]);
+    assert_eq!(raw.stdout, body, "the bytes are kept as they came");
     scene.house.json(&[
         "authorize",
         "--accept",
         held["id"].as_str().unwrap(),
         "--json",
     ]);
-    wait_for_token(&scene, None);
-    assert_eq!(scene.exchanged(), 1);
+    wait_for("the token", || scene.token().as_deref() == Some("at-odd-2"));
+    assert_eq!(tiny.requests().len(), 1);
+    let kept = scene.house.json(&["answers", "--json"]);
+    assert_eq!(kept["answers"], serde_json::json!([]), "it has been read");
 }

@@ -7,6 +7,7 @@ mod callbacks;
 mod devices;
 mod documented;
 mod interrupted;
+mod kept;
 mod pasted;
 mod secrecy;
 mod twists;
@@ -51,6 +52,15 @@ impl Scene {
     /// The generic provider with a redirect URI of the command's own choice.
     pub(crate) async fn generic() -> Scene {
         Scene::new(Kind::Generic, "", "").await
+    }
+
+    /// Has tokens asked for at this endpoint, and not at the provider's own.
+    pub(crate) fn token_endpoint(&self, url: &str, overrides: &str) {
+        let whole = config(&self.server, "", overrides);
+        let own = format!("token.url = \"{}\"", self.server.token_url());
+        assert!(whole.contains(&own), "{whole}");
+        let other = format!("token.url = \"{url}\"");
+        self.house.configure(&whole.replace(&own, &other));
     }
 
     /// Who comes approves at once, as this account.

@@ -1,7 +1,7 @@
 //! A code that was not used is as good as before: it waits for the provider while it
 //! lives. One that may have been used is presented once.
 
-use super::{Scene, config, free_port, page, wait_for_token};
+use super::{Scene, free_port, page, wait_for_token};
 use crate::support::wait_for;
 use sandbox::Kind;
 use sandbox::faults::Fault;
@@ -29,13 +29,7 @@ async fn nobody_there(more: &str) -> (Scene, u16) {
     let port = free_port();
     let url: url::Url = scene.server.token_url().parse().unwrap();
     let elsewhere = format!("http://127.0.0.1:{port}{}", url.path());
-    let whole = config(&scene.server, "", more);
-    let (here, there) = (
-        format!("token.url = \"{url}\""),
-        format!("token.url = \"{elsewhere}\""),
-    );
-    assert!(whole.contains(&here), "{whole}");
-    scene.house.configure(&whole.replace(&here, &there));
+    scene.token_endpoint(&elsewhere, more);
     scene.approves_as("one");
     (scene, port)
 }

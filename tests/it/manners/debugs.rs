@@ -20,6 +20,7 @@ use refreshd_core::grant::schedule::Policy;
 use refreshd_core::grant::settle::{Ending, Import, Rules};
 use refreshd_core::grant::state::Binding;
 use refreshd_core::grant::{Grant, GrantId, GrantState, Presents, TokenSet};
+use refreshd_core::kept::KeptAnswer;
 use refreshd_core::provider::answer::{Brought, Outcome, Success};
 use refreshd_core::provider::authorize::Asked;
 use refreshd_core::provider::description::DescriptionHash;
@@ -66,11 +67,22 @@ fn kept_in_full() -> KeptInFull {
             bytes: 3,
             whole: true,
             why: "it has no access_token".to_owned(),
+            authorization: None,
+            in_journal: false,
         },
         headers: vec![("location".to_owned(), secret("header"))],
         body: secret("body"),
         received_ms: 0,
         code: Some(secret("code")),
+        vars: BTreeMap::new(),
+        redirect_uri: None,
+    }
+}
+
+fn kept_answer() -> KeptAnswer {
+    KeptAnswer {
+        flight: FlightId([1; 16]),
+        answer: answer(),
     }
 }
 
@@ -324,9 +336,10 @@ fn each_of_an_authorization(value: &mut impl FnMut(&'static str, Box<dyn Debug +
         nonce: Some(secret("nonce")),
         code: Some(secret("code")),
         interval_ms: None,
-        answer: Some(secret("answer")),
+        answers: vec![kept_answer()],
     };
     value("Secrets", Box::new(secrets));
+    value("KeptAnswer", Box::new(kept_answer()));
     let expected: Expected<'static> = Expected {
         client_id: "a",
         issuer: None,
