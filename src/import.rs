@@ -388,9 +388,14 @@ fn check_refresh(seat: &Seat, state: &GrantState, tokens: &TokenSet) -> Result<(
     else {
         return Ok(());
     };
-    perform::request(seat, Presents::RefreshToken(token), tokens)
-        .map(drop)
-        .map_err(|e| format!("no refresh of it could be sent: {e}"))
+    perform::request(
+        &GrantState::default(),
+        seat,
+        Presents::RefreshToken(token),
+        tokens,
+    )
+    .map(drop)
+    .map_err(|e| format!("no refresh of it could be sent: {e}"))
 }
 
 fn read_time(at: &ObtainedAt) -> Result<WallTime, String> {

@@ -116,7 +116,7 @@ fn begin(
 ) -> Result<(Box<Flight>, TokenRequest), String> {
     let presents = presentation::next(&grant.state, &seat.policy, deck.clock.wall())
         .ok_or("there is nothing to present")?;
-    let request = request(seat, presents, &tokens).map_err(|e| e.to_string())?;
+    let request = request(&grant.state, seat, presents, &tokens).map_err(|e| e.to_string())?;
     may_leave(&grant, seat, presents, &request)?;
     let intent = intent(deck, seat, &grant, presents);
     let rules = rules(deck, &seat.client, seat.policy.clone());
@@ -135,6 +135,7 @@ pub fn registration(seat: &Seat) -> Registration<'_> {
             .as_deref()
             .or(client.redirect_uri.as_deref()),
         scopes: &client.scopes,
+        unencoded: false,
     }
 }
 
@@ -143,11 +144,15 @@ pub fn registration(seat: &Seat) -> Registration<'_> {
 /// # Errors
 /// When the description cannot be filled for it.
 pub fn request(
+    state: &GrantState,
     seat: &Seat,
     presents: Presents,
     tokens: &TokenSet,
 ) -> Result<TokenRequest, RequestError> {
-    let registration = registration(seat);
+    let registration = Registration {
+        unencoded: state.unencoded,
+        ..registration(seat)
+    };
     let (description, vars) = (&seat.client.description, &seat.vars);
     match presents {
         Presents::RefreshToken(_) => request::refresh(description, &registration, vars, tokens),

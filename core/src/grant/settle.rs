@@ -11,7 +11,7 @@ use crate::flight::{Answer, Intent, Sent, Settlement};
 use crate::mischief::{self, Mischief};
 use crate::provider::Description;
 use crate::provider::answer::{self, Outcome, Success};
-use crate::provider::description::Rotates;
+use crate::provider::description::{Auth, Rotates};
 use crate::secret::{Fingerprint, Fingerprinter, Secret};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
@@ -343,6 +343,10 @@ fn fail_harmlessly(
         }
         Outcome::InvalidClient { text } => {
             state.failures += 1;
+            let refresh = rules.description.refresh.client.as_ref();
+            let client = refresh.unwrap_or(&rules.description.token.client);
+            // Nothing was spent, and the next try tells whether that was it.
+            state.unencoded ^= client.auth == Auth::Basic;
             settled(state, OutcomeKind::InvalidClient, &text, now)
         }
         Outcome::TooEarly { text } => {

@@ -271,6 +271,7 @@ mod tests {
             client_secret: None,
             redirect_uri: Some("http://127.0.0.1:7777/callback"),
             scopes: &scopes,
+            unencoded: false,
         };
         let asked = Asked {
             state: "st",

@@ -69,6 +69,8 @@ pub struct Registration<'a> {
     pub redirect_uri: Option<&'a str>,
     /// Scopes, for `{scope}`.
     pub scopes: &'a [String],
+    /// Form-encoded credentials were not accepted: HTTP Basic goes as RFC 7617 §2 has it.
+    pub unencoded: bool,
 }
 
 /// Why a request could not be built. Nothing has been sent.

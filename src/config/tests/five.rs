@@ -38,6 +38,7 @@ fn registration(client: &Client) -> Registration<'_> {
         client_secret: client.client_secret.as_ref(),
         redirect_uri: client.redirect_uri.as_deref(),
         scopes: &client.scopes,
+        unencoded: false,
     }
 }
 

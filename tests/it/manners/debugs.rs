@@ -244,6 +244,7 @@ fn each(mut look: impl FnMut(&'static str, Box<dyn Debug + Send>)) {
         client_secret: Some(Box::leak(Box::new(secret("cs")))),
         redirect_uri: None,
         scopes: &[],
+        unencoded: false,
     };
     value("Registration", Box::new(registration));
     let request = TokenRequest {

@@ -188,14 +188,14 @@ impl<'a> Draft<'a> {
     fn authenticate(&mut self) -> Vec<(String, Secret)> {
         let id = self.registration.client_id;
         match (self.auth, self.registration.client_secret) {
-            (Auth::Basic, Some(secret)) => {
+            (Auth::Basic, Some(secret)) if !self.registration.unencoded => {
                 set(
                     &mut self.headers,
                     "authorization",
                     encode::basic(id, secret),
                 );
             }
-            (Auth::BasicRaw, Some(secret)) => {
+            (Auth::Basic | Auth::BasicRaw, Some(secret)) => {
                 set(
                     &mut self.headers,
                     "authorization",

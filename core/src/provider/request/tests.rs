@@ -40,6 +40,7 @@ fn build_with(
         client_secret: secret.as_ref(),
         redirect_uri: Some("https://www.example.com/"),
         scopes: &scopes,
+        unencoded: false,
     };
     let vars = vars
         .iter()
@@ -76,6 +77,7 @@ const BARE: Registration<'_> = Registration {
     client_secret: None,
     redirect_uri: None,
     scopes: &[],
+    unencoded: false,
 };
 
 const PLAIN: [(&str, &str); 2] = [
