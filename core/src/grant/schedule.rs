@@ -23,6 +23,8 @@ pub const ASSUMED_LIFETIME: Duration = Duration::from_secs(3600);
 pub const RETRY_CAP: Duration = Duration::from_secs(300);
 /// The first wait after a failure, before it grows.
 pub const RETRY_BASE: Duration = Duration::from_secs(1);
+/// A token set is refreshed so long after its issue at the latest.
+pub const AT_MOST: Duration = Duration::from_secs(30 * 86_400);
 /// How long to wait after an error that trying again is not likely to mend.
 pub const SLOW_RETRY: Duration = Duration::from_secs(900);
 
@@ -85,6 +87,8 @@ pub enum Why {
     Lead,
     /// Ahead of the refresh token's own end.
     RefreshLife,
+    /// The token set is as old as it may become, though its access token lives longer.
+    AtMost,
     /// The access token's expiry is not known, or it is dead already.
     Overdue,
     /// The provider refuses younger tokens.
@@ -231,9 +235,15 @@ fn wanted(state: &GrantState, policy: &Policy) -> (WallTime, Why) {
         .refresh_expires_at
         .filter(|_| bounded)
         .map(|end| end - life_lead(end));
-    match refresh {
+    let (at, why) = match refresh {
         Some(refresh) if refresh < access => (refresh, Why::RefreshLife),
         _ => (access, Why::Lead),
+    };
+    let at_most = policy.schedule.at_most.unwrap_or(AT_MOST);
+    let oldest = state.issued_at + at_most - share(RETRY_CAP.min(at_most / 10), state.roll);
+    match oldest < at {
+        true => (oldest, Why::AtMost),
+        false => (at, why),
     }
 }
 
@@ -407,6 +417,7 @@ impl Why {
             Why::First => "the client asks for its first token set by itself",
             Why::Lead => "that is early enough before the access token expires",
             Why::RefreshLife => "the refresh token's own life ends soon after",
+            Why::AtMost => "no token set becomes older than that (`[schedule] at_most`)",
             Why::Overdue => "the access token has to be replaced",
             Why::MinAge => "the provider refuses to replace a younger token",
             Why::Gap => "the last request was sent only a moment ago",

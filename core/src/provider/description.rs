@@ -477,6 +477,15 @@ pub struct Schedule {
     /// At most so many refreshes of a grant in a time, as in `"10/10m"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_per_window: Option<Window>,
+    /// A token set is refreshed so long after its issue at the latest, however long its
+    /// access token lives; 30 days where nothing is said.
+    #[serde(
+        default,
+        deserialize_with = "duration::deserialize",
+        serialize_with = "duration::serialize",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub at_most: Option<Duration>,
 }
 
 impl Schedule {
@@ -487,6 +496,7 @@ impl Schedule {
             lead: over.lead.or(self.lead),
             min_age: over.min_age.or(self.min_age),
             max_per_window: over.max_per_window.or(self.max_per_window),
+            at_most: over.at_most.or(self.at_most),
         }
     }
 }

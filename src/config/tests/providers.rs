@@ -3,12 +3,12 @@
 use super::*;
 
 const OVERLAY: &str = "name = \"shop\"\nbase = \"retently\"\n[token]\nurl = \"https://{shop}.example.com/token\"\nclient = { auth = \"basic\" }\n\
-                       [vars.shop]\nformat = \"dns-label\"\n[vars.zone]\ndefault = \"eu\"\n[schedule]\nlead = \"3m\"\nmin_age = \"30s\"\n";
+                       [vars.shop]\nformat = \"dns-label\"\n[vars.zone]\ndefault = \"eu\"\n[schedule]\nlead = \"3m\"\nmin_age = \"30s\"\nat_most = \"20d\"\n";
 
 #[test]
 fn provider_files_overlay_and_replace() {
     let main = "[clients.s]\nprovider = \"shop2\"\nclient_id = \"id\"\nclient_secret = { env = \"SECRET\" }\nredirect_uri = \"https://a/\"\n\
-                schedule = { lead = \"2m\" }\noverride = { lifetime = { access = \"2h\" } }\n\
+                schedule = { lead = \"2m\", at_most = \"10d\" }\noverride = { lifetime = { access = \"2h\" } }\n\
                 [[clients.s.outputs]]\npath = \"/run/t/{grant}.json\"\n\
                 [grants.g]\nclient = \"s\"\nvars = { shop = \"one\" }\nschedule = { max_per_window = \"5/1h\" }\n\
                 [[grants.g.outputs]]\npath = \"/run/t/x\"\nformat = \"raw\"\n\
@@ -46,6 +46,13 @@ fn provider_files_overlay_and_replace() {
     assert_eq!(schedule.lead.map(|d| d.as_secs()), Some(120));
     assert_eq!(schedule.min_age.map(|d| d.as_secs()), Some(30));
     assert_eq!(schedule.max_per_window.map(|w| w.count), Some(5));
+    let day = std::time::Duration::from_secs(86_400);
+    assert_eq!(
+        schedule.at_most,
+        Some(day * 10),
+        "the client's before the provider's"
+    );
+    assert_eq!(description.schedule.at_most, Some(day * 20));
     let vars = config.grant_vars("g", client);
     assert_eq!(
         vars,

@@ -56,9 +56,46 @@ fn an_override_may_not_eat_the_whole_life() {
 #[test]
 fn twenty_years_are_planned_without_overflow() {
     let state = state(1_700_000_000_000, 631_152_000);
-    let (when, why) = at(plan(&state, &policy(), state.issued_at));
+    let mut policy = policy();
+    policy.schedule.at_most = Some(CENTURY);
+    let (when, why) = at(plan(&state, &policy, state.issued_at));
     assert_eq!(why, Why::Lead);
     assert!(when > state.issued_at + Duration::from_secs(17 * 31_557_600));
+}
+
+/// A provider says twenty years, and forgets what it gave after one.
+#[test]
+fn no_token_set_becomes_older_than_at_most() {
+    let day = Duration::from_secs(86_400);
+    let years = 631_152_000;
+    for (life, at_most, expected) in [
+        (years, None, Some(day * 30)),
+        (years, Some(day), Some(day)),
+        (3600, None, None),
+        (years, Some(CENTURY), None),
+    ] {
+        let mut policy = policy();
+        policy.schedule.at_most = at_most;
+        let (when, why) = at(plan(&state(0, life), &policy, WallTime(0)));
+        let old = (why == Why::AtMost).then(|| when.since(WallTime(0)));
+        assert_eq!(old, expected, "{life} s, {at_most:?}");
+    }
+    // What is known of its end stays: nobody is told that it is over sooner.
+    assert_eq!(state(0, years).expires_at, WallTime::from_secs(631_152_000));
+    // Many that were issued at one moment are not asked for at one moment.
+    let mut one = state(0, years);
+    one.roll = u64::MAX;
+    let spread = at(plan(&one, &policy(), WallTime(0))).0;
+    assert_eq!(spread, WallTime(0) + day * 30 - RETRY_CAP);
+    // Nor is one that is to be young asked for before its time.
+    let mut brief = policy();
+    brief.schedule.at_most = Some(Duration::from_secs(60));
+    let soon = at(plan(&one, &brief, WallTime(0))).0;
+    assert_eq!(soon, WallTime(54_000));
+    // With nothing to present there is nothing to be early for.
+    one.presents = None;
+    let never = plan(&one, &policy(), WallTime(0));
+    assert_eq!(never, Plan::Never(Never::NothingToRefresh));
 }
 
 #[test]
@@ -82,6 +119,8 @@ fn a_sliding_refresh_life_bounds_due_and_an_absolute_one_does_not() {
         (WallTime::from_secs(27 * 86_400), Why::RefreshLife)
     );
     policy.lifetime.refresh_from = RefreshFrom::Login;
+    assert_eq!(at(plan(&state, &policy, WallTime(0))).1, Why::AtMost);
+    policy.schedule.at_most = Some(CENTURY);
     assert_eq!(at(plan(&state, &policy, WallTime(0))).1, Why::Lead);
     assert_eq!(
         reauthorize_before(&state, &policy),
