@@ -109,6 +109,7 @@ impl KeptInFull {
             Outcome::Unread { text, .. }
             | Outcome::Lost { text, .. }
             | Outcome::AskedToWait { text, .. }
+            | Outcome::Unavailable { text, .. }
             | Outcome::InvalidGrant { text }
             | Outcome::InvalidClient { text }
             | Outcome::InteractionRequired { text }

@@ -87,7 +87,7 @@ impl OutcomeKind {
             settle::OutcomeKind::InteractionRequired => OutcomeKind::ExpectedRefusal,
             settle::OutcomeKind::InvalidClient => OutcomeKind::InvalidClient,
             settle::OutcomeKind::TooEarly => OutcomeKind::TooEarly,
-            settle::OutcomeKind::Refused => OutcomeKind::Refused,
+            settle::OutcomeKind::Unavailable | settle::OutcomeKind::Refused => OutcomeKind::Refused,
         }
     }
 }

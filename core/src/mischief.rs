@@ -104,6 +104,8 @@ pub enum Mischief {
     RelicTrusted,
     /// A grant does not get to know of a request whose answer comes too late for it.
     SupersededForgotten,
+    /// A provider that cannot for now is asked again after a quarter of an hour.
+    UnavailableIsSlow,
     /// What was kept is presented where the grant is bound, whoever it came of.
     ChanceElsewhere,
 }

@@ -484,6 +484,7 @@ impl Engine {
                     OutcomeKind::NotSent
                     | OutcomeKind::InDoubt
                     | OutcomeKind::Unread
+                    | OutcomeKind::Unavailable
                     | OutcomeKind::Unanswered,
                 ) => Err(NotRefreshed::Unavailable(text.clone())),
             };

@@ -63,6 +63,7 @@ impl Enroller {
                 ),
             ),
             Outcome::AskedToWait { text, .. }
+            | Outcome::Unavailable { text, .. }
             | Outcome::InteractionRequired { text }
             | Outcome::TooEarly { text }
             | Outcome::Refused { text } => (

@@ -39,6 +39,7 @@ pub(super) fn polled(description: &Description, answer: &Answer, name: &str) -> 
     let outcome = answer::read(description, answer);
     let said = |outcome: Outcome| match outcome {
         Outcome::Refused { text }
+        | Outcome::Unavailable { text, .. }
         | Outcome::InvalidGrant { text }
         | Outcome::InteractionRequired { text } => text,
         _ => format!("HTTP {}", answer.status),
@@ -61,9 +62,11 @@ pub(super) fn polled(description: &Description, answer: &Answer, name: &str) -> 
                 said(outcome)
             ),
         ),
-        (Poll::Trouble, _) | (Poll::Other, Outcome::Lost { .. } | Outcome::AskedToWait { .. }) => {
-            Polled::Nothing(Met::Nothing(device::retry_after(answer)))
-        }
+        (Poll::Trouble, _)
+        | (
+            Poll::Other,
+            Outcome::Lost { .. } | Outcome::AskedToWait { .. } | Outcome::Unavailable { .. },
+        ) => Polled::Nothing(Met::Nothing(device::retry_after(answer))),
         (
             Poll::Other,
             Outcome::Unread {

@@ -90,7 +90,7 @@ pub fn unused(description: &Description, answer: &Answer) -> Option<(Unused, Str
         Outcome::Lost { text, .. } if answer.status == 503 => {
             (asked.is_some() || says_later(answer), text)
         }
-        Outcome::Refused { text } => (says_later(answer), text),
+        Outcome::Refused { text } | Outcome::Unavailable { text, .. } => (says_later(answer), text),
         _ => return None,
     };
     certain.then_some((Unused::Answered(asked), text))

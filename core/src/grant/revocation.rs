@@ -41,6 +41,7 @@ pub fn read(description: &Description, ending: &Ending) -> Told {
         | Outcome::InteractionRequired { text }
         | Outcome::TooEarly { text }
         | Outcome::Refused { text }
+        | Outcome::Unavailable { text, .. }
         | Outcome::AskedToWait { text, .. } => Some(text),
         Outcome::Success(_) | Outcome::Unread { .. } | Outcome::Lost { .. } => None,
     };

@@ -23,6 +23,10 @@ pub const ASSUMED_LIFETIME: Duration = Duration::from_secs(3600);
 pub const RETRY_CAP: Duration = Duration::from_secs(300);
 /// The first wait after a failure, before it grows.
 pub const RETRY_BASE: Duration = Duration::from_secs(1);
+/// The longest wait between two tries once the access token has just died.
+const RETRY_JUST_DEAD: Duration = Duration::from_secs(60);
+/// It has just died for so long.
+const JUST_DEAD: Duration = Duration::from_secs(600);
 /// A token set is refreshed so long after its issue at the latest.
 pub const AT_MOST: Duration = Duration::from_secs(30 * 86_400);
 /// How long to wait after an error that trying again is not likely to mend.
@@ -141,6 +145,22 @@ pub fn lead(lifetime: Duration, schedule: &Schedule, learned: Option<Duration>) 
     learned.map_or(rule, |learned| learned.min(rule))
 }
 
+/// The last moment comes so long before the access token ends.
+const LAST_MOMENT: Duration = Duration::from_secs(45);
+
+/// The last moment at which asking can still come in time: 45 seconds before the access
+/// token ends, or a quarter of its life, if that is shorter.
+#[must_use]
+pub fn last_moment(state: &GrantState) -> WallTime {
+    last_moment_of(state.expires_at, state.lifetime())
+}
+
+/// The last moment of an access token that ends then and lives so long in all.
+#[must_use]
+pub fn last_moment_of(ends_at: WallTime, life: Duration) -> WallTime {
+    ends_at - LAST_MOMENT.min(life / 4)
+}
+
 /// The share of `limit` that a roll gives: uniform from zero to it.
 #[must_use]
 pub fn share(limit: Duration, roll: u64) -> Duration {
@@ -161,13 +181,14 @@ pub fn gap(lifetime: Duration) -> Duration {
 
 /// How long to wait after the `failures`-th failure in a row: exponential with
 /// full jitter, and short enough that several tries fit into what remains of the
-/// access token's life (`remaining` is zero when it is dead).
+/// access token's life (`remaining` is zero when it is dead). One that has just died is
+/// waited for by somebody: at most a minute, for the first ten (`dead_for`).
 #[must_use]
-pub fn retry_after(failures: u32, remaining: Duration, roll: u64) -> Duration {
-    let cap = if remaining.is_zero() {
-        RETRY_CAP
-    } else {
-        RETRY_CAP.min(remaining / 4)
+pub fn retry_after(failures: u32, remaining: Duration, dead_for: Duration, roll: u64) -> Duration {
+    let cap = match (remaining.is_zero(), dead_for < JUST_DEAD) {
+        (true, true) => RETRY_JUST_DEAD,
+        (true, false) => RETRY_CAP,
+        (false, _) => RETRY_CAP.min(remaining / 4),
     };
     let grown = RETRY_BASE.saturating_mul(1 << failures.min(16));
     share(grown.min(cap), roll).max(RETRY_BASE)

@@ -4,7 +4,9 @@
 use super::life::{Sent as SentAt, date, forget_end_of_none};
 use super::presentation::Presents;
 use super::replay::{in_window, spacing};
-use super::schedule::{Policy, RETRY_BASE, SLOW_RETRY, lead, retry_after, share};
+use super::schedule::{
+    Policy, RETRY_BASE, RETRY_CAP, SLOW_RETRY, last_moment, lead, retry_after, share,
+};
 use super::state::{Binding, Doubt, GrantState, LastOutcome, Refusal};
 use super::token_set::TokenSet;
 use crate::flight::{Answer, Intent, Sent, Settlement};
@@ -17,6 +19,15 @@ use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The first wait where a provider asks to wait and does not say for how long.
+const WAIT_BASE: Duration = Duration::from_secs(30);
+/// The longest.
+const WAIT_CAP: Duration = Duration::from_secs(900);
+/// The first wait where the client is not accepted.
+const NOT_ACCEPTED_BASE: Duration = Duration::from_secs(30);
+/// The longest, once the access token is dead.
+const NOT_ACCEPTED_CAP: Duration = Duration::from_secs(3600);
 
 /// How an exchange ended, as the shell saw it.
 #[derive(Clone, Debug)]
@@ -60,11 +71,37 @@ pub enum OutcomeKind {
     InteractionRequired,
     /// The access token is too young to be replaced.
     TooEarly,
+    /// The provider cannot for now, and did nothing.
+    Unavailable,
     /// Another error in the provider's own format.
     Refused,
 }
 
 impl OutcomeKind {
+    /// All of them.
+    pub const ALL: [OutcomeKind; 12] = [
+        OutcomeKind::Success,
+        OutcomeKind::NotSent,
+        OutcomeKind::AskedToWait,
+        OutcomeKind::InDoubt,
+        OutcomeKind::Unread,
+        OutcomeKind::Unanswered,
+        OutcomeKind::InvalidGrant,
+        OutcomeKind::InvalidClient,
+        OutcomeKind::InteractionRequired,
+        OutcomeKind::TooEarly,
+        OutcomeKind::Unavailable,
+        OutcomeKind::Refused,
+    ];
+
+    /// The kind of a word.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<OutcomeKind> {
+        OutcomeKind::ALL
+            .into_iter()
+            .find(|kind| kind.word() == word)
+    }
+
     /// The word.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -79,6 +116,7 @@ impl OutcomeKind {
             OutcomeKind::InvalidClient => "invalid-client",
             OutcomeKind::InteractionRequired => "interaction-required",
             OutcomeKind::TooEarly => "too-early",
+            OutcomeKind::Unavailable => "unavailable",
             OutcomeKind::Refused => "refused",
         }
     }
@@ -280,6 +318,7 @@ fn fail_of_another(
 ) -> Settled {
     if let Outcome::Lost { retry_after, .. }
     | Outcome::Unread { retry_after, .. }
+    | Outcome::Unavailable { retry_after, .. }
     | Outcome::AskedToWait { retry_after, .. } = &outcome
         && let Some(asked) = retry_after
     {
@@ -292,6 +331,7 @@ fn fail_of_another(
         Outcome::InvalidClient { text } => (OutcomeKind::InvalidClient, text),
         Outcome::InteractionRequired { text } => (OutcomeKind::InteractionRequired, text),
         Outcome::TooEarly { text } => (OutcomeKind::TooEarly, text),
+        Outcome::Unavailable { text, .. } => (OutcomeKind::Unavailable, text),
         Outcome::Refused { text } => (OutcomeKind::Refused, text),
         Outcome::Lost { text, .. } => (OutcomeKind::InDoubt, text),
         Outcome::Success(_) => unreachable!("settled by the caller"),
@@ -338,15 +378,21 @@ fn fail_harmlessly(
 ) -> Settled {
     match outcome {
         Outcome::AskedToWait { retry_after, text } => {
-            back_off(rules, &mut state, intent, retry_after, now);
+            wait_as_asked(rules, &mut state, intent, retry_after, now);
             settled(state, OutcomeKind::AskedToWait, &text, now)
         }
+        Outcome::Unavailable { retry_after, text } => {
+            let slow = Some(SLOW_RETRY).filter(|_| mischief::is(Mischief::UnavailableIsSlow));
+            let retry_after = retry_after.max(slow);
+            back_off(rules, &mut state, intent, retry_after, now);
+            settled(state, OutcomeKind::Unavailable, &text, now)
+        }
         Outcome::InvalidClient { text } => {
-            state.failures += 1;
             let refresh = rules.description.refresh.client.as_ref();
             let client = refresh.unwrap_or(&rules.description.token.client);
             // Nothing was spent, and the next try tells whether that was it.
             state.unencoded ^= client.auth == Auth::Basic;
+            not_accepted(&mut state, intent, now);
             settled(state, OutcomeKind::InvalidClient, &text, now)
         }
         Outcome::TooEarly { text } => {
@@ -415,7 +461,8 @@ fn back_off(
     } else {
         Duration::ZERO
     };
-    let mut wait = retry_after(state.failures, remaining, intent.roll);
+    let dead_for = now.since(state.expires_at);
+    let mut wait = retry_after(state.failures, remaining, dead_for, intent.roll);
     let rotation = &rules.policy.rotation;
     let doubt = state.doubt.as_ref();
     if doubt.is_some_and(|doubt| in_window(doubt, rotation, now)) {
@@ -423,8 +470,62 @@ fn back_off(
         wait = wait.min(spacing(state, rotation));
     }
     let asked = asked.filter(|_| !mischief::is(Mischief::RetryAfterIgnored));
-    state.asked_to_wait = asked.is_some_and(|asked| asked > wait);
+    // What an earlier answer asked for still holds.
+    state.asked_to_wait &= state.not_before > Some(now);
+    state.asked_to_wait |= asked.is_some();
     hold_back(state, now + asked.map_or(wait, |asked| asked.max(wait)));
+}
+
+/// The provider asks to wait. Where it does not say for how long, the wait doubles until
+/// a success.
+fn wait_as_asked(
+    rules: &Rules,
+    state: &mut GrantState,
+    intent: &Intent,
+    asked: Option<Duration>,
+    now: WallTime,
+) {
+    let before = state.last_outcome.as_ref();
+    let again = before.is_some_and(|last| last.kind == OutcomeKind::AskedToWait.word());
+    let unstated = WAIT_BASE
+        .saturating_mul(1 << state.failures.min(16))
+        .min(WAIT_CAP);
+    let unstated = if again { unstated } else { WAIT_BASE };
+    back_off(rules, state, intent, asked, now);
+    if asked.is_none() {
+        let wait = unstated / 2 + share(unstated / 2, intent.roll);
+        hold_back(state, now + wait.min(unstated_limit(state, now)));
+    }
+}
+
+/// No living token dies of a wait that nobody asked for: it is asked again at its last
+/// moment, and then several times in what is left.
+fn unstated_limit(state: &GrantState, now: WallTime) -> Duration {
+    if !state.is_alive(now) {
+        return Duration::MAX;
+    }
+    let last_moment = last_moment(state);
+    match now < last_moment {
+        true => last_moment.since(now).max(RETRY_BASE),
+        false => (state.expires_at.since(now) / 4).max(RETRY_BASE),
+    }
+}
+
+/// The client is not accepted for this grant: it backs off like after any failure, from
+/// half a minute, and once its access token is dead to an hour.
+fn not_accepted(state: &mut GrantState, intent: &Intent, now: WallTime) {
+    let grown = NOT_ACCEPTED_BASE.saturating_mul(1 << state.failures.min(16));
+    state.failures = state.failures.saturating_add(1);
+    let wait = match state.is_alive(now) {
+        // There was never one that could be dead.
+        _ if state.generation == 0 => grown.min(NOT_ACCEPTED_CAP),
+        true => grown.min(RETRY_CAP).min(state.expires_at.since(now) / 4),
+        // Half as long as it has been dead already: the many short waits of its last
+        // moments do not count.
+        false => (now.since(state.expires_at) / 2).clamp(NOT_ACCEPTED_BASE, NOT_ACCEPTED_CAP),
+    };
+    let wait = (wait / 2 + share(wait / 2, intent.roll)).max(RETRY_BASE);
+    hold_back(state, now + wait);
 }
 
 /// Not before then, nor before what was asked for earlier: an overdue exchange
@@ -520,9 +621,11 @@ fn succeed(
     recover(&mut state);
     state.access_dead = overtaken && rules.policy.rotation.revokes_old_access;
     if state.expires_at <= now {
-        // Dead on arrival: without this, a provider that always answers so would be asked each second.
-        state.failures = dead_before;
-        back_off(rules, &mut state, intent, None, now);
+        // Dead on arrival: without this, a provider that always answers so would be asked each
+        // second, or each minute if such a token counted as one that has just died.
+        state.failures = dead_before.saturating_add(1);
+        let wait = retry_after(state.failures, Duration::ZERO, Duration::MAX, intent.roll);
+        hold_back(&mut state, now + wait);
     }
     let mut settled = settled(state, OutcomeKind::Success, &notes.join("; "), now);
     settled.settlement.tokens = Some(tokens);

@@ -79,6 +79,13 @@ pub enum Outcome {
         /// What came.
         text: String,
     },
+    /// The provider cannot for now, and did nothing.
+    Unavailable {
+        /// What came.
+        text: String,
+        /// Not again before, at most a day.
+        retry_after: Option<Duration>,
+    },
     /// Another error in the provider's own format.
     Refused {
         /// What came.
@@ -367,7 +374,7 @@ impl Reading<'_> {
                 text: said.map_or_else(|| self.told(), |said| said.text),
             },
             (200..=299 | 400..=499, Some(said)) => by_code(said, retry_after),
-            // A gateway may word its failures like the provider; these two it does not invent.
+            // A gateway may word its failures like the provider; these it does not invent.
             (500..=599, Some(said)) if said.kind.is_definite() => by_code(said, retry_after),
             (_, Some(said)) => lost(said.text),
             (_, None) => lost(self.told()),
@@ -411,6 +418,7 @@ fn by_code(said: Said, retry_after: Option<Duration>) -> Outcome {
         Kind::InvalidGrant => Outcome::InvalidGrant { text },
         Kind::InvalidClient => Outcome::InvalidClient { text },
         Kind::Person => Outcome::InteractionRequired { text },
+        Kind::Unavailable { .. } => Outcome::Unavailable { text, retry_after },
         Kind::Other => Outcome::Refused { text },
     }
 }

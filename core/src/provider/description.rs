@@ -445,6 +445,9 @@ pub struct Errors {
     /// A person has to do something at the provider.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interaction_required: Vec<String>,
+    /// The provider cannot for now, and did nothing: also where the status is a 5xx.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transient: Vec<String>,
     /// Where an error's code is: a path as in [`Response`], and through arrays. An answer
     /// with a code there is an error in the provider's own format.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,7 +3,8 @@
 use super::*;
 
 const OVERLAY: &str = "name = \"shop\"\nbase = \"retently\"\n[token]\nurl = \"https://{shop}.example.com/token\"\nclient = { auth = \"basic\" }\n\
-                       [vars.shop]\nformat = \"dns-label\"\n[vars.zone]\ndefault = \"eu\"\n[schedule]\nlead = \"3m\"\nmin_age = \"30s\"\nat_most = \"20d\"\n";
+                       [vars.shop]\nformat = \"dns-label\"\n[vars.zone]\ndefault = \"eu\"\n[schedule]\nlead = \"3m\"\nmin_age = \"30s\"\nat_most = \"20d\"\n\
+                       [errors]\ntransient = [\"E_BUSY\"]\n";
 
 #[test]
 fn provider_files_overlay_and_replace() {
@@ -53,6 +54,7 @@ fn provider_files_overlay_and_replace() {
         "the client's before the provider's"
     );
     assert_eq!(description.schedule.at_most, Some(day * 20));
+    assert_eq!(description.errors.transient, ["E_BUSY"]);
     let vars = config.grant_vars("g", client);
     assert_eq!(
         vars,

@@ -351,11 +351,33 @@ proptest! {
 
     #[test]
     fn retries_are_jittered_capped_and_fit(failures in 0u32..100, remaining in 0u64..100_000, roll: u64) {
-        let wait = retry_after(failures, Duration::from_secs(remaining), roll);
+        let wait = retry_after(failures, Duration::from_secs(remaining), JUST_DEAD, roll);
         prop_assert!(wait >= RETRY_BASE && wait <= RETRY_CAP);
         if remaining >= 4 {
             prop_assert!(wait <= Duration::from_secs(remaining) / 4 || wait == RETRY_BASE);
         }
+    }
+}
+
+/// Somebody waits for a token that has just died.
+#[test]
+fn a_token_that_has_just_died_is_asked_for_each_minute_at_least() {
+    let wait = |remaining, dead_for| {
+        let [remaining, dead_for] = [remaining, dead_for].map(Duration::from_secs);
+        retry_after(20, remaining, dead_for, u64::MAX).as_secs()
+    };
+    for (remaining, dead_for, expected) in [
+        (0, 0, 60),
+        (0, 599, 60),
+        (0, 600, 300),
+        (4000, 0, 300),
+        (100, 0, 25),
+    ] {
+        assert_eq!(
+            wait(remaining, dead_for),
+            expected,
+            "{remaining}, {dead_for}"
+        );
     }
 }
 

@@ -1,6 +1,7 @@
 //! What each answer does to a grant, case by case.
 
 mod anew;
+mod back_off;
 mod failures;
 mod imports;
 mod random;

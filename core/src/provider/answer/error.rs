@@ -15,6 +15,10 @@ pub(super) enum Kind {
     InvalidGrant,
     /// A person has to do something at the provider.
     Person,
+    /// The provider cannot for now, and did nothing. `listed`: the description says so.
+    Unavailable {
+        listed: bool,
+    },
     Other,
 }
 
@@ -23,7 +27,10 @@ impl Kind {
     pub(super) fn is_definite(self) -> bool {
         matches!(
             self,
-            Kind::InvalidGrant | Kind::InvalidClient | Kind::Person
+            Kind::InvalidGrant
+                | Kind::InvalidClient
+                | Kind::Person
+                | Kind::Unavailable { listed: true }
         )
     }
 }
@@ -316,12 +323,14 @@ fn is_error(error: &Value) -> bool {
 /// By the description's lists; they go before the RFC's codes, so that a
 /// provider's wording can tell one `invalid_grant` from another.
 fn listed<'r>(raw: &'r Raw, errors: &Errors) -> Option<(Kind, &'r str)> {
+    let unavailable = Kind::Unavailable { listed: true };
     let lists = [
         (Kind::RateLimited, &errors.rate_limited),
         (Kind::TooEarly, &errors.too_early),
         (Kind::InvalidClient, &errors.invalid_client),
         (Kind::InvalidGrant, &errors.invalid_grant),
         (Kind::Person, &errors.interaction_required),
+        (unavailable, &errors.transient),
     ];
     let mut said = raw.codes.iter().chain(&raw.words);
     said.find_map(|said| {
@@ -338,6 +347,9 @@ fn standard(raw: &Raw) -> Option<Kind> {
         Some(match plain(code).as_str() {
             "invalidgrant" => Kind::InvalidGrant,
             "invalidclient" | "unauthorizedclient" => Kind::InvalidClient,
+            "temporarilyunavailable" | "slowdown" | "servererror" => {
+                Kind::Unavailable { listed: false }
+            }
             "interactionrequired"
             | "loginrequired"
             | "consentrequired"

@@ -64,6 +64,7 @@ fn kind(outcome: &Outcome) -> &'static str {
         Outcome::InvalidClient { .. } => "invalid client",
         Outcome::InteractionRequired { .. } => "interaction required",
         Outcome::TooEarly { .. } => "too early",
+        Outcome::Unavailable { .. } => "unavailable",
         Outcome::Refused { .. } => "refused",
         Outcome::Lost { .. } => "lost",
     }
@@ -79,6 +80,7 @@ fn text(outcome: &Outcome) -> &str {
         | Outcome::InteractionRequired { text }
         | Outcome::TooEarly { text }
         | Outcome::Refused { text }
+        | Outcome::Unavailable { text, .. }
         | Outcome::Lost { text, .. } => text,
     }
 }

@@ -112,6 +112,25 @@ fn too_early_for_a_token_that_there_is_not_is_no_loop() {
     assert!(wait > secs(60), "{wait:?}");
 }
 
+/// Its first try was followed by a wait of an hour.
+#[test]
+fn a_client_that_is_not_accepted_from_the_start_is_asked_again_soon() {
+    let body = json!({ "error": "invalid_client" }).to_string();
+    let (mut state, mut waits) = (GrantState::default(), Vec::new());
+    for _ in 0..9 {
+        let ending = answered(401, &[], body.clone());
+        let settled = asked_anew(&anew_rules(), &state, ending);
+        assert_eq!(settled.kind, OutcomeKind::InvalidClient);
+        state = GrantState {
+            not_before: None,
+            ..settled.settlement.state.clone()
+        };
+        let until = settled.settlement.state.not_before.expect("it backs off");
+        waits.push(until.since(AGAIN + secs(1)).as_secs());
+    }
+    assert_eq!(waits, [30, 60, 120, 240, 480, 960, 1920, 3600, 3600]);
+}
+
 #[test]
 fn the_token_set_is_the_client_s_own_until_a_person_brings_another() {
     let body = json!({ "access_token": "at-2", "refresh_token": "rt-1" }).to_string();

@@ -4,14 +4,14 @@ use super::*;
 use crate::grant::schedule::{self, Never, Plan, RETRY_CAP, Why};
 use crate::grant::state::Status;
 
-fn wrong(from: &GrantState, sent: WallTime, ending: Ending) -> Settled {
+pub(super) fn wrong(from: &GrantState, sent: WallTime, ending: Ending) -> Settled {
     let settled = exchange(&rules(), from, sent, ending);
     assert_eq!(settled.settlement.state.generation, from.generation);
     assert!(settled.settlement.tokens.is_none());
     settled
 }
 
-fn lost() -> Ending {
+pub(super) fn lost() -> Ending {
     let text = "connection reset".to_owned();
     Ending::Lost { text }
 }
@@ -249,7 +249,8 @@ fn back_off_is_bounded_by_a_window_that_runs_out_and_by_nothing_else() {
         ("none", json!({}), FIRST + secs(500), RETRY_CAP),
     ] {
         let mut tired = doubtful();
-        (tired.failures, tired.access_dead) = (12, true);
+        // Dead for so long that nobody is in a hurry any more.
+        (tired.failures, tired.expires_at) = (12, ISSUED);
         let after = exchange(&rules_of(description), &tired, sent, lost());
         let until = after.settlement.state.not_before;
         assert_eq!(until, Some(sent + secs(1) + wait), "{why}");

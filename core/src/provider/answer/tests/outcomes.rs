@@ -39,7 +39,14 @@ fn the_table() {
         (429, TOKEN.to_owned(), "unread"),
         (429, page.to_owned(), "asked to wait"),
         (429, e("invalid_grant"), "asked to wait"),
+        (200, e("temporarily_unavailable"), "unavailable"),
+        (400, e("temporarily_unavailable"), "unavailable"),
+        (400, e("slow_down"), "unavailable"),
+        (400, e("server_error"), "unavailable"),
+        (200, e("server_error"), "unavailable"),
+        (429, e("slow_down"), "asked to wait"),
         (500, e("server_error"), "lost"),
+        (503, e("temporarily_unavailable"), "lost"),
         (500, e("invalid_grant"), "invalid grant"),
         (503, e("invalid_client"), "invalid client"),
         (502, page.to_owned(), "lost"),
@@ -48,6 +55,29 @@ fn the_table() {
     for (status, body, expected) in cases {
         let outcome = outcome(status, &body);
         assert_eq!(kind(&outcome), expected, "{status} {body}: {outcome:?}");
+    }
+}
+
+/// A gateway may word its failures like the provider; where the description says that
+/// the provider did nothing, a 5xx is no doubt.
+#[test]
+fn a_5xx_did_nothing_where_the_description_says_so() {
+    let description = description(json!({ "transient": ["E_BUSY", "server_error"] }));
+    for (status, code, expected) in [
+        (500, "server_error", "unavailable"),
+        (503, "E_BUSY", "unavailable"),
+        (400, "E_BUSY", "unavailable"),
+        (503, "temporarily_unavailable", "lost"),
+        (503, "E_OTHER", "lost"),
+        (400, "E_OTHER", "refused"),
+    ] {
+        let body = json!({ "error": code }).to_string();
+        let answer = answer(status, &[("retry-after", "7")], body.as_bytes());
+        let outcome = read(&description, &answer);
+        assert_eq!(kind(&outcome), expected, "{status} {code}: {outcome:?}");
+        if let Outcome::Unavailable { retry_after, .. } = outcome {
+            assert_eq!(retry_after, Some(Duration::from_secs(7)));
+        }
     }
 }
 
