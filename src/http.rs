@@ -18,6 +18,7 @@ mod tls;
 mod wire;
 
 use crate::authorities::{self, CaFileError};
+use crate::clock;
 use crate::config::{Client as ClientConfig, Proxy};
 use crate::descriptors::Ration;
 use crate::net::{self, Network};
@@ -32,7 +33,7 @@ use refreshd_core::grant::settle::Ending;
 use refreshd_core::provider::description::{OldValid, Reuse};
 use refreshd_core::provider::request::TokenRequest;
 use refreshd_core::secret::Secret;
-use refreshd_core::time::WallTime;
+use refreshd_core::time::{BootTime, WallTime};
 use reqwest::Method;
 use resolver::Resolver;
 use std::collections::HashMap;
@@ -45,6 +46,7 @@ use url::Url;
 
 /// The largest body that is read.
 pub const BODY_CAP: usize = 256 * 1024;
+const TOO_LATE: &str = "when the connection stood, the time was over in which a refresh token that was presented before may be presented again";
 /// A late answer is waited for this long in all.
 pub const READ_LIMIT: Duration = Duration::from_secs(600);
 
@@ -125,8 +127,21 @@ impl Http {
         request: TokenRequest,
         now: impl Fn() -> WallTime,
     ) -> Ending {
+        self.exchange_within(None, client, request, now).await
+    }
+
+    /// As [`Http::exchange`], but not a byte leaves later than that, however long it takes
+    /// to connect; suspend counts.
+    pub async fn exchange_within(
+        &self,
+        within: Option<Duration>,
+        client: &ClientConfig,
+        request: TokenRequest,
+        now: impl Fn() -> WallTime,
+    ) -> Ending {
+        let until = within.map(|within| clock::reading().boot + within);
         let route = Route::new(client, &request.url);
-        self.send(&route, Method::POST, &request, now).await
+        self.send(&route, Method::POST, &request, until, now).await
     }
 
     /// Asks with a GET for what a holder of an access token may know.
@@ -137,7 +152,7 @@ impl Http {
         now: impl Fn() -> WallTime,
     ) -> Ending {
         let route = Route::new(client, &request.url);
-        self.send(&route, Method::GET, &request, now).await
+        self.send(&route, Method::GET, &request, None, now).await
     }
 
     /// Asks the verify URL with an access token.
@@ -165,6 +180,7 @@ impl Http {
         route: &Route<'_>,
         method: Method,
         request: &TokenRequest,
+        until: Option<BootTime>,
         now: impl Fn() -> WallTime,
     ) -> Ending {
         let not_sent = |text: String| Ending::NotSent { text };
@@ -192,6 +208,9 @@ impl Http {
                 Err(e) => return not_sent(explain(&e, route)),
             },
         };
+        if until.is_some_and(|until| until <= clock::reading().boot) {
+            return not_sent(TOO_LATE.to_owned());
+        }
         // Whatever becomes of the sending: a server may have answered before it had read all.
         let sent = post(&mut connection, bytes.as_bytes()).await;
         match receive(&mut connection, now).await {
@@ -296,3 +315,6 @@ fn build(profile: &Profile) -> Result<reqwest::Client, HttpError> {
         .and_then(|authorities| builder.tls_certs_only(authorities).build())
         .map_err(|e| HttpError::Setup(explain::innermost(&e)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 mod settlement;
 
-use crate::grant::replay::EXCHANGE_LIMIT;
+use crate::grant::replay::{EXCHANGE_LIMIT, harmless_until};
 use crate::grant::settle::{Ending, OutcomeKind, Rules, Settled, settle};
 use crate::grant::state::Binding;
 use crate::grant::{Grant, GrantId, GrantState, Presents, TokenSet};
@@ -13,6 +13,7 @@ use crate::provider::description::DescriptionHash;
 pub use crate::time::Stamp;
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 pub use settlement::{Sent, Settlement, Standing};
 
@@ -286,7 +287,11 @@ pub enum Action {
     /// Look whether a late answer of the grant has come since it was decided what
     /// to present: [`Event::Forestalled`]. If not, send the request, with nothing in
     /// between, and wait: [`Event::Ended`] or [`Event::Overdue`].
-    Send,
+    Send {
+        /// The first byte leaves within this time, by a clock that counts suspend, or
+        /// none does: [`Ending::NotSent`]. `None`: as soon as there is a connection.
+        within: Option<Duration>,
+    },
     /// Make the answer durable: [`Event::AnswerRecorded`].
     RecordAnswer(Answer),
     /// Read the grant anew: [`Event::Reloaded`].
@@ -319,12 +324,14 @@ pub enum Step {
 /// What a flight came to.
 #[derive(Clone, Debug)]
 pub enum Verdict {
-    /// Nothing was sent and nothing changed: the intent could not be saved, or the
-    /// flight was forestalled.
+    /// Nothing was sent and nothing changed: the intent could not be saved.
     NotStarted {
         /// Why, for people.
         text: String,
     },
+    /// Nothing was sent and nothing changed: what was to be presented was not to be
+    /// presented any more at the last look. The grant's plan says what is next.
+    Withheld,
     /// It was committed.
     Landed {
         /// What it came to.
@@ -455,25 +462,20 @@ impl Flight {
         let now = now.wall;
         match (self.stage.clone(), event) {
             (Stage::Preflight, Event::Begin) if mischief::is(Mischief::IntentAfterSend) => {
-                self.stage = Stage::Sending;
-                Step::Do(Box::new(Action::Send))
+                self.send(now)
             }
             (Stage::Preflight, Event::Begin) => {
                 self.stage = Stage::Recording;
                 Step::Do(Box::new(Action::RecordIntent(self.intent.clone())))
             }
-            (Stage::Recording, Event::IntentRecorded) => {
-                self.stage = Stage::Sending;
-                Step::Do(Box::new(Action::Send))
-            }
+            (Stage::Recording, Event::IntentRecorded) => self.send(now),
             (Stage::Recording, Event::IntentFailed { text }) => {
                 self.stage = Stage::Over;
                 Step::Done(Verdict::NotStarted { text })
             }
             (Stage::Sending, Event::Forestalled) => {
                 self.stage = Stage::Over;
-                let text = "an answer to an earlier exchange has come".to_owned();
-                Step::Done(Verdict::NotStarted { text })
+                Step::Done(Verdict::Withheld)
             }
             (Stage::Sending, Event::Overdue) => {
                 let text = format!(
@@ -506,6 +508,23 @@ impl Flight {
             }
             (stage, event) => unreachable!("event {event:?} in stage {stage:?}"),
         }
+    }
+
+    /// Writing the intent down may have taken any time: a disk that hangs, a machine
+    /// that sleeps. What was harmless then may be ruinous by now.
+    fn send(&mut self, now: WallTime) -> Step {
+        let (intent, rotation) = (&self.intent, &self.rules.policy.rotation);
+        let until = harmless_until(intent.first_sent, rotation, intent.sent.wall);
+        // For the first time it is presented whenever that may be.
+        let until = until.filter(|_| intent.attempt > 1);
+        let looks = !mischief::is(Mischief::WindowNotLookedAtAgain);
+        if until.is_some_and(|until| until <= now && looks) {
+            self.stage = Stage::Over;
+            return Step::Done(Verdict::Withheld);
+        }
+        self.stage = Stage::Sending;
+        let within = until.map(|until| until.since(now));
+        Step::Do(Box::new(Action::Send { within }))
     }
 
     fn landed(&mut self, late: bool, ending: Ending, now: WallTime) -> Step {

@@ -108,11 +108,13 @@ pub enum Mischief {
     UnavailableIsSlow,
     /// What was kept is presented where the grant is bound, whoever it came of.
     ChanceElsewhere,
+    /// What is on its way to its first byte leaves, though its window is over.
+    WindowNotLookedAtAgain,
 }
 
 /// All of them.
 #[cfg(feature = "mischief")]
-pub const ALL: [Mischief; 50] = [
+pub const ALL: [Mischief; 51] = [
     Mischief::IntentAfterSend,
     Mischief::AnswerUnrecorded,
     Mischief::LateAnswerDropped,
@@ -163,6 +165,7 @@ pub const ALL: [Mischief; 50] = [
     Mischief::RelicTrusted,
     Mischief::SupersededForgotten,
     Mischief::ChanceElsewhere,
+    Mischief::WindowNotLookedAtAgain,
 ];
 
 #[cfg(feature = "mischief")]

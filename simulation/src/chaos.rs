@@ -20,8 +20,9 @@ pub(crate) struct Temper {
     pub(crate) spare_slots: u16,
 }
 
+/// What goes wrong from outside, or what somebody does.
 #[derive(Clone, Copy, Debug)]
-enum Trouble {
+pub(crate) enum Trouble {
     Mood(Mood),
     ClockStep,
     Suspend,
@@ -30,6 +31,8 @@ enum Trouble {
     BadWrites,
     /// The process ends in the middle of the journal's next batch.
     DiesWriting,
+    /// The disk hangs over the next intent.
+    Hangs,
     Reload,
     Retire,
     Reauthorize,
@@ -62,6 +65,7 @@ const ALL: &[Trouble] = &[
     Trouble::BadWrites,
     Trouble::DiesWriting,
     Trouble::DiesWriting,
+    Trouble::Hangs,
     Trouble::Reload,
     Trouble::Retire,
     Trouble::Reauthorize,
@@ -78,6 +82,35 @@ const ALL: &[Trouble] = &[
     Trouble::AcceptClock,
 ];
 
+impl Trouble {
+    /// Whether it is a person's or a program's doing on a machine that is awake.
+    fn needs_the_machine(self) -> bool {
+        match self {
+            Trouble::Reload
+            | Trouble::Retire
+            | Trouble::Reauthorize
+            | Trouble::ImportAgain
+            | Trouble::Wish(_)
+            | Trouble::ImportTwin
+            | Trouble::StaleWish
+            | Trouble::NewHome
+            | Trouble::Backup
+            | Trouble::Restore
+            | Trouble::AcceptClock => true,
+            Trouble::Mood(_)
+            | Trouble::ClockStep
+            | Trouble::Suspend
+            | Trouble::DiskFull
+            | Trouble::BadSyncs
+            | Trouble::BadWrites
+            | Trouble::DiesWriting
+            | Trouble::Hangs
+            | Trouble::NewSecret
+            | Trouble::NewForm => false,
+        }
+    }
+}
+
 impl Temper {
     pub(crate) fn draw(rng: &mut Rng, scale: i64) -> Self {
         let share = rng.pick(&[15, 40, 100]);
@@ -91,6 +124,13 @@ impl Temper {
             flights: rng.pick(if scale < 60_000 { &[3, 8] } else { &[1, 2, 8] }),
             spare_slots: rng.pick(&[0, 1, 4]),
         }
+    }
+
+    /// These kinds of trouble alone, and often: what only several in a row bring about.
+    #[cfg(feature = "mischief")]
+    pub(crate) fn dwell_on(&mut self, kinds: &[Trouble]) {
+        self.kinds = kinds.to_vec();
+        self.every = (self.every / 4).max(1);
     }
 
     pub(crate) fn pause(&self, rng: &mut Rng) -> i64 {
@@ -113,6 +153,9 @@ impl World {
             Trouble::NewSecret | Trouble::NewForm | Trouble::NewHome | Trouble::Restore
         );
         if rare && self.rng.percent(60) {
+            return Ok(());
+        }
+        if kind.needs_the_machine() && self.now < self.asleep_until {
             return Ok(());
         }
         let grant = u32::try_from(self.rng.below(u64::from(self.size.grants))).expect("a grant");
@@ -157,6 +200,7 @@ impl World {
                 let operations = self.rng.pick(&[0, 0, 1, 1, 2, 3, 5, 9]);
                 self.disk.die_in(operations);
             }
+            Trouble::Hangs => self.hangs_for = lasts.min(120_000),
             Trouble::Reload => return self.reload(),
             Trouble::Retire => return self.retire(grant),
             Trouble::Reauthorize => return self.reauthorize(grant),

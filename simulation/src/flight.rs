@@ -81,6 +81,7 @@ fn landing(verdict: Verdict) -> Landing {
         }
         Verdict::Superseded { grant } => Landing::Settled { kind: None, grant },
         Verdict::NotStarted { .. } => Landing::Grounded,
+        Verdict::Withheld => Landing::Idle,
     }
 }
 
@@ -449,14 +450,24 @@ impl World {
         match action {
             Action::RecordIntent(intent) => {
                 let record = Record::intent(&SimSeal, &intent);
-                self.queue_record(number, record.expect("it fits"));
+                let hangs = match self.process().syncing {
+                    true => 0,
+                    false => std::mem::take(&mut self.hangs_for),
+                };
+                if hangs > 0 {
+                    self.report.count("disk hung");
+                    self.audit.promptly.clear();
+                    self.hangs_until = self.now + hangs;
+                }
+                self.queue_record(number, record.expect("it fits"), hangs);
                 Ok(())
             }
-            Action::Send => self.send(number),
+            // A connection takes no time here, and the machine does not sleep in between.
+            Action::Send { .. } => self.send(number),
             Action::RecordAnswer(answer) => {
                 let aloft = self.aloft(number);
                 let record = Record::answer(&SimSeal, aloft.slot, aloft.flight.intent(), &answer);
-                self.queue_record(number, record.expect("it fits"));
+                self.queue_record(number, record.expect("it fits"), 0);
                 Ok(())
             }
             Action::Reload => {
@@ -482,11 +493,11 @@ impl World {
         }
     }
 
-    fn queue_record(&mut self, number: u64, record: Record) {
+    fn queue_record(&mut self, number: u64, record: Record, hangs: i64) {
         let process = self.process();
         process.records.push((number, record));
         if !std::mem::replace(&mut process.syncing, true) {
-            let wait = self.rng.millis(1, 8);
+            let wait = self.rng.millis(1, 8) + hangs;
             self.inside(wait, Inside::Sync);
         }
     }
@@ -776,6 +787,7 @@ impl World {
             && readable
             && exchange.incarnation == self.incarnation
             && now >= self.asleep_until
+            && now >= self.hangs_until
             && !self.store.full
             && !self.disk.is_troubled();
         let until = now + exchange.back + 2000;

@@ -182,6 +182,9 @@ pub(crate) struct World {
     pub(crate) boot_at: i64,
     pub(crate) boots: u32,
     pub(crate) asleep_until: i64,
+    /// For so long the disk hangs over the next intent, and until when it hangs.
+    pub(crate) hangs_for: i64,
+    pub(crate) hangs_until: i64,
     pub(crate) disk: SimDisk,
     pub(crate) store: Store,
     pub(crate) servers: Vec<Server>,
@@ -231,6 +234,8 @@ impl World {
             boot_at: -rng.millis(1, 1_000_000_000),
             boots: 1,
             asleep_until: 0,
+            hangs_for: 0,
+            hangs_until: 0,
             disk: SimDisk::new(seed),
             store: Store::default(),
             servers,
@@ -461,6 +466,10 @@ impl World {
             Happening::Freed => {
                 self.disk.set_full(false);
                 self.store.full = false;
+                Ok(())
+            }
+            Happening::Start | Happening::Person(_) if self.now < self.asleep_until => {
+                self.schedule(self.asleep_until - self.now, event.what);
                 Ok(())
             }
             Happening::Start => self.start(),

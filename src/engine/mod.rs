@@ -553,6 +553,11 @@ impl Drop for Ticket {
 fn landed_how(landing: Landing) -> (String, dispatch::Landing) {
     match landing {
         Landing::Idle => ("nothing was to be done".to_owned(), dispatch::Landing::Idle),
+        Landing::Verdict(Verdict::Withheld) => {
+            let text =
+                "nothing was sent: at the last look its refresh token was not to be presented now";
+            (text.to_owned(), dispatch::Landing::Idle)
+        }
         Landing::Verdict(Verdict::Landed { kind, text, grant }) => {
             let kind = Some(kind);
             (text, dispatch::Landing::Settled { kind, grant })

@@ -101,10 +101,7 @@ pub async fn fly(
     performer.arrived = arrived;
     let verdict = perform(&mut performer, &seat.client, flight, Some(request)).await;
     *in_hand = performer.in_hand;
-    match verdict {
-        Verdict::NotStarted { .. } if performer.forestalled => Landing::Idle,
-        verdict => Landing::Verdict(verdict),
-    }
+    Landing::Verdict(verdict)
 }
 
 /// The flight, and the request that it is to send.
@@ -337,7 +334,7 @@ async fn perform(
     loop {
         match flight.handle(event, &deck.clock.stamp()) {
             Step::Do(action) => {
-                let sending = matches!(*action, Action::Send)
+                let sending = matches!(*action, Action::Send { .. })
                     .then(|| request.take())
                     .flatten();
                 event = performer
@@ -383,7 +380,6 @@ struct Performer<'a> {
     arrived: u64,
     /// The late answer that this flight brought.
     in_hand: Option<InHand>,
-    forestalled: bool,
     midway: Teller<'a>,
 }
 
@@ -395,7 +391,6 @@ impl<'a> Performer<'a> {
             exchange: None,
             arrived: 0,
             in_hand: None,
-            forestalled: false,
             midway,
         }
     }
@@ -408,15 +403,14 @@ impl<'a> Performer<'a> {
     ) -> Event {
         match action {
             Action::RecordIntent(intent) => self.record_intent(&intent).await,
-            Action::Send => {
+            Action::Send { within } => {
                 let (client, request) = send.expect("a flight sends once, with its request");
                 let grant = &flight.intent().grant;
                 let arrivals = &self.deck.arrivals;
                 if arrivals.are_in_hand(grant) || arrivals.count(grant) != self.arrived {
-                    self.forestalled = true;
                     return Event::Forestalled;
                 }
-                self.send(client, request).await
+                self.send(within, client, request).await
             }
             Action::RecordAnswer(answer) => {
                 self.record_answer(flight.intent(), &answer).await;
@@ -447,11 +441,16 @@ impl<'a> Performer<'a> {
 
     /// The exchange runs in a task of its own: whatever becomes of this one, a
     /// request that has begun is read to its end.
-    async fn send(&mut self, client: Arc<Client>, request: TokenRequest) -> Event {
+    async fn send(
+        &mut self,
+        within: Option<Duration>,
+        client: Arc<Client>,
+        request: TokenRequest,
+    ) -> Event {
         let deck = self.deck.clone();
         let mut exchange = tokio::spawn(async move {
             deck.http
-                .exchange(&client, request, || deck.clock.wall())
+                .exchange_within(within, &client, request, || deck.clock.wall())
                 .await
         });
         match tokio::time::timeout(EXCHANGE_LIMIT, &mut exchange).await {

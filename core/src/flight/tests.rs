@@ -4,6 +4,7 @@ use super::*;
 use crate::grant::schedule::Policy;
 use crate::grant::state::{Doubt, Refusal};
 use crate::provider::Description;
+use crate::provider::description::{OldValid, Reuse};
 use crate::secret::{Fingerprint, Fingerprinter, Secret};
 use crate::time::BootTime;
 use std::collections::BTreeMap;
@@ -107,7 +108,7 @@ fn sent(grant: &Grant) -> Flight {
     let recorded = action(flight.handle(Event::Begin, &at(SENT)));
     assert!(matches!(recorded, Action::RecordIntent(_)));
     let sending = action(flight.handle(Event::IntentRecorded, &at(SENT)));
-    assert!(matches!(sending, Action::Send));
+    assert!(matches!(sending, Action::Send { within: None }));
     flight
 }
 
@@ -254,9 +255,44 @@ fn an_intent_carries_its_binding_unless_that_is_very_long() {
 fn a_flight_that_is_forestalled_sends_and_commits_nothing() {
     let mut flight = sent(&grant(4, 2));
     match flight.handle(Event::Forestalled, &at(SENT)) {
-        Step::Done(Verdict::NotStarted { .. }) => {}
+        Step::Done(Verdict::Withheld) => {}
         other => panic!("{other:?}"),
     }
+}
+
+/// The machine slept, or the disk hung, between the decision to present a refresh token
+/// once more and the first byte: its window was over, and the provider revoked the grant.
+#[test]
+fn a_window_that_ends_before_the_first_byte_ends_the_flight() {
+    let (minute, second) = (Duration::from_secs(60), Duration::from_secs(1));
+    let window = |mut rules: Rules| {
+        rules.policy.rotation.old_valid = OldValid::For(minute);
+        rules.policy.rotation.reuse = Reuse::Revokes;
+        rules
+    };
+    let recorded = |attempt, rules: Rules, after: Duration| {
+        let grant = grant(4, 2);
+        let mut intent = intent(&grant);
+        intent.attempt = attempt;
+        intent.sent = at(SENT + 10 * second);
+        let mut flight = Flight::new(intent, grant, tokens(), rules);
+        let _ = flight.handle(Event::Begin, &at(SENT + 10 * second));
+        flight.handle(Event::IntentRecorded, &at(SENT + after))
+    };
+    let within = |step| match action(step) {
+        Action::Send { within } => within,
+        other => panic!("{other:?}"),
+    };
+    // Half of the window is used, and connecting may take what is left of that.
+    let left = recorded(2, window(rules()), 12 * second);
+    assert_eq!(within(left), Some(18 * second));
+    for late in [30 * second, 72 * second] {
+        let step = recorded(2, window(rules()), late);
+        assert!(matches!(step, Step::Done(Verdict::Withheld)), "{step:?}");
+    }
+    // Presented for the first time, or once nothing is left to lose: whenever that is.
+    assert_eq!(within(recorded(1, window(rules()), 72 * second)), None);
+    assert_eq!(within(recorded(2, rules(), 72 * second)), None);
 }
 
 #[test]

@@ -69,6 +69,20 @@ pub fn is_held(state: &GrantState, rotation: &Rotation, now: WallTime) -> bool {
     })
 }
 
+/// Until when presenting a refresh token again, that was first sent then and is
+/// harmless now, stays so; `None`: there is no such end, or the window is over and
+/// something else allows it. Between the decision and the first byte a disk that hangs, a
+/// slow connection or a machine that sleeps may take the rest of a window.
+#[must_use]
+pub fn harmless_until(
+    first_sent: WallTime,
+    rotation: &Rotation,
+    now: WallTime,
+) -> Option<WallTime> {
+    let end = first_sent + window(rotation)? / 2;
+    (rotation.reuse == Reuse::Revokes && now < end).then_some(end)
+}
+
 /// When it was last sent: a doubt that a restart found may be about a request that
 /// never left, before one that did.
 fn last_sent(doubt: &Doubt, state: &GrantState) -> WallTime {
@@ -169,6 +183,25 @@ mod tests {
             ask(&doubt(0, 275_000), &grace, 275_000),
             (HOUR - 45_000, Why::Hold)
         );
+    }
+
+    #[test]
+    fn what_is_harmless_now_is_not_so_for_ever() {
+        let until = |rotation: &Rotation, now| {
+            harmless_until(WallTime(7), rotation, WallTime(now)).map(|at| at.0)
+        };
+        let window = OldValid::For(Duration::from_secs(600));
+        let grace = rotation(window, Reuse::Revokes);
+        assert_eq!(until(&grace, 299_000), Some(300_007));
+        assert_eq!(until(&grace, 300_007), None, "it is over already");
+        // Presented after its window it costs nothing, or there is no end to that.
+        assert_eq!(until(&rotation(window, Reuse::Error), 8), None);
+        let forever = rotation(OldValid::Forever, Reuse::Revokes);
+        assert_eq!(until(&forever, 8), None);
+        let mut used = rotation(OldValid::UntilUsed, Reuse::Revokes);
+        assert_eq!(until(&used, 8), None);
+        used.old_valid_max = Some(Duration::from_secs(80));
+        assert_eq!(until(&used, 8), Some(40_007));
     }
 
     #[test]
