@@ -114,6 +114,7 @@ pub fn accepted(
             true => state.generation,
             false => state.generation.max(published),
         };
+        state.renamed_from.get_or_insert(state.generation);
         state.generation = highest + 1;
     }
     let may_be_rotated = may_be_rotated && !mischief::is(Mischief::RestoreUndoubted);
@@ -161,9 +162,13 @@ mod tests {
         };
         let behind = accepted(&state, 9, &[], true);
         assert_eq!(behind.generation, 10);
-        let doubt = behind.doubt.map(|d| (d.first_sent, d.presentations));
+        let doubt = behind.doubt.as_ref();
+        let doubt = doubt.map(|d| (d.first_sent, d.presentations));
         assert_eq!(doubt, Some((WallTime(0), 1)));
         assert_eq!(behind.doubts_before, 10);
+        // However often: its token set is the one that it had then.
+        assert_eq!(behind.renamed_from, Some(3));
+        assert_eq!(accepted(&behind, 12, &[], true).renamed_from, Some(3));
         let alone = accepted(&state, 0, &[], false);
         assert_eq!((alone.generation, alone.doubt), (4, None));
         let late = Kept {

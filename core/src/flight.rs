@@ -165,29 +165,42 @@ impl Intent {
         };
         let reads = |kept| matches!(answer::read(description, kept), Outcome::Success(_));
         kept.enumerate()
-            .filter(|(_, (intent, _))| intent.is_worth_reading(state, hash))
-            .max_by_key(|(at, (intent, kept))| (reads(kept), doubted(intent), intent.attempt, *at))
-            .map(|(at, _)| at)
+            .map(|(at, (intent, kept))| (at, intent, reads(kept)))
+            .filter(|(_, intent, reads)| {
+                intent.brings_next(state) && (*reads || intent.description != *hash)
+            })
+            .max_by_key(|(at, intent, reads)| (*reads, doubted(intent), intent.attempt, *at))
+            .map(|(at, _, _)| at)
     }
 
     /// Whether an answer of this intent was kept beside that of `read`, which could be
-    /// read at last. A request may have been overtaken on its way: then this one has
-    /// the refresh token that the provider goes on with, so it is kept to be tried.
+    /// read at last; the grant was in that state `before`. A request may have been
+    /// overtaken on its way: then this one has the refresh token that the provider goes
+    /// on with, so it is kept to be tried.
     #[must_use]
-    pub fn is_beside(&self, read: &Intent) -> bool {
-        self.generation == read.generation
-            && self.flight != read.flight
+    pub fn is_beside(&self, read: &Intent, before: &GrantState) -> bool {
+        self.flight != read.flight
+            && self.brings_next(before)
             && self.description != read.description
     }
 
-    /// Whether an answer of this intent, kept since it could not be read, is worth
-    /// another look by the description of now: it is still the grant's next token
-    /// set, bound to whom the grant is bound, and nobody has looked by that description.
-    fn is_worth_reading(&self, state: &GrantState, description: &DescriptionHash) -> bool {
-        self.generation == state.generation
-            && self.generation >= state.chances_from
-            && state.doubt.is_some()
-            && self.description != *description
+    /// Whether an answer of this intent, kept since it could not be read, still holds
+    /// the grant's next token set, bound to whom the grant is bound.
+    fn brings_next(&self, state: &GrantState) -> bool {
+        state.doubt.is_some() && self.generation >= state.chances_from && self.follows(state)
+    }
+
+    /// Whether what comes of it takes the place of what the grant has. A restore gives
+    /// another generation to a token set that stays what it was, and in doubt: an answer
+    /// to its refresh token is still the next one.
+    fn follows(&self, state: &GrantState) -> bool {
+        let doubt = state.doubt.as_ref();
+        let answers = doubt.is_some_and(|doubt| self.presents.is_token(doubt.presents));
+        let renamed = state.renamed_from.is_some_and(|first| {
+            first <= self.generation && self.generation < state.generation && answers
+        });
+        let renamed = renamed && !mischief::is(Mischief::RenamedForgotten);
+        self.generation == state.generation || renamed
     }
 
     /// The intent by which its kept answer is read once more. Clocks were set and
@@ -400,8 +413,8 @@ impl Flight {
     }
 
     /// A flight found in the journal after a crash: its answer is adopted;
-    /// without one it is in doubt. Either counts only as long as the grant is of
-    /// the generation it started from. Returns the first step.
+    /// without one it is in doubt. Either counts only as long as the grant has
+    /// what it started from. Returns the first step.
     #[must_use]
     pub fn recovered(
         intent: Intent,
@@ -422,7 +435,7 @@ impl Flight {
         );
         // Of an older generation it brings a candidate, never the grant's next
         // token set: it rests on what it started from.
-        if grant.state.generation != intent.generation {
+        if !intent.follows(&grant.state) {
             grant.revision = intent.revision;
             grant.state.generation = intent.generation;
         }
@@ -494,7 +507,7 @@ impl Flight {
             (Stage::RecordingAnswer { late: true }, Event::AnswerRecorded) => self.reload(false),
             (Stage::Reloading { then_read }, Event::Reloaded(grant, tokens)) => {
                 // A grant that has moved on gets the answer as a candidate: the old base revision says so.
-                if grant.state.generation == self.intent.generation {
+                if self.intent.follows(&grant.state) {
                     self.grant = *grant;
                     self.tokens = *tokens;
                 }
@@ -595,7 +608,7 @@ impl Flight {
     /// gave up, say), what came is still its next token set, or its doubt: it is
     /// settled once more, on what the state is now.
     fn superseded(&mut self, grant: Box<Grant>, then_read: bool) -> Step {
-        if grant.state.generation == self.intent.generation {
+        if self.intent.follows(&grant.state) {
             self.reload(then_read)
         } else if then_read {
             self.stage = Stage::Overdue;

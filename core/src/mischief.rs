@@ -110,11 +110,13 @@ pub enum Mischief {
     ChanceElsewhere,
     /// What is on its way to its first byte leaves, though its window is over.
     WindowNotLookedAtAgain,
+    /// After a restore, answers to the refresh token that the grant has are not read.
+    RenamedForgotten,
 }
 
 /// All of them.
 #[cfg(feature = "mischief")]
-pub const ALL: [Mischief; 51] = [
+pub const ALL: [Mischief; 52] = [
     Mischief::IntentAfterSend,
     Mischief::AnswerUnrecorded,
     Mischief::LateAnswerDropped,
@@ -166,6 +168,7 @@ pub const ALL: [Mischief; 51] = [
     Mischief::SupersededForgotten,
     Mischief::ChanceElsewhere,
     Mischief::WindowNotLookedAtAgain,
+    Mischief::RenamedForgotten,
 ];
 
 #[cfg(feature = "mischief")]

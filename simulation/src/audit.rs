@@ -1,7 +1,7 @@
 //! What must hold, by name, and what must be remembered to tell. It sees what
 //! no process can: the server's mind, and what is beyond loss on the disk.
 
-use crate::flight::{brought, form_of};
+use crate::flight::brought;
 use crate::rng::millis;
 use crate::server::{Facts, TokenId, least_gap};
 use crate::store::Row;
@@ -106,16 +106,22 @@ pub(crate) struct Audit {
     homes: BTreeMap<FamilyId, BTreeSet<u32>>,
     /// Access tokens up to these were ended by requests that nobody could account for.
     unaccounted: BTreeMap<FamilyId, u64>,
-    /// Refresh tokens in answers that could not be read: their form, and the
-    /// generation they follow on.
-    unread: BTreeMap<TokenId, (usize, u64)>,
+    /// Refresh tokens in answers that could not be read.
+    unread: BTreeSet<TokenId>,
     /// What was kept beside a store that was put back, and may have been presented since.
     relics: BTreeSet<TokenId>,
     /// Grants whose refusals are to be taken back, since their provider was broken.
     pub(crate) rearmed: BTreeSet<u32>,
+    /// When the description of a form was last in force for a grant, by the physical clock.
+    described: BTreeMap<(u32, usize), i64>,
+    /// The form that is in force for each grant, and since when.
+    in_force: BTreeMap<u32, (usize, i64)>,
     /// Since when each client waits for the secret that stands there.
     secrets: BTreeMap<u32, i64>,
 }
+
+/// A process that dies sooner has read nothing once more.
+const READING: i64 = 1_000;
 
 /// A send, as the checks see it.
 pub(crate) struct Sending<'a> {
@@ -316,11 +322,8 @@ impl Audit {
         self.unread.clear();
         self.durable.clear();
         let unread = rows.iter().flat_map(|row| &row.unread);
-        let unread = unread.filter_map(|kept| {
-            let read = (form_of(&kept.answer), kept.intent.generation);
-            Some((brought(&kept.answer)?, read))
-        });
-        self.unread.extend(unread);
+        self.unread
+            .extend(unread.filter_map(|kept| brought(&kept.answer)));
         for (index, row) in (0..).zip(rows) {
             let candidates = row.candidates.iter().map(|c| &c.tokens);
             for tokens in candidates.chain([&row.tokens]) {
@@ -413,29 +416,41 @@ impl Audit {
         before.is_some_and(|before| access.number < *before)
     }
 
-    pub(crate) fn cannot_read(&mut self, token: TokenId, form: usize, generation: u64) {
-        self.unread.insert(token, (form, generation));
+    pub(crate) fn cannot_read(&mut self, token: TokenId) {
+        self.unread.insert(token);
     }
 
     pub(crate) fn is_unread(&self, token: TokenId) -> bool {
-        self.unread.contains_key(&token)
+        self.unread.contains(&token)
     }
 
     /// What could not be read can be read now: it is ours.
-    pub(crate) fn can_read(&mut self, index: u32, form: usize, generation: u64) {
-        let readable = |token: &TokenId, read: &(usize, u64)| {
-            token.grant == index && *read == (form, generation)
-        };
-        let found: Vec<TokenId> = self
-            .unread
-            .iter()
-            .filter(|(token, read)| readable(token, read))
-            .map(|(token, _)| *token)
-            .collect();
-        for token in found {
-            self.unread.remove(&token);
-            self.durable.insert(token);
+    pub(crate) fn can_read(&mut self, token: TokenId) {
+        self.unread.remove(&token);
+        self.durable.insert(token);
+    }
+
+    /// A grant's answers are read by the description of that form.
+    pub(crate) fn is_described(&mut self, index: u32, form: usize, now: i64) {
+        let in_force = self.in_force.entry(index).or_insert((form, now));
+        if in_force.0 != form {
+            *in_force = (form, now);
         }
+        // Long enough for a process to have read by it what is kept.
+        if now >= in_force.1 + READING {
+            self.described.insert((index, form), now);
+        }
+    }
+
+    /// The process is gone: no description is in force.
+    pub(crate) fn nothing_is_described(&mut self) {
+        self.in_force.clear();
+    }
+
+    /// Whether the description of a form was in force for a grant, then or later.
+    pub(crate) fn was_described(&self, index: u32, form: usize, since: i64) -> bool {
+        let last = self.described.get(&(index, form));
+        last.is_some_and(|last| *last >= since + READING)
     }
 
     pub(crate) fn secret_stands(&mut self, client: u32, since: i64) {

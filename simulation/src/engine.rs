@@ -10,6 +10,7 @@ use crate::setup::Config;
 use crate::world::{Happening, Inside, World};
 use refreshd::state::journal::{Book, Record};
 use refreshd_core::dispatch::{Declined, Dispatch, Granted, Landed, Landing, Next, Post};
+use refreshd_core::grant::candidate;
 use refreshd_core::grant::import::{Judgement, Owner, Present, judge};
 use refreshd_core::grant::schedule::{Policy, Urgency};
 use refreshd_core::grant::settle::OutcomeKind;
@@ -300,8 +301,13 @@ impl World {
             })?;
         }
         let (now, roll) = (self.time(), self.rng.roll());
+        let superseded = matches!(landing, Landing::Settled { kind: None, .. });
         let process = self.process();
         let landed = process.dispatch.landed(index, ticket, landing, now, roll);
+        let state = &process.dispatch.entry(index).grant.state;
+        if candidate::came_late(superseded, state) {
+            self.second_chance(index)?;
+        }
         self.touched(index, landed)
     }
 
@@ -433,6 +439,7 @@ impl World {
 
     /// What a new process does before the first tick.
     pub(crate) fn load(&mut self) -> Check {
+        self.note_descriptions();
         for index in 0..self.size.grants {
             self.align(index)?;
         }
@@ -446,17 +453,33 @@ impl World {
         Ok(())
     }
 
+    /// Which forms of answers are read, as a configuration begins or ends to be in force.
+    /// While the store takes no commits, nothing is read again.
+    pub(crate) fn note_descriptions(&mut self) {
+        let Some(process) = self.process.as_ref().filter(|_| !self.store.full) else {
+            return;
+        };
+        for index in 0..self.size.grants {
+            let form = process.config.clients[self.lane(index) as usize].form;
+            if !process.config.retired.contains(&index) {
+                self.audit.is_described(index, form, self.now);
+            }
+        }
+    }
+
     /// A new configuration.
     pub(crate) fn reload(&mut self) -> Check {
         if self.process.is_none() {
             return Ok(());
         }
+        self.note_descriptions();
         self.process().config = self.config.clone();
         for lane in 0..self.lanes() {
             let effects = self.process().dispatch.resume(lane);
             self.audit.client_resumed(lane);
             self.apply(effects);
         }
+        self.note_descriptions();
         for index in 0..self.size.grants {
             self.align(index)?;
         }

@@ -214,13 +214,32 @@ impl World {
         );
         let row = &self.store.rows[index as usize];
         let state = &row.grant.state;
-        self.audit.can_read(index, setup.form, state.generation);
+        for kept in (row.unread.iter()).filter(|kept| form_of(&kept.answer) == setup.form) {
+            if let Some(token) = brought(&kept.answer) {
+                self.audit.can_read(token);
+            }
+        }
         let kept = row.unread.iter().map(|kept| (&kept.intent, &kept.answer));
         let Some(newest) = Intent::newest_unread(kept, state, &rules.description, &hash) else {
+            // What answers the refresh token that the grant has, and can be read, is read.
+            let missed = row.unread.iter().find(|kept| {
+                let doubt = state.doubt.as_ref();
+                let answers = doubt.is_some_and(|d| kept.intent.presents.is_token(d.presents));
+                let ours = kept.intent.generation >= state.chances_from;
+                let can_be_read = form_of(&kept.answer) == setup.form;
+                answers && ours && can_be_read && brought(&kept.answer).is_some()
+            });
+            ensure(missed.is_none(), "kept-is-read", || {
+                let intent = missed.map(|kept| &kept.intent);
+                format!("grant {index} leaves {intent:?} unread, {state:?}")
+            })?;
             return self.landed(ticket, index, Landing::Idle);
         };
         let newest = &row.unread[newest];
         self.report.count("read again");
+        if newest.intent.generation < state.generation {
+            self.report.count("read after a restore");
+        }
         let mut intent = newest.intent.clone().again(state, hash);
         if self
             .process
@@ -283,7 +302,10 @@ impl World {
         let now = self.time();
         let stamp = self.stamp(now);
         let kept = self.store.rows[index as usize].unread.clone();
-        for other in kept.iter().filter(|other| other.intent.is_beside(read)) {
+        for other in kept
+            .iter()
+            .filter(|other| other.intent.is_beside(read, before))
+        {
             let mut intent = (other.intent.clone()).again(before, read.description.clone());
             if self.process().dispatch.fenced().is_some() {
                 intent = intent.in_restored_store(&stamp);
@@ -550,12 +572,11 @@ impl World {
             Ok(slot) => {
                 aloft.slot = Some(slot);
                 let flight = aloft.flight.intent().flight;
-                let generation = aloft.flight.intent().generation;
                 let (reads, answer) = (aloft.setup.form, aloft.answer.as_ref());
                 let found = answer.and_then(|answer| Some((brought(answer)?, form_of(answer))));
                 match found {
                     Some((token, form)) if form != 0 && form != reads => {
-                        self.audit.cannot_read(token, form, generation);
+                        self.audit.cannot_read(token);
                     }
                     Some((token, _)) => self.audit.durable_token(token),
                     None => {}
@@ -915,9 +936,14 @@ impl World {
         let (stamp, physical) = (self.stamp(now), self.now);
         self.store.saw(stamp, physical);
         let flight = intent.flight;
-        let standing =
-            self.store
-                .commit(index, slot, commit.base_revision, settlement, intent, now);
+        let standing = self.store.commit(
+            index,
+            slot,
+            commit.base_revision,
+            settlement,
+            intent,
+            (now, physical),
+        );
         let grant = self.store.rows[index as usize].grant.clone();
         let kind = commit.settled.kind;
         self.note(|_| {
@@ -949,9 +975,8 @@ impl World {
             self.audit.closes(flight);
         }
         let unread = settlement.unread.as_ref();
-        if let Some((token, answer)) = unread.and_then(|a| Some((brought(a)?, a))) {
-            let form = form_of(answer);
-            self.audit.cannot_read(token, form, intent.generation);
+        if let Some(token) = unread.and_then(brought) {
+            self.audit.cannot_read(token);
         }
         if let Some(tokens) = &settlement.tokens {
             let kept = standing == Standing::Current || !mischief::is(Mischief::CandidateDropped);

@@ -23,6 +23,8 @@ pub(crate) struct Candidate {
 pub(crate) struct Unread {
     pub(crate) intent: Intent,
     pub(crate) answer: Answer,
+    /// When it was first kept, by the physical clock.
+    pub(crate) since: i64,
 }
 
 #[derive(Clone)]
@@ -91,7 +93,8 @@ impl Store {
         }
     }
 
-    /// Commits a flight; how it stood.
+    /// Commits a flight, at that time by the clock that is trusted and by the physical
+    /// one; how it stood.
     pub(crate) fn commit(
         &mut self,
         index: u32,
@@ -99,7 +102,7 @@ impl Store {
         base_revision: u64,
         settlement: &Settlement,
         intent: &Intent,
-        at: WallTime,
+        (at, physical): (WallTime, i64),
     ) -> Standing {
         let flight = intent.flight;
         let row = &mut self.rows[index as usize];
@@ -127,10 +130,13 @@ impl Store {
                 row.tokens = tokens.clone();
             }
             if let Some(answer) = &settlement.unread {
+                let ours = |kept: &&Unread| kept.intent.flight == flight;
+                let since = row.unread.iter().find(ours).map(|kept| kept.since);
                 row.unread.retain(|kept| kept.intent.flight != flight);
                 row.unread.push(Unread {
                     intent: intent.clone(),
                     answer: answer.clone(),
+                    since: since.unwrap_or(physical),
                 });
             }
         } else if let Some(tokens) = &settlement.tokens

@@ -8,12 +8,12 @@ use crate::consumer::Published;
 use crate::disk::SimDisk;
 use crate::engine::Process;
 use crate::fate::Fate;
-use crate::flight::form_of;
+use crate::flight::{brought, form_of};
 use crate::restore::Copied;
 use crate::rng::Rng;
 use crate::server::{Server, TokenId};
 use crate::setup::{Config, Errand, Setup, binding};
-use crate::store::{Row, Store};
+use crate::store::{Row, Store, Unread};
 use refreshd_core::flight::Event;
 use refreshd_core::grant::schedule::{Never, Plan, plan};
 use refreshd_core::grant::settle::{Import, import};
@@ -420,17 +420,22 @@ impl World {
         plan(state, policy, self.wall()) == Plan::Never(Never::Refused)
     }
 
-    /// Whether an answer is kept that may hold the grant's next token set, and that is of
-    /// a form which the description has left behind, or has not come to: only a person can
-    /// read it then, or let it go.
+    /// Whether an answer is kept that may hold the grant's next token set, and none of
+    /// these could be read by a description that has been in force for the grant since:
+    /// only a person can read it then, or let it go.
     fn waits_for_a_person(&self, index: u32) -> bool {
         let row = &self.store.rows[index as usize];
-        let policy = &*self.server(index).policy;
-        let lane = self.lane(index) as usize;
-        let form = self.process.as_ref().map(|p| p.config.clients[lane].form);
-        let readable = |form| (row.unread.iter()).any(|kept| form_of(&kept.answer) == form);
-        let kept = plan(&row.grant.state, policy, self.wall()) == Plan::Never(Never::AnswerKept);
-        kept && !form.is_some_and(readable)
+        let (state, policy) = (&row.grant.state, &*self.server(index).policy);
+        let readable = |kept: &Unread| {
+            let form = form_of(&kept.answer);
+            brought(&kept.answer).is_some() && self.audit.was_described(index, form, kept.since)
+        };
+        let next = |kept: &&Unread| {
+            let doubt = state.doubt.as_ref();
+            doubt.is_some_and(|doubt| kept.intent.presents.is_token(doubt.presents))
+        };
+        plan(state, policy, self.wall()) == Plan::Never(Never::AnswerKept)
+            && !row.unread.iter().filter(next).any(readable)
     }
 
     /// Whether a grant is neither alive nor refused, or something is under way.
@@ -439,7 +444,10 @@ impl World {
             return true;
         };
         let idle = self.process.as_ref().is_some_and(Process::is_idle);
+        // What is refused in a store that was put back may have a second chance.
+        let fenced = (self.process.as_ref()).is_some_and(|p| p.dispatch.fenced().is_some());
         !idle
+            || fenced
             || (0..self.size.grants).any(|index| {
                 let state = &self.store.rows[index as usize].grant.state;
                 let retired = self.process.as_ref().is_some_and(|p| p.is_retired(index));
@@ -529,6 +537,8 @@ impl World {
         } else {
             "process killed"
         });
+        self.note_descriptions();
+        self.audit.nothing_is_described();
         self.process = None;
         self.incarnation += 1;
         self.audit.promptly.clear();
@@ -552,6 +562,7 @@ impl World {
 
     /// What must hold at the end of the day.
     fn close(&mut self) -> Check {
+        self.note_descriptions();
         for index in 0..self.size.grants {
             self.close_grant(index)?;
         }

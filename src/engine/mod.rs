@@ -24,6 +24,7 @@ use message::{Message, NotRefreshed, Refreshed};
 use perform::{Assignment, Deck, Landing, Midway, fly, read_again};
 use refreshd_core::dispatch::{self, Declined, Dispatch, Landed, Next, TakeOff};
 use refreshd_core::flight::Verdict;
+use refreshd_core::grant::candidate;
 use refreshd_core::grant::schedule::RETRY_BASE;
 use refreshd_core::grant::settle::OutcomeKind;
 use refreshd_core::incident::{Kind, Subject};
@@ -359,7 +360,9 @@ impl Engine {
         let (text, how) = landed_how(landing);
         let (now, roll) = (self.deck.clock.wall(), roll());
         let landed = self.dispatch.landed(index, flight, how.clone(), now, roll);
-        if landed.second_chance {
+        let state = &self.dispatch.entry(index).grant.state;
+        let superseded = matches!(how, dispatch::Landing::Settled { kind: None, .. });
+        if landed.second_chance || candidate::came_late(superseded, state) {
             self.take_second_chance(index).await;
         }
         let text = match how {

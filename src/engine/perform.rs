@@ -202,7 +202,10 @@ pub async fn read_again(deck: &Deck, assignment: Assignment) -> Landing {
         ..
     } = &verdict
     {
-        for other in unread.iter().filter(|other| other.intent.is_beside(&read)) {
+        for other in unread
+            .iter()
+            .filter(|other| other.intent.is_beside(&read, &before))
+        {
             read_beside(deck, other, &read, &before, &rules).await;
         }
     }

@@ -444,12 +444,88 @@ fn of_answers_that_could_not_be_read_the_last_presentations_is_read() {
         description: DescriptionHash("new".to_owned()),
         ..of(3)
     };
-    assert!(of(2).is_beside(&read) && !read.is_beside(&read));
+    state.generation = 2;
+    assert!(of(2).is_beside(&read, &state) && !read.is_beside(&read, &state));
     let later = Intent {
         generation: 3,
         ..of(1)
     };
-    assert!(!later.is_beside(&read));
+    assert!(!later.is_beside(&read, &state));
+}
+
+/// A restore gave the grant another generation, and the answer to what it still presents
+/// was never read again, nor taken for its next token set.
+#[test]
+fn an_answer_from_before_a_restore_is_still_the_next_one() {
+    let then = grant(4, 2);
+    let mut before = then.state.clone();
+    before.doubt = Some(Doubt {
+        first_sent: SENT,
+        last_sent: SENT,
+        presents: Fingerprint([1; 16]),
+        presentations: 1,
+        unread: true,
+        relic: false,
+    });
+    let mut now = Grant {
+        revision: 5,
+        state: crate::fence::accepted(&before, 7, &[], true),
+        ..then.clone()
+    };
+    assert_eq!(now.state.generation, 8);
+    let (kept, hash) = (answer(), DescriptionHash("new".to_owned()));
+    let newest = |state: &GrantState, intent: &Intent| {
+        let kept = [(intent, &kept)].into_iter();
+        Intent::newest_unread(kept, state, &rules().description, &hash)
+    };
+    let intent = intent(&then);
+    assert_eq!(newest(&now.state, &intent), Some(0));
+    let again = intent.clone().again(&now.state, hash.clone());
+    let read = |grant: &Grant, intent: &Intent| {
+        let (grant, kept) = (grant.clone(), Some(answer()));
+        commit(Flight::recovered(intent.clone(), kept, grant, tokens(), rules(), &at(SENT)).1)
+    };
+    let landed = read(&now, &again);
+    let settlement = &landed.settled.settlement;
+    assert_eq!(
+        settlement.standing(&now, landed.base_revision),
+        Standing::Current
+    );
+    let state = &settlement.state;
+    assert_eq!((state.generation, state.renamed_from), (9, None));
+    // In the time that is lost it may have been read, and its refresh token been used.
+    let doubt = state.doubt.as_ref().expect("nobody knows");
+    assert_eq!((Some(doubt.presents), doubt.relic), (state.presents, true));
+    // What the journal holds is adopted in the same way.
+    assert_eq!(read(&now, &intent).settled.settlement.state.generation, 9);
+    // Not what came before that token set, nor once another has taken its place.
+    let older = Intent {
+        generation: 1,
+        ..intent.clone()
+    };
+    assert_eq!(newest(&now.state, &older), None);
+    let other = Fingerprint([2; 16]);
+    now.state.presents = Some(other);
+    now.state.doubt.as_mut().expect("it is in doubt").presents = other;
+    assert_eq!(newest(&now.state, &intent), None);
+    let late = read(&now, &intent);
+    let standing = late.settled.settlement.standing(&now, late.base_revision);
+    assert_eq!(standing, Standing::Superseded);
+}
+
+/// A new release reads what an older one could not, by the same description.
+#[test]
+fn what_can_be_read_is_read_whoever_has_looked_before() {
+    let mut state = grant(4, 2).state;
+    state.doubt = Some(Doubt::of_lost_time(Fingerprint([1; 16]), None));
+    let (intent, mut page) = (intent(&grant(4, 2)), answer());
+    page.body = b"<html>".to_vec();
+    let newest = |kept: &Answer| {
+        let (rules, kept) = (rules(), [(&intent, kept)].into_iter());
+        Intent::newest_unread(kept, &state, &rules.description, &intent.description)
+    };
+    assert_eq!(newest(&answer()), Some(0));
+    assert_eq!(newest(&page), None, "it would be looked at again and again");
 }
 
 /// A clock that was ahead is set right while an exchange is under way: its token

@@ -35,6 +35,14 @@ pub fn second_chances(kept: &[Kept], state: &GrantState) -> Vec<usize> {
     untried
 }
 
+/// Whether a second chance may have come by an exchange that was `superseded`: the grant
+/// had another generation by then, and stands refused. Its refusal has tried what was
+/// kept until then.
+#[must_use]
+pub fn came_late(superseded: bool, state: &GrantState) -> bool {
+    superseded && state.refusal.is_some()
+}
+
 /// What an exchange brought that started from this generation or a later one,
 /// which only a store that was put back can have: the newest of it.
 #[must_use]
@@ -85,6 +93,22 @@ mod tests {
         assert_eq!(second_chances(&all, &state(3, 3)), [4, 2]);
         assert_eq!(newer(&all, &state(3, 0)), Some(4));
         assert_eq!(newer(&all, &state(4, 0)), None);
+    }
+
+    /// The current refresh token was refused, and only then the answer came that held the
+    /// next one: it was not tried before the next start.
+    #[test]
+    fn what_comes_after_the_refusal_is_a_second_chance_too() {
+        let mut state = GrantState::default();
+        assert!(!came_late(true, &state), "nothing is wrong");
+        state.refusal = Some(crate::grant::state::Refusal {
+            at: WallTime(1),
+            times: 1,
+            text: String::new(),
+            interaction: false,
+        });
+        assert!(came_late(true, &state));
+        assert!(!came_late(false, &state), "it has tried what there was");
     }
 
     /// A store that was put back does not remember that the grant was moved, and sent

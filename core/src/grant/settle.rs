@@ -580,7 +580,7 @@ fn succeed(
         date(&rules.policy, &mut state, &success, sent);
         state.expiry_unknown = true;
     }
-    state.generation = intent.generation + u64::from(!mischief::is(Mischief::GenerationReused));
+    state.generation += u64::from(!mischief::is(Mischief::GenerationReused));
     state.roll = intent.roll;
     state.access = Some(again);
     if same_access {
@@ -619,6 +619,12 @@ fn succeed(
     state.expiry_unknown |= state.doubt.as_ref().is_some_and(|d| d.is_undated(sent));
     state.expiry_unknown |= intent.attempt == 1 && intent.is_undated();
     recover(&mut state);
+    if intent.generation < state.doubts_before && !mischief::is(Mischief::RelicTrusted) {
+        // Kept from before a restore: in the time that is lost, it may have been read and
+        // its refresh token used.
+        let doubted = |token| Doubt::of_lost_time(token, state.last_send);
+        state.doubt = state.presents.map(doubted);
+    }
     state.access_dead = overtaken && rules.policy.rotation.revokes_old_access;
     if state.expires_at <= now {
         // Dead on arrival: without this, a provider that always answers so would be asked each
@@ -653,6 +659,7 @@ fn recover(state: &mut GrantState) {
     state.asked_to_wait = false;
     state.doubt = None;
     state.refusal = None;
+    state.renamed_from = None;
     state.access_dead = false;
 }
 

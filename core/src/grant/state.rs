@@ -107,6 +107,10 @@ pub struct GrantState {
     /// store was put back: the time that is lost may have presented it already.
     #[serde(skip_serializing_if = "is_default")]
     pub doubts_before: u64,
+    /// The generation that the token set had before a restore gave it another: exchanges
+    /// that began at that one may still bring what follows it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub renamed_from: Option<u64>,
     /// The client was not accepted with form-encoded credentials (RFC 6749 §2.3.1), which some
     /// servers do not decode: they go as they are, by turns, until one way is accepted.
     #[serde(skip_serializing_if = "is_default")]
