@@ -56,6 +56,7 @@ pub struct Http {
     lines: Arc<Mutex<HashMap<Profile, Arc<Line>>>>,
     places: Arc<Places>,
     flights: usize,
+    exchanges: usize,
 }
 
 /// For a command, which sends little.
@@ -110,10 +111,17 @@ impl Http {
             lines: Arc::default(),
             places: Places::new(ration),
             flights: ration.flights,
+            exchanges: ration.exchanges,
         }
     }
 
-    /// How many exchanges may begin at once, as far as descriptors go.
+    /// How many exchanges may be under way, read on ones included, as far as descriptors go.
+    #[must_use]
+    pub fn exchanges(&self) -> u32 {
+        u32::try_from(self.exchanges).unwrap_or(u32::MAX)
+    }
+
+    /// How many exchanges may begin at a time, by the descriptors that there are.
     #[must_use]
     pub fn flights(&self) -> u32 {
         u32::try_from(self.flights).unwrap_or(u32::MAX)

@@ -20,6 +20,7 @@ use refreshd_core::grant::schedule::{Never, Plan, Policy, Why, plan, reauthorize
 use refreshd_core::grant::settle::AUTHORIZED;
 use refreshd_core::grant::state::Status;
 use refreshd_core::grant::{Grant, GrantState};
+use refreshd_core::limits::{Scope, Trouble};
 use refreshd_core::provider::Description;
 use refreshd_core::time::WallTime;
 use serde::{Deserialize, Serialize};
@@ -45,7 +46,7 @@ pub struct GrantReport {
     pub next_refresh_at: Option<String>,
     /// Seconds until then.
     pub next_refresh_in: Option<i64>,
-    /// What it waits for where that is no time, in a word: `person`, `client`,
+    /// What it waits for besides its own time, in a word: `person`, `client`,
     /// `endpoint`, `fence`, `disk`, `daemon`, `stop`.
     #[serde(default)]
     pub waits_for: Option<String>,
@@ -163,24 +164,11 @@ impl GrantReport {
         report
     }
 
-    /// Something beyond its own schedule keeps it waiting.
-    pub fn tell_hold(&mut self, hold: Hold, now: WallTime) {
-        let Some(next) = self.next_refresh_in.filter(|_| !self.refreshing) else {
-            return;
-        };
-        // What ends before it is due does not hold it.
-        let until = match hold {
-            Hold::Client(until) | Hold::Endpoint(until) => until,
-            _ => Some(WallTime::NEVER),
-        };
-        if next > until.map_or(0, |until| seconds_until(until, now)) {
+    /// Something beyond its own schedule keeps it waiting. `name_of`: whom a brake is about.
+    pub fn tell_hold(&mut self, hold: Hold, name_of: impl Fn(Scope) -> String, now: WallTime) {
+        if self.next_refresh_in.is_none() || self.refreshing {
             return;
         }
-        let client = &self.client;
-        let tried = |until: Option<WallTime>| match until {
-            Some(at) => format!("one grant tries again at {}", at.rfc3339()),
-            None => "one grant tries it now".to_owned(),
-        };
         let (word, why) = match hold {
             Hold::Fenced => (
                 "fence",
@@ -191,22 +179,8 @@ impl GrantReport {
                 "nothing is sent while the state cannot be written".to_owned(),
             ),
             Hold::Draining => ("stop", "refreshd is stopping".to_owned()),
-            Hold::Client(until) => (
-                "client",
-                format!("client {client} is paused; {}", tried(until)),
-            ),
-            Hold::Endpoint(until) => (
-                "endpoint",
-                format!("its token endpoint fails; {}", tried(until)),
-            ),
-            Hold::Asked(until) => {
-                if seconds_until(until, now) > next {
-                    self.next_refresh_in = Some(seconds_until(until, now));
-                    self.next_refresh_at = Some(until.rfc3339());
-                    "its token endpoint asked to wait, or does not accept its client"
-                        .clone_into(&mut self.why);
-                }
-                return;
+            Hold::Braked { by, trouble, until } => {
+                return self.tell_brake(&name_of(by), trouble, until, now);
             }
         };
         self.waits_for = Some(word.to_owned());
@@ -214,9 +188,23 @@ impl GrantReport {
         (self.next_refresh_at, self.next_refresh_in) = (None, None);
     }
 
-    /// Its client is accepted for other grants, and not for this one.
-    pub fn tell_not_accepted(&mut self) {
-        self.tell_need(urgency::not_accepted(&self.grant));
+    /// Exchanges of others fail too: it is asked when that is over, at its last moment, or
+    /// when it is its turn. What ends before it is due does not hold it.
+    fn tell_brake(&mut self, of: &str, trouble: Trouble, until: Option<WallTime>, now: WallTime) {
+        // Where another has its turn already, nobody knows when this one's is.
+        let until = until.filter(|until| *until > now);
+        let wait = until.map_or(0, |until| seconds_until(until, now));
+        if self.next_refresh_in.is_some_and(|next| next > wait) {
+            return;
+        }
+        let word = match trouble {
+            Trouble::Client => "client",
+            _ => "endpoint",
+        };
+        self.waits_for = Some(word.to_owned());
+        self.why = format!("{of}: {}; one grant at a time is asked", trouble.explain());
+        self.next_refresh_in = until.map(|_| wait);
+        self.next_refresh_at = until.map(WallTime::rfc3339);
     }
 
     /// What an authorization brought waits for a person, who may have what this grant needs.
@@ -362,3 +350,6 @@ pub async fn tell_held(store: &Store, reports: &mut [GrantReport]) -> Result<(),
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

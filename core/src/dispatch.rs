@@ -12,13 +12,16 @@ mod seats;
 mod wishes;
 
 use crate::grant::notice::look_again;
-use crate::grant::schedule::{Plan, Policy, RETRY_BASE, Urgency, plan, wish};
+use crate::grant::schedule::{Denied, Plan, Policy, RETRY_BASE, Urgency, gap, plan, wish};
 use crate::grant::{Grant, GrantId, GrantState};
-use crate::limits::{self, Caps, Limits};
+use crate::incident::lacks_token_at;
+use crate::limits::{
+    Asking, Blocked, Caps, Effect, Full, Limits, RECALLED, Route, Scope, Taken, Trouble,
+};
 use crate::mischief::{self, Mischief};
 use crate::queue::Queue;
 use crate::time::WallTime;
-use std::collections::BTreeSet;
+use std::borrow::Cow;
 use std::time::Duration;
 
 pub use landing::{Landed, Landing};
@@ -27,14 +30,16 @@ pub use wishes::{Declined, Granted};
 /// No wait is longer: machines sleep, and clocks are set.
 pub const MAX_WAIT: Duration = Duration::from_secs(30);
 
+/// For so long an exchange is read on before its grant is asked again, where that can do
+/// harm and its host answers nobody.
+const READ_ALONE: Duration = Duration::from_secs(90);
+
 /// Where a grant stands by the configuration.
 pub trait Post {
     /// Its schedule.
     fn policy(&self) -> &Policy;
-    /// The number of its endpoint, in queue and limits.
-    fn lane(&self) -> u32;
-    /// The number of its client, in the limits.
-    fn client(&self) -> u32;
+    /// Where it is asked, and as whose.
+    fn route(&self) -> Route;
 }
 
 /// A flight that somebody wishes.
@@ -46,9 +51,16 @@ pub struct Wished {
     pub at: WallTime,
     /// Which generation is to be replaced; `None`: whatever there is.
     pub generation: Option<u64>,
+    /// Nobody wishes it: a refusal may not have been meant. Brakes hold it.
+    pub probe: bool,
 }
 
 impl Wished {
+    /// Whether it passes brakes: an operator's does.
+    fn passes(&self) -> bool {
+        self.urgency.is_forced() && !self.probe
+    }
+
     /// Whether what was to be replaced has been.
     fn is_fulfilled(&self, state: &GrantState) -> bool {
         let stale = self
@@ -79,8 +91,28 @@ pub struct Entry<S> {
     overdue: u32,
     /// The configuration changed during a flight; look again when it lands.
     recheck: bool,
-    /// Its refusal meant nothing, and stands until a commit takes it back.
-    rearmed: bool,
+    /// A brake under which it failed is over: its own back-off counts no longer.
+    freed: bool,
+}
+
+impl<S: Post> Entry<S> {
+    /// Its state as the schedule sees it: of a grant that was freed no more than the least
+    /// time between two tries is left of its own back-off.
+    fn state(&self) -> Cow<'_, GrantState> {
+        let state = &self.grant.state;
+        let excused = self.freed && !state.asked_to_wait && state.not_before.is_some();
+        if !excused {
+            return Cow::Borrowed(state);
+        }
+        let tried = state
+            .last_outcome
+            .as_ref()
+            .map(|last| last.at + gap(state.lifetime()));
+        Cow::Owned(GrantState {
+            not_before: state.not_before.min(tried),
+            ..state.clone()
+        })
+    }
 }
 
 /// What is to be done now.
@@ -108,13 +140,15 @@ pub enum Hold {
     Unwritable,
     /// The daemon ends.
     Draining,
-    /// Its client is paused, or many grants of it were refused, but for one probe at a
-    /// time; the next one not before this.
-    Client(Option<WallTime>),
-    /// Its endpoint fails: one probe at a time, the next one not before this.
-    Endpoint(Option<WallTime>),
-    /// Its endpoint asked to wait until then.
-    Asked(WallTime),
+    /// A brake is on.
+    Braked {
+        /// Whose.
+        by: Scope,
+        /// How exchanges fail.
+        trouble: Trouble,
+        /// When it is asked at the latest, or when the next one is that waits.
+        until: Option<WallTime>,
+    },
 }
 
 /// A flight that takes off.
@@ -128,6 +162,8 @@ pub struct TakeOff {
     pub due: bool,
     /// The wish that it fulfils.
     pub wished: Option<Wished>,
+    /// It waited under a brake.
+    pub taken: bool,
 }
 
 impl TakeOff {
@@ -161,8 +197,6 @@ pub struct Dispatch<S> {
     aloft: usize,
     /// How many have taken off; the number of the last one.
     flights: u64,
-    /// Clients that wait for their operator or their provider.
-    paused_clients: BTreeSet<u32>,
 }
 
 impl<S: Post> Dispatch<S> {
@@ -177,8 +211,7 @@ impl<S: Post> Dispatch<S> {
             unwritable: false,
             draining: false,
             aloft: 0,
-            flights: 0,
-            paused_clients: BTreeSet::new(),
+            flights: RECALLED,
         }
     }
 
@@ -199,13 +232,23 @@ impl<S: Post> Dispatch<S> {
             removed: false,
             overdue: 0,
             recheck: false,
-            rearmed: false,
+            freed: false,
         });
         index
     }
 
     /// Replaces what is known of a grant by a newer revision.
-    pub fn put(&mut self, index: u32, grant: Grant) {
+    #[must_use]
+    pub fn put(&mut self, index: u32, grant: Grant) -> Option<Effect> {
+        let was_refused = self.entry(index).grant.state.refusal.is_some();
+        self.replace(index, grant);
+        let entry = &self.entries[index as usize];
+        let unrefused = was_refused && entry.grant.state.refusal.is_none();
+        let seat = entry.seat.as_ref().filter(|_| unrefused)?;
+        self.limits.unrefused(seat.route(), index)
+    }
+
+    fn replace(&mut self, index: u32, grant: Grant) {
         let entry = self.entry_mut(index);
         if entry.removed {
             return;
@@ -294,11 +337,6 @@ impl<S: Post> Dispatch<S> {
         &self.limits
     }
 
-    /// The clients that wait for their operator or their provider.
-    pub fn paused_clients(&self) -> impl Iterator<Item = u32> {
-        self.paused_clients.iter().copied()
-    }
-
     /// What keeps a grant waiting beyond its own schedule, for `status`. That all
     /// places are taken is no reason: the next one to land frees one.
     #[must_use]
@@ -312,24 +350,31 @@ impl<S: Post> Dispatch<S> {
         if self.draining {
             return Some(Hold::Draining);
         }
-        let seat = self.entry(index).seat.as_ref()?;
-        let (lane, client) = (seat.lane(), seat.client());
-        let blocked = self.limits.held_up(lane, client, index, now)?;
-        match (blocked.why, blocked.until) {
-            (limits::Why::ClientPaused | limits::Why::Refused, until) => Some(Hold::Client(until)),
-            (limits::Why::LanePaused | limits::Why::NotAccepted, Some(until)) => {
-                Some(Hold::Asked(until))
-            }
-            (limits::Why::LaneOpen, until) => Some(Hold::Endpoint(until)),
-            _ => None,
-        }
+        let entry = self.entry(index);
+        let seat = entry.seat.as_ref()?;
+        let asking = Asking::of(&entry.grant.state, seat.policy(), now);
+        self.braked(seat.route(), &asking, now)
     }
 
-    /// Whether the grant's client is accepted for others, and not for it.
-    #[must_use]
-    pub fn is_own_trouble(&self, index: u32) -> bool {
-        let seat = self.entry(index).seat.as_ref();
-        seat.is_some_and(|seat| self.limits.is_own_trouble(seat.client(), index))
+    /// Which brake holds a grant, and until when.
+    fn braked(&self, route: Route, asking: &Asking, now: WallTime) -> Option<Hold> {
+        let blocked = self.limits.braked(route, asking, false, now)?;
+        let (by, until) = match blocked {
+            Blocked::Held { by, until } => (by, Some(until)),
+            Blocked::Waits { by } => {
+                let again = asking
+                    .last_moment()
+                    .filter(|at| asking.sends < 2 && *at > now);
+                (by, again)
+            }
+            Blocked::Full(_) => return None,
+        };
+        let (trouble, _, chain_at) = self.limits.brake(by)?;
+        Some(Hold::Braked {
+            by,
+            trouble,
+            until: until.or(chain_at),
+        })
     }
 
     /// Whether anything may take off at all.
@@ -351,89 +396,222 @@ impl<S: Post> Dispatch<S> {
             return Next::Wait(None);
         }
         self.queue.release(now);
-        let mut blocked: Option<WallTime> = None;
-        loop {
-            let limits = &self.limits;
-            let free = |lane| match limits.lane_may_start(lane, now) {
-                Ok(()) => true,
-                Err(why) => {
-                    let until = why.until.unwrap_or(WallTime::NEVER);
-                    blocked = Some(blocked.map_or(until, |earlier| earlier.min(until)));
-                    false
-                }
-            };
-            let popped = has_slot.then(|| self.queue.pop(now, free)).flatten();
-            let Some(index) = popped else { break };
-            match self.launch(index, now, &in_hand) {
+        self.give_places(now);
+        let next = |dispatch: &mut Self| {
+            let turn = has_slot.then(|| dispatch.next_turn(now, &in_hand));
+            turn.flatten()
+        };
+        while let Some((index, turn)) = next(self) {
+            match turn {
                 Turn::TakeOff(flight) => return Next::TakeOff(flight),
                 Turn::Stay(declined) => return Next::Stay { index, declined },
                 Turn::Later => {}
             }
         }
-        let due = [self.queue.next_due(), blocked].into_iter().flatten().min();
-        Next::Wait(due.filter(|due| *due != WallTime::NEVER))
+        let due = [self.queue.next_due(), self.limits.next_at(now)];
+        Next::Wait(due.into_iter().flatten().min())
+    }
+
+    /// Slow exchanges give their places to other hosts.
+    fn give_places(&mut self, now: WallTime) {
+        let hosts = self.limits.give_places(now);
+        for host in &hosts {
+            self.queue.set_load(*host, self.limits.load(*host));
+        }
+        if !hosts.is_empty() {
+            self.queue.unpark();
+        }
+    }
+
+    /// Who has its turn: first those who waited under a brake, then who is due.
+    fn next_turn(
+        &mut self,
+        now: WallTime,
+        in_hand: impl Fn(&GrantId) -> bool,
+    ) -> Option<(u32, Turn)> {
+        let entries = &self.entries;
+        let host_of = |index: u32| Some(entries[index as usize].seat.as_ref()?.route().host);
+        let (index, taken) = match self.limits.take(now, host_of) {
+            Some(Taken::Waited { grant, freed, .. }) => {
+                self.entry_mut(grant).freed |= freed;
+                (grant, true)
+            }
+            Some(Taken::Refused(grant)) => {
+                self.entry_mut(grant).wished = Some(Wished {
+                    urgency: Urgency::Force,
+                    at: now,
+                    generation: None,
+                    probe: true,
+                });
+                (grant, false)
+            }
+            None => (self.pop(now)?, false),
+        };
+        Some((index, self.launch(index, now, taken, in_hand)))
+    }
+
+    /// The grant that is ready, and goes next.
+    fn pop(&mut self, now: WallTime) -> Option<u32> {
+        if self.limits.is_full() {
+            return None;
+        }
+        let limits = &self.limits;
+        // How many lanes have grants ready does not change by asking them.
+        let lanes = self.queue.lanes_ready();
+        self.queue
+            .pop(now, |host| limits.host_may_start(host, lanes > 1).is_ok())
     }
 
     /// A grant has its turn. What was due or wished for when it was queued is
-    /// asked anew: much may have happened since.
-    fn launch(&mut self, index: u32, now: WallTime, in_hand: impl Fn(&GrantId) -> bool) -> Turn {
+    /// asked anew: much may have happened since. `taken`: it waited under a brake.
+    fn launch(
+        &mut self,
+        index: u32,
+        now: WallTime,
+        taken: bool,
+        in_hand: impl Fn(&GrantId) -> bool,
+    ) -> Turn {
         let entry = &mut self.entries[index as usize];
         let Some(seat) = &entry.seat else {
             return Turn::Later;
         };
-        let (state, policy) = (&entry.grant.state, seat.policy());
-        let due = matches!(plan(state, policy, now), Plan::At { at, .. } if at <= now);
+        let (route, policy) = (seat.route(), seat.policy());
         let wished = entry.wished.take_if(|wished| wished.at <= now);
-        let asked = wished.map(|wished| match wished.is_fulfilled(state) {
-            true => Err(Declined::Fulfilled),
-            false => wish(state, policy, wished.urgency, now).map_err(Declined::Denied),
-        });
+        let (due, asked, mut asking) = {
+            let state = entry.state();
+            let due = matches!(plan(&state, policy, now), Plan::At { at, .. } if at <= now);
+            let asked = wished.map(|wished| match wished.is_fulfilled(&state) {
+                true => Err(Declined::Fulfilled),
+                false if wished.probe => present_again(&state, policy, now),
+                false => wish(&state, policy, wished.urgency, now).map_err(Declined::Denied),
+            });
+            (due, asked, Asking::of(&state, policy, now))
+        };
+        asking.wished = wished.is_some_and(|wished| !wished.probe) && !due;
         let granted = due || matches!(asked, Some(Ok(())));
         let busy = entry.in_flight.is_some() && !mischief::is(Mischief::TwoFlights);
-        let (lane, client) = (seat.lane(), seat.client());
         if busy || !granted {
-            if matches!(asked, Some(Err(Declined::Denied(_)))) {
-                let next = self.limits.held(client, index, now);
-                let _armed = self.absorb(next.into_iter().collect());
+            if let (Some(wished), Some(Err(denied))) = (wished, asked)
+                && wished.probe
+            {
+                self.put_off(index, route, denied, now);
+                self.schedule(index, now);
+                return Turn::Later;
             }
             self.schedule(index, now);
             return Turn::Stay(asked.and_then(Result::err));
         }
-        if in_hand(&entry.grant.id) {
-            // Its landing schedules anew; this is for a store that takes its time.
+        let passes = wished.is_some_and(|wished| wished.passes());
+        // Overtaken by another, the one that is read on may arrive as a void token: a host
+        // that hangs may have both in its queue.
+        let last_chance = entry.overdue == 1 && asking.ends_at.is_some();
+        let sent = entry.grant.state.last_send.unwrap_or(WallTime(0));
+        let read_on = entry.overdue > 0 && now < sent + READ_ALONE;
+        let read_on = read_on && self.limits.hangs(route.host);
+        let read_on = read_on && !asking.harmless && !last_chance && !passes && !taken;
+        if in_hand(&entry.grant.id) || read_on {
+            // Its landing schedules anew; the rest is for a store that takes its time.
             entry.wished = wished.or(entry.wished);
-            self.queue.arm(index, now + RETRY_BASE);
-            return Turn::Later;
+            let again = match read_on {
+                true => self.told_at(index, now).min(sent + READ_ALONE),
+                false => now + RETRY_BASE,
+            };
+            self.queue.arm(index, again);
+            return match read_on {
+                true => Turn::Stay(None),
+                false => Turn::Later,
+            };
         }
-        let forced = wished.is_some_and(|wished| wished.urgency.is_forced());
-        match self.limits.may_start(lane, client, index, now) {
-            Err(blocked) if blocked.why.is_full() || !forced => {
+        match self.limits.may_start(route, index, &asking, taken, now) {
+            Err(blocked) if matches!(blocked, Blocked::Full(_)) || !passes => {
                 entry.wished = wished.or(entry.wished);
-                // Where all places are taken, the next one to land frees one: the queue sees to that.
-                let wait = match blocked.why.is_full() {
-                    true => Duration::ZERO,
-                    false => MAX_WAIT,
-                };
-                self.queue.arm(index, blocked.until.unwrap_or(now + wait));
-                Turn::Later
+                self.limits.wait(route, index, blocked, &asking, now);
+                self.arm_blocked(index, blocked, &asking, now);
+                match blocked {
+                    Blocked::Full(Full::All | Full::Host | Full::Hanging) => Turn::Later,
+                    // It is looked at: its token may have ended meanwhile.
+                    _ => Turn::Stay(None),
+                }
             }
-            _ => Turn::TakeOff(self.take_off(index, due, wished)),
+            _ => Turn::TakeOff(self.take_off(index, due, wished, &asking, taken, now)),
         }
     }
 
-    fn take_off(&mut self, index: u32, due: bool, wished: Option<Wished>) -> TakeOff {
+    /// A refused grant was to be presented again, and its schedule is against it.
+    fn put_off(&mut self, index: u32, route: Route, declined: Declined, now: WallTime) {
+        let until = match declined {
+            Declined::Denied(Denied::NotBefore { at, .. }) => at.max(now + RETRY_BASE),
+            _ => now + MAX_WAIT,
+        };
+        self.limits.put_off(route, index, until);
+    }
+
+    /// One that may not go is looked at again when that may change by itself: at its last
+    /// moment, at its token's end, or when its owner is to be told something.
+    fn arm_blocked(&mut self, index: u32, blocked: Blocked, asking: &Asking, now: WallTime) {
+        let overwritten = mischief::is(Mischief::EndTimerOverwritten);
+        let at = match blocked {
+            // The next exchange to end frees a place.
+            Blocked::Full(Full::All | Full::Host | Full::Hanging) => now,
+            _ => {
+                let moments = [
+                    asking.last_moment(),
+                    asking.ends_at.filter(|_| !overwritten),
+                ];
+                let later = moments.into_iter().flatten().filter(|at| *at > now);
+                later.min().unwrap_or(WallTime::NEVER)
+            }
+        };
+        let told = match overwritten {
+            true => WallTime::NEVER,
+            false => self.told_at(index, now),
+        };
+        self.queue.arm(index, at.min(told));
+    }
+
+    /// When a grant's owner is to be told something.
+    fn told_at(&self, index: u32, now: WallTime) -> WallTime {
+        let entry = self.entry(index);
+        let Some(seat) = &entry.seat else {
+            return WallTime::NEVER;
+        };
+        let state = &entry.grant.state;
+        let told = look_again(state, seat.policy(), now).unwrap_or(WallTime::NEVER);
+        let ends_at = Some(state.expires_at).filter(|_| state.generation > 0);
+        let lacks = [ends_at, lacks_token_at(state)].into_iter().flatten();
+        let lacks = lacks.filter(|at| *at > now).min();
+        told.min(lacks.unwrap_or(WallTime::NEVER))
+    }
+
+    fn take_off(
+        &mut self,
+        index: u32,
+        due: bool,
+        wished: Option<Wished>,
+        asking: &Asking,
+        taken: bool,
+        now: WallTime,
+    ) -> TakeOff {
         self.flights += 1;
         self.aloft += 1;
         let flight = self.flights;
         let entry = &mut self.entries[index as usize];
         entry.in_flight = Some(flight);
-        let seat = entry.seat.as_ref().expect("who takes off has a seat");
-        self.limits.started(seat.lane(), seat.client(), index);
+        let route = entry
+            .seat
+            .as_ref()
+            .expect("who takes off has a seat")
+            .route();
+        self.limits
+            .started(flight, route, index, asking, taken, now);
+        self.queue
+            .set_load(route.host, self.limits.load(route.host));
         TakeOff {
             index,
             flight,
             due,
             wished,
+            taken,
         }
     }
 
@@ -444,16 +622,26 @@ impl<S: Post> Dispatch<S> {
         let Some(seat) = &entry.seat else {
             return self.queue.remove(index);
         };
-        let (state, policy) = (&entry.grant.state, seat.policy());
-        let due = match plan(state, policy, now) {
+        let (route, state) = (seat.route(), entry.state());
+        let due = match plan(&state, seat.policy(), now) {
             Plan::At { at, .. } if entry.in_flight.is_none() => at,
             _ => WallTime::NEVER,
         };
         let wished = entry.wished.map_or(WallTime::NEVER, |wished| wished.at);
-        let told = look_again(state, policy, now).unwrap_or(WallTime::NEVER);
-        self.queue.insert(index, seat.lane(), state.expires_at);
+        let (expires_at, told) = (state.expires_at, self.told_at(index, now));
+        self.limits.leave_line(index);
+        self.queue.insert(index, route.host, expires_at);
         self.queue.arm(index, due.min(wished).min(told));
     }
+}
+
+/// Whether a refused grant may be presented once more now, by all but its refusal.
+fn present_again(state: &GrantState, policy: &Policy, now: WallTime) -> Result<(), Declined> {
+    let state = GrantState {
+        refusal: None,
+        ..state.clone()
+    };
+    wish(&state, policy, Urgency::Wish, now).map_err(Declined::Denied)
 }
 
 #[cfg(test)]

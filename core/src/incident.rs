@@ -12,7 +12,7 @@ mod kind;
 mod tests;
 
 pub use book::{Book, Notice, before};
-pub use grant::over;
+pub use grant::{lacks_token_at, over};
 pub use kind::{Kind, Kinds};
 
 use crate::time::WallTime;

@@ -1,119 +1,117 @@
-//! What may start now: caps on concurrency, a breaker for each lane (one lane an
-//! endpoint), and pauses of clients. An exchange asks [`Limits::may_start`],
-//! then reports [`Limits::started`] and [`Limits::ended`]; what else must happen
-//! comes back as [`Effect`]s. Grants, lanes and clients go by small numbers, as
-//! in the [queue](crate::queue).
+//! What may start now: [places](places::Places) for exchanges, and
+//! [brakes](brake::Brake) where many fail alike. An exchange asks
+//! [`Limits::may_start`], then reports [`Limits::started`] and [`Limits::ended`];
+//! what else must happen comes back as [`Effect`]s. Who may not go waits here, and
+//! [`Limits::take`] says whose turn it is.
+//!
+//! A brake must never cost more than the storm that it prevents. So a grant whose
+//! access token lives is asked when it is due and once more at its last moment,
+//! whatever became of others; only where many have shown that asking cannot help, or
+//! does harm, is its first attempt held.
 
-pub mod backoff;
-mod client;
+mod asking;
+mod brake;
 mod effect;
-mod lane;
+mod places;
+mod refused;
+mod trouble;
 
-use crate::grant::GrantState;
-use crate::grant::schedule::{Policy, refresh_token_over};
-use crate::grant::settle;
 use crate::mischief::{self, Mischief};
 use crate::time::WallTime;
-use client::Client;
-use lane::Lane;
+use brake::{ALIKE, Brake, Failure, Pass, Quorum, Turn};
+use places::Places;
+use refused::{ManyRefused, Refused};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Bound;
 use std::time::Duration;
 
-pub use client::{CLIENT_PROBE_EVERY, REFUSED_AT_LEAST, REFUSED_WINDOW, UNREFUSED_PROBE_EVERY};
-pub use effect::{Blocked, Effect, Why};
-pub use lane::{PROBE_BASE, PROBE_CAP, THROTTLE_WINDOW, TRIP};
+pub use asking::Asking;
+pub use brake::{FRESH, STEP_BASE, STEP_CAP};
+pub use effect::{Blocked, Effect, Scope};
+pub use places::{Caps, Full};
+pub use refused::{ALONE_AFTER, MANY};
+pub use trouble::{Sign, Trouble};
 
-/// How many exchanges may be under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Caps {
-    /// In all; at least one.
-    pub flights: u32,
-    /// In each lane; `None`: as many as in all.
-    pub lane: Option<u32>,
+/// So many of a line are looked at for one whose host has a place.
+const LOOKED_AT: usize = 16;
+
+/// The number of what was under way before the process began: that of no exchange of it.
+pub const RECALLED: u64 = 1;
+
+/// Where a grant is asked, and as whose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Route {
+    /// Host and port as asked, with the proxy.
+    pub host: u32,
+    /// The client.
+    pub client: u32,
+    /// The URL's template; `None`: it has no variables.
+    pub template: Option<u32>,
 }
 
-/// What an exchange came to, as far as limits go.
+impl Route {
+    /// Whose brakes the grant is under, the widest first.
+    fn scopes(self) -> impl Iterator<Item = Scope> {
+        let template = self.template.map(Scope::Template);
+        let (client, host) = (self.client, self.host);
+        template.into_iter().chain([
+            Scope::Host(host),
+            Scope::Client(client),
+            Scope::ClientAt { client, host },
+        ])
+    }
+}
+
+/// An exchange under way.
+#[derive(Clone, Copy, Debug)]
+struct Flight {
+    grant: u32,
+    route: Route,
+    fresh: bool,
+    life: Duration,
+}
+
+/// Whose turn it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutcomeKind {
-    /// A new token set.
-    Success,
-    /// Nothing was sent: no connection, no TLS.
-    NotSent,
-    /// No answer, or one that tells nothing (any gateway's 5xx).
-    Lost,
-    /// An answer that could not be read. The next would be no better.
-    Unread,
-    /// Too many requests.
-    AskedToWait {
-        /// For how long.
-        retry_after: Option<Duration>,
+pub enum Taken {
+    /// A grant that waited under this brake; freed: its own back-off counts no longer.
+    Waited {
+        /// The grant.
+        grant: u32,
+        /// The brake.
+        by: Scope,
+        /// The brake is over.
+        freed: bool,
     },
-    /// The refresh token is void.
-    InvalidGrant,
-    /// The refresh token is void, as was to be expected of it: that says nothing
-    /// about the other grants.
-    ExpectedRefusal,
-    /// The client is not accepted.
-    InvalidClient,
-    /// The access token is too young.
-    TooEarly,
-    /// Another error in the provider's own format.
-    Refused,
-}
-
-impl OutcomeKind {
-    /// What a settled exchange was, for the grant as it is after it. A refusal
-    /// that says nothing about the provider's health is an expected one: the
-    /// client asks anew, or the refresh token had outlived its life.
-    #[must_use]
-    pub fn of(
-        kind: settle::OutcomeKind,
-        state: &GrantState,
-        policy: &Policy,
-        now: WallTime,
-    ) -> Self {
-        match kind {
-            settle::OutcomeKind::Success => OutcomeKind::Success,
-            settle::OutcomeKind::NotSent => OutcomeKind::NotSent,
-            settle::OutcomeKind::AskedToWait => OutcomeKind::AskedToWait {
-                retry_after: state.not_before.map(|at| at.since(now)),
-            },
-            settle::OutcomeKind::InDoubt | settle::OutcomeKind::Unanswered => OutcomeKind::Lost,
-            settle::OutcomeKind::Unread => OutcomeKind::Unread,
-            settle::OutcomeKind::InvalidGrant if is_expected(state, policy) => {
-                OutcomeKind::ExpectedRefusal
-            }
-            settle::OutcomeKind::InvalidGrant => OutcomeKind::InvalidGrant,
-            // The client was accepted, and other grants' persons have nothing to do with it.
-            settle::OutcomeKind::InteractionRequired => OutcomeKind::ExpectedRefusal,
-            settle::OutcomeKind::InvalidClient => OutcomeKind::InvalidClient,
-            settle::OutcomeKind::TooEarly => OutcomeKind::TooEarly,
-            settle::OutcomeKind::Unavailable | settle::OutcomeKind::Refused => OutcomeKind::Refused,
-        }
-    }
-}
-
-/// Whether a refusal of the grant's refresh token was to be expected.
-#[must_use]
-pub fn is_expected(state: &GrantState, policy: &Policy) -> bool {
-    let sent = state.last_send.unwrap_or(WallTime(0));
-    policy.asks_anew() || refresh_token_over(state, policy, sent).is_some()
-}
-
-impl Why {
-    /// Whether it is a matter of places alone, which nobody's force makes more of.
-    #[must_use]
-    pub fn is_full(self) -> bool {
-        matches!(self, Why::Full | Why::LaneFull)
-    }
+    /// A grant whose refusal may not have been meant is presented once more.
+    Refused(u32),
 }
 
 /// All limits of one daemon.
 #[derive(Debug)]
 pub struct Limits {
-    caps: Caps,
-    flights: u32,
-    lanes: Vec<Lane>,
-    clients: Vec<Client>,
+    places: Places,
+    brakes: HashMap<Scope, Brake>,
+    /// When something is to be taken, by whom.
+    timers: BTreeSet<(WallTime, Scope)>,
+    timed: HashMap<Scope, WallTime>,
+    refused: HashMap<(u32, u32), Refused>,
+    /// When a refused grant of a client at a host is to be taken.
+    refused_timers: BTreeSet<(WallTime, (u32, u32))>,
+    refused_timed: HashMap<(u32, u32), WallTime>,
+    flights: HashMap<u64, Flight>,
+    /// Under which brake a grant waits.
+    waits: HashMap<u32, Scope>,
+    /// How many grants each client has at a host.
+    members: HashMap<u32, BTreeMap<u32, usize>>,
+    /// Grants that have cast suspicion on their client, until they work again.
+    accusers: HashSet<u32>,
+    /// Of each client, the grants for which it was not accepted when they were last asked.
+    rejected: BTreeMap<u32, BTreeSet<u32>>,
+    /// Of each client, the grants that are refused, since when, and whether that was told.
+    many_refused: HashMap<u32, ManyRefused>,
+    /// Hosts at which a client is proven not to be accepted, and not accepted anywhere since.
+    rejected_at: HashMap<u32, BTreeSet<u32>>,
 }
 
 impl Limits {
@@ -121,175 +119,701 @@ impl Limits {
     #[must_use]
     pub fn new(caps: Caps) -> Self {
         Limits {
-            caps,
-            flights: 0,
-            lanes: Vec::new(),
-            clients: Vec::new(),
+            places: Places::new(caps),
+            brakes: HashMap::new(),
+            timers: BTreeSet::new(),
+            timed: HashMap::new(),
+            refused: HashMap::new(),
+            refused_timers: BTreeSet::new(),
+            refused_timed: HashMap::new(),
+            flights: HashMap::new(),
+            waits: HashMap::new(),
+            members: HashMap::new(),
+            accusers: HashSet::new(),
+            rejected: BTreeMap::new(),
+            many_refused: HashMap::new(),
+            rejected_at: HashMap::new(),
         }
     }
 
     /// Changes the caps; what is under way above them ends by itself.
     pub fn set_caps(&mut self, caps: Caps) {
-        self.caps = caps;
+        self.places.set_caps(caps);
     }
 
-    /// A grant joins a lane and a client. Shares of a client's grants are
-    /// reckoned from this.
-    pub fn enter(&mut self, lane: u32, client: u32) {
-        self.lane_mut(lane).grants += 1;
-        self.client_mut(client).grants += 1;
+    /// A grant takes this route.
+    pub fn enter(&mut self, route: Route) {
+        let of_host = self.members.entry(route.host).or_default();
+        *of_host.entry(route.client).or_default() += 1;
     }
 
-    /// A grant leaves them.
+    /// It leaves it.
     #[must_use]
-    pub fn leave(&mut self, lane: u32, client: u32, grant: u32, now: WallTime) -> Vec<Effect> {
-        self.lane_mut(lane).leave(grant);
-        let mut effects = Vec::new();
-        self.client_mut(client)
-            .leave(client, grant, now, &mut effects);
+    pub fn leave(&mut self, route: Route, grant: u32) -> Vec<Effect> {
+        let key = (route.client, route.host);
+        let of_host = self.members.entry(route.host).or_default();
+        let left = of_host.get_mut(&route.client).map(|count| {
+            *count -= 1;
+            *count
+        });
+        of_host.retain(|_, count| *count > 0);
+        if of_host.is_empty() {
+            self.members.remove(&route.host);
+        }
+        self.places.leave(route.host, grant);
+        self.accusers.remove(&grant);
+        self.waits.remove(&grant);
+        self.accepted(route.client, grant);
+        if let Some(refused) = self.refused.get_mut(&key) {
+            refused.leave(grant);
+        }
+        let mut effects: Vec<Effect> = self.works(route.client, grant).into_iter().collect();
+        for scope in route.scopes() {
+            let Some(brake) = self.brakes.get_mut(&scope) else {
+                continue;
+            };
+            let before = brake.trouble();
+            brake.depart(grant);
+            let is_empty = match scope {
+                Scope::ClientAt { .. } => left == Some(0),
+                Scope::Host(host) => !self.members.contains_key(&host),
+                Scope::Client(_) | Scope::Template(_) => false,
+            };
+            if is_empty && before.is_some() {
+                brake.end();
+                effects.push(Effect::Freed { scope });
+            }
+            self.retime(scope);
+        }
+        self.retime_refused(key);
         effects
     }
 
-    /// Whether anything may start in the lane: the filter for
-    /// [`Queue::pop`](crate::queue::Queue::pop).
-    ///
-    /// # Errors
-    /// What stands in the way.
-    pub fn lane_may_start(&self, lane: u32, now: WallTime) -> Result<(), Blocked> {
-        let full = self.flights >= self.caps.flights.max(1);
-        if full && !mischief::is(Mischief::CapIgnored) {
-            return Err(Blocked {
-                until: None,
-                why: Why::Full,
-            });
-        }
-        let lane = self.lanes.get(lane as usize);
-        lane.map_or(Ok(()), |lane| lane.check(self.lane_cap(), now))
+    /// How many grants the client has at the host.
+    fn members(&self, client: u32, host: u32) -> usize {
+        let of_host = self.members.get(&host);
+        of_host
+            .and_then(|of_host| of_host.get(&client).copied())
+            .unwrap_or(0)
     }
 
-    /// Whether this exchange may start.
+    /// How many must fail alike. Of a client that is not accepted for its one or two grants
+    /// somebody is to be told.
+    fn threshold(&self, scope: Scope, trouble: Trouble) -> usize {
+        match (scope, trouble) {
+            (_, Trouble::Client) if mischief::is(Mischief::OneRejectionPausesClient) => 1,
+            (Scope::ClientAt { client, host }, Trouble::Client) => {
+                ALIKE.min(self.members(client, host)).max(1)
+            }
+            _ => ALIKE,
+        }
+    }
+
+    /// Whether anything may start at the host: the filter for
+    /// [`Queue::pop`](crate::queue::Queue::pop). `others`: grants of other hosts wait.
+    ///
+    /// # Errors
+    /// What is full.
+    pub fn host_may_start(&self, host: u32, others: bool) -> Result<(), Full> {
+        self.places.host_has_place(host, others)
+    }
+
+    /// Whether all places are taken.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.places.is_full()
+    }
+
+    /// Whether the host's last exchange to end, or to become slow, brought no answer in time.
+    #[must_use]
+    pub fn hangs(&self, host: u32) -> bool {
+        self.places.hangs(host)
+    }
+
+    /// How many exchanges count towards a host's share.
+    #[must_use]
+    pub fn load(&self, host: u32) -> u32 {
+        self.places.load(host)
+    }
+
+    /// Whether this exchange may start. `taken`: it is its turn under a brake.
     ///
     /// # Errors
     /// What stands in the way.
     pub fn may_start(
         &self,
-        lane: u32,
-        client: u32,
+        route: Route,
         grant: u32,
+        asking: &Asking,
+        taken: bool,
         now: WallTime,
     ) -> Result<(), Blocked> {
-        self.lane_may_start(lane, now)?;
-        let client = self.clients.get(client as usize);
-        client.map_or(Ok(()), |client| client.check(grant, now))
+        if let Some(blocked) = self.braked(route, asking, taken, now) {
+            return Err(blocked);
+        }
+        let place = self.places.host_has_place(route.host, false);
+        let place = place.and_then(|()| self.places.grant_has_place(route.host, grant));
+        place.map_err(Blocked::Full)
     }
 
-    /// What but a want of places holds an exchange up: the client first, which only
-    /// its operator mends.
+    /// Which brake holds the grant up, if one does.
     #[must_use]
-    pub fn held_up(&self, lane: u32, client: u32, grant: u32, now: WallTime) -> Option<Blocked> {
-        let client = self.clients.get(client as usize);
-        let client = client.and_then(|client| client.check(grant, now).err());
-        let lane = self.lanes.get(lane as usize);
-        let lane = lane.and_then(|lane| lane.check(u32::MAX, now).err());
-        client.or(lane).filter(|blocked| !blocked.why.is_full())
+    pub fn braked(
+        &self,
+        route: Route,
+        asking: &Asking,
+        taken: bool,
+        now: WallTime,
+    ) -> Option<Blocked> {
+        for by in route.scopes() {
+            // A client of one or two grants: their own back-off is the chain.
+            let few = matches!(by, Scope::ClientAt { client, host } if self.members(client, host) < ALIKE);
+            let Some(brake) = self.brakes.get(&by).filter(|_| !few) else {
+                continue;
+            };
+            match brake.pass(asking, now) {
+                Pass::Goes => {}
+                // Where two brakes are on, it is its turn under both.
+                _ if taken && brake.has_turn(now) => {}
+                Pass::Held(until) => return Some(Blocked::Held { by, until }),
+                Pass::Waits => return Some(Blocked::Waits { by }),
+            }
+        }
+        None
     }
 
-    /// Whether the lane's next exchange is a probe, for which a grant is to be
-    /// preferred that a lost answer cannot hurt.
+    /// Whose brake is on, in what trouble, whether it is proven, and when the next one is asked.
     #[must_use]
-    pub fn probe_preference(&self, lane: u32) -> bool {
-        let lane = self.lanes.get(lane as usize);
-        lane.is_some_and(Lane::is_open)
+    pub fn brake(&self, scope: Scope) -> Option<(Trouble, bool, Option<WallTime>)> {
+        let brake = self.brakes.get(&scope)?;
+        let (trouble, proven) = brake.trouble()?;
+        Some((trouble, proven, brake.chain_at()))
     }
 
-    /// An exchange that was let through by [`Limits::may_start`] has started.
-    pub fn started(&mut self, lane: u32, client: u32, grant: u32) {
-        self.flights += 1;
-        self.lane_mut(lane).started(grant);
-        self.client_mut(client).started(grant);
+    /// The clients that were not accepted for some grant, and not for it since.
+    pub fn rejected_clients(&self) -> impl Iterator<Item = u32> {
+        self.rejected.keys().copied()
     }
 
-    /// It has ended, or has given back its place because its answer is long in
-    /// coming (then as [`OutcomeKind::Lost`]). `roll` is a random number.
+    /// All brakes that are on.
+    pub fn brakes(&self) -> impl Iterator<Item = (Scope, Trouble, bool)> {
+        let on = |(scope, brake): (&Scope, &Brake)| {
+            let (trouble, proven) = brake.trouble()?;
+            Some((*scope, trouble, proven))
+        };
+        self.brakes.iter().filter_map(on)
+    }
+
+    /// Takes a grant in that was blocked.
+    pub fn wait(
+        &mut self,
+        route: Route,
+        grant: u32,
+        blocked: Blocked,
+        asking: &Asking,
+        now: WallTime,
+    ) {
+        self.leave_line(grant);
+        let (by, pass) = match blocked {
+            Blocked::Full(Full::Hung) => return self.places.line_up(route.host, grant),
+            Blocked::Full(_) => return,
+            Blocked::Held { by, until } => (by, Pass::Held(until)),
+            Blocked::Waits { by } => (by, Pass::Waits),
+        };
+        let (client, host) = (route.client, route.host);
+        let own = self.brakes.get(&Scope::ClientAt { client, host });
+        let own = own
+            .and_then(Brake::since)
+            .filter(|_| by == Scope::Host(host));
+        if let Some(brake) = self.brakes.get_mut(&by) {
+            let is_witness = own.is_none_or(|own| brake.since() < Some(own));
+            let asking = Asking {
+                is_witness,
+                ..*asking
+            };
+            brake.wait(grant, pass, &asking, now);
+            self.waits.insert(grant, by);
+            self.retime(by);
+        }
+    }
+
+    /// A grant waits no longer: it is asked, or has no need to be. The end of the brake
+    /// under which it failed still frees it.
+    pub fn leave_line(&mut self, grant: u32) {
+        if let Some(scope) = self.waits.remove(&grant)
+            && let Some(brake) = self.brakes.get_mut(&scope)
+        {
+            brake.step_back(grant);
+            self.retime(scope);
+        }
+    }
+
+    /// When [`Limits::take`] has somebody, or [`Limits::give_places`] has something to do:
+    /// what is so now, but for a want of places, is waited for no longer.
+    #[must_use]
+    pub fn next_at(&self, now: WallTime) -> Option<WallTime> {
+        let last = (now, Scope::Client(u32::MAX));
+        let brakes = self.timers.range((Bound::Excluded(last), Bound::Unbounded));
+        let brakes = brakes.map(|(at, _)| *at).next();
+        let last = (now, (u32::MAX, u32::MAX));
+        let refused = (self.refused_timers).range((Bound::Excluded(last), Bound::Unbounded));
+        let refused = refused.map(|(at, _)| *at).next();
+        [brakes, refused, self.places.next_slow()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Exchanges that have brought no answer for long give their places to other hosts:
+    /// these hosts' numbers.
+    pub fn give_places(&mut self, now: WallTime) -> Vec<u32> {
+        let mut hosts = Vec::new();
+        while let Some((flight, host)) = self.places.take_slow(now) {
+            hosts.push(host);
+            if let Some(route) = self.route_of(flight) {
+                self.each_brake(route, |brake| brake.slow(flight, now));
+            }
+        }
+        hosts
+    }
+
+    /// Whose turn it is now, where there is a place. Whoever is taken waits no longer:
+    /// it is to [start](Limits::started), or to [wait](Limits::wait) again.
+    pub fn take(&mut self, now: WallTime, host_of: impl Fn(u32) -> Option<u32>) -> Option<Taken> {
+        if self.is_full() {
+            return None;
+        }
+        let due = self.timers.iter().take_while(|(at, _)| *at <= now);
+        let has_place = |grant: &u32| {
+            let host = host_of(*grant);
+            host.is_none_or(|host| self.places.host_has_place(host, false).is_ok())
+        };
+        let found = due.map(|(_, scope)| *scope).find_map(|scope| {
+            // A host of a template that has no place does not hold up the others.
+            let mut line = self.brakes.get(&scope)?.line().take(LOOKED_AT);
+            Some((scope, line.find(has_place)?))
+        });
+        if let Some((by, grant)) = found {
+            let freed = self.brakes.get(&by).is_some_and(Brake::is_easing);
+            self.leave_line(grant);
+            // One that was freed out of its own back-off stands in no line of its own.
+            if let Some(brake) = self.brakes.get_mut(&by) {
+                brake.step_back(grant);
+                self.retime(by);
+            }
+            return Some(Taken::Waited { grant, by, freed });
+        }
+        self.take_refused(now).map(Taken::Refused)
+    }
+
+    /// A refused grant that is presented once more.
+    fn take_refused(&mut self, now: WallTime) -> Option<u32> {
+        while let Some((_, key)) = self.refused_timers.first().filter(|(at, _)| *at <= now) {
+            let key @ (client, host) = *key;
+            let of = self.members(client, host);
+            let refused = self.refused.get_mut(&key)?;
+            let taken = refused.take(of, now);
+            self.retime_refused(key);
+            if taken.is_some() {
+                return taken;
+            }
+        }
+        None
+    }
+
+    /// An exchange that was let through has started.
+    pub fn started(
+        &mut self,
+        flight: u64,
+        route: Route,
+        grant: u32,
+        asking: &Asking,
+        taken: bool,
+        now: WallTime,
+    ) {
+        self.leave_line(grant);
+        self.places
+            .started(flight, route.host, grant, asking.life, now);
+        self.each_brake(route, |brake| brake.started(flight, asking, taken, now));
+        self.flights.insert(
+            flight,
+            Flight {
+                grant,
+                route,
+                fresh: asking.fresh && !asking.wished,
+                life: asking.life,
+            },
+        );
+    }
+
+    /// The route that an exchange took.
+    #[must_use]
+    pub fn route_of(&self, flight: u64) -> Option<Route> {
+        self.flights.get(&flight).map(|flight| flight.route)
+    }
+
+    /// It is in doubt and goes on being read; `asking`: its grant as it is now.
+    #[must_use]
+    pub fn overdue(&mut self, flight: u64, asking: &Asking, now: WallTime) -> Vec<Effect> {
+        let sign = Sign::Failed {
+            trouble: Trouble::Lossy,
+            overloaded: false,
+            told: None,
+        };
+        let effects = self.observe(flight, sign, asking, now);
+        self.places.overdue(flight);
+        effects
+    }
+
+    /// It has ended; `sign`: what it said, `None`: nothing that was not known. `again`: not to
+    /// be presented again before that, where it was refused and that may not have been meant.
+    /// Besides the effects: a grant for which there is a place now.
     #[must_use]
     pub fn ended(
         &mut self,
-        lane: u32,
-        client: u32,
-        grant: u32,
-        kind: OutcomeKind,
+        flight: u64,
+        sign: Option<Sign>,
+        asking: &Asking,
         now: WallTime,
-        roll: u64,
-    ) -> Vec<Effect> {
-        debug_assert!(self.flights > 0, "an exchange ends that did not start");
-        self.flights = self.flights.saturating_sub(1);
-        self.lane_mut(lane).give_back();
-        self.observed(lane, client, grant, kind, now, roll)
-    }
-
-    /// A probe of the refused is held in doubt: its grant's turn goes to the next.
-    #[must_use]
-    pub fn held(&mut self, client: u32, grant: u32, now: WallTime) -> Option<Effect> {
-        self.client_mut(client).held(client, grant, now)
-    }
-
-    /// It has ended before anything was sent, or its outcome says nothing any
-    /// more: it gives back its place and is no probe.
-    pub fn abandoned(&mut self, lane: u32, client: u32, grant: u32) {
-        debug_assert!(self.flights > 0, "an exchange ends that did not start");
-        self.flights = self.flights.saturating_sub(1);
-        let lane = self.lane_mut(lane);
-        lane.give_back();
-        lane.abandoned(grant);
-        self.client_mut(client).abandoned(grant);
-    }
-
-    /// An answer came after its exchange had given back its place.
-    #[must_use]
-    pub fn observed(
-        &mut self,
-        lane: u32,
-        client: u32,
-        grant: u32,
-        kind: OutcomeKind,
-        now: WallTime,
-        roll: u64,
-    ) -> Vec<Effect> {
-        let cap = self.lane_cap();
-        let mut effects = Vec::new();
-        let end = lane::End {
-            grant,
-            kind,
-            now,
-            roll,
+    ) -> (Vec<Effect>, Option<u32>) {
+        let answered = match sign {
+            Some(Sign::Failed { trouble, .. }) => {
+                matches!(trouble, Trouble::Wait | Trouble::Sick | Trouble::Client)
+            }
+            Some(_) => true,
+            None => false,
         };
-        effects.extend(self.lane_mut(lane).observe(lane, &end, cap));
-        let state = self.client_mut(client);
-        state.observe(client, grant, kind, now, &mut effects);
-        effects
+        let freed = self.places.ended(flight, answered);
+        let effects = match sign {
+            Some(sign) => self.observe(flight, sign, asking, now),
+            // Nothing was learned from it.
+            None => {
+                if let Some(route) = self.route_of(flight) {
+                    self.each_brake(route, |brake| brake.forget(flight));
+                }
+                Vec::new()
+            }
+        };
+        self.flights.remove(&flight);
+        (effects, freed)
     }
 
-    /// Pauses a client but for a probe every [`CLIENT_PROBE_EVERY`].
+    /// A grant had failed before this process began.
     #[must_use]
-    pub fn pause(&mut self, client: u32, reason: &str, now: WallTime) -> Vec<Effect> {
+    pub fn recall(
+        &mut self,
+        route: Route,
+        grant: u32,
+        sign: Sign,
+        asking: &Asking,
+        now: WallTime,
+    ) -> Vec<Effect> {
+        let flight = Flight {
+            grant,
+            route,
+            // It was, when it failed first: a restart is no reason to spend five more.
+            fresh: !asking.life.is_zero()
+                && matches!(
+                    sign,
+                    Sign::Failed {
+                        trouble: Trouble::Lossy,
+                        ..
+                    }
+                ),
+            life: asking.life,
+        };
+        self.note_acceptance(flight, sign);
+        let scopes = route.scopes();
+        scopes
+            .filter_map(|scope| self.tell(scope, RECALLED, flight, sign, asking, now))
+            .collect()
+    }
+
+    fn observe(&mut self, number: u64, sign: Sign, asking: &Asking, now: WallTime) -> Vec<Effect> {
+        let Some(flight) = self.flights.get(&number).copied() else {
+            return Vec::new();
+        };
+        match sign {
+            Sign::Success => self.places.add_one(flight.route.host),
+            Sign::Failed {
+                overloaded: true, ..
+            } => self.places.halve(flight.route.host),
+            _ => {}
+        }
+        self.note_acceptance(flight, sign);
         let mut effects = Vec::new();
-        self.client_mut(client)
-            .pause(client, reason, now, &mut effects);
+        if sign == Sign::Success {
+            self.accusers.remove(&flight.grant);
+            effects.extend(self.works(flight.route.client, flight.grant));
+            let key = (flight.route.client, flight.route.host);
+            if let Some(refused) = self.refused.get_mut(&key) {
+                refused.succeeded(flight.grant, number);
+            }
+            self.retime_refused(key);
+        }
+        for scope in flight.route.scopes() {
+            effects.extend(self.tell(scope, number, flight, sign, asking, now));
+        }
+        let fails = matches!(sign, Sign::Failed { .. });
+        self.each_brake(flight.route, |brake| {
+            // Its turn brought no success: the next one comes later.
+            brake.in_vain(number, now);
+            // One that was answered waits for no end of a brake.
+            if !fails {
+                brake.leave(flight.grant);
+            }
+        });
+        self.widen(flight.route, &mut effects, flight.life, now);
         effects
     }
 
-    /// Whether the client is accepted for others of its grants, and not for this one.
-    #[must_use]
-    pub fn is_own_trouble(&self, client: u32, grant: u32) -> bool {
-        let client = self.clients.get(client as usize);
-        client.is_some_and(|client| client.is_own_trouble(grant))
+    /// Keeps count of the grants for which their client is not accepted.
+    fn note_acceptance(&mut self, flight: Flight, sign: Sign) {
+        let (client, grant) = (flight.route.client, flight.grant);
+        match sign {
+            Sign::Failed {
+                trouble: Trouble::Client,
+                ..
+            } => {
+                self.rejected.entry(client).or_default().insert(grant);
+            }
+            Sign::Success | Sign::Answered { accepted: true } => self.accepted(client, grant),
+            _ => {}
+        }
     }
 
-    /// Ends a client's pauses, whatever their reason.
+    fn accepted(&mut self, client: u32, grant: u32) {
+        if let Some(rejected) = self.rejected.get_mut(&client) {
+            rejected.remove(&grant);
+            if rejected.is_empty() {
+                self.rejected.remove(&client);
+            }
+        }
+    }
+
+    /// Tells one brake.
+    fn tell(
+        &mut self,
+        scope: Scope,
+        number: u64,
+        flight: Flight,
+        sign: Sign,
+        asking: &Asking,
+        now: WallTime,
+    ) -> Option<Effect> {
+        let of_client = matches!(scope, Scope::ClientAt { .. } | Scope::Client(_));
+        let of_template = matches!(scope, Scope::Template(_));
+        let threshold = self.threshold(scope, Trouble::Client);
+        match sign {
+            Sign::Failed { trouble, told, .. } if self.counts(scope, trouble) => {
+                if trouble == Trouble::Client && !self.accuse(flight.grant, asking) {
+                    return self.refute(scope, number, |_| false, threshold);
+                }
+                let failure = Failure {
+                    who: match of_template {
+                        true => flight.route.host,
+                        false => flight.grant,
+                    },
+                    client: flight.route.client,
+                    flight: number,
+                    trouble,
+                    fresh: flight.fresh,
+                    life: flight.life,
+                    told,
+                };
+                let of_host = self.members.get(&flight.route.host);
+                let others = |client: u32| {
+                    let other = |(of, _): &(&u32, &usize)| **of != client;
+                    let all = of_host.into_iter().flatten().filter(other);
+                    all.map(|(_, count)| count).sum()
+                };
+                let quorum = Quorum {
+                    alike: self.threshold(scope, trouble),
+                    others: match scope {
+                        Scope::Host(_) => &others,
+                        _ => &|_| 0,
+                    },
+                };
+                let brake = self.brakes.entry(scope).or_default();
+                brake.never_proven = of_template;
+                let turn = brake.fail(failure, flight.grant, asking, &quorum, now);
+                self.retime(scope);
+                turn.map(|turn| effect(scope, turn))
+            }
+            Sign::Success => self.refute(scope, number, |_| true, threshold),
+            Sign::Answered { accepted } if of_client => {
+                let refuted = |trouble| match trouble {
+                    Trouble::Client => accepted,
+                    Trouble::Lossy => false,
+                    _ => true,
+                };
+                self.refute(scope, number, refuted, threshold)
+            }
+            // It answers, and judges what is asked of it; that answers come through where
+            // refresh tokens are rotated is shown by a success alone.
+            Sign::Answered { .. } => self.refute(
+                scope,
+                number,
+                |t| of_template || t != Trouble::Lossy,
+                threshold,
+            ),
+            Sign::Failed {
+                trouble: Trouble::Client,
+                ..
+            } => {
+                let refuted = |trouble| of_template || trouble == Trouble::Down;
+                self.refute(scope, number, refuted, threshold)
+            }
+            Sign::Failed { .. } => None,
+        }
+    }
+
+    /// Whether that trouble is evidence for that brake. What is not about the client itself
+    /// may still be a client's alone, where a host serves several.
+    fn counts(&self, scope: Scope, trouble: Trouble) -> bool {
+        match scope {
+            // It rests on those at two hosts.
+            Scope::Client(_) => false,
+            Scope::ClientAt { host, .. } => {
+                let several = self
+                    .members
+                    .get(&host)
+                    .is_some_and(|of_host| of_host.len() > 1);
+                trouble == Trouble::Client || several
+            }
+            Scope::Host(_) | Scope::Template(_) => trouble != Trouble::Client,
+        }
+    }
+
+    fn refute(
+        &mut self,
+        scope: Scope,
+        number: u64,
+        refuted: impl Fn(Trouble) -> bool,
+        threshold: usize,
+    ) -> Option<Effect> {
+        // What is under way may fail after it, and began before: that is no news then.
+        if !matches!(scope, Scope::Client(_)) && self.is_busy(scope) {
+            self.brakes.entry(scope).or_default();
+        }
+        let brake = self.brakes.get_mut(&scope)?;
+        let turn = brake.refute(number, refuted, threshold);
+        self.retime(scope);
+        turn.map(|turn| effect(scope, turn))
+    }
+
+    /// Whether a grant for which its client was not accepted casts suspicion on it: once,
+    /// if it worked before.
+    fn accuse(&mut self, grant: u32, asking: &Asking) -> bool {
+        let again = mischief::is(Mischief::SuspicionAtEachRetry);
+        !asking.life.is_zero() && (self.accusers.insert(grant) || again)
+    }
+
+    /// A client that two hosts are proven not to accept is held at all of them.
+    fn widen(&mut self, route: Route, effects: &mut Vec<Effect>, life: Duration, now: WallTime) {
+        let here = Scope::ClientAt {
+            client: route.client,
+            host: route.host,
+        };
+        for effect in effects.clone() {
+            match effect {
+                Effect::Braked {
+                    scope,
+                    proven: true,
+                    trouble: Trouble::Client,
+                } if scope == here => {
+                    let hosts = self.rejected_at.entry(route.client).or_default();
+                    hosts.insert(route.host);
+                    let wide = Scope::Client(route.client);
+                    if hosts.len() == 2 && !self.brakes.contains_key(&wide) {
+                        let trouble = Trouble::Client;
+                        self.brakes.insert(wide, Brake::proven(trouble, life, now));
+                        effects.push(Effect::Braked {
+                            scope: wide,
+                            trouble,
+                            proven: true,
+                        });
+                    }
+                }
+                Effect::Freed {
+                    scope: Scope::ClientAt { client, .. } | Scope::Client(client),
+                } => {
+                    self.rejected_at.remove(&client);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A grant was refused in that exchange. `again`: it may not have been meant, and it is
+    /// not presented again before that.
+    pub fn refused(
+        &mut self,
+        route: Route,
+        grant: u32,
+        flight: u64,
+        again: Option<WallTime>,
+        at: WallTime,
+    ) -> Option<Effect> {
+        let key = (route.client, route.host);
+        let refused = self.refused.entry(key).or_default();
+        refused.refused(grant, flight, again, at);
+        self.retime_refused(key);
+        let client = route.client;
+        let many = self.many_refused.entry(client).or_default();
+        let count = many.add(grant, at)?;
+        Some(Effect::ManyRefused { client, count })
+    }
+
+    /// A grant is refused no longer.
+    fn works(&mut self, client: u32, grant: u32) -> Option<Effect> {
+        let many = self.many_refused.get_mut(&client)?;
+        let told = many.remove(grant);
+        if many.grants.is_empty() {
+            self.many_refused.remove(&client);
+        }
+        told.then_some(Effect::FewRefused { client })
+    }
+
+    /// A refused grant was to be presented again, and could not be.
+    pub fn put_off(&mut self, route: Route, grant: u32, until: WallTime) {
+        let key = (route.client, route.host);
+        if let Some(refused) = self.refused.get_mut(&key) {
+            refused.put_off(grant, until);
+            self.retime_refused(key);
+        }
+    }
+
+    /// A refused grant is not refused any more.
+    pub fn unrefused(&mut self, route: Route, grant: u32) -> Option<Effect> {
+        let key = (route.client, route.host);
+        if let Some(refused) = self.refused.get_mut(&key) {
+            refused.leave(grant);
+        }
+        self.retime_refused(key);
+        self.works(route.client, grant)
+    }
+
+    /// The secrets of these clients may have been changed: what their brakes hold is tried
+    /// at once. The grants for which their client was not accepted when they were last asked.
     #[must_use]
-    pub fn resume(&mut self, client: u32) -> Vec<Effect> {
-        let effect = self.client_mut(client).resume(client);
-        effect.into_iter().collect()
+    pub fn secrets_changed(&mut self, of: impl Fn(u32) -> bool, now: WallTime) -> Vec<u32> {
+        let of_client = |(scope, brake): (&Scope, &Brake)| {
+            let (Scope::ClientAt { client, .. } | Scope::Client(client)) = *scope else {
+                return None;
+            };
+            let rejected = matches!(brake.trouble(), Some((Trouble::Client, _)));
+            (of(client) && rejected).then_some(*scope)
+        };
+        let scopes: Vec<Scope> = self.brakes.iter().filter_map(of_client).collect();
+        for scope in scopes {
+            if let Some(brake) = self.brakes.get_mut(&scope) {
+                brake.try_now(now);
+                self.retime(scope);
+            }
+        }
+        let rejected = self.rejected.iter().filter(|(client, _)| of(**client));
+        rejected.flat_map(|(_, grants)| grants).copied().collect()
     }
 
     /// A clock that was set back by so much has been accepted: nothing waits any
@@ -298,36 +822,96 @@ impl Limits {
         if mischief::is(Mischief::LimitsNotBroughtBack) {
             return;
         }
-        self.lanes.iter_mut().for_each(|lane| lane.bring_back(by));
-        let clients = self.clients.iter_mut();
-        clients.for_each(|client| client.bring_back(by));
+        self.places.bring_back(by);
+        let keys: Vec<(u32, u32)> = self.refused.keys().copied().collect();
+        for key in keys {
+            if let Some(refused) = self.refused.get_mut(&key) {
+                refused.bring_back(by);
+            }
+            self.retime_refused(key);
+        }
+        let scopes: Vec<Scope> = self.brakes.keys().copied().collect();
+        for scope in scopes {
+            if let Some(brake) = self.brakes.get_mut(&scope) {
+                brake.bring_back(by);
+            }
+            self.retime(scope);
+        }
     }
 
-    /// How many exchanges are under way.
+    /// How many places are taken.
     #[must_use]
     pub fn flights(&self) -> u32 {
-        self.flights
+        self.places.taken()
     }
 
-    fn lane_cap(&self) -> u32 {
-        self.caps.lane.unwrap_or(self.caps.flights).max(1)
+    /// Brings the timer of a brake up to date, and forgets one that is of no use.
+    fn retime(&mut self, scope: Scope) {
+        let brake = self.brakes.get(&scope);
+        let at = brake.and_then(Brake::next_at);
+        let idle = brake.is_some_and(Brake::is_idle) && !self.is_busy(scope);
+        if let Some(old) = self.timed.remove(&scope) {
+            self.timers.remove(&(old, scope));
+        }
+        if let Some(at) = at {
+            self.timers.insert((at, scope));
+            self.timed.insert(scope, at);
+        }
+        if idle {
+            self.brakes.remove(&scope);
+        }
     }
 
-    fn lane_mut(&mut self, lane: u32) -> &mut Lane {
-        at(&mut self.lanes, lane)
+    /// Whether exchanges are under way whose failure an earlier success refutes.
+    fn is_busy(&self, scope: Scope) -> bool {
+        match scope {
+            Scope::Host(host) | Scope::ClientAt { host, .. } => self.places.knows(host),
+            Scope::Template(_) | Scope::Client(_) => !self.flights.is_empty(),
+        }
     }
 
-    fn client_mut(&mut self, client: u32) -> &mut Client {
-        at(&mut self.clients, client)
+    /// The same for the refused grants of a client at a host.
+    fn retime_refused(&mut self, key: (u32, u32)) {
+        let refused = self.refused.get(&key);
+        let at = refused.and_then(Refused::next_at);
+        let idle = refused.is_some_and(Refused::is_idle);
+        if let Some(old) = self.refused_timed.remove(&key) {
+            self.refused_timers.remove(&(old, key));
+        }
+        if let Some(at) = at {
+            self.refused_timers.insert((at, key));
+            self.refused_timed.insert(key, at);
+        }
+        if idle {
+            self.refused.remove(&key);
+        }
+    }
+
+    /// Does something with each brake that the grants of a route are under.
+    fn each_brake(&mut self, route: Route, mut tell: impl FnMut(&mut Brake)) {
+        for scope in route.scopes() {
+            if let Some(brake) = self.brakes.get_mut(&scope) {
+                tell(brake);
+                self.retime(scope);
+            }
+        }
     }
 }
 
-fn at<T: Default>(all: &mut Vec<T>, index: u32) -> &mut T {
-    let index = index as usize;
-    if all.len() <= index {
-        all.resize_with(index + 1, T::default);
+fn effect(scope: Scope, turn: Turn) -> Effect {
+    match turn {
+        Turn::Began { trouble, proven } => Effect::Braked {
+            scope,
+            trouble,
+            proven,
+        },
+        Turn::Proven(trouble) => Effect::Braked {
+            scope,
+            trouble,
+            proven: true,
+        },
+        Turn::Ended => Effect::Freed { scope },
     }
-    &mut all[index]
 }
 
 #[cfg(test)]

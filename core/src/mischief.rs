@@ -40,8 +40,6 @@ pub enum Mischief {
     FirstComeFirstServed,
     /// More exchanges are under way than may be.
     CapIgnored,
-    /// A client that is not accepted goes on asking.
-    ClientPauseIgnored,
     /// A wall clock that steps back is followed.
     ClockStepTrusted,
     /// Records count as durable that were never synced.
@@ -104,8 +102,36 @@ pub enum Mischief {
     RelicTrusted,
     /// A grant does not get to know of a request whose answer comes too late for it.
     SupersededForgotten,
+    /// The chain asks the same dead grant again and again.
+    ChainAlwaysSame,
+    /// First attempts are held though asking can do no harm.
+    HarmlessHeld,
+    /// A dead token is asked for under a brake as if there were something to save in time.
+    DeadHaveFirstAttempts,
+    /// Under a brake a grant is asked once, and not at its last moment again.
+    OneAttemptOnly,
+    /// A success refutes what began after it.
+    EvidenceByEnd,
+    /// A slow exchange gives its place to its own host too.
+    GivingBackFreesOwn,
+    /// Exchanges without an answer are read on, however many they are.
+    ReadOnUncapped,
+    /// A refused refresh token is presented after each success of another.
+    RefusedRetriedForEver,
+    /// The simulated shell: all hosts of a template are one.
+    UnitIsTemplate,
+    /// A client that is not accepted is suspected at each retry for the same grant.
+    SuspicionAtEachRetry,
+    /// Where a brake blocks a grant, the timer of its token's end is overwritten.
+    EndTimerOverwritten,
+    /// Refused refresh tokens count against their client.
+    RefusalsPauseClient,
+    /// One grant for which its client is not accepted suffices for the others to wait.
+    OneRejectionPausesClient,
     /// A provider that cannot for now is asked again after a quarter of an hour.
     UnavailableIsSlow,
+    /// Exchanges without an answer keep their places until they are in doubt.
+    HangingKeepPlaces,
     /// What was kept is presented where the grant is bound, whoever it came of.
     ChanceElsewhere,
     /// What is on its way to its first byte leaves, though its window is over.
@@ -116,7 +142,7 @@ pub enum Mischief {
 
 /// All of them.
 #[cfg(feature = "mischief")]
-pub const ALL: [Mischief; 52] = [
+pub const ALL: [Mischief; 51] = [
     Mischief::IntentAfterSend,
     Mischief::AnswerUnrecorded,
     Mischief::LateAnswerDropped,
@@ -134,7 +160,6 @@ pub const ALL: [Mischief; 52] = [
     Mischief::ReplayWhereAnew,
     Mischief::FirstComeFirstServed,
     Mischief::CapIgnored,
-    Mischief::ClientPauseIgnored,
     Mischief::ClockStepTrusted,
     Mischief::SyncSkipped,
     Mischief::SyncFailureIgnored,

@@ -1,6 +1,6 @@
 //! What is due next. Grants wait for their due time in one pile; what is due
-//! moves to the ready pile of its lane (one lane an endpoint, so that a blocked
-//! endpoint holds up no other). Ready grants go in this order: those whose
+//! moves to the ready pile of its lane (one lane a host, so that a blocked host holds
+//! up no other). Ready grants go in this order: those whose
 //! access token lives, by expiry; then the expired ones, by expiry. `due` only
 //! arms them: after an outage, first come first served lets more tokens die.
 
@@ -13,8 +13,9 @@ use pile::{Entry, Pile};
 use slot::{Place, Slot};
 use std::collections::BTreeSet;
 
-/// Where a lane stands among the lanes: living before expired, then by expiry.
-type Rank = (bool, i64, u32);
+/// Where a lane stands among the lanes: the one with the least under way first, so that no
+/// host's grants wait for another's; then living before expired, then by expiry.
+type Rank = (u32, bool, i64, u32);
 
 /// Grants by small index, when they are due, and which goes next.
 #[derive(Debug, Default)]
@@ -22,8 +23,12 @@ pub struct Queue {
     slots: Vec<Slot>,
     armed: Pile,
     lanes: Vec<Lane>,
-    /// Each lane with a ready grant, by its best one.
+    /// Each lane with a ready grant, by its best one, but for the parked.
     ranks: BTreeSet<Rank>,
+    /// Each lane with a ready grant that lives, by the first to expire.
+    living: BTreeSet<(i64, u32)>,
+    /// Lanes that were not let through.
+    parked: Vec<u32>,
     ready: usize,
     len: usize,
 }
@@ -33,6 +38,10 @@ struct Lane {
     living: Pile,
     expired: Pile,
     rank: Option<Rank>,
+    first_living: Option<i64>,
+    /// How many exchanges it has under way.
+    load: u32,
+    parked: bool,
 }
 
 impl Queue {
@@ -103,13 +112,20 @@ impl Queue {
         released
     }
 
-    /// Takes the grant that goes next among the lanes that `allowed` lets
-    /// through; each lane is asked at most once, the best first. It stays in the
-    /// queue, neither armed nor ready.
+    /// Takes the grant that goes next among the lanes that `allowed` lets through; each
+    /// lane is asked at most once, the best first, and one that is not let through is
+    /// parked. The grant stays in the queue, neither armed nor ready.
     pub fn pop(&mut self, now: WallTime, mut allowed: impl FnMut(u32) -> bool) -> Option<u32> {
         self.bury_expired(now);
-        let mut ranks = self.ranks.iter();
-        let lane = ranks.find(|(_, _, lane)| allowed(*lane))?.2;
+        let lane = loop {
+            let lane = self.ranks.first()?.3;
+            if allowed(lane) {
+                break lane;
+            }
+            self.lanes[lane as usize].parked = true;
+            self.parked.push(lane);
+            self.rank(lane);
+        };
         let Lane {
             living, expired, ..
         } = &mut self.lanes[lane as usize];
@@ -120,6 +136,28 @@ impl Queue {
         self.ready -= 1;
         self.rank(lane);
         Some(entry.index)
+    }
+
+    /// All lanes are asked again: a place is free.
+    pub fn unpark(&mut self) {
+        for lane in std::mem::take(&mut self.parked) {
+            self.lanes[lane as usize].parked = false;
+            self.rank(lane);
+        }
+    }
+
+    /// A lane has so many exchanges under way.
+    pub fn set_load(&mut self, lane: u32, load: u32) {
+        if let Some(found) = self.lanes.get_mut(lane as usize) {
+            found.load = load;
+            self.rank(lane);
+        }
+    }
+
+    /// How many lanes have grants ready that were not turned away.
+    #[must_use]
+    pub fn lanes_ready(&self) -> usize {
+        self.ranks.len()
     }
 
     /// The expiry by which a grant that is ready stands in line; `None`: it is not.
@@ -159,6 +197,7 @@ impl Queue {
                 .sum::<usize>()
             + self.armed.memory()
             + self.ranks.len() * size_of::<Rank>()
+            + self.living.len() * size_of::<(i64, u32)>()
     }
 
     fn slot(&self, index: u32) -> Option<Slot> {
@@ -215,7 +254,7 @@ impl Queue {
 
     /// Moves what has expired while it was ready behind what still lives.
     fn bury_expired(&mut self, now: WallTime) {
-        while let Some(&(false, time, lane)) = self.ranks.first() {
+        while let Some(&(time, lane)) = self.living.first() {
             if time > now.0 {
                 break;
             }
@@ -236,17 +275,26 @@ impl Queue {
     }
 
     /// Brings a lane's rank up to date.
-    fn rank(&mut self, lane: u32) {
-        let piles = &mut self.lanes[lane as usize];
-        let living = piles.living.first().map(|e| (false, e.time, lane));
-        let rank = living.or_else(|| piles.expired.first().map(|e| (true, e.time, lane)));
-        if piles.rank == rank {
-            return;
+    fn rank(&mut self, number: u32) {
+        let lane = &mut self.lanes[number as usize];
+        let living = lane.living.first().map(|entry| entry.time);
+        let expired = lane.expired.first().map(|entry| entry.time);
+        let first = living.map(|time| (false, time));
+        let first = first.or(expired.map(|time| (true, time)));
+        let rank = first.map(|(expired, time)| (lane.load, expired, time, number));
+        let rank = rank.filter(|_| !lane.parked);
+        if lane.first_living != living {
+            if let Some(old) = std::mem::replace(&mut lane.first_living, living) {
+                self.living.remove(&(old, number));
+            }
+            self.living.extend(living.map(|time| (time, number)));
         }
-        if let Some(old) = std::mem::replace(&mut piles.rank, rank) {
-            self.ranks.remove(&old);
+        if lane.rank != rank {
+            if let Some(old) = std::mem::replace(&mut lane.rank, rank) {
+                self.ranks.remove(&old);
+            }
+            self.ranks.extend(rank);
         }
-        self.ranks.extend(rank);
     }
 }
 

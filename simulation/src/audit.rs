@@ -39,18 +39,6 @@ pub(crate) fn ensure(
     Err(Violation { invariant, detail })
 }
 
-/// Between two probes of a client that is not accepted.
-const CLIENT_RESTS: Duration = Duration::from_secs(900);
-
-/// A client that is not accepted, as far as is known.
-struct PausedClient {
-    since: WallTime,
-    /// When the last probe of an accused grant was sent, or it began.
-    last: WallTime,
-    /// The grants for which it was not accepted.
-    accused: BTreeSet<u32>,
-}
-
 /// What is known of one grant.
 #[derive(Default)]
 struct Watched {
@@ -92,8 +80,6 @@ pub(crate) struct Audit {
     lost_time_at: Option<i64>,
     /// Small steps back of the clock are smoothed, each at the cost of its length.
     pub(crate) smoothed: i64,
-    /// Clients that were not accepted, and when.
-    paused: BTreeMap<u32, PausedClient>,
     /// The store was put back, and nobody has accepted that.
     pub(crate) is_put_back: bool,
     /// It was, once.
@@ -110,8 +96,6 @@ pub(crate) struct Audit {
     unread: BTreeSet<TokenId>,
     /// What was kept beside a store that was put back, and may have been presented since.
     relics: BTreeSet<TokenId>,
-    /// Grants whose refusals are to be taken back, since their provider was broken.
-    pub(crate) rearmed: BTreeSet<u32>,
     /// When the description of a form was last in force for a grant, by the physical clock.
     described: BTreeMap<(u32, usize), i64>,
     /// The form that is in force for each grant, and since when.
@@ -367,10 +351,6 @@ impl Audit {
             watched.asked_until = None;
             watched.window = watched.window.map(|(from, count)| (from - by, count));
         }
-        for paused in self.paused.values_mut() {
-            paused.since = paused.since - by;
-            paused.last = paused.last - by;
-        }
     }
 
     /// An exchange was under way as a clock was accepted. It is dated by the boot clock
@@ -543,51 +523,6 @@ impl Audit {
         if self.closed.len() > 256 {
             self.closed.pop_first();
         }
-    }
-
-    pub(crate) fn client_refused(&mut self, client: u32, grant: u32, now: WallTime) {
-        let paused = self.paused.entry(client).or_insert_with(|| PausedClient {
-            since: now,
-            last: now,
-            accused: BTreeSet::new(),
-        });
-        paused.accused.insert(grant);
-    }
-
-    pub(crate) fn client_resumed(&mut self, client: u32) {
-        self.paused.remove(&client);
-    }
-
-    /// It was authorized again, or seated elsewhere: it finds out anew.
-    pub(crate) fn client_untried(&mut self, grant: u32) {
-        for paused in self.paused.values_mut() {
-            paused.accused.remove(&grant);
-        }
-    }
-
-    /// An answer says that the client is accepted, or was when it was asked for.
-    pub(crate) fn client_accepted(&mut self, client: u32, sent: WallTime) {
-        let stays = |paused: &PausedClient| sent < paused.since;
-        self.paused
-            .retain(|paused, state| *paused != client || stays(state));
-    }
-
-    /// The grants for which a client is not accepted send one probe in a quarter of an
-    /// hour, as long as it is accepted for no other.
-    pub(crate) fn client_sends(&mut self, client: u32, grant: u32, sent: WallTime) -> Check {
-        let paused = self.paused.get_mut(&client);
-        let Some(paused) = paused.filter(|paused| paused.accused.contains(&grant)) else {
-            return Ok(());
-        };
-        // It was on its way already.
-        if sent <= paused.last {
-            return Ok(());
-        }
-        let rested = sent >= paused.last + CLIENT_RESTS;
-        paused.last = sent;
-        ensure(rested, "paused-client-waits", || {
-            format!("grant {grant} of client {client} sends at {sent:?}")
-        })
     }
 
     /// The believed end of an access token is not after the real one.

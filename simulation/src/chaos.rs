@@ -6,6 +6,7 @@ use crate::server::Mood;
 use crate::world::{Happening, World};
 use refreshd_core::grant::GrantState;
 use refreshd_core::grant::schedule::Urgency;
+use refreshd_core::limits::Scope;
 use refreshd_core::time::WallTime;
 use std::time::Duration;
 
@@ -303,12 +304,12 @@ impl World {
         Ok(())
     }
 
-    /// For how long each endpoint is left alone.
+    /// For how long each host's chain waits.
     fn lane_waits(&self, now: WallTime) -> Vec<Option<Duration>> {
         let dispatch = &self.process.as_ref().expect("it lives").dispatch;
-        let blocked = (0..self.lanes()).map(|lane| dispatch.limits().lane_may_start(lane, now));
-        let until = blocked.map(|blocked| blocked.err().and_then(|blocked| blocked.until));
-        until.map(|until| until.map(|at| at.since(now))).collect()
+        let chain_at = |lane| dispatch.limits().brake(Scope::Host(lane))?.2;
+        let chains = (0..self.lanes()).map(chain_at);
+        chains.map(|at| at.map(|at| at.since(now))).collect()
     }
 
     fn states(&self) -> impl Iterator<Item = GrantState> {

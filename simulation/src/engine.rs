@@ -6,16 +6,16 @@ use crate::disk::SimDisk;
 use crate::flight::Aloft;
 use crate::rng::millis;
 use crate::server::TokenId;
-use crate::setup::Config;
+use crate::setup::{Config, HEALING};
 use crate::world::{Happening, Inside, World};
 use refreshd::state::journal::{Book, Record};
-use refreshd_core::dispatch::{Declined, Dispatch, Granted, Landed, Landing, Next, Post};
+use refreshd_core::dispatch::{Declined, Dispatch, Granted, Landed, Landing, Next, Post, TakeOff};
 use refreshd_core::grant::candidate;
 use refreshd_core::grant::import::{Judgement, Owner, Present, judge};
 use refreshd_core::grant::schedule::{Policy, Urgency};
 use refreshd_core::grant::settle::OutcomeKind;
 use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
-use refreshd_core::limits::{Caps, Effect};
+use refreshd_core::limits::{Caps, Effect, Route};
 use refreshd_core::time::{Clock, WallTime};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -31,12 +31,12 @@ impl Post for Seat {
         &self.policy
     }
 
-    fn lane(&self) -> u32 {
-        self.lane
-    }
-
-    fn client(&self) -> u32 {
-        self.lane
+    fn route(&self) -> Route {
+        Route {
+            host: self.lane,
+            client: self.lane,
+            template: None,
+        }
     }
 }
 
@@ -109,11 +109,12 @@ impl Process {
 
     /// Takes in what is known of a grant by a newer revision.
     pub(crate) fn put(&mut self, index: u32, grant: Grant) {
-        self.dispatch.put(index, grant);
+        let _told = self.dispatch.put(index, grant);
     }
 
-    fn lane_is_free(&self, lane: u32, now: WallTime) -> bool {
-        self.dispatch.limits().lane_may_start(lane, now).is_ok()
+    /// The clients that are not accepted, as far as is known.
+    pub(crate) fn rejected_clients(&self) -> Vec<u32> {
+        self.dispatch.limits().rejected_clients().collect()
     }
 }
 
@@ -169,9 +170,6 @@ impl World {
             })?;
         }
         loop {
-            let free: Vec<bool> = (0..self.lanes())
-                .map(|lane| self.process().lane_is_free(lane, now))
-                .collect();
             let process = self.process();
             let has_slot = process.book.free_slots() > 0;
             let aloft = &process.aloft;
@@ -180,7 +178,7 @@ impl World {
                 .poll(now, has_slot, |grant| in_hand(aloft, grant))
             {
                 Next::TakeOff(flight) => {
-                    self.check_order(flight.index, now, &free)?;
+                    self.check_order(flight, now)?;
                     self.fly(flight)?;
                 }
                 Next::Stay { .. } => {}
@@ -205,10 +203,14 @@ impl World {
         }
     }
 
-    /// Of what is ready, the living go first, by expiry; then the expired, by expiry.
-    fn check_order(&mut self, index: u32, now: WallTime, free: &[bool]) -> Check {
+    /// Of what is ready at a host, the living go first, by expiry; then the expired, by expiry.
+    fn check_order(&mut self, flight: TakeOff, now: WallTime) -> Check {
+        let (index, lanes) = (flight.index, self.lanes());
         let process = self.process();
         process.launches += 1;
+        if flight.taken || flight.wished.is_some() {
+            return Ok(());
+        }
         if process.dispatch.entries().len() > 100 && !process.launches.is_multiple_of(64) {
             return Ok(());
         }
@@ -218,8 +220,7 @@ impl World {
             let Some(expires_at) = process.dispatch.queue().in_line(other) else {
                 continue;
             };
-            let lane = other as usize % free.len();
-            let sooner = rank(expires_at) < taken && free[lane];
+            let sooner = rank(expires_at) < taken && other % lanes == index % lanes;
             ensure(!sooner, "living-first-by-expiry", || {
                 format!(
                     "grant {index} before {other}: {taken:?} before {:?}",
@@ -300,10 +301,10 @@ impl World {
                 format!("{grant:?} against {stored:?}")
             })?;
         }
-        let (now, roll) = (self.time(), self.rng.roll());
+        let now = self.time();
         let superseded = matches!(landing, Landing::Settled { kind: None, .. });
         let process = self.process();
-        let landed = process.dispatch.landed(index, ticket, landing, now, roll);
+        let landed = process.dispatch.landed(index, ticket, landing, now);
         let state = &process.dispatch.entry(index).grant.state;
         if candidate::came_late(superseded, state) {
             self.second_chance(index)?;
@@ -313,31 +314,19 @@ impl World {
 
     /// The doubt is committed; the flight gives back its place and is read on.
     pub(crate) fn overdue(&mut self, number: u64, index: u32, grant: Grant) -> Check {
-        let (now, roll) = (self.time(), self.rng.roll());
+        let now = self.time();
         let process = self.process();
         let ticket = process.aloft[&number].ticket;
-        let landed = process.dispatch.overdue(index, ticket, grant, now, roll);
+        let landed = process.dispatch.overdue(index, ticket, grant, now);
         self.touched(index, landed)
     }
 
     /// What follows when a flight has given back its place.
     fn touched(&mut self, index: u32, landed: Landed) -> Check {
-        let (now, lane) = (self.time(), self.lane(index));
-        let seated = !self.process().is_retired(index);
-        if landed.kind == Some(OutcomeKind::InvalidGrant) {
-            self.audit.rearmed.remove(&index);
-        }
-        match landed.kind.filter(|_| seated) {
-            // Where the client is accepted for others, the grant backs off by itself.
-            Some(OutcomeKind::InvalidClient) if !self.process().dispatch.is_own_trouble(index) => {
-                self.audit.client_refused(lane, index, now);
-            }
-            Some(OutcomeKind::Success | OutcomeKind::InvalidGrant | OutcomeKind::TooEarly) => {
-                let state = &self.process().dispatch.entry(index).grant.state;
-                let sent = state.last_send.unwrap_or(now);
-                self.audit.client_accepted(lane, sent);
-            }
-            _ => {}
+        if landed.kind == Some(OutcomeKind::InvalidClient) {
+            let lane = self.lane(index);
+            self.audit.secret_stands(lane, self.now);
+            self.inside(HEALING, Inside::Heal);
         }
         if landed.second_chance {
             self.second_chance(index)?;
@@ -364,43 +353,17 @@ impl World {
     pub(crate) fn apply(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::LaneOpened { .. } => self.report.count("breaker opened"),
-                Effect::LaneClosed { .. } => {}
-                Effect::LanePaused { .. } => self.report.count("endpoint paused"),
-                Effect::ClientPaused { .. } => {
-                    self.report.count("client paused");
-                    self.look_after();
+                Effect::Braked { proven, .. } => {
+                    self.report.count(match proven {
+                        true => "brake proven",
+                        false => "brake began",
+                    });
                 }
-                Effect::Probe { .. } => {}
-                Effect::ClientResumed { client, .. } => {
-                    self.audit.client_resumed(client);
-                    self.forget_refusals();
-                }
-                Effect::RefusalsStand { .. } => self.report.count("refusals stand"),
+                Effect::Freed { .. } => self.report.count("brake over"),
+                Effect::ManyRefused { .. } => self.report.count("many refused"),
+                Effect::FewRefused { .. } => {}
             }
         }
-    }
-
-    pub(crate) fn forget_refusals(&mut self) {
-        for _ in 0..2 {
-            for (index, state) in self.process().dispatch.rearmed() {
-                self.report.count("re-armed");
-                self.audit.rearmed.insert(index);
-                self.commit_state(index, state);
-                self.schedule_grant(index);
-            }
-        }
-    }
-
-    /// Where the provider was broken, no refusal stands once it can be taken back.
-    pub(crate) fn check_rearmed(&mut self) -> Check {
-        for index in std::mem::take(&mut self.audit.rearmed) {
-            let state = &self.store.rows[index as usize].grant.state;
-            ensure(state.refusal.is_none(), "re-armed-is-tried", || {
-                format!("grant {index}: {state:?}")
-            })?;
-        }
-        Ok(())
     }
 
     pub(crate) fn second_chance(&mut self, index: u32) -> Check {
@@ -447,9 +410,6 @@ impl World {
         for index in 0..self.size.grants {
             self.publish(index);
         }
-        let now = self.time();
-        let effects = self.process().dispatch.recall_refusals(now);
-        self.apply(effects);
         Ok(())
     }
 
@@ -474,12 +434,9 @@ impl World {
         }
         self.note_descriptions();
         self.process().config = self.config.clone();
-        for lane in 0..self.lanes() {
-            let effects = self.process().dispatch.resume(lane);
-            self.audit.client_resumed(lane);
-            self.apply(effects);
-        }
         self.note_descriptions();
+        let now = self.time();
+        self.process().dispatch.secrets_changed(|_| true, now);
         for index in 0..self.size.grants {
             self.align(index)?;
         }
@@ -506,13 +463,10 @@ impl World {
         let policy = Rc::clone(&self.server(index).policy);
         let retired = self.process().config.retired.contains(&index);
         let seat = (!retired).then_some(Seat { policy, lane });
-        if seat.is_none() {
-            self.audit.client_untried(index);
-        }
         let effects = self.process().dispatch.seat(index, seat, now);
         self.apply(effects);
         self.schedule_grant(index);
-        match self.process().dispatch.read_again(index) {
+        match self.process().dispatch.read_again(index, now) {
             Some(flight) => self.read_again(flight),
             None => Ok(()),
         }
@@ -569,7 +523,6 @@ impl World {
         let Some(now) = self.trusted() else {
             return Ok(());
         };
-        self.audit.client_untried(index);
         let effects = self.process().dispatch.changed(index, grant, now);
         self.apply(effects);
         self.align(index)?;

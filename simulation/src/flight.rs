@@ -58,8 +58,15 @@ impl Aloft {
         self.index == index && self.told && self.answer.is_some()
     }
 
-    pub(crate) fn sent(&self) -> WallTime {
-        self.flight.intent().sent.wall
+    /// Whether it counts among those that may be under way: one that is slow has given
+    /// its place to other hosts.
+    fn has_place(&self, now: WallTime) -> bool {
+        let patience = Duration::from_secs(5).min(self.base.lifetime() / 4);
+        let patience = match self.base.lifetime().is_zero() {
+            true => Duration::from_secs(5),
+            false => patience,
+        };
+        !self.told && !self.reads && self.flight.intent().sent.wall + patience > now
     }
 
     /// The clock was set back by so much, and that was accepted: the checks go by it.
@@ -356,9 +363,7 @@ impl World {
                 self.process().dispatch.set_unwritable(false);
                 // What could not be saved meanwhile: a pause, a second chance.
                 (0..self.size.grants).try_for_each(|index| self.align(index))?;
-                self.forget_refusals();
-                self.recall_second_chances()?;
-                self.check_rearmed()
+                self.recall_second_chances()
             }
             Inside::Publish(index) => self.bring_out(index),
             Inside::Heal => self.heal(),
@@ -396,10 +401,6 @@ impl World {
                 self.leave(number);
                 let aloft = self.process().aloft.remove(&number).expect("it was aloft");
                 let landing = landing(verdict);
-                if let Landing::Settled { kind: None, .. } = &landing {
-                    // Whatever it brought: the client may have been accepted.
-                    self.audit.client_accepted(self.lane(index), aloft.sent());
-                }
                 let unread = matches!(
                     &landing,
                     Landing::Settled {
@@ -648,7 +649,6 @@ impl World {
             self.process().book.free(slot);
         }
         self.aloft(number).waits = true;
-        let lane = self.lane(index);
         let facts = self.server(index).facts;
         let (newest, had) = self.aloft(number).newest;
         if fate != Fate::NotSent {
@@ -666,9 +666,6 @@ impl World {
                 now,
             };
             self.audit.sends(&sending)?;
-            if !forced {
-                self.audit.client_sends(lane, index, intent.sent.wall)?;
-            }
             self.schedule(there, Happening::Received(number));
         }
         let exchange = Exchange {
@@ -695,9 +692,9 @@ impl World {
     /// One flight a grant, and no more than may be in all; overdue ones apart.
     fn check_alone(&mut self, number: u64, index: u32) -> Check {
         let cap = self.temper.flights as usize;
+        let now = self.time();
         let aloft = &self.process().aloft;
-        let going = aloft.values().filter(|aloft| !aloft.told && !aloft.reads);
-        let going = going.count();
+        let going = aloft.values().filter(|aloft| aloft.has_place(now)).count();
         ensure(going <= cap, "no-more-than-may-be", || {
             format!("{going} of {cap}")
         })?;
@@ -1083,7 +1080,7 @@ impl World {
         let clock = self.start_clock(&recovered)?;
         let caps = refreshd_core::limits::Caps {
             flights: self.temper.flights,
-            lane: None,
+            read_on: self.temper.flights + u32::from(self.temper.spare_slots),
         };
         let grants = self
             .store
@@ -1094,9 +1091,6 @@ impl World {
         let config = self.config.clone();
         let process = crate::engine::Process::new(clock, caps, config, book, grants, slots);
         self.process = Some(process);
-        for lane in 0..u32::try_from(self.servers.len()).expect("a few") {
-            self.audit.client_resumed(lane);
-        }
         self.note(|w| {
             let files = w.process.as_ref().expect("it starts").book.files();
             format!(

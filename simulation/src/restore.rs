@@ -103,7 +103,6 @@ impl World {
             let row = &self.store.rows[index as usize];
             self.audit.accepted(index, row);
             let grant = row.grant.clone();
-            self.audit.client_untried(index);
             let effects = self.process().dispatch.changed(index, grant, now);
             self.apply(effects);
             self.align(index)?;

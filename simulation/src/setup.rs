@@ -10,7 +10,7 @@ use refreshd_core::mischief::{self, Mischief};
 use std::collections::BTreeSet;
 
 /// So often a daemon looks whether a paused client's secret has changed.
-const HEALING: i64 = 30_000;
+pub(crate) const HEALING: i64 = 30_000;
 
 /// What is configured about one client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -151,14 +151,14 @@ impl World {
         }
     }
 
-    /// The daemon looks whether the secret of a paused client has changed.
+    /// The daemon looks whether the secret of a client that is not accepted has changed.
     pub(crate) fn heal(&mut self) -> Check {
         let changed = |world: &World, lane: u32| {
             let in_force = &world.process.as_ref().expect("it lives").config;
             let (there, here) = (&world.config.clients, &in_force.clients);
             there[lane as usize].secret != here[lane as usize].secret
         };
-        let paused: Vec<u32> = self.process().dispatch.paused_clients().collect();
+        let paused = self.process().rejected_clients();
         if mischief::is(Mischief::HealingForgotten) || !paused.iter().any(|l| changed(self, *l)) {
             return Ok(());
         }
@@ -213,7 +213,7 @@ impl World {
     /// A client that waits uses the secret that has been there for a while.
     pub(crate) fn check_healed(&mut self, lane: u32, secret: u32) -> Check {
         let there = self.config.clients[lane as usize].secret;
-        let paused = self.process().dispatch.paused_clients().any(|l| l == lane);
+        let paused = self.process().rejected_clients().contains(&lane);
         let since = self.audit.secret_since(lane);
         // A machine that sleeps looks late.
         let slept = self.asleep_until > 0;

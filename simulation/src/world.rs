@@ -542,7 +542,6 @@ impl World {
         self.process = None;
         self.incarnation += 1;
         self.audit.promptly.clear();
-        self.audit.rearmed.clear();
         let mut down = self.rng.millis(50, 30_000);
         if self.rng.percent(5) {
             let life = self.longest_life();

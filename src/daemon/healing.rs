@@ -6,22 +6,23 @@ use crate::config::Config;
 use crate::engine::EngineHandle;
 use crate::engine::message::Message;
 
-/// Reloads the configuration when the credentials of a paused client have changed, or when
-/// the one that the daemon should have begun with has been mended.
+/// Reloads the configuration when the credentials of a client that is not accepted have
+/// changed, or when the one that the daemon should have begun with has been mended.
 pub(super) async fn look(reloader: &Reloader, engine: &EngineHandle) {
     if reloader.waits_for_mending() && reloader.read().is_some() {
         tracing::info!("the configuration has been mended: reloading");
         return reload(reloader, engine).await;
     }
-    let paused = engine.ask(Message::PausedClients).await.unwrap_or_default();
-    if paused.is_empty() {
+    let unaccepted = engine.ask(Message::UnacceptedClients).await;
+    let unaccepted = unaccepted.unwrap_or_default();
+    if unaccepted.is_empty() {
         return;
     }
     let Some(fresh) = reloader.read() else {
         return;
     };
     let current = reloader.config();
-    let changed = paused
+    let changed = unaccepted
         .iter()
         .find(|name| has_changed(&current, &fresh, name));
     if let Some(client) = changed {

@@ -62,8 +62,7 @@ mod tests {
             client,
             vars: Default::default(),
             redirect_uri: None,
-            lane: 0,
-            client_number: 0,
+            route: Default::default(),
         }
     }
 
@@ -94,6 +93,7 @@ mod tests {
                 at: NOW,
                 times: 1,
                 text: String::new(),
+                provisional: false,
             }),
             ..state()
         };

@@ -1,109 +1,114 @@
-//! What the limits ask for besides: incidents, probes, second chances.
+//! What the limits ask for besides: incidents, second chances.
 
 use super::Engine;
-use super::roster::Seat;
-use super::standing::Change;
 use refreshd_core::GrantId;
-use refreshd_core::dispatch::Entry;
 use refreshd_core::incident::{Kind, Subject};
-use refreshd_core::limits::Effect;
+use refreshd_core::limits::{Effect, Scope, Trouble};
 use std::collections::HashSet;
 
 impl Engine {
-    /// Tells what the limits have done, and commits what they ask for.
-    pub(super) async fn apply(&mut self, effects: Vec<Effect>) {
+    /// Tells what the limits have done.
+    pub(super) fn apply(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                // Of a single grant its own lines have told it all.
-                Effect::LaneOpened { lane, .. } if self.grants_of(lane) < 2 => {}
-                Effect::LaneOpened { lane, probe_at } => {
-                    let endpoint = self.roster.endpoint(lane);
-                    let text = || {
-                        format!(
-                            "{endpoint}: exchanges in a row got no answer; one grant at a time tries it, from {}",
-                            probe_at.rfc3339()
-                        )
-                    };
-                    let subject = Subject::Endpoint(endpoint.to_owned());
-                    self.incidents.raise(&subject, Kind::EndpointFailing, text);
-                }
-                Effect::LaneClosed { lane } => {
-                    let subject = Subject::Endpoint(self.roster.endpoint(lane).to_owned());
-                    let why = "it answers again";
-                    self.incidents.close(&subject, Kind::EndpointFailing, why);
-                }
-                Effect::LanePaused { lane, until } => {
-                    let endpoint = self.roster.endpoint(lane);
-                    tracing::warn!(
-                        endpoint,
-                        "{endpoint}: asked several grants to wait; nothing is sent there until {}",
-                        until.rfc3339()
-                    );
-                }
-                Effect::ClientPaused {
-                    client,
-                    mass_refusal,
-                    reason,
-                } => {
+                Effect::Braked {
+                    scope,
+                    trouble,
+                    proven,
+                } => self.braked(scope, trouble, proven),
+                Effect::Freed { scope } => self.freed(scope),
+                Effect::ManyRefused { client, count } => {
                     let client = self.roster.client_name(client).to_owned();
                     let text = || {
                         format!(
-                            "client {client} is paused: {reason}; nothing of it is lost. Once that is mended, `refreshd reload` goes on at once"
+                            "{count} grants of client {client} were refused within ten minutes: the provider may be broken, or somebody revoked them; each is presented once more after another grant of the client has worked, and the others go on"
                         )
-                    };
-                    let kind = match mass_refusal {
-                        true => Kind::MassRefusal,
-                        false => Kind::ClientPaused,
                     };
                     let subject = Subject::Client(client.clone());
-                    self.incidents.raise(&subject, kind, text);
+                    self.incidents.raise(&subject, Kind::MassRefusal, text);
                 }
-                // The dispatch has armed it.
-                Effect::Probe { .. } => {}
-                Effect::ClientResumed { client, .. } => {
-                    let client = self.roster.client_name(client).to_owned();
-                    self.client_works(&client, &format!("client {client} works again"));
-                    self.forget_refusals().await;
-                }
-                Effect::RefusalsStand { client, grants } => {
-                    let client = self.roster.client_name(client).to_owned();
-                    let refused = grants.len();
-                    let why = format!(
-                        "client {client} works; {refused} grants that were refused need another authorization"
-                    );
-                    self.client_works(&client, &why);
+                Effect::FewRefused { client } => {
+                    let subject = Subject::Client(self.roster.client_name(client).to_owned());
+                    let why = "grants of it that were refused work again";
+                    self.incidents.close(&subject, Kind::MassRefusal, why);
                 }
             }
         }
     }
 
-    fn client_works(&self, client: &str, why: &str) {
-        let subject = Subject::Client(client.to_owned());
-        for kind in [Kind::ClientPaused, Kind::MassRefusal] {
-            self.incidents.close(&subject, kind, why);
-        }
+    /// Many fail alike.
+    fn braked(&mut self, scope: Scope, trouble: Trouble, proven: bool) {
+        let (subject, kind) = match self.subject_of(scope, trouble) {
+            Some(found) => found,
+            None => {
+                let Scope::Template(template) = scope else {
+                    return;
+                };
+                let template = self.roster.template_name(template);
+                return tracing::warn!(
+                    template,
+                    trouble = trouble.word(),
+                    "{template}: at the last hosts asked, {}; retries are made one at a time",
+                    trouble.explain()
+                );
+            }
+        };
+        let name = subject.name().to_owned();
+        let held = match proven {
+            true => "one grant at a time tries it, the others are asked at their last moment",
+            false => {
+                "retries are made one at a time; grants whose tokens live are asked when they are due"
+            }
+        };
+        let text = || match kind {
+            Kind::ClientNotAccepted => format!(
+                "client {name} is not accepted by its provider: {held}; nothing of it is lost. See its client_id and client_secret; once they are mended, `refreshd reload` tries at once"
+            ),
+            _ => format!("{name}: {} in a row; {held}", trouble.explain()),
+        };
+        self.incidents.raise(&subject, kind, text);
     }
 
-    /// How many grants go to an endpoint.
-    fn grants_of(&self, lane: u32) -> usize {
-        let there = |entry: &&Entry<Seat>| entry.seat.as_ref().is_some_and(|s| s.lane == lane);
-        self.dispatch.entries().filter(there).count()
-    }
-
-    /// The provider was broken, not the grants: their refusals meant nothing.
-    pub(super) async fn forget_refusals(&mut self) {
-        let text = "the provider refused many grants at once, and answers again";
-        // Once more where a late answer was committed in between.
-        for _ in 0..2 {
-            let rearmed = self.dispatch.rearmed().into_iter();
-            let changes = rearmed.map(|(index, state)| Change::new(index, state, "re-armed", text));
-            let changes: Vec<Change> = changes.collect();
-            let indices: Vec<u32> = changes.iter().map(|change| change.index).collect();
-            self.commit_states(changes).await;
-            for index in indices {
-                self.schedule(index);
+    fn freed(&mut self, scope: Scope) {
+        let of = |scope| match scope {
+            Scope::ClientAt { client, .. } | Scope::Client(client) => Some(client),
+            Scope::Host(_) | Scope::Template(_) => None,
+        };
+        let still = |(other, trouble, _)| trouble == Trouble::Client && of(other) == of(scope);
+        let still_rejected = of(scope).is_some() && self.dispatch.limits().brakes().any(still);
+        for trouble in [Trouble::Client, Trouble::Down] {
+            if trouble == Trouble::Client && still_rejected {
+                continue;
+            }
+            if let Some((subject, kind)) = self.subject_of(scope, trouble) {
+                let why = match kind {
+                    Kind::ClientNotAccepted => "the provider accepts it again",
+                    _ => "it works again",
+                };
+                self.incidents.close(&subject, kind, why);
             }
         }
+    }
+
+    /// Whom an incident of a brake is about; of a template's there is none.
+    fn subject_of(&self, scope: Scope, trouble: Trouble) -> Option<(Subject, Kind)> {
+        let rejected = trouble == Trouble::Client;
+        Some(match scope {
+            Scope::Client(client) | Scope::ClientAt { client, .. } if rejected => {
+                let client = self.roster.client_name(client).to_owned();
+                (Subject::Client(client), Kind::ClientNotAccepted)
+            }
+            Scope::ClientAt { client, host } => {
+                let host = self.roster.host_name(host);
+                let endpoint = endpoint_for(host, self.roster.client_name(client));
+                (Subject::Endpoint(endpoint), Kind::EndpointFailing)
+            }
+            Scope::Host(host) => {
+                let host = self.roster.host_name(host).to_owned();
+                (Subject::Endpoint(host), Kind::EndpointFailing)
+            }
+            Scope::Client(_) | Scope::Template(_) => return None,
+        })
     }
 
     /// Before a person is asked, a refused grant tries what a late answer brought.
@@ -118,7 +123,7 @@ impl Engine {
         match self.deck.store.take_second_chance(&id, revision, at).await {
             Ok(Some(grant)) => {
                 tracing::warn!(grant = %name, "{name}: its refresh token was refused; one that a late answer brought is tried");
-                self.dispatch.put(index, grant);
+                self.put(grant);
                 // It is bound to whom it was asked of, which may be another by now.
                 self.align(index).await;
                 self.dispatch.schedule(index, at);
@@ -150,11 +155,9 @@ impl Engine {
             self.schedule(index);
         }
     }
+}
 
-    /// The limits remember nothing over a restart: they are told of the refusals
-    /// of the last day, so that a provider that is still broken is seen as such.
-    pub(super) async fn recall_refusals(&mut self) {
-        let effects = self.dispatch.recall_refusals(self.deck.clock.wall());
-        self.apply(effects).await;
-    }
+/// A host that fails for one client alone, while it works for others.
+pub(super) fn endpoint_for(host: &str, client: &str) -> String {
+    format!("{host} for client {client}")
 }

@@ -176,7 +176,7 @@ impl Engine {
         let effects = self.dispatch.remove(index, self.deck.clock.wall());
         self.turn_down(index, Declined::Retired);
         self.roster.remove(name);
-        self.apply(effects).await;
+        self.apply(effects);
         let gone = Subject::Grant(name.to_owned());
         self.incidents.forget(|subject| *subject == gone);
         tracing::warn!(grant = %name, "{name}: its operator took it away");

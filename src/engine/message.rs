@@ -10,6 +10,7 @@ use crate::state::StoreError;
 use refreshd_core::grant::Grant;
 use refreshd_core::grant::schedule::Urgency;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -28,8 +29,8 @@ pub enum Message {
     Writable,
     /// Reports of all grants.
     Status(oneshot::Sender<Vec<GrantReport>>),
-    /// The clients that are paused.
-    PausedClients(oneshot::Sender<Vec<String>>),
+    /// The clients that are not accepted: for all their grants, or for some.
+    UnacceptedClients(oneshot::Sender<BTreeSet<String>>),
     /// The active grants with their clients.
     Seated(oneshot::Sender<Vec<(String, Arc<Client>)>>),
     /// The grant as it is.

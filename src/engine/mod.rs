@@ -17,7 +17,6 @@ use crate::config::Config;
 use crate::daemon::reload::save_descriptions;
 use crate::incidents::Incidents;
 use crate::publish::Reconciler;
-use crate::random;
 use crate::state::StoreError;
 use arrivals::InHand;
 use message::{Message, NotRefreshed, Refreshed};
@@ -32,6 +31,7 @@ use refreshd_core::limits::Caps;
 use refreshd_core::time::{BootTime, WallTime};
 use refreshd_core::{Grant, GrantId};
 use roster::{Roster, Seat};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -133,7 +133,6 @@ impl Engine {
         }
         self.align_all().await;
         self.recall_second_chances().await;
-        self.recall_refusals().await;
         self.disprove_at_start();
     }
 
@@ -301,10 +300,7 @@ impl Engine {
             Message::Changed(grant) => self.changed(*grant).await,
             Message::Writable => self.writable().await,
             Message::Status(reply) => drop(reply.send(self.status())),
-            Message::PausedClients(reply) => {
-                let names = |number| self.roster.client_name(number).to_owned();
-                drop(reply.send(self.dispatch.paused_clients().map(names).collect()));
-            }
+            Message::UnacceptedClients(reply) => drop(reply.send(self.unaccepted_clients())),
             Message::Seated(reply) => drop(reply.send(self.seated())),
             Message::Look(name, reply) => drop(reply.send(self.look(&name))),
             Message::Refresh(wish, reply) => self.refresh(wish, reply).await,
@@ -334,14 +330,19 @@ impl Engine {
         }
     }
 
+    /// Clients that their provider does not accept: for all their grants, or for some.
+    fn unaccepted_clients(&self) -> BTreeSet<String> {
+        let clients = self.dispatch.limits().rejected_clients();
+        let names = clients.map(|number| self.roster.client_name(number).to_owned());
+        names.collect()
+    }
+
     async fn writable(&mut self) {
         self.dispatch.set_unwritable(false);
         let why = "the database can be written again";
         (self.incidents).close(&Subject::Daemon, Kind::StoreUnwritable, why);
-        // What could not be saved meanwhile: a grant that was to begin, a pause, a
-        // refusal that meant nothing, a second chance.
+        // What could not be saved meanwhile: a grant that was to begin, a pause, a second chance.
         self.align_all().await;
-        self.forget_refusals().await;
         self.recall_second_chances().await;
     }
 
@@ -358,8 +359,8 @@ impl Engine {
     async fn landed(&mut self, index: u32, flight: u64, landing: Landing) {
         self.roster.desk(index).unsaved = None;
         let (text, how) = landed_how(landing);
-        let (now, roll) = (self.deck.clock.wall(), roll());
-        let landed = self.dispatch.landed(index, flight, how.clone(), now, roll);
+        let now = self.deck.clock.wall();
+        let landed = self.dispatch.landed(index, flight, how.clone(), now);
         let state = &self.dispatch.entry(index).grant.state;
         let superseded = matches!(how, dispatch::Landing::Settled { kind: None, .. });
         if landed.second_chance || candidate::came_late(superseded, state) {
@@ -394,8 +395,8 @@ impl Engine {
     }
 
     async fn overdue(&mut self, index: u32, flight: u64, grant: Grant) {
-        let (now, roll) = (self.deck.clock.wall(), roll());
-        let landed = self.dispatch.overdue(index, flight, grant, now, roll);
+        let now = self.deck.clock.wall();
+        let landed = self.dispatch.overdue(index, flight, grant, now);
         let text = "no answer yet; still listening".to_owned();
         self.report_outcome(index, landed.kind, &text);
         let text = self.with_advice(index, landed.kind, text);
@@ -411,7 +412,7 @@ impl Engine {
         if landed.align {
             self.align(index).await;
         }
-        self.apply(landed.effects).await;
+        self.apply(landed.effects);
     }
 
     /// A flight that could not begin is tried again later: nothing was spent.
@@ -505,7 +506,8 @@ impl Engine {
     /// Takes in what is known of a grant; its index.
     fn put(&mut self, grant: Grant) -> u32 {
         if let Some(index) = self.roster.index(&grant.name) {
-            self.dispatch.put(index, grant);
+            let effect = self.dispatch.put(index, grant);
+            self.apply(effect.into_iter().collect());
             return index;
         }
         let name = grant.name.clone();
@@ -579,10 +581,6 @@ fn landed_how(landing: Landing) -> (String, dispatch::Landing) {
     }
 }
 
-fn roll() -> u64 {
-    u64::from_le_bytes(random::bytes())
-}
-
 fn refreshed(grant: &str, generation: u64, expires_at: WallTime) -> Refreshed {
     Refreshed {
         grant: grant.to_owned(),
@@ -592,8 +590,9 @@ fn refreshed(grant: &str, generation: u64, expires_at: WallTime) -> Refreshed {
 }
 
 fn caps(config: &Config, deck: &Deck) -> Caps {
-    Caps {
-        flights: u32::from(config.daemon.max_flights).min(deck.http.flights()),
-        lane: None,
-    }
+    let flights = u32::from(config.daemon.max_flights).min(deck.http.flights());
+    // An exchange keeps its slot in the journal while it is read on.
+    let slots = u32::try_from(deck.journal.capacity()).unwrap_or(u32::MAX);
+    let read_on = deck.http.exchanges().min(slots.saturating_sub(flights));
+    Caps::new(flights, read_on)
 }

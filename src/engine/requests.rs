@@ -10,6 +10,7 @@ use crate::report::GrantReport;
 use refreshd_core::GrantId;
 use refreshd_core::dispatch::{Declined, Entry, Granted};
 use refreshd_core::grant::schedule::{Denied, Why};
+use refreshd_core::limits::Scope;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -34,10 +35,7 @@ impl Engine {
                 let mut report = GrantReport::new(&entry.grant, provider, policy, now);
                 report.refreshing = entry.in_flight.is_some();
                 if let Some(hold) = self.dispatch.hold(index, now) {
-                    report.tell_hold(hold, now);
-                }
-                if self.dispatch.is_own_trouble(index) {
-                    report.tell_not_accepted();
+                    report.tell_hold(hold, |scope| self.name_of(scope), now);
                 }
                 let outputs = published.remove(&report.grant).unwrap_or_default();
                 report.tell_outputs(&outputs);
@@ -106,6 +104,17 @@ impl Engine {
         self.follow(next, now);
     }
 
+    /// Whom a brake is about, for people.
+    pub(super) fn name_of(&self, scope: Scope) -> String {
+        match scope {
+            Scope::Template(template) => self.roster.template_name(template).to_owned(),
+            Scope::Host(host) => self.roster.host_name(host).to_owned(),
+            Scope::ClientAt { client, .. } | Scope::Client(client) => {
+                format!("client {}", self.roster.client_name(client))
+            }
+        }
+    }
+
     fn wait(&mut self, index: u32, reply: RefreshReply) {
         let desk = self.roster.desk(index);
         desk.waiters.retain(|waiter| !waiter.is_closed());
@@ -129,10 +138,15 @@ impl Engine {
                 "{name}: it is not in the configuration any more"
             ))),
             Declined::Denied(denied) => Err(refusal(name, denied)),
-            Declined::Blocked(until) => Err(NotRefreshed::Later(format!(
-                "{name}: not before {}: its provider fails or asked to wait; `refreshd status` tells more",
-                until.rfc3339()
-            ))),
+            Declined::Braked { by, trouble, until } => {
+                let until =
+                    until.map_or_else(String::new, |at| format!(" before {}", at.rfc3339()));
+                Err(NotRefreshed::Later(format!(
+                    "{name}: not asked{until}: {}: {}, so grants are asked one at a time; `refreshd refresh {name} --force` asks all the same, which where answers are lost can cost the refresh token",
+                    self.name_of(by),
+                    trouble.explain()
+                )))
+            }
         }
     }
 

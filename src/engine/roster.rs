@@ -9,6 +9,7 @@ use refreshd_core::grant::align::{self, Wanted};
 use refreshd_core::grant::schedule::Policy;
 use refreshd_core::grant::state::Binding;
 use refreshd_core::incident::Kinds;
+use refreshd_core::limits::Route;
 use refreshd_core::provider::request::token_origin;
 use refreshd_core::time::WallTime;
 use std::collections::{BTreeMap, HashMap};
@@ -25,10 +26,8 @@ pub struct Seat {
     pub vars: BTreeMap<String, String>,
     /// The redirect URI, where the grant has one of its own.
     pub redirect_uri: Option<String>,
-    /// The number of its endpoint, in queue and limits.
-    pub lane: u32,
-    /// The number of its client, in the limits.
-    pub client_number: u32,
+    /// Where it is asked, and as whose, by number.
+    pub route: Route,
 }
 
 impl Post for Seat {
@@ -36,12 +35,8 @@ impl Post for Seat {
         &self.policy
     }
 
-    fn lane(&self) -> u32 {
-        self.lane
-    }
-
-    fn client(&self) -> u32 {
-        self.client_number
+    fn route(&self) -> Route {
+        self.route
     }
 }
 
@@ -61,13 +56,14 @@ pub struct Desk {
     pub watched: Option<(Kinds, Option<WallTime>)>,
 }
 
-/// All grants by name, with their desks; endpoints and clients by number.
+/// All grants by name, with their desks; hosts, URL templates and clients by number.
 #[derive(Debug, Default)]
 pub struct Roster {
     desks: Vec<Desk>,
     by_name: HashMap<String, u32>,
-    lanes: HashMap<String, u32>,
-    clients: HashMap<String, u32>,
+    hosts: Numbers,
+    templates: Numbers,
+    clients: Numbers,
 }
 
 impl Roster {
@@ -99,45 +95,83 @@ impl Roster {
     /// The seat of a grant by the configuration, numbers included.
     pub fn find_seat(&mut self, grant: &Grant, config: &Config) -> Option<Seat> {
         let seat = seat_of(grant, config)?;
+        let url = seat.client.description.refresh_url();
+        let template = url.contains('{').then(|| self.templates.number(url));
         Some(Seat {
-            lane: number(&mut self.lanes, seat.client.description.refresh_url()),
-            client_number: number(&mut self.clients, &seat.client.name),
+            route: Route {
+                host: self.hosts.number(&host_of(&seat)),
+                client: self.clients.number(&seat.client.name),
+                template,
+            },
             ..seat
         })
     }
 
     /// The number of a client.
     pub fn client_number(&mut self, client: &str) -> u32 {
-        number(&mut self.clients, client)
+        self.clients.number(client)
     }
 
     /// The name of a client's number.
     #[must_use]
     pub fn client_name(&self, number: u32) -> &str {
-        self.clients
-            .iter()
-            .find(|(_, n)| **n == number)
-            .map_or("?", |(name, _)| name)
+        self.clients.name(number)
     }
 
-    /// The endpoint of a lane.
+    /// The host, with its port, of a number.
     #[must_use]
-    pub fn endpoint(&self, lane: u32) -> &str {
-        self.lanes
-            .iter()
-            .find(|(_, n)| **n == lane)
-            .map_or("?", |(url, _)| url)
+    pub fn host_name(&self, number: u32) -> &str {
+        self.hosts.name(number)
+    }
+
+    /// The URL template of a number.
+    #[must_use]
+    pub fn template_name(&self, number: u32) -> &str {
+        self.templates.name(number)
     }
 }
 
-/// The number of a key; the next one if it has none yet.
-fn number(numbers: &mut HashMap<String, u32>, key: &str) -> u32 {
-    if let Some(number) = numbers.get(key) {
-        return *number;
+/// Names by number, numbered closely.
+#[derive(Debug, Default)]
+struct Numbers {
+    numbers: HashMap<Arc<str>, u32>,
+    names: Vec<Arc<str>>,
+}
+
+impl Numbers {
+    /// The number of a name; the next one if it has none yet.
+    fn number(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        let next = u32::try_from(self.names.len()).expect("fewer names than grants");
+        let name: Arc<str> = Arc::from(name);
+        self.names.push(name.clone());
+        self.numbers.insert(name, next);
+        next
     }
-    let next = u32::try_from(numbers.len()).expect("fewer endpoints than grants");
-    numbers.insert(key.to_owned(), next);
-    next
+
+    fn name(&self, number: u32) -> &str {
+        self.names.get(number as usize).map_or("?", |name| name)
+    }
+}
+
+/// Host and port that a grant's exchanges go to, with the proxy if there is one: what
+/// stands between may be what fails.
+fn host_of(seat: &Seat) -> String {
+    let origin = token_origin(&seat.client.description, &seat.vars);
+    let host = origin.map_or_else(
+        |_| seat.client.description.refresh_url().to_owned(),
+        |origin| {
+            origin
+                .split_once("://")
+                .map_or(origin.clone(), |(_, host)| host.to_owned())
+        },
+    );
+    match &seat.client.proxy {
+        Some(proxy) => format!("{host} through {proxy}"),
+        None => host,
+    }
 }
 
 /// The seat of a grant by the configuration, its numbers not yet set; `None` when
@@ -160,8 +194,7 @@ pub fn seat_of(grant: &Grant, config: &Config) -> Option<Seat> {
         redirect_uri: configured
             .and_then(|c| c.redirect_uri.clone())
             .or_else(|| grant.redirect_uri.clone()),
-        lane: 0,
-        client_number: 0,
+        route: Route::default(),
     })
 }
 

@@ -48,7 +48,7 @@ impl Engine {
         (desk.trouble, desk.unsaved) = (None, None);
         let now = self.deck.clock.wall();
         let effects = self.dispatch.changed(index, grant, now);
-        self.apply(effects).await;
+        self.apply(effects);
         self.align(index).await;
         self.publisher.notify(&name);
     }
@@ -58,12 +58,9 @@ impl Engine {
         self.config = config;
         self.deck.http.forget();
         self.dispatch.set_caps(caps(&self.config, &self.deck));
-        // A changed secret may have mended what paused a client.
-        for client in self.config.clients.keys().cloned().collect::<Vec<_>>() {
-            let number = self.roster.client_number(&client);
-            let effects = self.dispatch.resume(number);
-            self.apply(effects).await;
-        }
+        // A changed secret may have mended why a client was not accepted.
+        let now = self.deck.clock.wall();
+        self.dispatch.secrets_changed(|_| true, now);
         self.align_all().await;
         self.forget_incidents();
     }
@@ -133,11 +130,11 @@ impl Engine {
             .roster
             .find_seat(&self.dispatch.entry(index).grant, &config);
         let effects = self.dispatch.seat(index, seat, self.deck.clock.wall());
-        Box::pin(self.apply(effects)).await;
+        self.apply(effects);
         self.turn_down_if_idle(index);
         self.schedule(index);
         // By the description of now it may be readable.
-        if let Some(flight) = self.dispatch.read_again(index) {
+        if let Some(flight) = self.dispatch.read_again(index, self.deck.clock.wall()) {
             self.take_off(flight, Errand::ReadAgain);
         }
     }

@@ -3,6 +3,7 @@
 
 use super::Engine;
 use super::advice::advice;
+use super::effects::endpoint_for;
 use super::roster::{Desk, Seat};
 use crate::incidents::{Incidents, Told, Turned};
 use refreshd_core::dispatch::Entry;
@@ -64,13 +65,19 @@ impl Engine {
     /// What is gone from the configuration is not unhealthy.
     pub(super) fn forget_incidents(&self) {
         let (roster, config) = (&self.roster, &self.config);
-        let lanes = (self.dispatch.entries()).filter_map(|entry| Some(entry.seat.as_ref()?.lane));
-        let lanes: HashSet<u32> = lanes.collect();
-        let endpoints: HashSet<&str> = lanes.iter().map(|lane| roster.endpoint(*lane)).collect();
+        let seats = (self.dispatch.entries()).filter_map(|entry| entry.seat.as_ref());
+        let asked = seats.map(|seat| (seat.route.host, seat.route.client));
+        let asked: HashSet<(u32, u32)> = asked.collect();
+        let endpoints = asked.iter().flat_map(|(host, client)| {
+            let host = roster.host_name(*host);
+            let alone = endpoint_for(host, roster.client_name(*client));
+            [host.to_owned(), alone]
+        });
+        let endpoints: HashSet<String> = endpoints.collect();
         self.incidents.forget(|subject| match subject {
             Subject::Grant(name) => roster.index(name).is_none(),
             Subject::Client(name) => !config.clients.contains_key(name),
-            Subject::Endpoint(url) => !endpoints.contains(url.as_str()),
+            Subject::Endpoint(endpoint) => !endpoints.contains(endpoint),
             Subject::Output { .. } | Subject::Daemon => false,
         });
     }
@@ -85,13 +92,17 @@ impl Engine {
             return;
         }
         let client = Subject::Client(seat.client.name.clone());
-        let endpoint = Subject::Endpoint(self.roster.endpoint(seat.lane).to_owned());
+        let host = self.roster.host_name(seat.route.host);
+        let endpoints = [host.to_owned(), endpoint_for(host, &seat.client.name)];
         let why = "it works again";
-        for kind in [Kind::ClientPaused, Kind::MassRefusal] {
+        for kind in [Kind::ClientNotAccepted, Kind::MassRefusal, Kind::Expired] {
             self.incidents.disprove(&client, kind, why);
         }
-        let kind = Kind::EndpointFailing;
-        self.incidents.disprove(&endpoint, kind, why);
+        for endpoint in endpoints.map(Subject::Endpoint) {
+            for kind in [Kind::EndpointFailing, Kind::Expired] {
+                self.incidents.disprove(&endpoint, kind, why);
+            }
+        }
     }
 }
 

@@ -96,8 +96,8 @@ fn problems(report: &GrantReport) -> Vec<String> {
 fn next(report: &GrantReport) -> String {
     match &report.waits_for {
         _ if report.refreshing => "now".to_owned(),
-        Some(word) => word.clone(),
-        None => seconds(report.next_refresh_in),
+        Some(word) if report.next_refresh_in.is_none() => word.clone(),
+        _ => seconds(report.next_refresh_in),
     }
 }
 

@@ -7,6 +7,7 @@ use refreshd_core::grant::notice::notice;
 use refreshd_core::grant::schedule::{
     Never, Plan, Policy, plan, reauthorize_before, refresh_token_over,
 };
+use refreshd_core::grant::settle::OutcomeKind;
 use refreshd_core::grant::state::{Pause, Refusal, Revocation, Status};
 use refreshd_core::time::WallTime;
 use serde::{Deserialize, Serialize};
@@ -157,13 +158,6 @@ pub(super) fn held(name: &str, why: &str) -> Need {
     }
 }
 
-/// The provider accepts the client for others.
-pub(super) fn not_accepted(name: &str) -> Need {
-    let text =
-        "the provider accepts its client for other grants, and not for this one: authorize again";
-    Need::authorize(name, "the provider does not accept it", text)
-}
-
 /// No token set has ever come, and the client cannot ask for one itself.
 pub(super) fn unauthorized(name: &str) -> Need {
     let need = Need::authorize(name, "never authorized", "");
@@ -205,13 +199,27 @@ pub(super) fn of_state(
         Status::Revoked => (Urgency::Ended, "revoked by its operator"),
         Status::Pending if state.failures > 0 => (Urgency::Trouble, "no token has come yet"),
         Status::Pending if policy.asks_anew() => (Urgency::Busy, "asks for its first token"),
+        Status::Expired if is_not_accepted(state) => (
+            Urgency::Trouble,
+            "its token has expired, and the provider does not accept its client",
+        ),
         Status::Expired => (Urgency::Trouble, "its token has expired"),
         Status::Suspect => (Urgency::Trouble, "its token was refused by a consumer"),
         Status::InDoubt => (Urgency::Trouble, "in doubt: an answer was lost"),
         Status::Refused => (Urgency::Trouble, "refused by the provider"),
+        Status::Retrying if is_not_accepted(state) => {
+            (Urgency::Busy, "the provider did not accept its client")
+        }
         Status::Retrying => (Urgency::Busy, "the last try failed"),
         _ => (Urgency::Well, ""),
     }
+}
+
+/// Whether the last exchange was told that the client is not accepted: that may be this
+/// grant's own affair, of which no client's incident tells.
+fn is_not_accepted(state: &GrantState) -> bool {
+    let last = state.last_outcome.as_ref();
+    last.is_some_and(|last| last.kind == OutcomeKind::InvalidClient.word())
 }
 
 impl GrantReport {

@@ -251,11 +251,11 @@ fn latest(stored: Option<Stamp>, recovered: &[Recovered]) -> Option<Stamp> {
     Stamp::latest(stored, sent)
 }
 
-/// A flight keeps its slot while its overdue answer is listened for, though it has
-/// given back its place among those that may be under way: there are spare slots,
-/// so that a provider that hangs does not hold up the others.
+/// A flight keeps its slot while it is read on, though it has given back its place: hosts
+/// that hang get no more than two in three slots (see `Caps::read_on`), so that the
+/// others find one.
 fn slots_for(flights: u16) -> u16 {
-    flights.saturating_add((flights / 2).max(8))
+    flights.saturating_mul(2).max(8).saturating_add(flights)
 }
 
 /// A person knows the key by its file.

@@ -11,7 +11,7 @@ use std::fs;
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_under_way_is_committed_and_nothing_new_begun() {
     let setting = Setting::new(Options::default(), ONE).await;
-    let disk = Disk::tmpfs(setting.house.path("state"), 40);
+    let disk = Disk::tmpfs(setting.house.path("state"), 80);
     let (daemon, _) = setting.daemon_with_one();
     setting.server.queue_fault(None, Fault::Late { ms: 2000 });
     let args = ["refresh", "one", "--force"];
@@ -66,7 +66,7 @@ async fn an_answer_under_way_is_committed_and_nothing_new_begun() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_on_a_full_disk_publishes_and_waits() {
     let setting = Setting::new(Options::default(), ONE).await;
-    let disk = Disk::tmpfs(setting.house.path("state"), 40);
+    let disk = Disk::tmpfs(setting.house.path("state"), 80);
     let (daemon, response) = setting.daemon_with_one();
     // What is not in the book yet cannot be published from a full disk.
     wait_for("the first file", || {

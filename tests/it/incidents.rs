@@ -165,7 +165,7 @@ async fn a_refused_client_is_one_incident_over_restarts() {
     let first = of_client();
     assert_eq!(
         (first.len(), &first[0]["kind"]),
-        (1, &"client-paused".into())
+        (1, &"client-not-accepted".into())
     );
     assert_eq!(first[0]["subject"], "pretend");
     assert_eq!(daemon.stop(), Some(0));
@@ -175,7 +175,7 @@ async fn a_refused_client_is_one_incident_over_restarts() {
     assert_eq!(of_client()[0]["id"], first[0]["id"]);
     let notices = lines(
         &daemon.log(),
-        &["client-paused", "client pretend is paused"],
+        &["client-not-accepted", "client pretend is not accepted"],
     )
     .len();
     assert_eq!(notices, 1, "{}", daemon.log());
@@ -246,6 +246,56 @@ async fn many_refusals_at_once_are_one_incident_of_their_client() {
     house.configure("");
     setting.run(&["reload"]).succeeds();
     assert_eq!(open(house), Vec::<Value>::new());
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_cannot_be_reached_is_one_incident_that_names_it() {
+    let names = ["g0", "g1", "g2", "g3"];
+    let grants = names.map(|name| format!("\n[grants.{name}]\nclient = \"pretend\"\n"));
+    let config = ONE.split("[grants.one]").next().unwrap().to_owned() + &grants.concat();
+    let setting = Setting::new(Options::default(), &config).await;
+    let house = &setting.house;
+    // Nobody listens there for now.
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = gone.local_addr().unwrap();
+    drop(gone);
+    setting.provider(&format!("http://{host}/token"));
+    let daemon = house.daemon();
+    for name in names {
+        setting.import(name);
+    }
+    let failing = || -> Vec<Value> {
+        let all = open(house).into_iter();
+        all.filter(|i| i["kind"] == "endpoint-failing").collect()
+    };
+    for name in &names[..3] {
+        assert_eq!(failing(), Vec::<Value>::new());
+        setting.run(&["refresh", name, "--force"]).fails(69, &[]);
+    }
+    let found = failing();
+    assert_eq!(found.len(), 1, "{found:?}");
+    let host = host.to_string();
+    assert_eq!(found[0]["subject"], host.as_str());
+    let text = found[0]["text"].as_str().unwrap();
+    assert!(
+        text.contains(&host) && text.contains("could not be sent"),
+        "{text}"
+    );
+    // A wish is told until when it waits, for what, and what passes it.
+    wait_for("its token to be old enough", || {
+        let ran = setting.run(&["refresh", "g3"]);
+        let told = ["g3: not asked before 20", &host, "--force"];
+        ran.code == 75 && told.iter().all(|told| ran.err.contains(told))
+    });
+    setting.token("g3");
+    let back = tokio::net::TcpListener::bind(&host).await.unwrap();
+    let _tiny = Tiny::on(back, |number| {
+        let body = format!(r#"{{"access_token":"at-{number}","refresh_token":"rt-{number}"}}"#);
+        crate::tiny::response("200 OK", "content-type: application/json", body.as_bytes())
+    });
+    setting.run(&["refresh", "g3", "--force"]).succeeds();
+    assert_eq!(failing(), Vec::<Value>::new());
     assert_eq!(daemon.stop(), Some(0));
 }
 

@@ -1,15 +1,12 @@
 //! What the end of a flight does to limits, queue, and whoever waits.
 
-use super::{Dispatch, Entry, Post, Wished};
-use crate::grant::schedule::{RETRY_BASE, RETRY_CAP, Urgency};
+use super::{Dispatch, Post};
+use crate::grant::Grant;
+use crate::grant::schedule::{RETRY_BASE, RETRY_CAP, gap};
 use crate::grant::settle::OutcomeKind;
-use crate::grant::{Grant, GrantState};
-use crate::limits::{self, Effect};
+use crate::limits::{Asking, Effect, Route, Sign, Trouble};
+use crate::provider::description::Reuse;
 use crate::time::WallTime;
-use std::time::Duration;
-
-/// Refusals older than this say nothing about the provider's health today.
-const REFUSALS_RECALLED: Duration = Duration::from_secs(86_400);
 
 /// How a flight ended.
 #[derive(Clone, Debug)]
@@ -48,15 +45,8 @@ pub struct Landed {
 }
 
 impl<S: Post> Dispatch<S> {
-    /// A flight is over. `roll` is a random number.
-    pub fn landed(
-        &mut self,
-        index: u32,
-        flight: u64,
-        landing: Landing,
-        now: WallTime,
-        roll: u64,
-    ) -> Landed {
+    /// A flight is over.
+    pub fn landed(&mut self, index: u32, flight: u64, landing: Landing, now: WallTime) -> Landed {
         self.aloft -= 1;
         // Another may be under way by now.
         let counted = self.entry(index).in_flight == Some(flight);
@@ -65,17 +55,16 @@ impl<S: Post> Dispatch<S> {
             Landing::Grounded => (None, true),
             Landing::Settled { kind, grant } => {
                 let bound = self.entry(index).grant.state.binding.clone();
-                self.put(index, *grant);
+                self.replace(index, *grant);
                 let entry = self.entry_mut(index);
                 entry.grounded = 0;
                 // What came is bound to whom it was asked of: they may have been left since.
                 entry.recheck |= entry.grant.state.binding != bound;
-                // Another verdict than the one that meant nothing.
-                entry.rearmed &= kind != Some(OutcomeKind::InvalidGrant);
+                entry.freed = false;
                 (kind, false)
             }
         };
-        let effects = self.settle_limits(index, kind, counted, now, roll);
+        let effects = self.settle_limits(index, flight, kind, counted, now);
         let entry = self.entry_mut(index);
         if counted {
             entry.in_flight = None;
@@ -95,29 +84,24 @@ impl<S: Post> Dispatch<S> {
             second_chance: kind == Some(OutcomeKind::InvalidGrant),
             grounded,
             align: std::mem::take(&mut self.entry_mut(index).recheck),
-            effects: self.absorb(effects),
+            effects,
         }
     }
 
     /// A flight's doubt is committed and its answer still waited for: it gives
     /// back its place.
-    pub fn overdue(
-        &mut self,
-        index: u32,
-        flight: u64,
-        grant: Grant,
-        now: WallTime,
-        roll: u64,
-    ) -> Landed {
+    pub fn overdue(&mut self, index: u32, flight: u64, grant: Grant, now: WallTime) -> Landed {
         debug_assert_eq!(self.entry(index).in_flight, Some(flight));
-        self.put(index, grant);
+        self.replace(index, grant);
         let last = self.entry(index).grant.state.last_outcome.as_ref();
         let at_stake = last.is_none_or(|last| last.kind != OutcomeKind::Unanswered.word());
         let kind = Some(match at_stake {
             true => OutcomeKind::InDoubt,
             false => OutcomeKind::Unanswered,
         });
-        let effects = self.settle_limits(index, kind, true, now, roll);
+        let route = self.limits.route_of(flight);
+        let effects = self.limits.overdue(flight, &self.asking(index, now), now);
+        self.place_freed(route);
         let entry = self.entry_mut(index);
         entry.in_flight = None;
         entry.overdue += 1;
@@ -129,37 +113,103 @@ impl<S: Post> Dispatch<S> {
             second_chance: false,
             grounded: None,
             align: std::mem::take(&mut self.entry_mut(index).recheck),
-            effects: self.absorb(effects),
+            effects,
         }
     }
 
-    /// Tells the limits what a flight came to. `counted`: it still has its place.
+    /// Tells the limits what a flight came to. `counted`: it still had its place.
     fn settle_limits(
         &mut self,
         index: u32,
+        flight: u64,
         kind: Option<OutcomeKind>,
         counted: bool,
         now: WallTime,
-        roll: u64,
     ) -> Vec<Effect> {
-        let entry = &self.entries[index as usize];
+        let asking = self.asking(index, now);
+        let state = &self.entry(index).grant.state;
+        let sign = kind.map(|kind| Sign::of(kind, state));
+        // The doubt was told when it became overdue.
+        let known = |sign: &Sign| {
+            let lossy = Trouble::Lossy;
+            !counted && matches!(sign, Sign::Failed { trouble, .. } if *trouble == lossy)
+        };
+        let sign = sign.filter(|sign| !known(sign));
+        let route = self.limits.route_of(flight);
+        let (mut effects, freed) = self.limits.ended(flight, sign, &asking, now);
+        if let Some(next) = freed {
+            self.queue.arm(next, now);
+        }
+        self.place_freed(route);
+        match kind {
+            Some(OutcomeKind::InvalidGrant) => effects.extend(self.refused(index, flight, now)),
+            Some(OutcomeKind::Success) => {}
+            _ => self.put_off_refused(index, now),
+        }
+        effects
+    }
+
+    /// The grant as the limits see it.
+    pub(super) fn asking(&self, index: u32, now: WallTime) -> Asking {
+        let entry = self.entry(index);
+        let seat = entry.seat.as_ref();
+        seat.map_or_else(Asking::nothing, |seat| {
+            Asking::of(&entry.grant.state, seat.policy(), now)
+        })
+    }
+
+    /// A refusal may not have been meant: the token is presented once more when another
+    /// grant of the client has shown that the provider works, and where reuse revokes
+    /// not before the access token's last moment.
+    fn refused(&mut self, index: u32, flight: u64, now: WallTime) -> Option<Effect> {
+        let entry = self.entry(index);
+        let seat = entry.seat.as_ref()?;
+        let (route, policy) = (seat.route(), seat.policy());
+        let state = &entry.grant.state;
+        let refusal = state.refusal.as_ref().filter(|_| !policy.asks_anew())?;
+        let spaced = state.last_send.unwrap_or(refusal.at) + gap(state.lifetime());
+        let last = match policy.rotation.reuse {
+            Reuse::Revokes => Asking::of(state, policy, now).last_moment(),
+            Reuse::Error => None,
+        };
+        let again = refusal
+            .provisional
+            .then_some(last.unwrap_or(spaced).max(spaced));
+        let at = refusal.at;
+        self.limits.refused(route, index, flight, again, at)
+    }
+
+    /// The limits remember nothing over a restart, and nothing of a grant that had no seat.
+    pub(super) fn recall_refusal(&mut self, index: u32, now: WallTime) -> Option<Effect> {
+        self.entry(index).grant.state.refusal.as_ref()?;
+        self.refused(index, 0, now)
+    }
+
+    /// The limits remember nothing over a restart: where many fail, they do not all ask at
+    /// once when it starts again.
+    pub(super) fn recall_failure(&mut self, index: u32, now: WallTime) -> Vec<Effect> {
+        let entry = self.entry(index);
         let Some(seat) = &entry.seat else {
             return Vec::new();
         };
-        let (lane, client) = (seat.lane(), seat.client());
-        let (state, policy) = (&entry.grant.state, seat.policy());
-        let kind = kind.map(|kind| limits::OutcomeKind::of(kind, state, policy, now));
-        let limits = &mut self.limits;
-        match (kind, counted) {
-            (Some(kind), true) => limits.ended(lane, client, index, kind, now, roll),
-            // The doubt was told when it became overdue.
-            (Some(limits::OutcomeKind::Lost), false) | (None, false) => Vec::new(),
-            (Some(kind), false) => limits.observed(lane, client, index, kind, now, roll),
-            (None, true) => {
-                limits.abandoned(lane, client, index);
-                // A probe that could not begin gives its turn to the next.
-                limits.held(client, index, now).into_iter().collect()
+        let (state, route) = (&entry.grant.state, seat.route());
+        let last = state.last_outcome.as_ref().filter(|_| state.failures > 0);
+        let kind = last.and_then(|last| OutcomeKind::of_word(&last.kind));
+        match kind.map(|kind| Sign::of(kind, state)) {
+            Some(sign @ Sign::Failed { .. }) => {
+                let asking = Asking::of(state, seat.policy(), now);
+                self.limits.recall(route, index, sign, &asking, now)
             }
+            _ => Vec::new(),
+        }
+    }
+
+    /// It was to be presented once more, and nothing was sent.
+    fn put_off_refused(&mut self, index: u32, now: WallTime) {
+        let entry = self.entry(index);
+        if let Some(seat) = &entry.seat {
+            let route = seat.route();
+            self.limits.put_off(route, index, now + RETRY_CAP);
         }
     }
 
@@ -173,85 +223,12 @@ impl<S: Post> Dispatch<S> {
         before
     }
 
-    /// Does what the limits ask for, as far as nobody has to be told and nothing
-    /// committed; the rest is the shell's.
-    pub(super) fn absorb(&mut self, effects: Vec<Effect>) -> Vec<Effect> {
-        let mut rest = effects;
-        rest.retain(|effect| match effect {
-            // A refused refresh token is presented once more; a hold in doubt still holds.
-            Effect::Probe { grant, at, .. } => {
-                self.entry_mut(*grant).wished = Some(Wished {
-                    urgency: Urgency::Force,
-                    at: *at,
-                    generation: None,
-                });
-                self.queue.arm(*grant, *at);
-                false
-            }
-            Effect::ClientPaused { client, .. } => {
-                self.paused_clients.insert(*client);
-                true
-            }
-            Effect::ClientResumed { client, rearm } => {
-                self.paused_clients.remove(client);
-                for index in rearm {
-                    let entry = self.entry_mut(*index);
-                    // A probe that is still to come has nothing left to find out.
-                    entry.wished.take_if(|_| !entry.awaited);
-                    entry.rearmed = true;
-                }
-                true
-            }
-            Effect::RefusalsStand { client, .. } => {
-                self.paused_clients.remove(client);
-                true
-            }
-            _ => true,
-        });
-        rest
-    }
-
-    /// The provider was broken, not the grants: their refusals meant nothing. The
-    /// states to commit, until that has worked; each grant is
-    /// [scheduled](Dispatch::schedule) anew then. To be asked after
-    /// [`Effect::ClientResumed`], and once the store can be written again.
-    #[must_use]
-    pub fn rearmed(&mut self) -> Vec<(u32, GrantState)> {
-        let forget = |(index, entry): (u32, &mut Entry<S>)| {
-            let state = &entry.grant.state;
-            let stands = entry.rearmed && state.refusal.is_some();
-            entry.rearmed = stands;
-            let state = stands.then(|| GrantState {
-                refusal: None,
-                ..state.clone()
-            });
-            Some((index, state?))
-        };
-        (0..).zip(&mut self.entries).filter_map(forget).collect()
-    }
-
-    /// The limits remember nothing over a restart: they are told of the refusals
-    /// of the last day, so that a provider that is still broken is seen as such.
-    #[must_use]
-    pub fn recall_refusals(&mut self, now: WallTime) -> Vec<Effect> {
-        let recent = |(index, entry): (u32, &Entry<S>)| {
-            let (state, seat) = (&entry.grant.state, entry.seat.as_ref()?);
-            let at = state.refusal.as_ref().filter(|r| !r.interaction)?.at;
-            let counts = at + REFUSALS_RECALLED > now && !limits::is_expected(state, seat.policy());
-            counts.then_some((at, index))
-        };
-        let mut refused: Vec<_> = (0..).zip(&self.entries).filter_map(recent).collect();
-        refused.sort_unstable();
-        let mut effects = Vec::new();
-        for (at, index) in refused {
-            let Some(seat) = &self.entry(index).seat else {
-                continue;
-            };
-            let (lane, client) = (seat.lane(), seat.client());
-            let kind = limits::OutcomeKind::InvalidGrant;
-            let asked = self.limits.observed(lane, client, index, kind, at, 0);
-            effects.extend(self.absorb(asked));
+    /// The exchange, or its end, has given a place back.
+    fn place_freed(&mut self, route: Option<Route>) {
+        if let Some(route) = route {
+            self.queue
+                .set_load(route.host, self.limits.load(route.host));
+            self.queue.unpark();
         }
-        effects
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Dispatch, Entry, Post, TakeOff};
 use crate::grant::{Grant, GrantState};
-use crate::limits::Effect;
+use crate::limits::{Asking, Effect};
 use crate::time::WallTime;
 use std::time::Duration;
 
@@ -31,48 +31,53 @@ impl<S: Post> Dispatch<S> {
     /// Moves a grant from one lane and client to another, as far as limits go.
     #[must_use]
     pub fn seat(&mut self, index: u32, seat: Option<S>, now: WallTime) -> Vec<Effect> {
-        let numbers = |seat: &S| (seat.lane(), seat.client());
-        let new = seat.as_ref().map(numbers);
+        let new = seat.as_ref().map(Post::route);
         let entry = self.entry_mut(index);
-        let old = entry.seat.as_ref().map(numbers);
+        let old = entry.seat.as_ref().map(Post::route);
         entry.seat = seat;
         if old == new {
             return Vec::new();
         }
-        if let Some((lane, client)) = new {
-            self.limits.enter(lane, client);
+        let left = old.map(|route| self.limits.leave(route, index));
+        let mut effects = left.unwrap_or_default();
+        if let Some(route) = new {
+            self.limits.enter(route);
+            effects.extend(self.recall_refusal(index, now));
+            effects.extend(self.recall_failure(index, now));
         }
-        let left = old.map(|(lane, client)| self.limits.leave(lane, client, index, now));
-        self.absorb(left.unwrap_or_default())
+        effects
     }
 
     /// Somebody else committed a grant: what was wished for, and what the limits
     /// held against its old authorization, is over. It is to be aligned then.
     #[must_use]
     pub fn changed(&mut self, index: u32, grant: Grant, now: WallTime) -> Vec<Effect> {
-        self.put(index, grant);
+        let mut effects: Vec<Effect> = self.put(index, grant).into_iter().collect();
         let entry = self.entry_mut(index);
         entry.wished = None;
-        match entry.in_flight {
-            Some(_) => Vec::new(),
-            None => self.seat(index, None, now),
+        entry.freed = false;
+        if entry.in_flight.is_none() {
+            effects.extend(self.seat(index, None, now));
         }
+        effects
     }
 
     /// The flight that reads an answer once more by the description of now, where
     /// one is kept that could not be read.
-    pub fn read_again(&mut self, index: u32) -> Option<TakeOff> {
+    pub fn read_again(&mut self, index: u32, now: WallTime) -> Option<TakeOff> {
         let entry = self.entry(index);
         let unread = entry.grant.state.doubt.as_ref().is_some_and(|d| d.unread);
         let reads = unread && entry.seat.is_some() && entry.in_flight.is_none();
-        reads.then(|| self.take_off(index, false, None))
+        reads.then(|| self.take_off(index, false, None, &Asking::nothing(), true, now))
     }
 
-    /// Ends a client's pauses: a changed secret may have mended what paused it.
-    #[must_use]
-    pub fn resume(&mut self, client: u32) -> Vec<Effect> {
-        let effects = self.limits.resume(client);
-        self.absorb(effects)
+    /// The secrets of these clients may have been changed, which may mend why they were not
+    /// accepted: what their brakes hold is tried at once, and who was not accepted is asked again.
+    pub fn secrets_changed(&mut self, of: impl Fn(u32) -> bool, now: WallTime) {
+        for index in self.limits.secrets_changed(of, now) {
+            self.entry_mut(index).freed = true;
+            self.schedule(index, now);
+        }
     }
 
     /// A clock is accepted that was set back by so much: waits and wishes move along.

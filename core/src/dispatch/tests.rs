@@ -21,12 +21,8 @@ impl Post for Seat {
         &self.0
     }
 
-    fn lane(&self) -> u32 {
-        0
-    }
-
-    fn client(&self) -> u32 {
-        0
+    fn route(&self) -> Route {
+        Route::default()
     }
 }
 
@@ -59,11 +55,7 @@ fn policy() -> Policy {
 }
 
 fn with(grants: impl IntoIterator<Item = Grant>, policy: &Policy) -> Dispatch<Seat> {
-    let caps = Caps {
-        flights: 8,
-        lane: None,
-    };
-    let mut dispatch = Dispatch::new(caps);
+    let mut dispatch = Dispatch::new(Caps::new(8, 64));
     for grant in grants {
         let index = dispatch.add(grant);
         let effects = dispatch.seat(index, Some(Seat(policy.clone())), NOW);
@@ -100,18 +92,40 @@ fn taken_off(next: Next) -> TakeOff {
     }
 }
 
+/// The next to take off, where others have a turn that comes to nothing.
+fn next_off(dispatch: &mut Dispatch<Seat>, now: WallTime) -> TakeOff {
+    loop {
+        match dispatch.poll(now, true, nobody) {
+            Next::Stay { .. } => {}
+            other => return taken_off(other),
+        }
+    }
+}
+
+/// Whether nothing takes off now.
+fn rests(dispatch: &mut Dispatch<Seat>, now: WallTime) -> bool {
+    loop {
+        match dispatch.poll(now, true, nobody) {
+            Next::Stay { .. } => {}
+            other => return matches!(other, Next::Wait(_)),
+        }
+    }
+}
+
 /// The grant after a flight that came to this.
 fn after(grant: &Grant, kind: OutcomeKind) -> Landing {
     let mut grant = grant.clone();
     grant.revision += 1;
     grant.state.last_send = Some(NOW);
     grant.state.last_outcome = Some(LastOutcome {
+        status: None,
         at: NOW,
         kind: kind.word().to_owned(),
         text: String::new(),
     });
     if kind == OutcomeKind::InvalidGrant {
         grant.state.refusal = Some(Refusal {
+            provisional: false,
             interaction: false,
             at: NOW,
             times: 1,
@@ -131,6 +145,13 @@ fn what_is_due_takes_off_and_the_rest_is_waited_for() {
     let flight = taken_off(dispatch.poll(NOW, true, nobody));
     assert_eq!((flight.index, flight.due, flight.wished), (0, true, None));
     assert_eq!((dispatch.aloft(), dispatch.limits().flights()), (1, 1));
+    let slow = Next::Wait(Some(NOW + Duration::from_secs(5)));
+    assert_eq!(
+        dispatch.poll(NOW, true, nobody),
+        slow,
+        "it gives its place then"
+    );
+    let _landed = dispatch.landed(0, flight.flight, success(0), NOW);
     let Next::Wait(Some(due)) = dispatch.poll(NOW, true, nobody) else {
         panic!("the other is due some time");
     };
@@ -202,7 +223,7 @@ fn a_wish_that_is_granted_no_more_is_turned_down_at_take_off() {
     dispatch.start(0, NOW, true, nobody);
     let mut held = doubted(3000);
     held.revision = 2;
-    dispatch.put(0, held);
+    let _effect = dispatch.put(0, held);
     let Next::Stay { index: 0, declined } = dispatch.poll(NOW, true, nobody) else {
         panic!("a hold in doubt still holds");
     };
@@ -221,7 +242,7 @@ fn a_wish_that_waited_is_fulfilled_by_whatever_replaced_its_generation() {
     let mut replaced = grant(3600);
     replaced.revision = 2;
     replaced.state.generation = 4;
-    dispatch.put(0, replaced);
+    let _effect = dispatch.put(0, replaced);
     let declined = Some(Declined::Fulfilled);
     assert_eq!(
         dispatch.poll(NOW, true, nobody),
@@ -269,13 +290,13 @@ fn a_landing_gives_back_the_place_and_an_overdue_one_has_done_so() {
     let flight = taken_off(dispatch.poll(NOW, true, nobody)).flight;
     let mut in_doubt = doubted(60);
     in_doubt.revision = 2;
-    let landed = dispatch.overdue(0, flight, in_doubt.clone(), NOW, 0);
+    let landed = dispatch.overdue(0, flight, in_doubt.clone(), NOW);
     assert_eq!(landed.kind, Some(OutcomeKind::InDoubt));
     assert!(landed.counted && dispatch.entry(0).in_flight.is_none());
     assert!(dispatch.is_aloft(0), "its answer may still come");
     assert_eq!((dispatch.aloft(), dispatch.limits().flights()), (1, 0));
     let landing = after(&in_doubt, OutcomeKind::Success);
-    let landed = dispatch.landed(0, flight, landing, NOW, 0);
+    let landed = dispatch.landed(0, flight, landing, NOW);
     assert!(
         !landed.counted && landed.align,
         "it is bound to where it was"
@@ -312,7 +333,7 @@ fn what_could_not_begin_is_tried_again_ever_later() {
     let mut now = NOW;
     for (before, wait) in [(0, 10), (1, 20), (2, 40)] {
         let flight = taken_off(dispatch.poll(now, true, nobody)).flight;
-        let landed = dispatch.landed(0, flight, Landing::Grounded, now, 0);
+        let landed = dispatch.landed(0, flight, Landing::Grounded, now);
         assert_eq!(landed.grounded, Some(before));
         let until = now + Duration::from_secs(wait);
         assert_eq!(dispatch.poll(now, true, nobody), Next::Wait(Some(until)));
@@ -320,69 +341,109 @@ fn what_could_not_begin_is_tried_again_ever_later() {
     }
 }
 
+/// The grant as it is after a refusal that may not have been meant.
+fn refused(index: u32, at: WallTime) -> Grant {
+    let mut grant = grant(60);
+    grant.id = GrantId(format!("g{index}"));
+    grant.revision = 2;
+    grant.state.failures = 1;
+    grant.state.last_send = Some(at);
+    grant.state.refusal = Some(Refusal {
+        provisional: true,
+        interaction: false,
+        at,
+        times: 1,
+        text: String::new(),
+    });
+    grant
+}
+
+/// A provider that was broken for a moment: what it refused is presented once more after
+/// it has shown that it works, and many of them are one notice.
 #[test]
-fn many_refusals_pause_the_client_and_a_success_forgets_them() {
-    let mut dispatch = with((0..6).map(|_| grant(60)), &policy());
+fn what_was_refused_is_presented_once_more_after_another_success() {
+    let mut policy = policy();
+    policy.rotation.reuse = Reuse::Error;
+    let mut dispatch = with((0..7).map(|_| grant(60)), &policy);
     let flights: Vec<TakeOff> = (0..6)
         .map(|_| taken_off(dispatch.poll(NOW, true, nobody)))
         .collect();
     let mut effects = Vec::new();
-    for flight in &flights[..5] {
-        let landing = after(&grant(60), OutcomeKind::InvalidGrant);
-        let landed = dispatch.landed(flight.index, flight.flight, landing, NOW, 0);
+    for flight in &flights[1..] {
+        let grant = Box::new(refused(flight.index, NOW));
+        let kind = Some(OutcomeKind::InvalidGrant);
+        let landing = Landing::Settled { kind, grant };
+        let landed = dispatch.landed(flight.index, flight.flight, landing, NOW);
         assert!(landed.second_chance);
         effects.extend(landed.effects);
     }
-    assert!(matches!(
-        effects[..],
-        [Effect::ClientPaused { client: 0, .. }]
-    ));
-    assert_eq!(dispatch.paused_clients().collect::<Vec<_>>(), [0]);
-    let probing = dispatch.entries().filter(|entry| entry.wished.is_some());
-    assert_eq!(probing.count(), 1, "one refused grant probes");
-    let effects = dispatch.resume(0);
-    let [Effect::ClientResumed { rearm, .. }] = &effects[..] else {
-        panic!("{effects:?}");
+    let many = Effect::ManyRefused {
+        client: 0,
+        count: 5,
     };
-    assert_eq!(dispatch.paused_clients().count(), 0);
-    assert!(dispatch.entries().all(|entry| entry.wished.is_none()));
-    assert_eq!(rearm.len(), 5);
-    let rearmed = dispatch.rearmed();
-    assert_eq!(rearmed.len(), 5);
-    assert!(rearmed.iter().all(|(_, state)| state.refusal.is_none()));
-    // Two are committed; the store does not take the others, and one is refused anew.
-    for (index, state) in rearmed.into_iter().take(2) {
-        let mut grant = dispatch.entry(index).grant.clone();
-        (grant.revision, grant.state) = (grant.revision + 1, state);
-        dispatch.put(index, grant);
-    }
-    let (index, flight) = (flights[4].index, flights[5].flight);
-    let anew = after(&dispatch.entry(index).grant, OutcomeKind::InvalidGrant);
-    let _landed = dispatch.landed(index, flight, anew, NOW, 0);
-    let indices = |rearmed: Vec<(u32, GrantState)>| rearmed.into_iter().map(|(index, _)| index);
-    let again: Vec<u32> = indices(dispatch.rearmed()).collect();
-    assert_eq!(again, [flights[2].index, flights[3].index]);
+    assert_eq!(effects, [many]);
+    // One that began before the refusals tells nothing.
+    let first = flights[0];
+    let landing = success(first.index);
+    let _landed = dispatch.landed(first.index, first.flight, landing, NOW);
+    let later = NOW + Duration::from_secs(60);
+    let flight = next_off(&mut dispatch, later);
+    assert!(!flight.is_forced(), "the seventh is due");
+    let landing = success(flight.index);
+    let _landed = dispatch.landed(flight.index, flight.flight, landing, later);
+    let again = next_off(&mut dispatch, later);
+    assert!(again.wished.is_some_and(|wished| wished.probe));
+    assert!(rests(&mut dispatch, later), "one at a time");
+    let _landed = dispatch.landed(again.index, again.flight, success(again.index), later);
+    let two = [0, 1].map(|_| next_off(&mut dispatch, later));
+    assert!(two.iter().all(|flight| flight.index != again.index));
+}
+
+/// The landing of a success.
+fn success(index: u32) -> Landing {
+    let mut grant = grant(3600);
+    grant.id = GrantId(format!("g{index}"));
+    grant.revision = 9;
+    grant.state.generation = 4;
+    after(&grant, OutcomeKind::Success)
 }
 
 #[test]
-fn refusals_of_the_last_day_are_recalled_at_a_start() {
-    let refused = |hours: u64| {
+fn refusals_and_failures_are_recalled_at_a_start() {
+    let with = |grants: Vec<Grant>| {
+        let mut dispatch = Dispatch::new(Caps::new(8, 64));
+        let mut effects = Vec::new();
+        for grant in grants {
+            let index = dispatch.add(grant);
+            effects.extend(dispatch.seat(index, Some(Seat(policy())), NOW));
+        }
+        (dispatch, effects)
+    };
+    let hour = NOW - Duration::from_secs(3600);
+    let (_, effects) = with((0..5).map(|index| refused(index, hour)).collect());
+    assert!(matches!(
+        effects[..],
+        [Effect::ManyRefused { count: 5, .. }]
+    ));
+    let apart = |index: u32| hour + Duration::from_secs(200 * u64::from(index));
+    let (_, effects) = with((0..5).map(|index| refused(index, apart(index))).collect());
+    assert_eq!(effects, [], "one every three minutes are not many at once");
+    let failed = |index: u32| {
         let mut grant = grant(60);
-        let at = NOW - Duration::from_secs(hours * 3600);
-        let text = String::new();
-        grant.state.refusal = Some(Refusal {
-            interaction: false,
-            at,
-            times: 1,
-            text,
+        grant.id = GrantId(format!("g{index}"));
+        grant.state.failures = 1;
+        grant.state.last_outcome = Some(LastOutcome {
+            status: None,
+            at: hour,
+            kind: OutcomeKind::NotSent.word().to_owned(),
+            text: String::new(),
         });
         grant
     };
-    let mut recent = with((0..5).map(|_| refused(1)), &policy());
-    let effects = recent.recall_refusals(NOW);
-    assert!(matches!(effects[..], [Effect::ClientPaused { .. }]));
-    let mut old = with((0..5).map(|_| refused(25)), &policy());
-    assert!(old.recall_refusals(NOW).is_empty());
+    let (dispatch, effects) = with((0..3).map(failed).collect());
+    let host = Scope::Host(0);
+    assert!(matches!(effects[..], [Effect::Braked { scope, .. }] if scope == host));
+    assert!(dispatch.limits().brake(host).is_some());
 }
 
 #[test]
@@ -391,7 +452,7 @@ fn a_grant_in_flight_is_aligned_when_it_lands() {
     assert!(dispatch.may_align(0));
     let flight = taken_off(dispatch.poll(NOW, true, nobody)).flight;
     assert!(!dispatch.may_align(0));
-    let landed = dispatch.landed(0, flight, Landing::Idle, NOW, 0);
+    let landed = dispatch.landed(0, flight, Landing::Idle, NOW);
     assert!(landed.align);
     let effects = dispatch.seat(0, None, NOW);
     assert!(effects.is_empty());
@@ -410,9 +471,9 @@ fn an_unread_answer_is_read_again_by_a_flight_of_its_own() {
     let mut unread = doubted(3000);
     unread.state.doubt.as_mut().unwrap().unread = true;
     let mut dispatch = with([unread, doubted(3000)], &policy());
-    assert!(dispatch.read_again(0).is_some());
-    assert!(dispatch.read_again(0).is_none(), "it is under way");
-    assert!(dispatch.read_again(1).is_none(), "nothing is unread");
+    assert!(dispatch.read_again(0, NOW).is_some());
+    assert!(dispatch.read_again(0, NOW).is_none(), "it is under way");
+    assert!(dispatch.read_again(1, NOW).is_none(), "nothing is unread");
 }
 
 /// Its operator had moved the grant while the answer was kept: bound to where it was
@@ -430,11 +491,11 @@ fn what_is_bound_elsewhere_than_its_grant_was_is_aligned() {
     before.state.binding = bound("new");
     for (client, aligns) in [("old", true), ("new", false)] {
         let mut dispatch = with([before.clone()], &policy());
-        let flight = dispatch.read_again(0).expect("it is unread").flight;
+        let flight = dispatch.read_again(0, NOW).expect("it is unread").flight;
         let mut read = before.clone();
         read.revision += 1;
         read.state.binding = bound(client);
-        let landed = dispatch.landed(0, flight, after(&read, OutcomeKind::Success), NOW, 0);
+        let landed = dispatch.landed(0, flight, after(&read, OutcomeKind::Success), NOW);
         assert_eq!(landed.align, aligns);
     }
 }
@@ -443,6 +504,7 @@ fn what_is_bound_elsewhere_than_its_grant_was_is_aligned() {
 fn paused_and_refused_grants_wait_for_a_person() {
     let mut refused = grant(60);
     refused.state.refusal = Some(Refusal {
+        provisional: false,
         interaction: false,
         at: NOW,
         times: 1,
@@ -479,29 +541,166 @@ fn nothing_takes_off_while_a_late_answer_is_in_hand() {
 
 #[test]
 fn what_holds_a_grant_beyond_its_schedule_is_told() {
-    let policy = policy();
-    let mut dispatch = with((0..6).map(|_| grant(60)), &policy);
+    let mut dispatch = with((0..6).map(|_| grant(60)), &policy());
     assert_eq!(dispatch.hold(0, NOW), None);
-    // Its client is not accepted: it waits for the next probe, and others find out.
-    let flight = taken_off(dispatch.poll(NOW, true, nobody));
-    let entry = dispatch.entry(flight.index).grant.clone();
-    let landing = after(&entry, OutcomeKind::InvalidClient);
-    let _landed = dispatch.landed(flight.index, flight.flight, landing, NOW, 0);
-    let index = flight.index;
-    let Some(Hold::Client(Some(until))) = dispatch.hold(index, NOW) else {
-        panic!("{:?}", dispatch.hold(index, NOW));
+    fail(&mut dispatch, 3, OutcomeKind::NotSent, NOW);
+    // Nothing can be sent to its host: a first attempt waits for the last moment.
+    let hold = |trouble, until| Hold::Braked {
+        by: Scope::Host(0),
+        trouble,
+        until: Some(until),
     };
-    assert!(until > NOW);
-    let another = taken_off(dispatch.poll(NOW, true, nobody));
-    assert_ne!(another.index, index);
+    let last = NOW + Duration::from_secs(60 - 45);
+    assert_eq!(dispatch.hold(5, NOW), Some(hold(Trouble::Down, last)));
+    let declined = dispatch.wish(5, Urgency::Wish, None, NOW);
+    let told = Declined::Braked {
+        by: Scope::Host(0),
+        trouble: Trouble::Down,
+        until: Some(last),
+    };
+    assert_eq!(declined, Err(told));
     assert_eq!(
-        dispatch.hold(index, NOW),
-        Some(Hold::Client(None)),
-        "one probe at a time"
+        dispatch.wish(5, Urgency::Force, None, NOW),
+        Ok(Granted::Starts),
+        "an operator's passes"
     );
     // What concerns all comes before.
     dispatch.set_unwritable(true);
     assert_eq!(dispatch.hold(3, NOW), Some(Hold::Unwritable));
     dispatch.set_fenced(Some("it was restored".to_owned()));
     assert_eq!(dispatch.hold(3, NOW), Some(Hold::Fenced));
+}
+
+/// So many take off and fail alike; who they are.
+fn fail(dispatch: &mut Dispatch<Seat>, count: usize, kind: OutcomeKind, now: WallTime) -> Vec<u32> {
+    let flights: Vec<TakeOff> = (0..count)
+        .map(|_| taken_off(dispatch.poll(now, true, nobody)))
+        .collect();
+    for flight in &flights {
+        let mut entry = dispatch.entry(flight.index).grant.clone();
+        entry.state.failures += 1;
+        // Its own back-off is longer than its brake lasts.
+        entry.state.not_before = Some(now + Duration::from_secs(300));
+        let landing = after(&entry, kind);
+        let _landed = dispatch.landed(flight.index, flight.flight, landing, now);
+    }
+    flights.iter().map(|flight| flight.index).collect()
+}
+
+/// A grant whose first attempt failed is asked again at its last moment, and not before;
+/// a consumer's wish may use that attempt sooner.
+#[test]
+fn a_wish_uses_the_second_attempt_under_a_brake() {
+    let mut dispatch = with((0..4).map(|_| grant(300)), &policy());
+    let failed = fail(&mut dispatch, 3, OutcomeKind::InDoubt, NOW);
+    let (trouble, proven, _) = dispatch.limits().brake(Scope::Host(0)).expect("a brake");
+    assert_eq!((trouble, proven), (Trouble::Lossy, false));
+    let mut rested = dispatch.entry(failed[0]).grant.clone();
+    rested.revision += 1;
+    rested.state.not_before = None;
+    let later = NOW + Duration::from_secs(60);
+    let _effect = dispatch.put(failed[0], rested.clone());
+    let last = NOW + Duration::from_secs(300 - 45);
+    let held = dispatch.hold(failed[0], later);
+    assert!(matches!(held, Some(Hold::Braked { until, .. }) if until == Some(last)));
+    assert_eq!(
+        dispatch.wish(failed[0], Urgency::Wish, None, later),
+        Ok(Granted::Starts)
+    );
+    rested.revision += 1;
+    rested.state.failures = 2;
+    let _effect = dispatch.put(failed[0], rested);
+    let third = dispatch.wish(failed[0], Urgency::Wish, None, later);
+    assert!(matches!(third, Err(Declined::Braked { .. })), "{third:?}");
+}
+
+/// Its own back-off had reached minutes by the time that its provider was back.
+#[test]
+fn who_failed_under_a_brake_that_is_over_waits_for_no_back_off() {
+    let mut dispatch = with((0..4).map(|_| grant(120)), &policy());
+    let failed = fail(&mut dispatch, 3, OutcomeKind::NotSent, NOW);
+    for index in &failed {
+        let mut tired = dispatch.entry(*index).grant.clone();
+        (tired.revision, tired.state.failures) = (tired.revision + 1, 2);
+        let _effect = dispatch.put(*index, tired);
+    }
+    // The fourth one's last moment.
+    let last = NOW + Duration::from_secs(120 - 30);
+    let flight = next_off(&mut dispatch, last);
+    assert!(!failed.contains(&flight.index));
+    let landed = dispatch.landed(flight.index, flight.flight, success(flight.index), last);
+    assert!(matches!(landed.effects[..], [Effect::Freed { .. }]));
+    let first = next_off(&mut dispatch, last);
+    assert!(first.taken && failed.contains(&first.index));
+    assert!(rests(&mut dispatch, last), "one at a time");
+    let _landed = dispatch.landed(first.index, first.flight, success(first.index), last);
+    let two = [0, 1].map(|_| next_off(&mut dispatch, last).index);
+    assert!(two.iter().all(|index| failed.contains(index)));
+}
+
+#[test]
+fn a_changed_secret_is_tried_at_once() {
+    let mut dispatch = with((0..3).map(|_| grant(300)), &policy());
+    let failed = fail(&mut dispatch, 3, OutcomeKind::InvalidClient, NOW);
+    assert_eq!(failed.len(), 3);
+    let soon = NOW + Duration::from_secs(31);
+    let before = NOW + Duration::from_secs(29);
+    assert!(matches!(dispatch.poll(before, true, nobody), Next::Wait(_)));
+    dispatch.secrets_changed(|_| true, soon);
+    let flight = taken_off(dispatch.poll(soon, true, nobody));
+    assert!(flight.taken);
+}
+
+/// A brake holds exchanges up, and not what a grant's owner is told: that its token ended.
+#[test]
+fn who_waits_under_a_brake_is_looked_at_when_its_token_ends() {
+    let mut dispatch = with((0..5).map(|_| grant(300)), &policy());
+    let failed = fail(&mut dispatch, 3, OutcomeKind::NotSent, NOW);
+    let waits = (0..5).find(|index| !failed.contains(index)).expect("one");
+    assert!(dispatch.hold(waits, NOW).is_some());
+    let looked_at = |dispatch: &mut Dispatch<Seat>, now| {
+        let mut seen = Vec::new();
+        while let Next::Stay { index, .. } | Next::TakeOff(TakeOff { index, .. }) =
+            dispatch.poll(now, true, nobody)
+        {
+            seen.push(index);
+        }
+        seen
+    };
+    looked_at(&mut dispatch, NOW);
+    for after in [300, 310] {
+        let now = NOW + Duration::from_secs(after);
+        assert!(looked_at(&mut dispatch, now).contains(&waits), "{after}");
+    }
+}
+
+/// Nor does a host that has all the places.
+#[test]
+fn who_waits_for_a_place_is_looked_at_once_when_its_token_ends() {
+    let mut dispatch = with((0..3).map(|_| grant(300)), &policy());
+    dispatch.set_caps(Caps::new(1, 4));
+    let looked_at = |dispatch: &mut Dispatch<Seat>, after| {
+        let now = NOW + Duration::from_secs(after);
+        let mut seen: Vec<u32> = Vec::new();
+        loop {
+            match dispatch.poll(now, true, nobody) {
+                Next::Stay { index, .. } => seen.push(index),
+                Next::TakeOff(_) => {}
+                Next::Wait(due) => return (seen, due.unwrap_or(WallTime::NEVER)),
+            }
+        }
+    };
+    let (seen, due) = looked_at(&mut dispatch, 290);
+    assert!(seen.is_empty(), "{seen:?}");
+    assert!(due <= NOW + Duration::from_secs(300), "the tokens' end");
+    let (seen, due) = looked_at(&mut dispatch, 300);
+    assert!(
+        seen.is_empty(),
+        "nothing has failed: it may be a moment late"
+    );
+    assert!(due <= NOW + Duration::from_secs(310));
+    let (seen, _) = looked_at(&mut dispatch, 310);
+    assert_eq!(seen.len(), 2, "all but the one that has the place");
+    assert!(looked_at(&mut dispatch, 311).0.is_empty());
+    assert!(looked_at(&mut dispatch, 400).0.is_empty());
 }

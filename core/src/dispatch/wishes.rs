@@ -1,8 +1,9 @@
 //! What somebody wishes, and why it is declined.
 
-use super::{Dispatch, Next, Post, Turn, Wished};
+use super::{Dispatch, Hold, Next, Post, Turn, Wished};
 use crate::grant::schedule::{Denied, Urgency, wish};
 use crate::grant::{GrantId, GrantState};
+use crate::limits::{Asking, Scope, Trouble};
 use crate::mischief::{self, Mischief};
 use crate::time::WallTime;
 
@@ -19,8 +20,15 @@ pub enum Declined {
     Retired,
     /// Its schedule is against it.
     Denied(Denied),
-    /// Its endpoint fails or asked to wait, or its client is paused, until then.
-    Blocked(WallTime),
+    /// A brake is on.
+    Braked {
+        /// Whose.
+        by: Scope,
+        /// How exchanges fail.
+        trouble: Trouble,
+        /// When it is asked at the latest, or when the next one is that waits.
+        until: Option<WallTime>,
+    },
 }
 
 /// What a wish comes to.
@@ -55,6 +63,7 @@ impl<S: Post> Dispatch<S> {
             urgency,
             at: now,
             generation,
+            probe: false,
         });
         Ok(Granted::Starts)
     }
@@ -74,7 +83,7 @@ impl<S: Post> Dispatch<S> {
         let (state, policy) = (&entry.grant.state, entry.seat.as_ref()?.policy());
         let heeded = match declined {
             None => entry.in_flight.is_none(),
-            Some(Declined::Denied(Denied::NotBefore { .. }) | Declined::Blocked(_)) => {
+            Some(Declined::Denied(Denied::NotBefore { .. }) | Declined::Braked { .. }) => {
                 policy.rotation.revokes_old_access
             }
             Some(_) => false,
@@ -114,11 +123,12 @@ impl<S: Post> Dispatch<S> {
         }
         let seat = entry.seat.as_ref().ok_or(Declined::Retired)?;
         wish(state, seat.policy(), urgency, now).map_err(Declined::Denied)?;
-        let may_start = self
-            .limits
-            .may_start(seat.lane(), seat.client(), index, now);
-        match may_start.err().and_then(|blocked| blocked.until) {
-            Some(until) if until > now && !urgency.is_forced() => Err(Declined::Blocked(until)),
+        let mut asking = Asking::of(state, seat.policy(), now);
+        asking.wished = true;
+        match self.braked(seat.route(), &asking, now) {
+            Some(Hold::Braked { by, trouble, until }) if !urgency.is_forced() => {
+                Err(Declined::Braked { by, trouble, until })
+            }
             _ => Ok(()),
         }
     }
@@ -135,7 +145,7 @@ impl<S: Post> Dispatch<S> {
         let wished = self.entry(index).wished;
         let forced = wished.is_some_and(|wished| wished.urgency.is_forced());
         if forced && has_slot && self.is_open() {
-            return match self.launch(index, now, in_hand) {
+            return match self.launch(index, now, false, in_hand) {
                 Turn::TakeOff(flight) => Next::TakeOff(flight),
                 Turn::Stay(declined) => Next::Stay { index, declined },
                 Turn::Later => Next::Wait(None),

@@ -384,6 +384,7 @@ fn what_a_second_chance_brought_is_kept_where_another_takes_its_place() {
     let kept = displaced(&before, of(2)).expect("nobody has tried it");
     assert_eq!((kept.base_generation, kept.refused), (6, false));
     before.refusal = Some(Refusal {
+        provisional: false,
         interaction: false,
         at: SENT,
         times: 1,

@@ -102,6 +102,7 @@ mod tests {
         let mut state = GrantState::default();
         assert!(!came_late(true, &state), "nothing is wrong");
         state.refusal = Some(crate::grant::state::Refusal {
+            provisional: false,
             at: WallTime(1),
             times: 1,
             text: String::new(),

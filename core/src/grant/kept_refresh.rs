@@ -154,6 +154,7 @@ mod tests {
     fn what_is_void_or_somebody_else_s_does_not() {
         let new = GrantState::default();
         let refusal = Refusal {
+            provisional: false,
             interaction: false,
             at: NOW,
             times: 1,

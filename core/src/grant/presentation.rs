@@ -76,6 +76,7 @@ mod tests {
 
     fn troubled() -> [GrantState; 4] {
         let refusal = Refusal {
+            provisional: false,
             interaction: false,
             at: NOW,
             times: 1,

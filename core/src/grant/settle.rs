@@ -5,7 +5,8 @@ use super::life::{Sent as SentAt, date, forget_end_of_none};
 use super::presentation::Presents;
 use super::replay::{in_window, spacing};
 use super::schedule::{
-    Policy, RETRY_BASE, RETRY_CAP, SLOW_RETRY, last_moment, lead, retry_after, share,
+    Policy, RETRY_BASE, RETRY_CAP, SLOW_RETRY, last_moment, lead, refresh_token_over, retry_after,
+    share,
 };
 use super::state::{Binding, Doubt, GrantState, LastOutcome, Refusal};
 use super::token_set::TokenSet;
@@ -154,6 +155,10 @@ pub fn settle(
     ending: Ending,
     now: WallTime,
 ) -> Settled {
+    let status = match &ending {
+        Ending::Answered(answer) => Some(answer.status).filter(|status| *status != 0),
+        _ => None,
+    };
     let outcome = match &ending {
         Ending::NotSent { text } => return not_sent(rules, state, intent, text, now),
         Ending::Lost { text } => Outcome::Lost {
@@ -179,6 +184,9 @@ pub fn settle(
         }
     };
     settled.settlement.sent = Some(sent);
+    if let Some(last) = &mut settled.settlement.state.last_outcome {
+        last.status = status;
+    }
     settled
 }
 
@@ -281,7 +289,13 @@ fn fail(
             // The exchange in doubt was carried out, most likely: that was the access token's end.
             let doubted = state.doubt.is_some();
             state.access_dead |= doubted && rules.policy.rotation.revokes_old_access;
+            let over = refresh_token_over(&state, &rules.policy, intent.sent.wall).is_some();
+            let first = state.refusal.is_none() || mischief::is(Mischief::RefusedRetriedForEver);
+            let provisional = !doubted && !over && first;
             refuse(&mut state, &text, false, now);
+            if let Some(refusal) = &mut state.refusal {
+                refusal.provisional = provisional;
+            }
             if mischief::is(Mischief::RefusalForgotten) {
                 state.refusal = None;
             }
@@ -304,6 +318,7 @@ fn refuse(state: &mut GrantState, text: &str, interaction: bool, now: WallTime) 
         times: earlier.map_or(0, |r| r.times) + 1,
         text: text.to_owned(),
         interaction,
+        provisional: false,
     });
 }
 
@@ -676,6 +691,7 @@ fn settled(mut state: GrantState, kind: OutcomeKind, text: &str, now: WallTime) 
         at: now,
         kind: kind.word().to_owned(),
         text: text.clone(),
+        status: None,
     });
     Settled {
         settlement: Settlement {
@@ -736,6 +752,7 @@ pub fn import(rules: &Rules, import: Import, now: WallTime) -> (GrantState, Toke
         at: now,
         kind: AUTHORIZED.to_owned(),
         text: notes.join("; "),
+        status: None,
     });
     // Neither when it was obtained nor when it ends: it may be about to die.
     let dated = obtained_at.is_some() || success.expires_at.is_some() || success.jwt_exp.is_some();

@@ -211,6 +211,10 @@ pub struct Refusal {
     /// The provider wants a person to do something; the refresh token itself may be good.
     #[serde(default, skip_serializing_if = "is_default")]
     pub interaction: bool,
+    /// The refresh token was neither in doubt nor past its life: the refusal may not have
+    /// been meant, and the token is presented once more.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub provisional: bool,
 }
 
 /// Why a grant waits for its operator.
@@ -266,6 +270,9 @@ pub struct LastOutcome {
     pub kind: String,
     /// A sentence for a person, printable; of a success, what is odd about it: mostly empty.
     pub text: String,
+    /// The HTTP status, where there was an answer.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub status: Option<u16>,
 }
 
 /// In one word, how a grant is.
@@ -485,6 +492,7 @@ mod tests {
             last_send: Some(before - Duration::from_secs(60)),
             not_before: Some(before + Duration::from_secs(300)),
             last_outcome: Some(LastOutcome {
+                status: None,
                 at: before,
                 kind: "not-sent".to_owned(),
                 text: String::new(),

@@ -28,7 +28,7 @@ pub enum Kind {
     /// A grant: what an exchange brought is in memory, since the database does not take it.
     NotSaved,
     /// A client: its provider does not accept it.
-    ClientPaused,
+    ClientNotAccepted,
     /// A client: many of its grants were refused at once.
     MassRefusal,
     /// An endpoint: exchanges in a row got no answer.
@@ -67,7 +67,7 @@ impl Kind {
         Kind::DuplicateRefreshToken,
         Kind::NotStarted,
         Kind::NotSaved,
-        Kind::ClientPaused,
+        Kind::ClientNotAccepted,
         Kind::MassRefusal,
         Kind::EndpointFailing,
         Kind::OutputFailing,
@@ -96,7 +96,7 @@ impl Kind {
             Kind::DuplicateRefreshToken => "duplicate-refresh-token",
             Kind::NotStarted => "not-started",
             Kind::NotSaved => "not-saved",
-            Kind::ClientPaused => "client-paused",
+            Kind::ClientNotAccepted => "client-not-accepted",
             Kind::MassRefusal => "mass-refusal",
             Kind::EndpointFailing => "endpoint-failing",
             Kind::OutputFailing => "output-failing",

@@ -83,7 +83,7 @@ fn a_restart_neither_opens_it_twice_nor_reminds_early() {
 
 #[test]
 fn what_an_earlier_process_left_may_be_over() {
-    let (client, kind) = (Subject::Client("c".to_owned()), Kind::ClientPaused);
+    let (client, kind) = (Subject::Client("c".to_owned()), Kind::ClientNotAccepted);
     let mut book = Book::default();
     book.raise(&client, kind, None, String::new, NOW);
     assert_eq!(book.disprove(&client, kind, "it works", NOW), None);
@@ -166,6 +166,7 @@ fn a_grant_says_what_is_wrong_with_it() {
         kinds.iter().map(Kind::word).collect()
     };
     let refusal = Some(Refusal {
+        provisional: false,
         interaction: false,
         at: NOW,
         times: 1,
@@ -222,6 +223,7 @@ fn a_grant_says_what_is_wrong_with_it() {
 fn why_it_is_over_follows_from_the_state() {
     let ended = |kind: &str| GrantState {
         last_outcome: Some(LastOutcome {
+            status: None,
             at: NOW,
             kind: kind.to_owned(),
             text: String::new(),
@@ -231,6 +233,7 @@ fn why_it_is_over_follows_from_the_state() {
     assert_eq!(over(Kind::InDoubt, &ended("success")), "generation 3 came");
     let refused = GrantState {
         refusal: Some(Refusal {
+            provisional: false,
             interaction: false,
             at: NOW,
             times: 1,

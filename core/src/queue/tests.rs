@@ -7,6 +7,7 @@ fn at(secs: i64) -> WallTime {
 }
 
 fn all(queue: &mut Queue, now: WallTime) -> Vec<u32> {
+    queue.unpark();
     std::iter::from_fn(|| queue.pop(now, |_| true)).collect()
 }
 
@@ -42,6 +43,60 @@ fn a_blocked_lane_holds_up_no_other() {
     assert_eq!((next, asked), (Some(2), vec![0, 1, 2]));
     assert_eq!(queue.pop(at(0), |_| false), None);
     assert_eq!(all(&mut queue, at(0)), [0, 1, 3, 4, 5]);
+}
+
+/// So that a host whose places are all taken is not asked about again for each grant that
+/// is due elsewhere.
+#[test]
+fn a_lane_that_is_not_let_through_is_parked_until_a_place_is_free() {
+    let mut queue = Queue::new();
+    for index in 0..4 {
+        queue.insert(index, index % 2, at(100 + i64::from(index)));
+        queue.arm(index, at(0));
+    }
+    queue.release(at(0));
+    assert_eq!(queue.lanes_ready(), 2);
+    assert_eq!(queue.pop(at(0), |lane| lane == 1), Some(1));
+    assert_eq!(queue.lanes_ready(), 1, "one was turned away");
+    let mut asked = Vec::new();
+    let next = queue.pop(at(0), |lane| {
+        asked.push(lane);
+        true
+    });
+    assert_eq!((next, asked), (Some(3), vec![1]));
+    assert_eq!(queue.pop(at(0), |_| true), None);
+    assert_eq!(queue.ready(), 2, "they are ready all the same");
+    // What becomes ready there meanwhile does not bring it back.
+    queue.insert(5, 0, at(50));
+    queue.arm(5, at(0));
+    queue.release(at(0));
+    assert_eq!(queue.pop(at(0), |_| true), None);
+    queue.unpark();
+    assert_eq!(queue.lanes_ready(), 1);
+    assert_eq!(queue.pop(at(0), |_| true), Some(5));
+}
+
+#[test]
+fn the_lane_with_the_fewest_under_way_goes_first() {
+    let mut queue = Queue::new();
+    // All of lane 0 end sooner than those of lane 1.
+    for (index, lane, expires) in [(0, 0, 50), (1, 0, 51), (2, 1, 90), (3, 1, 91), (4, 2, -5)] {
+        queue.insert(index, lane, at(expires));
+        queue.arm(index, at(0));
+    }
+    queue.release(at(0));
+    let mut taken = Vec::new();
+    let mut load = [0; 3];
+    while let Some(index) = queue.pop(at(0), |_| true) {
+        let lane = [0, 0, 1, 1, 2][index as usize];
+        load[lane as usize] += 1;
+        queue.set_load(lane, load[lane as usize]);
+        taken.push(index);
+    }
+    // Who lives goes before who does not, where as many are under way.
+    assert_eq!(taken, [0, 2, 4, 1, 3]);
+    // A lane that there is not yet has none.
+    queue.set_load(9, 3);
 }
 
 #[test]
@@ -203,6 +258,7 @@ proptest! {
                 Op::Advance(by) => now += by,
                 Op::Release => prop_assert_eq!(queue.release(WallTime(now)), model.release(now)),
                 Op::Pop(blocked) => {
+                    queue.unpark();
                     let popped = queue.pop(WallTime(now), |lane| lane != blocked);
                     prop_assert_eq!(popped, model.pop(now, blocked));
                 }

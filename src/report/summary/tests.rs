@@ -110,7 +110,7 @@ fn a_paused_client_stands_above_the_grants_that_wait_for_it() {
     let grants = (0..534).map(|i| grant(&format!("g{i}"), "retrying", Urgency::Busy, ""));
     let mut status = running(grants.collect());
     let text = "client retm is paused: the provider does not accept the client";
-    let paused = incident(Kind::ClientPaused, "client", Some("retm"), text);
+    let paused = incident(Kind::ClientNotAccepted, "client", Some("retm"), text);
     status.incidents = vec![paused];
     let summary = Summary::of(&status);
     assert_eq!(summary.headline, format!("{text} (534 grants of it)"));

@@ -182,6 +182,12 @@ impl Journal {
         self.slots().are_all_free()
     }
 
+    /// How many flights have a slot at a time, at the most.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.slots().capacity()
+    }
+
     /// How many flights may still begin; 0 also while the disk takes no records.
     #[must_use]
     pub fn free_slots(&self) -> usize {

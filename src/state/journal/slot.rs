@@ -106,6 +106,11 @@ impl Slots {
         };
     }
 
+    /// How many there are in all.
+    pub(super) fn capacity(&self) -> usize {
+        usize::from(self.count)
+    }
+
     /// Whether no flight has one, here or in a file that was given up.
     pub(super) fn are_all_free(&self) -> bool {
         self.free.len() == usize::from(self.count) && self.owed.is_empty()

@@ -95,6 +95,7 @@ async fn another_authorization_ends_doubt_and_refusal() {
             relic: false,
         }),
         refusal: Some(Refusal {
+            provisional: false,
             interaction: false,
             at: WallTime(2),
             times: 1,

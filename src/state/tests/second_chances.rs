@@ -15,6 +15,7 @@ async fn refused(store: &Store) -> Grant {
     assert!(matches!(stale, Committed::Stale(_)));
     let state = GrantState {
         refusal: Some(Refusal {
+            provisional: false,
             interaction: false,
             at: WallTime(9),
             times: 1,

@@ -69,7 +69,7 @@ async fn each_way_to_fail_has_its_code() {
         .fails(75, &["not before 20"]);
     setting.server.queue_fault(None, Fault::InvalidClient);
     setting.run(&force).fails(77, &["one: ", "invalid_client"]);
-    // That pauses the client for everyone but an operator's force; a reload resumes it.
+    // Its own back-off holds it for everyone but an operator's force; a reload ends that.
     setting
         .run(&["refresh", "one"])
         .fails(75, &["one: not before 20"]);

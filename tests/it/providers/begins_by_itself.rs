@@ -145,8 +145,8 @@ async fn a_kill_before_the_first_answer_is_no_loss() {
     assert_eq!(place.server.presentations().len(), 2);
 }
 
-/// A grant whose client has the wrong secret, and is paused.
-async fn paused() -> (Place, Daemon) {
+/// A grant whose client has the wrong secret, and backs off.
+async fn not_accepted() -> (Place, Daemon) {
     let place = Place::new(Options::of(Kind::Blynk), "").await;
     secret(&place, "wrong");
     let daemon = place.house.daemon();
@@ -155,9 +155,9 @@ async fn paused() -> (Place, Daemon) {
     });
     std::thread::sleep(Duration::from_millis(1500));
     let tries = place.server.presentations().len();
-    assert_eq!(tries, 1, "a client that is not accepted is not tried again");
+    assert_eq!(tries, 1, "it is not asked for again at once");
     let log = daemon.log();
-    assert!(log.contains("client c is paused"), "{log}");
+    assert!(log.contains("client_secret of client c"), "{log}");
     secret(&place, "pretend-secret");
     (place, daemon)
 }
@@ -169,14 +169,14 @@ fn secret(place: &Place, secret: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_secret_is_mended_by_a_reload() {
-    let (place, _daemon) = paused().await;
+    let (place, _daemon) = not_accepted().await;
     assert!(place.house.run(&["reload"]).status.success());
     place.works_at(1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_secret_is_mended_by_the_right_one_alone() {
-    let (place, daemon) = paused().await;
+    let (place, daemon) = not_accepted().await;
     // Looked at each half minute.
     place.works_at(1);
     let log = daemon.log();

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 /// Kills of one server and its grants; then others begin, since some are lost.
-/// Were many lost at once, the daemon would rightly pause the client.
+/// Were many lost at once, the daemon would rightly ask one at a time.
 const ROUND: u64 = 5;
 const GRANTS: usize = 30;
 
@@ -120,7 +120,7 @@ fn settle(scene: &Scene, asker: &Asker, name: &str, tally: &mut Tally) {
                 let (_, token) = published(&scene.file(name)).unwrap();
                 asker.status(scene.resource_url(), &token) == 200
             }
-            // Where so many were lost that the client is paused, an operator's word passes that.
+            // Where so many were lost that a brake is on, an operator's word passes that.
             _ => {
                 scene.house.run(&["refresh", name, "--force"]);
                 false

@@ -150,6 +150,7 @@ fn refused_rotating_never_and_refused_lasting_now_and_then() {
     let mut state = state(0, 3600);
     state.last_send = Some(WallTime(1000));
     state.refusal = Some(crate::grant::state::Refusal {
+        provisional: false,
         interaction: false,
         at: WallTime(1000),
         times: 1,
@@ -166,6 +167,7 @@ fn refused_rotating_never_and_refused_lasting_now_and_then() {
     );
     // What the client's secret was to blame for is no try of the refresh token.
     let mut last = crate::grant::state::LastOutcome {
+        status: None,
         at: WallTime(1000),
         kind: OutcomeKind::InvalidGrant.word().to_owned(),
         text: String::new(),
@@ -386,6 +388,7 @@ fn whether_the_provider_or_a_failure_wants_the_wait_is_told_apart() {
     let at = WallTime(2_000_000_000);
     let last = |kind: OutcomeKind| {
         Some(LastOutcome {
+            status: None,
             at: WallTime(0),
             kind: kind.word().to_owned(),
             text: String::new(),

@@ -1,390 +1,187 @@
+//! Clients that are not accepted.
+
 use super::*;
 
-const PROBE: u64 = 15 * 60;
-const OTHER: u64 = 5 * 60;
+const CLIENT: Scope = Scope::ClientAt { client: 0, host: 0 };
 
-/// A client of 20 of whose grants 0 to 4 were just refused.
-fn refused() -> Limits {
-    let mut limits = limits(8, 20);
-    for grant in 0..4 {
-        assert_eq!(limits.run(grant, OutcomeKind::InvalidGrant, NOW), []);
-    }
-    let effects = limits.run(4, OutcomeKind::InvalidGrant, NOW);
-    let reason = "5 of its grants were refused within ten minutes".to_owned();
-    assert_eq!(
-        effects,
-        [
-            Effect::ClientPaused {
-                client: 0,
-                mass_refusal: true,
-                reason
-            },
-            probe(0, after(PROBE)),
-        ]
-    );
-    limits
-}
-
-fn probe(grant: u32, at: WallTime) -> Effect {
-    Effect::Probe {
-        client: 0,
-        grant,
-        at,
-    }
-}
-
-fn resumed(rearm: &[u32]) -> Effect {
-    Effect::ClientResumed {
-        client: 0,
-        rearm: rearm.to_vec(),
+fn braked(scope: Scope, proven: bool) -> Effect {
+    Effect::Braked {
+        scope,
+        trouble: Trouble::Client,
+        proven,
     }
 }
 
 #[test]
-fn few_refusals_are_the_grants_own() {
-    // Fewer than five, fewer than a fifth, or slowly.
-    for (grants, refusals, every) in [(20, 4, 0), (30, 5, 0), (20, 10, 151)] {
-        let mut limits = limits(8, grants);
-        for nth in 0..refusals {
-            let at = after(u64::from(nth) * every);
-            assert_eq!(limits.run(nth, OutcomeKind::InvalidGrant, at), []);
-        }
+fn three_grants_that_worked_cast_suspicion_once_each() {
+    let mut world = World::new(&[(here(), 9)]);
+    // One that never worked is no witness.
+    let never = Asking {
+        life: Duration::ZERO,
+        ends_at: None,
+        ..failed(0, 0)
+    };
+    for grant in 20..24 {
+        let flight = world.start(here(), grant, &never, NOW);
+        let effects = world.land(flight, trouble(Trouble::Client), &never, NOW);
+        assert_eq!(effects, [], "{grant}");
     }
-    let mut limits = limits(8, 20);
-    for _ in 0..20 {
-        assert_eq!(
-            limits.run(0, OutcomeKind::InvalidGrant, NOW),
-            [],
-            "one grant counts once"
-        );
-    }
-}
-
-#[test]
-fn many_refusals_pause_the_client() {
-    let limits = refused();
+    assert_eq!(world.fail(here(), 1, Trouble::Client, NOW), []);
+    assert_eq!(world.fail(here(), 2, Trouble::Client, NOW), []);
+    assert_eq!(world.fail(here(), 1, Trouble::Client, NOW), []);
     assert_eq!(
-        limits.why(9, NOW),
-        Some((Why::ClientPaused, Some(after(OTHER))))
+        world.fail(here(), 3, Trouble::Client, NOW),
+        [braked(CLIENT, false)]
     );
-    assert_eq!(limits.why(0, NOW), Some((Why::Refused, Some(after(PROBE)))));
-    assert_eq!(limits.why(0, after(PROBE)), None);
+    assert_eq!(world.known(HOST), None, "the host does what it should");
+    assert_eq!(world.may(here(), 9, &fresh(3600), NOW), Ok(()));
+    world.fail(here(), 4, Trouble::Client, NOW);
     assert_eq!(
-        limits.why(1, after(PROBE)).map(|b| b.0),
-        Some(Why::Refused),
-        "one probes"
+        world.fail(here(), 5, Trouble::Client, NOW),
+        [braked(CLIENT, true)]
     );
+    let until = at(3600 - 45);
+    let held = Err(Blocked::Held { by: CLIENT, until });
+    assert_eq!(world.may(here(), 9, &fresh(3600), NOW), held);
+    // Other clients of the host, and the client elsewhere, are asked as ever.
+    assert_eq!(world.may(of_client(1), 30, &fresh(3600), NOW), Ok(()));
+    assert_eq!(world.may(on_host(1), 31, &fresh(3600), NOW), Ok(()));
+    assert_eq!(world.limits.rejected_clients().collect::<Vec<_>>(), [0]);
 }
 
+/// One 401 for one grant, once, while eleven others went on with the same secret.
 #[test]
-fn a_clock_that_is_set_back_makes_nobody_wait_longer() {
-    let mut limits = refused();
-    let by = Duration::from_secs(86_400);
-    limits.bring_back(by);
-    let now = NOW - by;
-    let others = Some((Why::ClientPaused, Some(after(OTHER) - by)));
-    assert_eq!(limits.why(9, now), others);
-    assert_eq!(
-        limits.why(0, now),
-        Some((Why::Refused, Some(after(PROBE) - by)))
-    );
-    assert_eq!(limits.why(0, after(PROBE) - by), None);
-}
-
-#[test]
-fn a_refused_grant_that_succeeds_rearms_the_others() {
-    let mut limits = refused();
-    let effects = limits.run(0, OutcomeKind::Success, after(PROBE));
-    assert_eq!(effects, [resumed(&[1, 2, 3, 4])]);
-    for grant in 0..20 {
-        assert_eq!(limits.why(grant, after(PROBE)), None);
-    }
-}
-
-#[test]
-fn the_refused_take_turns() {
-    let mut limits = refused();
-    for (nth, next) in [1, 2, 3, 4, 0].into_iter().enumerate() {
-        let at = after(PROBE * (nth as u64 + 1));
-        let grant = u32::try_from(nth).expect("small");
-        let effects = limits.run(grant, OutcomeKind::InvalidGrant, at);
-        assert_eq!(effects, [probe(next, at + CLIENT_PROBE_EVERY)]);
-    }
-    // A lost probe says nothing of the grant: the same again.
-    let at = after(PROBE * 6);
-    assert_eq!(
-        limits.run(0, OutcomeKind::Lost, at),
-        [probe(0, at + CLIENT_PROBE_EVERY)]
-    );
-}
-
-#[test]
-fn another_grant_that_succeeds_frees_the_others() {
-    let mut limits = refused();
-    assert_eq!(
-        limits.run(9, OutcomeKind::Success, after(OTHER)),
-        [resumed(&[])]
-    );
-    assert_eq!(limits.why(10, after(OTHER)), None);
-    // The refused go on probing, and five more refusals pause the others again.
-    assert_eq!(limits.why(0, after(OTHER)).map(|b| b.0), Some(Why::Refused));
-    for grant in 10..14 {
-        assert_eq!(
-            limits.run(grant, OutcomeKind::InvalidGrant, after(OTHER)),
-            []
-        );
-    }
-    let effects = limits.run(14, OutcomeKind::InvalidGrant, after(OTHER));
-    assert!(
-        matches!(effects[..], [Effect::ClientPaused { client: 0, .. }]),
-        "{effects:?}"
-    );
-    let effects = limits.run(0, OutcomeKind::Success, after(PROBE));
-    assert_eq!(effects, [resumed(&[1, 2, 3, 4, 10, 11, 12, 13, 14])]);
-}
-
-#[test]
-fn another_grant_that_is_refused_joins_them() {
-    let mut limits = refused();
-    assert_eq!(limits.run(9, OutcomeKind::InvalidGrant, after(OTHER)), []);
-    assert_eq!(
-        limits.why(10, after(OTHER)),
-        Some((Why::ClientPaused, Some(after(2 * OTHER))))
-    );
-    let effects = limits.run(0, OutcomeKind::Success, after(PROBE));
-    assert_eq!(effects, [resumed(&[1, 2, 3, 4, 9])]);
-}
-
-#[test]
-fn a_success_from_before_the_pause_frees_nobody() {
-    let mut limits = limits(8, 20);
-    limits.started(0, 0, 9);
-    for grant in 0..5 {
-        let _ = limits.run(grant, OutcomeKind::InvalidGrant, NOW);
-    }
-    assert_eq!(limits.ended(0, 0, 9, OutcomeKind::Success, NOW, 0), []);
-    assert_eq!(limits.why(10, NOW).map(|b| b.0), Some(Why::ClientPaused));
-}
-
-#[test]
-fn refusals_that_are_meant_stand_after_a_day() {
-    let mut limits = refused();
-    let _ = limits.run(9, OutcomeKind::Success, after(OTHER));
-    for nth in 0..95 {
-        let effects = limits.run(
-            nth % 5,
-            OutcomeKind::InvalidGrant,
-            after(PROBE * u64::from(nth + 1)),
-        );
-        assert_eq!(effects.len(), 1);
-    }
-    let effects = limits.run(0, OutcomeKind::InvalidGrant, after(PROBE * 96));
-    let grants = vec![1, 2, 3, 4, 0];
-    assert_eq!(effects, [Effect::RefusalsStand { client: 0, grants }]);
-    assert_eq!(limits.why(0, after(PROBE * 96)), None);
-}
-
-#[test]
-fn grants_that_leave_leave_the_refused() {
-    let mut limits = refused();
-    assert_eq!(limits.leave(0, 0, 0, NOW), [probe(1, after(PROBE))]);
-    assert_eq!(limits.leave(0, 0, 2, NOW), []);
-    for grant in [4, 3] {
-        assert_eq!(limits.leave(0, 0, grant, NOW), []);
-    }
-    assert_eq!(limits.leave(0, 0, 1, NOW), [resumed(&[])]);
-}
-
-#[test]
-fn a_client_that_is_not_accepted_is_paused_and_probes() {
-    let mut limits = limits(8, 20);
-    let effects = limits.run(3, OutcomeKind::InvalidClient, NOW);
-    assert_eq!(effects, [not_accepted()]);
-    assert_eq!(
-        limits.why(3, NOW),
-        Some((Why::ClientPaused, Some(after(PROBE))))
-    );
-    assert_eq!(
-        limits.may_start(0, 1, 4, NOW),
-        Ok(()),
-        "other clients go on"
-    );
-    assert_eq!(limits.may_start(0, 0, 4, NOW), Ok(()));
-    limits.started(0, 0, 4);
-    assert_eq!(
-        limits.why(5, NOW),
-        Some((Why::ClientPaused, None)),
-        "one probe"
-    );
-    let effects = limits.ended(0, 0, 4, OutcomeKind::InvalidClient, NOW, 0);
-    assert_eq!(effects, [], "one incident");
-    assert_eq!(
-        limits.why(5, NOW),
-        Some((Why::ClientPaused, Some(after(30))))
-    );
-    assert_eq!(
-        limits.run(5, OutcomeKind::Success, after(30)),
-        [resumed(&[])]
-    );
-    assert_eq!(limits.why(6, after(30)), None);
-}
-
-/// The answer said that the client was accepted, and it stayed paused.
-#[test]
-fn the_late_answer_to_a_probe_resumes_its_client() {
-    let mut limits = limits(8, 20);
-    let _ = limits.run(3, OutcomeKind::InvalidClient, NOW);
-    assert_eq!(limits.run(4, OutcomeKind::Lost, NOW), []);
-    // What others sent before the pause says nothing.
-    let late = after(20);
-    assert_eq!(limits.observed(0, 0, 5, OutcomeKind::Success, late, 0), []);
-    assert_eq!(
-        limits.why(5, late),
-        Some((Why::ClientPaused, Some(after(30))))
-    );
-    assert_eq!(
-        limits.observed(0, 0, 4, OutcomeKind::Success, late, 0),
-        [resumed(&[])]
-    );
-    assert_eq!(limits.why(5, late), None);
-}
-
-#[test]
-fn an_operator_pauses_and_resumes() {
-    let mut limits = refused();
-    assert_eq!(limits.pause(0, "by hand", NOW).len(), 1);
-    assert_eq!(limits.pause(0, "by hand", NOW), []);
-    assert_eq!(limits.resume(0), [resumed(&[0, 1, 2, 3, 4])]);
-    assert_eq!(limits.resume(0), []);
-    assert_eq!(limits.why(9, NOW), None);
-}
-
-#[test]
-fn a_flight_that_never_began_does_not_resume_a_client() {
-    let mut limits = limits(8, 3);
-    let _paused = limits.pause(0, "the provider does not accept the client", NOW);
-    let probe_at = NOW + CLIENT_PROBE_EVERY;
-    assert_eq!(limits.may_start(0, 0, 0, probe_at), Ok(()));
-    limits.started(0, 0, 0);
-    limits.abandoned(0, 0, 0);
-    assert!(limits.may_start(0, 0, 0, NOW).is_err(), "still paused");
-    assert_eq!(
-        limits.may_start(0, 0, 1, probe_at),
-        Ok(()),
-        "another may probe"
-    );
-}
-
-#[test]
-fn a_grant_whose_refusal_was_to_be_expected_lets_the_next_probe() {
-    let mut limits = refused();
-    // The first one's refresh token has outlived its life by now.
-    let effects = limits.run(0, OutcomeKind::ExpectedRefusal, after(PROBE));
-    assert_eq!(effects, [probe(1, after(PROBE * 2))]);
-    // A refresh token that is refused all the same shows that the client is accepted.
-    let mut limits = super::limits(8, 20);
-    let _ = limits.run(0, OutcomeKind::InvalidClient, NOW);
-    let effects = limits.run(1, OutcomeKind::ExpectedRefusal, after(PROBE));
-    assert_eq!(effects, [resumed(&[])]);
-    for grant in 0..20 {
-        let at = after(2 * PROBE);
-        assert_eq!(limits.run(grant, OutcomeKind::ExpectedRefusal, at), []);
-    }
-}
-
-#[test]
-fn a_probe_that_is_held_gives_its_turn_to_the_next() {
-    let mut limits = refused();
-    let at = after(PROBE);
-    assert_eq!(limits.held(0, 3, at), None, "it is not its turn");
-    assert_eq!(limits.held(0, 0, at), Some(probe(1, after(PROBE + 60))));
-    let next = after(PROBE + 60);
-    assert_eq!(limits.why(0, next).map(|b| b.0), Some(Why::Refused));
-    let effects = limits.run(1, OutcomeKind::Success, next);
-    assert_eq!(effects, [resumed(&[2, 3, 4, 0])]);
-}
-
-#[test]
-fn a_forced_exchange_does_not_make_the_probe_forgotten() {
-    let mut limits = limits(8, 20);
-    limits.run(0, OutcomeKind::InvalidClient, NOW);
-    let at = after(PROBE);
-    limits.started(0, 0, 1); // the probe
-    limits.started(0, 0, 2); // by force
-    limits.abandoned(0, 0, 2);
-    assert_eq!(limits.why(3, at), Some((Why::ClientPaused, None)));
-    assert_eq!(limits.ended(0, 0, 1, OutcomeKind::Lost, at, u64::MAX), []);
-    let next = after(PROBE + 30);
-    assert_eq!(limits.why(3, at), Some((Why::ClientPaused, Some(next))));
-}
-
-fn not_accepted() -> Effect {
-    Effect::ClientPaused {
-        client: 0,
-        mass_refusal: false,
-        reason: "the provider does not accept the client".to_owned(),
-    }
-}
-
-#[test]
-fn one_grants_end_is_not_the_clients() {
-    let mut limits = limits(8, 20);
-    assert_eq!(
-        limits.run(0, OutcomeKind::InvalidClient, NOW),
-        [not_accepted()]
-    );
-    assert!(
-        limits.why(0, NOW).is_some(),
-        "it does not try again by itself"
-    );
-    assert_eq!(limits.why(7, NOW), None, "another finds out at once");
-    assert_eq!(limits.run(7, OutcomeKind::Success, NOW), [resumed(&[])]);
-    assert!(limits.is_own_trouble(0, 0) && !limits.is_own_trouble(0, 7));
-    // It backs off by itself, and casts no suspicion any more.
-    let mut at = NOW;
-    for wait in [30, 60, 120, 240, 480, 960, 1920, 3600, 3600] {
-        let until = at + Duration::from_secs(wait);
-        assert_eq!(limits.why(0, at), Some((Why::NotAccepted, Some(until))));
-        assert_eq!(limits.why(7, at), None);
-        assert_eq!(limits.run(0, OutcomeKind::InvalidClient, until), []);
-        at = until;
-    }
-    // Until it works again.
-    let _ = limits.run(0, OutcomeKind::Success, at + Duration::from_secs(3600));
-    assert!(!limits.is_own_trouble(0, 0));
-    assert_eq!(
-        limits.run(0, OutcomeKind::InvalidClient, at),
-        [not_accepted()]
-    );
-}
-
-#[test]
-fn a_client_that_is_not_accepted_is_asked_less_and_less() {
-    let mut limits = limits(8, 20);
-    let mut at = NOW;
-    for (grant, wait) in [
-        (0, 0),
-        (1, 30),
-        (2, 60),
-        (3, 120),
-        (4, 240),
-        (5, 480),
-        (6, 900),
-        (7, 900),
+fn a_refusal_of_the_refresh_token_accepts_the_client_and_another_error_does_not() {
+    for (sign, ends) in [
+        (Sign::Success, true),
+        (Sign::Answered { accepted: true }, true),
+        (Sign::Answered { accepted: false }, false),
     ] {
-        let _ = limits.run(grant, OutcomeKind::InvalidClient, at);
-        let next = at + Duration::from_secs(wait);
-        let held = limits.why(19, at).map(|(_, until)| until);
-        assert_eq!(held, (wait > 0).then_some(Some(next)), "after {grant}");
-        at = next;
+        let mut world = World::new(&[(here(), 9)]);
+        (0..3).for_each(|grant| drop(world.fail(here(), grant, Trouble::Client, NOW)));
+        let flight = world.start(here(), 8, &fresh(3600), NOW);
+        let effects = world.land(flight, sign, &fresh(7200), NOW);
+        let freed = vec![Effect::Freed { scope: CLIENT }];
+        assert_eq!(effects, if ends { freed } else { vec![] }, "{sign:?}");
+        assert_eq!(world.known(CLIENT).is_none(), ends);
     }
-    // Three of them were dead: the others go on, and these back off by themselves.
-    assert_eq!(limits.run(19, OutcomeKind::Success, at), [resumed(&[])]);
-    assert!((0..8).all(|grant| limits.is_own_trouble(0, grant)));
-    assert_eq!(limits.why(9, at), None);
-    assert_eq!(limits.resume(0), []);
-    assert!(
-        !limits.is_own_trouble(0, 0),
-        "a changed configuration begins anew"
-    );
+}
+
+/// A secret that was wrong from the beginning is looked at again as any other.
+#[test]
+fn clients_that_are_not_accepted_for_a_grant_are_known() {
+    let mut world = World::new(&[(here(), 2), (of_client(1), 2)]);
+    let rejected = |world: &World| world.limits.rejected_clients().collect::<Vec<_>>();
+    let never = Asking {
+        life: Duration::ZERO,
+        ends_at: None,
+        ..failed(0, 0)
+    };
+    let flight = world.start(of_client(1), 5, &never, NOW);
+    world.land(flight, trouble(Trouble::Client), &never, NOW);
+    assert_eq!(rejected(&world), [1]);
+    // What says nothing of the client changes nothing.
+    let flight = world.start(of_client(1), 5, &never, NOW);
+    world.land(flight, trouble(Trouble::Down), &never, NOW);
+    assert_eq!(rejected(&world), [1]);
+    let flight = world.start(of_client(1), 5, &never, NOW);
+    world.land(flight, Sign::Success, &fresh(3600), NOW);
+    assert_eq!(rejected(&world), [] as [u32; 0]);
+    // Over a restart too, and not once the grant is gone.
+    let sign = trouble(Trouble::Client);
+    let _effects = world.limits.recall(here(), 1, sign, &failed(3600, 1), NOW);
+    assert_eq!(rejected(&world), [0]);
+    let _effects = world.limits.leave(here(), 1);
+    assert_eq!(rejected(&world), [] as [u32; 0]);
+}
+
+#[test]
+fn two_hosts_that_do_not_accept_a_client_hold_it_at_all() {
+    let routes: Vec<(Route, u32)> = (0..4).map(|host| (on_host(host), 9)).collect();
+    let mut world = World::new(&routes);
+    let wide = Scope::Client(0);
+    let reject = |world: &mut World, host: u32| {
+        let fail = |grant| world.fail(on_host(host), host * 10 + grant, Trouble::Client, NOW);
+        (0..5).flat_map(fail).collect::<Vec<_>>()
+    };
+    assert!(!reject(&mut world, 0).contains(&braked(wide, true)));
+    assert_eq!(world.may(on_host(3), 39, &fresh(3600), NOW), Ok(()));
+    assert!(reject(&mut world, 1).contains(&braked(wide, true)));
+    let until = at(3600 - 45);
+    let held = Err(Blocked::Held { by: wide, until });
+    assert_eq!(world.may(on_host(3), 39, &fresh(3600), NOW), held);
+    // Accepted anywhere, it is the hosts' own affair again.
+    let freed = world.succeed(on_host(3), 38, NOW);
+    assert!(freed.contains(&Effect::Freed { scope: wide }), "{freed:?}");
+    assert_eq!(world.may(on_host(3), 39, &fresh(3600), NOW), Ok(()));
+}
+
+#[test]
+fn a_client_of_one_or_two_grants_has_an_incident_and_its_own_back_off() {
+    for count in [1, 2] {
+        let mut world = World::new(&[(here(), count)]);
+        for grant in 1..count {
+            assert_eq!(world.fail(here(), grant, Trouble::Client, NOW), []);
+        }
+        let effects = world.fail(here(), count, Trouble::Client, NOW);
+        assert_eq!(effects, [braked(CLIENT, false)]);
+        for asking in [fresh(3600), failed(3600, 2), dead(5)] {
+            assert_eq!(world.may(here(), 1, &asking, NOW), Ok(()));
+        }
+        let freed = world.succeed(here(), 1, NOW);
+        assert_eq!(freed, [Effect::Freed { scope: CLIENT }]);
+    }
+}
+
+/// The first wait is a quarter of the shortest life, at most half a minute.
+#[test]
+fn the_chain_of_a_client_begins_slowly_and_is_slower_where_no_token_lives() {
+    for (life, first) in [(LIFE, 30), (secs(20), 5)] {
+        let mut world = World::new(&[(here(), 9)]);
+        for grant in 0..3 {
+            let asking = Asking {
+                life,
+                ..fresh(3600)
+            };
+            let flight = world.start(here(), grant, &asking, NOW);
+            world.land(flight, trouble(Trouble::Client), &asking, NOW);
+        }
+        assert_eq!(world.chain(CLIENT), at(first));
+    }
+    let mut world = World::new(&[(here(), 9)]);
+    world.brake(here(), Trouble::Client, true);
+    let (mut now, mut longest) = (NOW, Duration::ZERO);
+    world.wait(here(), 1, &dead(3), NOW);
+    for _ in 0..16 {
+        let next = world.chain(CLIENT);
+        longest = longest.max(next.since(now));
+        now = next;
+        assert_eq!(world.take(here(), now), Some(1));
+        let flight = world.start(here(), 1, &dead(3), now);
+        world.land(flight, trouble(Trouble::Client), &dead(4), now);
+        world.wait(here(), 1, &dead(4), now);
+    }
+    assert_eq!(longest, secs(3600));
+}
+
+#[test]
+fn a_changed_secret_is_tried_at_once() {
+    let mut world = World::new(&[(here(), 9), (of_client(1), 9)]);
+    world.brake(here(), Trouble::Client, true);
+    for grant in 40..45 {
+        world.fail(of_client(1), grant, Trouble::Client, NOW);
+    }
+    world.wait(here(), 1, &failed(3000, 2), NOW);
+    assert_eq!(world.take(here(), at(1)), None);
+    let _rejected = world.limits.secrets_changed(|client| client == 0, at(1));
+    assert_eq!(world.limits.next_at(NOW), Some(at(1)));
+    assert_eq!(world.take(here(), at(1)), Some(1));
+    let other = Scope::ClientAt { client: 1, host: 0 };
+    assert_eq!(world.chain(other), at(30), "another client's is its own");
+    // Also where all are in their own back-off.
+    let mut world = World::new(&[(here(), 9)]);
+    world.brake(here(), Trouble::Client, false);
+    assert_eq!(world.take(here(), at(1)), None);
+    let _rejected = world.limits.secrets_changed(|client| client == 0, at(1));
+    assert_eq!(world.take(here(), at(1)), Some(100));
 }

@@ -1,7 +1,10 @@
-//! How long a failure holds back that says nothing about the refresh token.
+//! How long a failure holds back that says nothing about the refresh token, and which
+//! refusals may not have been meant.
 
-use super::failures::wrong;
+use super::failures::{lost, wrong};
 use super::*;
+use crate::grant::schedule::{self, Never, Plan};
+use crate::grant::state::Status;
 
 /// It waited ten minutes for a provider that said that it would be back in a moment.
 #[test]
@@ -23,6 +26,8 @@ fn a_provider_that_cannot_for_now_did_nothing_and_is_asked_again_soon() {
             (1, Some(short)),
             "{code}"
         );
+        let status_of = after.last_outcome.and_then(|last| last.status);
+        assert_eq!(status_of, Some(status));
     }
     // In a 5xx it is in doubt, unless its description knows better.
     for (description, doubts) in [
@@ -35,6 +40,24 @@ fn a_provider_that_cannot_for_now_did_nothing_and_is_asked_again_soon() {
         let ending = said(500, "server_error");
         let settled = exchange(&rules_of(description), &state(), FIRST, ending);
         assert_eq!(settled.settlement.state.doubt.is_some(), doubts);
+    }
+}
+
+#[test]
+fn the_status_of_an_answer_is_remembered_and_there_is_none_without_one() {
+    let text = String::new();
+    for (ending, status) in [
+        (answered(429, &[], ""), Some(429)),
+        (answered(502, &[], "<html>"), Some(502)),
+        (
+            answered(400, &[], r#"{"error":"invalid_grant"}"#),
+            Some(400),
+        ),
+        (lost(), None),
+        (Ending::NotSent { text }, None),
+    ] {
+        let last = wrong(&state(), FIRST, ending).settlement.state.last_outcome;
+        assert_eq!(last.expect("an outcome").status, status);
     }
 }
 
@@ -94,6 +117,36 @@ fn an_unstated_wait_doubles_until_something_else_comes() {
     // A stated one is kept, exactly.
     let stated = || answered(429, &[("retry-after", "75")], "");
     assert_eq!(waits(&long, FIRST, 3, stated), [75, 75, 75]);
+}
+
+/// A broken provider refused what was good, and all of it was given up.
+#[test]
+fn a_refusal_of_a_token_that_was_sound_is_provisional_once() {
+    let refusal = || answered(400, &[], r#"{"error":"invalid_grant"}"#);
+    let provisional = |from: &GrantState, sent| {
+        let after = wrong(from, sent, refusal()).settlement.state;
+        let refusal = after.refusal.clone().expect("it is refused");
+        (refusal.provisional, after)
+    };
+    let (sound, after) = provisional(&state(), FIRST);
+    assert!(sound);
+    // It is for a person at once, all the same.
+    assert_eq!(after.status(FIRST), Status::Refused);
+    let plan = schedule::plan(&after, &rules().policy, FIRST + secs(2));
+    assert_eq!(plan, Plan::Never(Never::Refused));
+    assert!(!provisional(&after, AGAIN).0, "the second stands");
+    assert!(!provisional(&doubtful(), AGAIN).0, "it was in doubt");
+    let mut over = state();
+    over.refresh_expires_at = Some(FIRST);
+    assert!(!provisional(&over, AGAIN).0, "its life was over");
+    // What waits for a person is not presented to find out.
+    let person = answered(400, &[], r#"{"error":"interaction_required"}"#);
+    let after = wrong(&state(), FIRST, person).settlement.state;
+    assert!(!after.refusal.expect("it is refused").provisional);
+    // It is not forgotten over a restart.
+    let kept = serde_json::to_string(&provisional(&state(), FIRST).1).expect("JSON");
+    let read: GrantState = serde_json::from_str(&kept).expect("a state");
+    assert!(read.refusal.expect("it is refused").provisional);
 }
 
 /// Some servers do not decode what RFC 6749 §2.3.1 has encoded; an answer that refuses the

@@ -1,0 +1,367 @@
+//! How many exchanges may be under way, and whose: no host takes the places of the
+//! others, and those that hang give theirs back.
+
+use crate::mischief::{self, Mischief};
+use crate::time::WallTime;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
+
+/// After so long without an answer an exchange gives its place to other hosts.
+const SLOW_AFTER: Duration = Duration::from_secs(5);
+
+/// How many exchanges may be under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caps {
+    /// At a time, but for those that are slow; at least one.
+    pub flights: u32,
+    /// At a time, with those that are slow or overdue.
+    pub read_on: u32,
+}
+
+impl Caps {
+    /// With so many descriptors that exchanges may use.
+    #[must_use]
+    pub fn new(flights: u32, descriptors: u32) -> Caps {
+        let flights = flights.max(1);
+        Caps {
+            flights,
+            read_on: flights.saturating_mul(4).min(descriptors).max(flights),
+        }
+    }
+}
+
+/// Why there is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// All are taken.
+    All,
+    /// The host has its share.
+    Host,
+    /// Hosts that hang have their share.
+    Hanging,
+    /// Grants of the host whose last exchange hung have their share.
+    Hung,
+}
+
+#[derive(Debug, Default)]
+struct Host {
+    /// Under way, the slow ones included, but for the overdue.
+    flights: u32,
+    /// Of these, the slow ones.
+    slow: u32,
+    /// Of these, those of grants whose last exchange hung.
+    hung: u32,
+    /// Read on, though overdue.
+    overdue: u32,
+    /// The exchange that began last of those that brought no answer in time.
+    silent: u64,
+    /// The one that began last of those that were answered.
+    answered: u64,
+    /// How many it bears at a time, as it has shown.
+    bears: Option<u32>,
+    /// Grants that wait for a place of those whose last exchange hung.
+    line: BTreeSet<u32>,
+}
+
+impl Host {
+    /// Whether it answers nothing, as far as is known.
+    fn hangs(&self) -> bool {
+        self.silent > self.answered
+    }
+
+    fn is_idle(&self) -> bool {
+        self.flights == 0
+            && self.overdue == 0
+            && !self.hangs()
+            && self.bears.is_none()
+            && self.line.is_empty()
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Flight {
+    host: u32,
+    grant: u32,
+    slow_at: WallTime,
+    slow: bool,
+    hung: bool,
+    overdue: bool,
+}
+
+/// Who is under way.
+#[derive(Debug)]
+pub(super) struct Places {
+    caps: Caps,
+    hosts: HashMap<u32, Host>,
+    flights: HashMap<u64, Flight>,
+    slow_next: BTreeSet<(WallTime, u64)>,
+    /// Places that are taken.
+    taken: u32,
+    /// Those of hosts that hang.
+    by_hanging: u32,
+    /// Grants whose last exchange hung.
+    hung: HashSet<u32>,
+}
+
+impl Places {
+    pub(super) fn new(caps: Caps) -> Places {
+        Places {
+            caps,
+            hosts: HashMap::new(),
+            flights: HashMap::new(),
+            slow_next: BTreeSet::new(),
+            taken: 0,
+            by_hanging: 0,
+            hung: HashSet::new(),
+        }
+    }
+
+    pub(super) fn set_caps(&mut self, caps: Caps) {
+        self.caps = caps;
+    }
+
+    /// How many places are taken.
+    pub(super) fn taken(&self) -> u32 {
+        self.taken
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.taken >= self.caps.flights.max(1) && !mischief::is(Mischief::CapIgnored)
+    }
+
+    /// How many exchanges count towards a host's share.
+    pub(super) fn load(&self, host: u32) -> u32 {
+        self.hosts.get(&host).map_or(0, |host| host.flights)
+    }
+
+    pub(super) fn hangs(&self, host: u32) -> bool {
+        self.hosts.get(&host).is_some_and(Host::hangs)
+    }
+
+    pub(super) fn knows(&self, host: u32) -> bool {
+        self.hosts.contains_key(&host)
+    }
+
+    /// Whether the host has a place; `others`: grants of other hosts wait for one.
+    pub(super) fn host_has_place(&self, host: u32, others: bool) -> Result<(), Full> {
+        if self.is_full() {
+            return Err(Full::All);
+        }
+        let Some(host) = self.hosts.get(&host) else {
+            return Ok(());
+        };
+        let share = self.share(others);
+        let towards_own = match mischief::is(Mischief::GivingBackFreesOwn) {
+            true => host.flights - host.slow,
+            false => host.flights,
+        };
+        // What hangs is no work of the host's that others must wait for.
+        let borne = host
+            .bears
+            .is_none_or(|bears| host.flights - host.slow < bears);
+        if (towards_own >= share || !borne) && !mischief::is(Mischief::CapIgnored) {
+            return Err(Full::Host);
+        }
+        let half = (self.caps.flights / 2).max(1);
+        let read_on = u32::try_from(self.flights.len()).unwrap_or(u32::MAX);
+        let crowded = read_on >= self.caps.read_on && !mischief::is(Mischief::ReadOnUncapped);
+        if host.hangs() && (self.by_hanging >= half || crowded) {
+            return Err(Full::Hanging);
+        }
+        Ok(())
+    }
+
+    /// Whether the grant has a place, where its host has one.
+    pub(super) fn grant_has_place(&self, host: u32, grant: u32) -> Result<(), Full> {
+        let Some(state) = self.hosts.get(&host).filter(|_| self.hung.contains(&grant)) else {
+            return Ok(());
+        };
+        match state.hung >= (self.share(false) / 4).max(1) {
+            true => Err(Full::Hung),
+            false => Ok(()),
+        }
+    }
+
+    /// A grant waits for a place of its host's hanging ones.
+    pub(super) fn line_up(&mut self, host: u32, grant: u32) {
+        self.hosts.entry(host).or_default().line.insert(grant);
+    }
+
+    /// All places but an eighth, so that another host finds one; half while others wait.
+    fn share(&self, others: bool) -> u32 {
+        let all = self.caps.flights.max(1);
+        match (all, others) {
+            (1, _) => 1,
+            (_, true) => all / 2,
+            (_, false) => all - (all / 8).max(1),
+        }
+    }
+
+    /// Changes what is known of a host, and the sums with it.
+    fn change(&mut self, number: u32, change: impl FnOnce(&mut Host)) {
+        let host = self.hosts.entry(number).or_default();
+        let places = |host: &Host| match host.hangs() {
+            true => host.flights - host.slow,
+            false => 0,
+        };
+        let before = places(host);
+        change(host);
+        self.by_hanging = self.by_hanging + places(host) - before;
+        if host.is_idle() {
+            self.hosts.remove(&number);
+        }
+    }
+
+    pub(super) fn started(
+        &mut self,
+        flight: u64,
+        host: u32,
+        grant: u32,
+        life: Duration,
+        now: WallTime,
+    ) {
+        let patience = match life.is_zero() {
+            true => SLOW_AFTER,
+            false => SLOW_AFTER.min(life / 4),
+        };
+        let slow_at = now + patience;
+        let hung = self.hung.contains(&grant);
+        self.taken += 1;
+        self.change(host, |state| {
+            state.flights += 1;
+            state.hung += u32::from(hung);
+            state.line.remove(&grant);
+        });
+        self.slow_next.insert((slow_at, flight));
+        self.flights.insert(
+            flight,
+            Flight {
+                host,
+                grant,
+                slow_at,
+                slow: false,
+                hung,
+                overdue: false,
+            },
+        );
+    }
+
+    /// When the next exchange becomes slow.
+    pub(super) fn next_slow(&self) -> Option<WallTime> {
+        let next = self.slow_next.first().map(|(at, _)| *at);
+        next.filter(|_| !mischief::is(Mischief::HangingKeepPlaces))
+    }
+
+    /// An exchange that has become slow by now: it gives its place to other hosts.
+    pub(super) fn take_slow(&mut self, now: WallTime) -> Option<(u64, u32)> {
+        let (at, number) = *self.slow_next.first()?;
+        if at > now || mischief::is(Mischief::HangingKeepPlaces) {
+            return None;
+        }
+        self.slow_next.remove(&(at, number));
+        let flight = self.flights.get_mut(&number)?;
+        flight.slow = true;
+        let (host, grant) = (flight.host, flight.grant);
+        self.taken -= 1;
+        self.hung.insert(grant);
+        self.change(host, |host| {
+            host.slow += 1;
+            host.silent = host.silent.max(number);
+        });
+        Some((number, host))
+    }
+
+    /// It is overdue, and goes on being read: it counts towards nobody's share.
+    pub(super) fn overdue(&mut self, number: u64) {
+        self.give_back(number);
+        let Some(flight) = self.flights.get_mut(&number) else {
+            return;
+        };
+        flight.overdue = true;
+        let (host, grant) = (flight.host, flight.grant);
+        self.hung.insert(grant);
+        self.change(host, |host| {
+            host.overdue += 1;
+            host.silent = host.silent.max(number);
+        });
+    }
+
+    fn give_back(&mut self, number: u64) {
+        let Some(flight) = self.flights.get(&number).copied().filter(|f| !f.overdue) else {
+            return;
+        };
+        self.slow_next.remove(&(flight.slow_at, number));
+        self.taken -= u32::from(!flight.slow);
+        self.change(flight.host, |host| {
+            host.flights -= 1;
+            host.hung -= u32::from(flight.hung);
+            host.slow -= u32::from(flight.slow);
+        });
+        if let Some(flight) = self.flights.get_mut(&number) {
+            (flight.hung, flight.slow) = (false, false);
+        }
+    }
+
+    /// It has ended; who waits for a place of its host's hanging ones may have one.
+    /// `answered`: its host has shown that it answers.
+    pub(super) fn ended(&mut self, number: u64, answered: bool) -> Option<u32> {
+        let was = self.flights.get(&number).copied()?;
+        self.give_back(number);
+        self.flights.remove(&number);
+        let mut freed = None;
+        self.change(was.host, |host| {
+            host.overdue -= u32::from(was.overdue);
+            if answered {
+                host.answered = host.answered.max(number);
+            }
+            freed = host.line.pop_first();
+        });
+        if answered && !was.slow && !was.overdue {
+            self.hung.remove(&was.grant);
+        }
+        freed
+    }
+
+    /// The host has more to do than it can.
+    pub(super) fn halve(&mut self, host: u32) {
+        let share = self.share(false);
+        self.change(host, |host| {
+            // The one that was told is under way no longer.
+            let bears = host.bears.unwrap_or(share).min(host.flights + 1);
+            host.bears = Some((bears / 2).max(1));
+        });
+    }
+
+    /// The host does one more.
+    pub(super) fn add_one(&mut self, host: u32) {
+        let share = self.share(false);
+        if self.knows(host) {
+            self.change(host, |host| {
+                host.bears = host
+                    .bears
+                    .map(|bears| bears + 1)
+                    .filter(|bears| *bears < share);
+            });
+        }
+    }
+
+    pub(super) fn leave(&mut self, host: u32, grant: u32) {
+        self.hung.remove(&grant);
+        if self.knows(host) {
+            self.change(host, |host| {
+                host.line.remove(&grant);
+            });
+        }
+    }
+
+    pub(super) fn bring_back(&mut self, by: Duration) {
+        for flight in self.flights.values_mut() {
+            flight.slow_at = flight.slow_at - by;
+        }
+        self.slow_next = self
+            .slow_next
+            .iter()
+            .map(|(at, n)| (*at - by, *n))
+            .collect();
+    }
+}
