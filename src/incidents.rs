@@ -131,6 +131,16 @@ impl Incidents {
         self.tell(inner, notice, "");
     }
 
+    /// Something is wrong with so many, or is wrong with more or fewer of them by now.
+    pub fn recount(&self, subject: &Subject, kind: Kind, text: &str) {
+        self.raise(subject, kind, || text.to_owned());
+        let mut inner = self.inner();
+        if let Some(incident) = inner.book.reword(subject, kind, text.to_owned()) {
+            inner.unwritten.insert(incident.id, incident);
+            self.0.wake.notify_one();
+        }
+    }
+
     /// All that is wrong with a grant; whatever else was open of it is over.
     pub fn observe(
         &self,

@@ -3,15 +3,18 @@
 //!
 //! - [`Kind`]: what can be wrong, and [`Subject`]: with what
 //! - [`Kinds::of_grant`]: what is wrong with a grant, as its state tells
+//! - [`Crowds`]: grants whose tokens end together
 //! - [`Book`]: what is open; told what is unhealthy now, it says what to announce
 
 mod book;
+mod crowd;
 mod grant;
 mod kind;
 #[cfg(test)]
 mod tests;
 
 pub use book::{Book, Notice, before};
+pub use crowd::{Common, Counted, Crowds};
 pub use grant::{lacks_token_at, over};
 pub use kind::{Kind, Kinds};
 

@@ -26,7 +26,7 @@ use refreshd_core::flight::Verdict;
 use refreshd_core::grant::candidate;
 use refreshd_core::grant::schedule::RETRY_BASE;
 use refreshd_core::grant::settle::OutcomeKind;
-use refreshd_core::incident::{Kind, Subject};
+use refreshd_core::incident::{Crowds, Kind, Subject};
 use refreshd_core::limits::Caps;
 use refreshd_core::time::{BootTime, WallTime};
 use refreshd_core::{Grant, GrantId};
@@ -77,6 +77,8 @@ pub struct Engine {
     dispatch: Dispatch<Seat>,
     publisher: Reconciler,
     incidents: Incidents,
+    /// Grants that lack a living token.
+    crowds: Crowds,
     handle: EngineHandle,
     inbox: mpsc::UnboundedReceiver<Message>,
     draining: Option<oneshot::Sender<()>>,
@@ -109,6 +111,7 @@ impl Engine {
             dispatch,
             publisher,
             incidents,
+            crowds: Crowds::default(),
             handle: EngineHandle(sender),
             inbox,
             draining: None,

@@ -92,6 +92,8 @@ impl Engine {
             (client.description.refresh.asks_anew() && new(&grant.name)).then(|| {
                 let (store, grant) = (self.deck.store.clone(), grant.clone());
                 let state = GrantState {
+                    // Since then it waits for its first token set.
+                    login_at: at,
                     configured: true,
                     asks_anew: true,
                     ..GrantState::default()

@@ -11,7 +11,8 @@ use refreshd_core::duration::human;
 use refreshd_core::grant::schedule::{reauthorize_before, refresh_token_over};
 use refreshd_core::grant::settle::OutcomeKind;
 use refreshd_core::grant::state::Pause;
-use refreshd_core::incident::{Kind, Kinds, Subject, before, over};
+use refreshd_core::incident::{Common, Kind, Kinds, Subject, before, over};
+use refreshd_core::text::counted;
 use refreshd_core::time::WallTime;
 use std::collections::HashSet;
 
@@ -41,9 +42,62 @@ impl Engine {
         if desk.watched.replace((wrong, ends_at)) == Some((wrong, ends_at)) {
             return Watched::default();
         }
-        let Turned { opened, closed } =
-            observe(&self.incidents, entry, (wrong, ends_at), now, said, desk);
-        Watched { opened, closed }
+        let told_apart = self.without_crowd(index, wrong, now);
+        let (entry, desk) = (self.dispatch.entry(index), self.roster.desk(index));
+        let Turned { opened, closed } = observe(
+            &self.incidents,
+            entry,
+            (told_apart, ends_at),
+            now,
+            said,
+            desk,
+        );
+        // What is told of many is told.
+        Watched {
+            opened: opened.with_if(Kind::Expired, told_apart != wrong),
+            closed,
+        }
+    }
+
+    /// What is told of the grant by itself: where many lack a living token together, one
+    /// incident tells of all.
+    fn without_crowd(&mut self, index: u32, wrong: Kinds, now: WallTime) -> Kinds {
+        let seat = self.dispatch.entry(index).seat.as_ref();
+        let route = seat.map(|seat| seat.route);
+        let Some(route) = route.filter(|_| wrong.contains(Kind::Expired)) else {
+            for (common, count) in self.crowds.remove(index) {
+                self.recount(common, count);
+            }
+            return wrong;
+        };
+        let commons = [Common::Host(route.host), Common::Client(route.client)];
+        let Some((common, count)) = self.crowds.add(index, commons, now) else {
+            return wrong;
+        };
+        self.recount(common, count);
+        wrong.without(Kinds::NONE.with(Kind::Expired))
+    }
+
+    /// Tells how many grants lack a living token together.
+    fn recount(&self, common: Common, count: usize) {
+        let subject = match common {
+            Common::Host(host) => Subject::Endpoint(self.roster.host_name(host).to_owned()),
+            Common::Client(client) => Subject::Client(self.roster.client_name(client).to_owned()),
+        };
+        if count == 0 {
+            let why = "none of its grants lacks a living access token any more";
+            self.incidents.close(&subject, Kind::Expired, why);
+            return;
+        }
+        let name = |index| self.dispatch.entry(index).grant.name.as_str();
+        let some: Vec<&str> = self.crowds.some(common, 3).map(name).collect();
+        let more = if count > some.len() { ", …" } else { "" };
+        let text = format!(
+            "{} without a living access token: {}{more}; `refreshd status` shows each, and why",
+            counted(count, "grant"),
+            some.join(", ")
+        );
+        self.incidents.recount(&subject, Kind::Expired, &text);
     }
 
     /// What an earlier process left open, and what is plainly not so any more.

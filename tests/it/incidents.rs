@@ -396,3 +396,61 @@ async fn health_leaves_no_row() {
         0
     );
 }
+
+/// Eight tokens end within a minute: five are told one by one, and one incident counts all.
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_that_end_together_are_one_incident_with_a_count() {
+    let mut config = ONE.to_owned();
+    let names: Vec<String> = (2..9).map(|number| format!("g{number}")).collect();
+    for name in &names {
+        config += &format!("[grants.{name}]\nclient = \"pretend\"\n");
+    }
+    let setting = Setting::new(Options::default(), &config).await;
+    let house = &setting.house;
+    setting.provider("http://127.0.0.1:1/token");
+    let daemon = house.daemon();
+    for name in names.iter().map(String::as_str).chain(["one"]) {
+        let mut response = setting.response(name);
+        response["expires_in"] = 3.into();
+        let args = ["import", name, "--obtained-at", &epoch().to_string()];
+        setting.run_with(&args, &response.to_string()).succeeds();
+    }
+    let expired = |about: &str| {
+        let of = |found: &Value| found["kind"] == "expired" && found["about"] == about;
+        open(house).into_iter().filter(of).collect::<Vec<_>>()
+    };
+    let counted = || expired("endpoint").pop().map(|found| found["text"].clone());
+    wait_for("all eight", || {
+        counted().is_some_and(|text| text.as_str().unwrap().starts_with("8 grants"))
+    });
+    assert_eq!(expired("grant").len(), 5, "{:?}", expired("grant"));
+    let endpoint = expired("endpoint");
+    assert_eq!(endpoint.len(), 1, "{endpoint:?}");
+    assert_eq!(endpoint[0]["subject"], "127.0.0.1:1", "{endpoint:?}");
+    assert_eq!(lines(&daemon.log(), &["expired: "]).len(), 6);
+    assert_eq!(
+        lines(&daemon.log(), &["6 grants without a living"]).len(),
+        1
+    );
+    // The sixth of one host is no news about the client besides.
+    assert_eq!(expired("client"), Vec::<Value>::new());
+
+    setting.provider(&setting.server.token_url());
+    for name in names.iter().map(String::as_str).chain(["one"]) {
+        let response = setting.response(name).to_string();
+        let args = [
+            "import",
+            name,
+            "--replace",
+            "--obtained-at",
+            &epoch().to_string(),
+        ];
+        setting.run_with(&args, &response).succeeds();
+    }
+    wait_for("all to be over", || {
+        expired("endpoint").is_empty() && expired("grant").is_empty()
+    });
+    // Nor is it one as they come back.
+    assert_eq!(lines(&daemon.log(), &["without a living"]).len(), 1);
+    assert_eq!(daemon.stop(), Some(0));
+}

@@ -140,6 +140,17 @@ impl Book {
         notices
     }
 
+    /// Says of something that is open what is wrong by now, without a notice; the incident,
+    /// if that is another text.
+    pub fn reword(&mut self, subject: &Subject, kind: Kind, text: String) -> Option<Incident> {
+        let open = self.open.get_mut(&(subject.clone(), kind))?;
+        if open.incident.text == text {
+            return None;
+        }
+        open.incident.text = text;
+        Some(open.incident.clone())
+    }
+
     /// It is not wrong any more.
     pub fn close(
         &mut self,
