@@ -7,6 +7,7 @@
 //! - [`Dispatch::landed`], [`Dispatch::overdue`]: what a flight's end does to limits and queue
 //! - [`Dispatch::seat`], [`Dispatch::changed`], [`Dispatch::resume`]: what the configuration does
 
+mod lacking;
 mod landing;
 mod seats;
 mod wishes;
@@ -21,6 +22,7 @@ use crate::limits::{
 use crate::mischief::{self, Mischief};
 use crate::queue::Queue;
 use crate::time::WallTime;
+use lacking::Lacking;
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -193,6 +195,8 @@ pub struct Dispatch<S> {
     /// The store takes no commits.
     unwritable: bool,
     draining: bool,
+    /// Those who wait for a place without a living token.
+    lacking: Lacking,
     /// Flights that have not landed, overdue ones included.
     aloft: usize,
     /// How many have taken off; the number of the last one.
@@ -210,6 +214,7 @@ impl<S: Post> Dispatch<S> {
             fenced: None,
             unwritable: false,
             draining: false,
+            lacking: Lacking::default(),
             aloft: 0,
             flights: RECALLED,
         }
@@ -408,8 +413,34 @@ impl<S: Post> Dispatch<S> {
                 Turn::Later => {}
             }
         }
-        let due = [self.queue.next_due(), self.limits.next_at(now)];
+        if let Some(index) = self.lacks_token(now) {
+            return Next::Stay {
+                index,
+                declined: None,
+            };
+        }
+        let due = [
+            self.queue.next_due(),
+            self.limits.next_at(now),
+            self.queue.next_end(),
+            self.lacking.next_at(),
+        ];
         Next::Wait(due.into_iter().flatten().min())
+    }
+
+    /// The next grant that waits for a place and whose owner may have to be told that its
+    /// access token is over.
+    fn lacks_token(&mut self, now: WallTime) -> Option<u32> {
+        for index in self.queue.take_over(now) {
+            let state = &self.entries[index as usize].grant.state;
+            self.lacking.add(index, state, now);
+        }
+        while let Some(index) = self.lacking.take(now) {
+            if self.queue.is_ready(index) {
+                return Some(index);
+            }
+        }
+        None
     }
 
     /// Slow exchanges give their places to other hosts.
@@ -592,6 +623,7 @@ impl<S: Post> Dispatch<S> {
         taken: bool,
         now: WallTime,
     ) -> TakeOff {
+        self.lacking.remove(index);
         self.flights += 1;
         self.aloft += 1;
         let flight = self.flights;

@@ -29,6 +29,8 @@ pub struct Queue {
     living: BTreeSet<(i64, u32)>,
     /// Lanes that were not let through.
     parked: Vec<u32>,
+    /// Ready grants whose access tokens are over, since that was last asked for.
+    over: Vec<u32>,
     ready: usize,
     len: usize,
 }
@@ -91,6 +93,26 @@ impl Queue {
                 version,
             });
         }
+    }
+
+    /// The ready grants whose access tokens are over, or were when they became ready, since
+    /// this was last asked for.
+    pub fn take_over(&mut self, now: WallTime) -> Vec<u32> {
+        self.bury_expired(now);
+        std::mem::take(&mut self.over)
+    }
+
+    /// When the next access token of a ready grant ends.
+    #[must_use]
+    pub fn next_end(&self) -> Option<WallTime> {
+        self.living.first().map(|(time, _)| WallTime(*time))
+    }
+
+    /// Whether a grant is ready, and waits to be taken.
+    #[must_use]
+    pub fn is_ready(&self, index: u32) -> bool {
+        self.slot(index)
+            .is_some_and(|slot| matches!(slot.place(), Place::Living | Place::Expired))
     }
 
     /// When the next armed grant is due.
@@ -247,6 +269,7 @@ impl Queue {
             piles.living.push(entry);
         } else {
             piles.expired.push(entry);
+            self.over.push(index);
         }
         self.ready += 1;
         self.rank(lane);
@@ -268,6 +291,7 @@ impl Queue {
                     break;
                 };
                 entry.version = self.slots[entry.index as usize].enter(Place::Expired);
+                self.over.push(entry.index);
                 piles.expired.push(entry);
             }
             self.rank(lane);

@@ -162,7 +162,9 @@ fn what_is_due_takes_off_and_the_rest_is_waited_for() {
 #[test]
 fn nothing_takes_off_without_a_slot_nor_while_it_must_not() {
     let mut dispatch = with([grant(60)], &policy());
-    assert_eq!(dispatch.poll(NOW, false, nobody), Next::Wait(None));
+    // Nothing but its access token's end, of which its owner is told.
+    let end = Next::Wait(Some(NOW + Duration::from_secs(60)));
+    assert_eq!(dispatch.poll(NOW, false, nobody), end);
     dispatch.set_unwritable(true);
     assert_eq!(dispatch.poll(NOW, true, nobody), Next::Wait(None));
     let declined = dispatch.wish(0, Urgency::Wish, None, NOW);
@@ -314,7 +316,9 @@ fn nothing_takes_off_for_what_was_removed_or_revoked() {
     let effects = dispatch.remove(0, NOW);
     assert!(effects.is_empty());
     assert_eq!(dispatch.indices().collect::<Vec<_>>(), [1]);
-    assert_eq!(dispatch.poll(NOW, true, nobody), Next::Wait(None));
+    // Nothing but the other's end, of which its owner is told.
+    let end = Next::Wait(Some(NOW + Duration::from_secs(60)));
+    assert_eq!(dispatch.poll(NOW, true, nobody), end);
     for urgency in [Urgency::Rejected, Urgency::AcceptRisk] {
         let declined = dispatch.wish(0, urgency, None, NOW);
         assert_eq!(declined, Err(Declined::Retired));
@@ -511,7 +515,9 @@ fn paused_and_refused_grants_wait_for_a_person() {
         text: String::new(),
     });
     let mut dispatch = with([refused], &policy());
-    assert_eq!(dispatch.poll(NOW, true, nobody), Next::Wait(None));
+    // Nothing but its access token's end, of which its owner is told.
+    let end = Next::Wait(Some(NOW + Duration::from_secs(60)));
+    assert_eq!(dispatch.poll(NOW, true, nobody), end);
     let declined = dispatch.wish(0, Urgency::Wish, None, NOW);
     let refused = Declined::Denied(Denied::Never(Never::Refused));
     assert_eq!(declined, Err(refused));
