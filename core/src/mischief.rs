@@ -140,7 +140,7 @@ pub enum Mischief {
     RenamedForgotten,
 }
 
-/// All of them.
+/// All but those of the brakes.
 #[cfg(feature = "mischief")]
 pub const ALL: [Mischief; 51] = [
     Mischief::IntentAfterSend,
@@ -194,6 +194,26 @@ pub const ALL: [Mischief; 51] = [
     Mischief::ChanceElsewhere,
     Mischief::WindowNotLookedAtAgain,
     Mischief::RenamedForgotten,
+];
+
+/// Those of the brakes: a world of its own finds them.
+#[cfg(feature = "mischief")]
+pub const BRAKES: [Mischief; 15] = [
+    Mischief::ChainAlwaysSame,
+    Mischief::HarmlessHeld,
+    Mischief::DeadHaveFirstAttempts,
+    Mischief::OneAttemptOnly,
+    Mischief::EvidenceByEnd,
+    Mischief::GivingBackFreesOwn,
+    Mischief::ReadOnUncapped,
+    Mischief::RefusedRetriedForEver,
+    Mischief::UnitIsTemplate,
+    Mischief::SuspicionAtEachRetry,
+    Mischief::EndTimerOverwritten,
+    Mischief::RefusalsPauseClient,
+    Mischief::OneRejectionPausesClient,
+    Mischief::UnavailableIsSlow,
+    Mischief::HangingKeepPlaces,
 ];
 
 #[cfg(feature = "mischief")]
