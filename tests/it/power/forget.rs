@@ -8,7 +8,7 @@ use super::replay::{Replay, steps};
 use super::trace::Step;
 use super::walk::Walk;
 use refreshd_core::flight::FlightId;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// What became of syncs that were taken as if they had not been.
 #[derive(Debug, Default)]
@@ -21,13 +21,14 @@ pub(super) struct Forgotten {
 }
 
 impl Replay<'_> {
-    /// Takes syncs as if they had not been, one in so many of each kind, each by
-    /// itself until the next one of that file has made up for it.
+    /// Takes syncs as if they had not been, one in so many of each kind and those that an
+    /// import relies upon, each by itself until the next one of that file has made up for it.
     pub(super) fn forget(&mut self, one_in: usize) -> BTreeMap<&'static str, Forgotten> {
         let all: Vec<_> = steps(self.recording).collect();
         let mut walk = Walk::new(self.recording.house.root());
         let mut tally: BTreeMap<&'static str, Forgotten> = BTreeMap::new();
         let mut records = HashMap::new();
+        let of_imports = self.syncs_of_imports(&all);
         for (place, (_, step)) in all.iter().enumerate() {
             let Some(step) = step else {
                 walk.next_process();
@@ -37,7 +38,7 @@ impl Replay<'_> {
                 && succeeds(&all[place..])
             {
                 let tally = tally.entry(kind).or_default();
-                if tally.all.is_multiple_of(one_in) {
+                if tally.all.is_multiple_of(one_in) || of_imports.contains(&place) {
                     let (needed, missed) = self.misses(walk.clone(), &flights, &all[place..]);
                     tally.forgotten += 1;
                     tally.needed += usize::from(needed);
@@ -48,6 +49,22 @@ impl Replay<'_> {
             walk.step(step);
         }
         tally
+    }
+
+    /// The last sync of the log before each promise that a grant is there: how many others
+    /// there are varies, and an import's must not be among those that are left out.
+    fn syncs_of_imports(&self, all: &[(usize, Option<&Step>)]) -> HashSet<usize> {
+        let of_log = |place: &usize| {
+            let step = all[*place].1;
+            let kind = step.and_then(|step| kind_of_sync(step, &mut HashMap::new()));
+            kind.is_some_and(|(kind, _)| kind == "log") && succeeds(&all[*place..])
+        };
+        let promises = self.facts.musts.iter();
+        let promises = promises.filter(|(_, must)| matches!(must, Must::Reach(_, 1)));
+        let before = |step: usize| all.partition_point(|(index, _)| *index < step);
+        promises
+            .filter_map(|(step, _)| (0..before(*step)).rev().find(of_log))
+            .collect()
     }
 
     /// Whether the records of these flights were needed after a sync that has not
