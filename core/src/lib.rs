@@ -7,6 +7,7 @@
 //! - [`flight`]: one exchange as a machine, event in, action out
 //! - [`enroll`]: how a grant gets its first token set
 //! - [`kept`]: answers that could not be taken in
+//! - [`ledger`]: what a store holds of a grant, and every change of it
 //! - [`incident`]: what is not healthy, and when a person is told of it
 //! - [`fence`]: when a store that was put back does not refresh
 //! - [`queue`] and [`limits`]: what is due next, and what may start now
@@ -22,6 +23,7 @@ pub mod flight;
 pub mod grant;
 pub mod incident;
 pub mod kept;
+pub mod ledger;
 pub mod limits;
 pub mod mischief;
 pub mod name;
