@@ -309,7 +309,7 @@ impl Audit {
         self.unread
             .extend(unread.filter_map(|kept| brought(&kept.answer)));
         for (index, row) in (0..).zip(rows) {
-            let candidates = row.candidates.iter().map(|c| &c.tokens);
+            let candidates = row.candidates.iter().filter_map(|c| c.tokens.as_ref());
             for tokens in candidates.chain([&row.tokens]) {
                 self.durable(tokens);
             }
@@ -326,8 +326,9 @@ impl Audit {
     pub(crate) fn accepted(&mut self, index: u32, row: &Row) {
         let state = &row.grant.state;
         self.is_put_back = false;
-        let kept = row.candidates.iter().map(|c| &c.tokens.refresh_token);
-        let kept = kept.flatten().map(|token| TokenId::of(token.expose()));
+        let kept = row.candidates.iter().filter_map(|c| c.tokens.as_ref());
+        let kept = kept.filter_map(|tokens| tokens.refresh_token.as_ref());
+        let kept = kept.map(|token| TokenId::of(token.expose()));
         self.relics.extend(kept);
         self.afresh(index, state.last_send);
         let watched = self.of(index);

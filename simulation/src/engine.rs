@@ -5,13 +5,11 @@ use crate::audit::{Check, Violation, ensure};
 use crate::disk::SimDisk;
 use crate::flight::Aloft;
 use crate::rng::millis;
-use crate::server::TokenId;
 use crate::setup::{Config, HEALING};
 use crate::world::{Happening, Inside, World};
 use refreshd::state::journal::{Book, Record};
 use refreshd_core::dispatch::{Declined, Dispatch, Granted, Landed, Landing, Next, Post, TakeOff};
 use refreshd_core::grant::candidate;
-use refreshd_core::grant::import::{Judgement, Owner, Present, judge};
 use refreshd_core::grant::schedule::{Policy, Urgency};
 use refreshd_core::grant::settle::OutcomeKind;
 use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
@@ -367,7 +365,6 @@ impl World {
     }
 
     pub(crate) fn second_chance(&mut self, index: u32) -> Check {
-        let print = self.server(index).rules(0).fingerprinter.clone();
         // What is newest is not known before the restore is accepted.
         let fenced = self.process().dispatch.fenced().is_some();
         if fenced {
@@ -377,7 +374,8 @@ impl World {
             self.cannot_write();
             return Ok(());
         }
-        if !self.store.take_second_chance(index, &print) {
+        let now = self.time();
+        if !self.store.take_second_chance(index, now) {
             return Ok(());
         }
         self.report.count("second chances");
@@ -490,32 +488,19 @@ impl World {
         state: GrantState,
         tokens: &TokenSet,
         meant: bool,
-    ) -> Result<Judgement, Violation> {
+    ) -> Check {
         if self.process.is_none() {
             self.look_at_fence();
         }
-        let token = tokens.refresh_token.as_ref().expect("each brings one");
-        let owner = match self.store.owner(TokenId::of(token.expose())) {
-            None => Owner::Nobody,
-            Some(owner) if owner == index => Owner::Same,
-            Some(_) => Owner::Other,
-        };
-        let there = Present {
-            state: &self.store.rows[index as usize].grant.state,
-            same_client: true,
-            gives_up_refresh: false,
-            mends: false,
-        };
-        let judgement = judge(owner, Some(there), Some(state.issued_at), meant);
-        if judgement == Judgement::Reauthorize {
-            self.take_in(index, state, tokens)?;
+        let now = self.wall();
+        match self.store.import(index, state, tokens, meant, now) {
+            true => self.taken_in(index, tokens),
+            false => Ok(()),
         }
-        Ok(judgement)
     }
 
-    fn take_in(&mut self, index: u32, state: GrantState, tokens: &TokenSet) -> Check {
+    fn taken_in(&mut self, index: u32, tokens: &TokenSet) -> Check {
         self.audit.durable(tokens);
-        self.store.reauthorize(index, state, tokens.clone());
         let grant = self.store.rows[index as usize].grant.clone();
         self.audit.brought(index, grant.state.generation)?;
         self.audit.counts_anew(index);

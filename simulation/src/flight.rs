@@ -175,7 +175,7 @@ impl World {
         };
         // A candidate is tried after a refusal and not before, as the table has it.
         let candidates = self.store.rows[index as usize].candidates.iter();
-        let mut refresh = candidates.filter_map(|c| c.tokens.refresh_token.as_ref());
+        let mut refresh = candidates.filter_map(|c| c.tokens.as_ref()?.refresh_token.as_ref());
         let waits = refresh.any(|token| TokenId::of(token.expose()) == newest);
         let had = self.audit.is_durable(newest) && !waits;
         let arrived = self.process().arrived(index);
@@ -1005,7 +1005,7 @@ impl World {
         let (old, new) = (number(before), number(after));
         // Beside a backup the journal may hold answers of what has been another since.
         let candidates = self.store.rows[index as usize].candidates.iter();
-        let mut candidates = candidates.map(|candidate| number(&candidate.tokens));
+        let mut candidates = candidates.map(|candidate| candidate.tokens.as_ref().and_then(number));
         let kept = new >= old || self.audit.was_put_back || candidates.any(|kept| kept == old);
         ensure(kept, "newest-kept", || {
             format!("{old:?} gave way to {new:?}")
@@ -1105,7 +1105,8 @@ impl World {
                 return Ok(());
             }
         }
-        self.store.allow_for_lost_time();
+        let now = self.time();
+        self.store.allow_for_lost_time(now);
         for index in 0..self.size.grants {
             let grant = self.store.rows[index as usize].grant.clone();
             self.process().put(index, grant);

@@ -92,10 +92,8 @@ impl World {
             return Ok(());
         }
         self.report.count("restores accepted");
-        let prints = self.server(0).rules(0).fingerprinter.clone();
         let published = self.published_generations();
-        self.store
-            .accept_restore(&published, self.stamp_seq, &prints);
+        self.store.accept_restore(&published, self.stamp_seq, now);
         let (stamp, physical) = (self.stamp(now), self.now);
         self.store.saw(stamp, physical);
         self.process().dispatch.set_fenced(None);

@@ -1,22 +1,18 @@
-//! The store as it is on disk: every transaction whole or not at all. It goes by
-//! the same rule as `src/state/commit.rs`, which is the core's.
+//! The store as it is on disk: every transaction whole or not at all. What a transaction
+//! writes is decided by the ledger, as it is for the daemon's.
 
-use crate::server::TokenId;
 use refreshd::state::SlotRef;
-use refreshd_core::fence::{self, Fenced};
+use refreshd_core::fence::Fenced;
 use refreshd_core::flight::{Answer, FlightId, Intent, Settlement, Standing};
-use refreshd_core::grant::candidate::{self, Kept};
 use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
-use refreshd_core::mischief::{self, Mischief};
-use refreshd_core::secret::Fingerprinter;
+use refreshd_core::ledger::fallback;
+use refreshd_core::ledger::import::{Import, ImportOutcome, import};
+use refreshd_core::ledger::restore::{self, Restored};
+use refreshd_core::ledger::settle::{Settle, settle};
+use refreshd_core::ledger::{Candidate, Changes, Entry, Event, Facts, Owner, UnreadAnswer, allow};
+use refreshd_core::secret::{Fingerprint, Fingerprinter};
 use refreshd_core::time::{Stamp, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
-
-#[derive(Clone)]
-pub(crate) struct Candidate {
-    pub(crate) kept: Kept,
-    pub(crate) tokens: TokenSet,
-}
 
 /// An answer that could not be read.
 #[derive(Clone)]
@@ -35,7 +31,7 @@ pub(crate) struct Row {
     pub(crate) unread: Vec<Unread>,
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Store {
     /// Commits since the beginning.
     pub(crate) commit_seq: u64,
@@ -43,8 +39,11 @@ pub(crate) struct Store {
     pub(crate) backup_of: Option<WallTime>,
     /// The fence that it remembers.
     pub(crate) fenced: Option<Fenced>,
+    prints: Fingerprinter,
     /// Which grant has had a refresh token.
-    owners: BTreeMap<TokenId, u32>,
+    owners: BTreeMap<Fingerprint, u32>,
+    /// Of what is kept, so far.
+    numbers: u64,
     pub(crate) rows: Vec<Row>,
     /// The flights that are done with, by their places in the journal.
     slots: BTreeSet<((u32, u16), FlightId)>,
@@ -60,6 +59,24 @@ pub(crate) struct Store {
 }
 
 impl Store {
+    pub(crate) fn new(prints: Fingerprinter) -> Store {
+        Store {
+            commit_seq: 0,
+            backup_of: None,
+            fenced: None,
+            prints,
+            owners: BTreeMap::new(),
+            numbers: 0,
+            rows: Vec::new(),
+            slots: BTreeSet::new(),
+            last_seen: None,
+            last_seen_at: 0,
+            accepted: None,
+            lost_time: false,
+            full: false,
+        }
+    }
+
     pub(crate) fn settled(&self, place: (u32, u16), flight: FlightId) -> bool {
         self.slots.contains(&(place, flight))
     }
@@ -79,16 +96,17 @@ impl Store {
         }
     }
 
-    /// What may be over counts as over, as `src/state/seen.rs` has it.
-    pub(crate) fn allow_for_lost_time(&mut self) {
+    /// What may be over counts as over.
+    pub(crate) fn allow_for_lost_time(&mut self, at: WallTime) {
         if !std::mem::take(&mut self.lost_time) {
             return;
         }
         self.commit_seq += 1;
-        for row in &mut self.rows {
-            if let Some(state) = row.grant.state.after_lost_time() {
-                row.grant.state = state;
-                row.grant.revision += 1;
+        let event = event(at);
+        for index in 0..self.rows.len() {
+            let entry = Entry::of(self.rows[index].grant.clone(), None);
+            if let Some(changes) = allow(&entry, &event, GrantState::after_lost_time) {
+                self.write(index, changes, 0);
             }
         }
     }
@@ -104,66 +122,74 @@ impl Store {
         intent: &Intent,
         (at, physical): (WallTime, i64),
     ) -> Standing {
-        let flight = intent.flight;
-        let row = &mut self.rows[index as usize];
-        let standing = settlement.standing(&row.grant, base_revision);
+        let tokens = settlement.tokens.as_ref();
+        let identity = tokens.map(|tokens| self.prints.of(tokens.identity()));
+        let command = Settle {
+            base_revision,
+            settlement,
+            intent: Some(intent),
+            event: &event(at),
+            identity,
+        };
+        let row = &self.rows[index as usize];
+        let entry = Entry::of(row.grant.clone(), Some(row.tokens.clone()));
+        let facts = self.facts(identity);
+        let settled = settle(&entry, &facts, &command);
+        let (standing, changes) = settled.expect("generations rise by one");
         if standing == Standing::Outdated {
             return standing;
         }
         self.commit_seq += 1;
         if let Some(slot) = slot {
-            self.remember_slot(flight, slot);
+            self.remember_slot(intent.flight, slot);
         }
-        let is_new = settlement
-            .tokens
-            .as_ref()
-            .is_some_and(|t| self.is_new(index, t));
-        let row = &mut self.rows[index as usize];
-        if standing == Standing::Current {
-            if let Some(kept) = settlement.displaces(&row.grant.state, intent.presents, at) {
-                let tokens = row.tokens.clone();
-                row.candidates.push(Candidate { kept, tokens });
-            }
-            row.grant.state = settlement.state.clone();
-            row.grant.revision += 1;
-            if let Some(tokens) = &settlement.tokens {
-                row.tokens = tokens.clone();
-            }
-            if let Some(answer) = &settlement.unread {
-                let ours = |kept: &&Unread| kept.intent.flight == flight;
-                let since = row.unread.iter().find(ours).map(|kept| kept.since);
-                row.unread.retain(|kept| kept.intent.flight != flight);
-                row.unread.push(Unread {
-                    intent: intent.clone(),
-                    answer: answer.clone(),
-                    since: since.unwrap_or(physical),
-                });
-            }
-        } else if let Some(tokens) = &settlement.tokens
-            && !mischief::is(Mischief::CandidateDropped)
-            && is_new
-        {
-            let kept = Kept {
-                base_generation: settlement.base_generation(),
-                at,
-                refused: false,
-                by_flight: true,
-                binding: settlement.state.binding.clone(),
-            };
-            let tokens = tokens.clone();
-            row.candidates.push(Candidate { kept, tokens });
-        }
-        if let Some(tokens) = &settlement.tokens {
-            self.remember(index, tokens);
-        }
-        if standing == Standing::Superseded {
-            let grant = &mut self.rows[index as usize].grant;
-            if let Some(state) = settlement.overtakes(&grant.state) {
-                grant.state = state;
-                grant.revision += 1;
-            }
-        }
+        self.write(index as usize, changes, physical);
         standing
+    }
+
+    /// The contract of a transaction: all of it, or nothing. `physical`: now.
+    fn write(&mut self, index: usize, changes: Changes, physical: i64) {
+        let row = &mut self.rows[index];
+        if let Some(grant) = changes.grant {
+            assert_eq!(grant.revision, row.grant.revision + 1, "it was checked");
+            row.grant = grant;
+        }
+        if let Some(tokens) = changes.tokens {
+            row.tokens = tokens;
+        }
+        let stays = |kept: &Candidate| !changes.forget.contains(&kept.flight);
+        row.candidates.retain(stays);
+        row.candidates.extend(changes.keep);
+        if let Some(UnreadAnswer { intent, answer, .. }) = changes.answer {
+            let ours = |kept: &&Unread| kept.intent.flight == intent.flight;
+            let since = row.unread.iter().find(ours).map(|kept| kept.since);
+            row.unread
+                .retain(|kept| kept.intent.flight != intent.flight);
+            row.unread.push(Unread {
+                intent,
+                answer,
+                since: since.unwrap_or(physical),
+            });
+        }
+        if let Some(claim) = changes.claim {
+            let index = u32::try_from(index).expect("a few");
+            self.owners.insert(claim.fingerprint, index);
+        }
+    }
+
+    fn facts(&mut self, brings: Option<Fingerprint>) -> Facts {
+        self.numbers += 1;
+        let mut fresh = [0xff; 16];
+        fresh[..8].copy_from_slice(&self.numbers.to_be_bytes());
+        let owner = brings.and_then(|print| self.owners.get(&print));
+        let owner = owner.map(|owner| &self.rows[*owner as usize].grant);
+        Facts {
+            owner: owner.map(|grant| Owner {
+                id: grant.id.clone(),
+                name: grant.name.clone(),
+            }),
+            fresh: FlightId(fresh),
+        }
     }
 
     /// A flight is done with at that place; whether the store took that.
@@ -184,12 +210,6 @@ impl Store {
         }
     }
 
-    /// Whether the grant has not had that refresh token before.
-    fn is_new(&self, index: u32, tokens: &TokenSet) -> bool {
-        let token = tokens.refresh_token.as_ref();
-        token.is_some_and(|token| self.owner(TokenId::of(token.expose())) != Some(index))
-    }
-
     /// Changes a state outside a flight; whether the grant was still of that revision.
     pub(crate) fn update(&mut self, index: u32, base_revision: u64, state: GrantState) -> bool {
         let row = &mut self.rows[index as usize];
@@ -202,33 +222,53 @@ impl Store {
         is_current
     }
 
-    /// Another authorization takes the place of what there is.
-    pub(crate) fn reauthorize(&mut self, index: u32, state: GrantState, tokens: TokenSet) {
-        self.commit_seq += 1;
-        self.remember(index, &tokens);
-        let row = &mut self.rows[index as usize];
-        let kept: Vec<Kept> = row.candidates.iter().map(|c| c.kept.clone()).collect();
-        let generation = candidate::highest(row.grant.state.generation, &kept) + 1;
-        row.grant.revision += 1;
-        row.grant.state = GrantState {
-            generation,
-            chances_from: generation,
-            ..state
+    /// Imports a token set for a grant; whether it was taken in.
+    pub(crate) fn import(
+        &mut self,
+        index: u32,
+        state: GrantState,
+        tokens: &TokenSet,
+        replace: bool,
+        now: WallTime,
+    ) -> bool {
+        let row = &self.rows[index as usize];
+        let entry = row.entry();
+        let request = Import {
+            name: entry.grant.name.clone(),
+            client: entry.grant.client.clone(),
+            vars: BTreeMap::new(),
+            redirect_uri: None,
+            tokens: tokens.clone(),
+            obtained_at: Some(state.issued_at),
+            state,
+            now,
+            replace,
+            authorized: false,
         };
-        row.tokens = tokens;
-    }
-
-    /// Notes whose refresh token this is; that of another stays his.
-    pub(crate) fn remember(&mut self, index: u32, tokens: &TokenSet) {
-        if let Some(token) = &tokens.refresh_token {
-            let token = TokenId::of(token.expose());
-            self.owners.entry(token).or_insert(index);
+        let identity = self.prints.of(tokens.identity());
+        let facts = self.facts(Some(identity));
+        let id = entry.grant.id.clone();
+        let Ok((outcome, changes)) = import(Some(&entry), &facts, &request, identity, id) else {
+            return false;
+        };
+        if outcome == ImportOutcome::Unchanged {
+            return false;
         }
+        self.commit_seq += 1;
+        self.write(index as usize, changes, 0);
+        true
     }
 
-    /// Which grant has had it.
-    pub(crate) fn owner(&self, token: TokenId) -> Option<u32> {
-        self.owners.get(&token).copied()
+    /// A grant and its first token set are there from the beginning.
+    pub(crate) fn add(&mut self, grant: Grant, tokens: TokenSet) {
+        let index = u32::try_from(self.rows.len()).expect("a few");
+        self.owners.insert(self.prints.of(tokens.identity()), index);
+        self.rows.push(Row {
+            grant,
+            tokens,
+            candidates: Vec::new(),
+            unread: Vec::new(),
+        });
     }
 
     /// An answer that could be read at last is not kept any more.
@@ -237,60 +277,58 @@ impl Store {
         row.unread.retain(|kept| kept.intent.flight != flight);
     }
 
-    /// Puts the newest refresh token of a late answer in the place of a refused
-    /// one, as `src/state/second_chance.rs` does.
-    pub(crate) fn take_second_chance(&mut self, index: u32, prints: &Fingerprinter) -> bool {
-        let row = &mut self.rows[index as usize];
-        if row.grant.state.refusal.is_none() {
+    /// Puts the newest refresh token of a late answer in the place of a refused one.
+    pub(crate) fn take_second_chance(&mut self, index: u32, at: WallTime) -> bool {
+        let entry = self.rows[index as usize].entry();
+        let (facts, revision) = (self.facts(None), entry.grant.revision);
+        let Some(changes) = fallback::take(&entry, &facts, revision, &self.prints, at) else {
             return false;
-        }
-        let kept: Vec<Kept> = row.candidates.iter().map(|c| c.kept.clone()).collect();
-        let mut tried = Vec::new();
-        for chance in candidate::second_chances(&kept, &row.grant.state) {
-            tried.push(chance);
-            let token = row.candidates[chance].tokens.refresh_token.clone();
-            let Some(token) = token.filter(|t| Some(t) != row.tokens.refresh_token.as_ref()) else {
-                continue;
-            };
-            row.grant.state = row.grant.state.trying(prints.of(&token), &kept[chance]);
-            row.grant.revision += 1;
-            row.tokens.refresh_token = Some(token);
-            self.commit_seq += 1;
-            break;
-        }
-        let changed = row.grant.state.refusal.is_none();
-        let mut number = 0..;
-        row.candidates
-            .retain(|_| number.next().is_none_or(|at| !tried.contains(&at)));
+        };
+        let changed = changes.grant.is_some();
+        self.commit_seq += 1;
+        self.write(index as usize, changes, 0);
         changed
     }
 
-    /// Goes on from a store that was put back, as `src/state/restore.rs` does.
+    /// Goes on from a store that was put back.
     pub(crate) fn accept_restore(
         &mut self,
         published: &BTreeMap<GrantId, u64>,
         stamp: u64,
-        prints: &Fingerprinter,
+        at: WallTime,
     ) {
         self.fenced = None;
         self.backup_of = None;
         self.commit_seq = self.commit_seq.max(stamp) + 1;
-        for row in &mut self.rows {
-            let kept: Vec<Kept> = row.candidates.iter().map(|c| c.kept.clone()).collect();
-            let newest = candidate::newer(&kept, &row.grant.state);
-            let token = |at: usize| Some((at, row.candidates[at].tokens.refresh_token.clone()?));
-            let found = newest.and_then(token);
-            if let Some((at, token)) =
-                found.filter(|(_, t)| Some(t) != row.tokens.refresh_token.as_ref())
-            {
-                row.grant.state = row.grant.state.trying(prints.of(&token), &kept[at]);
-                row.tokens.refresh_token = Some(token);
-                row.candidates.remove(at);
-            }
-            let published = published.get(&row.grant.id).copied().unwrap_or(0);
-            let rotates = row.grant.state.presents.is_some();
-            row.grant.state = fence::accepted(&row.grant.state, published, &kept, rotates);
-            row.grant.revision += 1;
+        for index in 0..self.rows.len() {
+            let entry = self.rows[index].entry();
+            let restored = Restored {
+                published: published.get(&entry.grant.id).copied().unwrap_or(0),
+                may_be_rotated: entry.grant.state.presents.is_some(),
+                at,
+            };
+            let facts = self.facts(None);
+            let changes = restore::accept(&entry, &facts, restored, &self.prints);
+            self.write(index, changes, 0);
         }
+    }
+}
+
+impl Row {
+    fn entry(&self) -> Entry {
+        Entry {
+            grant: self.grant.clone(),
+            tokens: Some(self.tokens.clone()),
+            candidates: self.candidates.clone(),
+        }
+    }
+}
+
+/// History is not looked at here.
+fn event(at: WallTime) -> Event {
+    Event {
+        at,
+        kind: String::new(),
+        text: String::new(),
     }
 }

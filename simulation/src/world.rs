@@ -13,7 +13,7 @@ use crate::restore::Copied;
 use crate::rng::Rng;
 use crate::server::{Server, TokenId};
 use crate::setup::{Config, Errand, Setup, binding};
-use crate::store::{Row, Store, Unread};
+use crate::store::{Store, Unread};
 use refreshd_core::flight::Event;
 use refreshd_core::grant::schedule::{Never, Plan, plan};
 use refreshd_core::grant::settle::{Import, import};
@@ -224,6 +224,7 @@ impl World {
             clients: vec![Setup::default(); servers.len()],
             ..Config::default()
         };
+        let prints = servers[0].rules(0).fingerprinter.clone();
         let mut world = World {
             temper,
             size,
@@ -237,7 +238,7 @@ impl World {
             hangs_for: 0,
             hangs_until: 0,
             disk: SimDisk::new(seed),
-            store: Store::default(),
+            store: Store::new(prints),
             servers,
             exchanges: BTreeMap::new(),
             flights: 0,
@@ -283,13 +284,7 @@ impl World {
         let stored = self.audit.stored(index, 1, true);
         stored.expect("the first generation");
         self.audit.durable(&tokens);
-        self.store.remember(index, &tokens);
-        self.store.rows.push(Row {
-            grant,
-            tokens,
-            candidates: Vec::new(),
-            unread: Vec::new(),
-        });
+        self.store.add(grant, tokens);
     }
 
     /// A person authorizes: the state and token set to import.

@@ -1,41 +1,45 @@
 //! Grants that begin by themselves: the client asks for their first token set.
 
 use super::error::StoreError;
-use super::history::{self, Event};
+use super::ledger;
+use super::store::Store;
 use super::writer::Session;
 use refreshd_core::grant::{Grant, GrantState};
+use refreshd_core::ledger::begin;
 use refreshd_core::time::WallTime;
-use std::collections::BTreeMap;
 
-pub(super) fn begin(
+impl Store {
+    /// Adds a grant that has no token set yet, since its client can ask for one.
+    /// One of that name that is there already is returned as it is.
+    ///
+    /// # Errors
+    /// When it did not become durable.
+    pub async fn begin(
+        &self,
+        name: &str,
+        client: &str,
+        state: GrantState,
+        at: WallTime,
+    ) -> Result<Grant, StoreError> {
+        let (name, client) = (name.to_owned(), client.to_owned());
+        self.write(move |s| begin(s, &name, &client, state, at))
+            .await
+    }
+}
+
+fn begin(
     s: &Session<'_>,
-    name: String,
-    client: String,
+    name: &str,
+    client: &str,
     state: GrantState,
     at: WallTime,
 ) -> Result<Grant, StoreError> {
     s.saw(at);
-    if let Some(known) = s.grant_named(&name)? {
-        return Ok(known);
+    match s.grant_named(name)? {
+        Some(known) => Ok(known),
+        None => {
+            let changes = begin::begin(s.new_id()?, name, client, state, at);
+            ledger::write(s, None, &changes)
+        }
     }
-    let grant = Grant {
-        id: s.new_id()?,
-        name,
-        client,
-        vars: BTreeMap::new(),
-        redirect_uri: None,
-        revision: 1,
-        state: GrantState {
-            generation: 0,
-            ..state
-        },
-    };
-    s.insert_grant(&grant, at)?;
-    let event = Event {
-        at,
-        kind: "configured".to_owned(),
-        text: String::new(),
-    };
-    history::record(s, &grant, None, &event)?;
-    Ok(grant)
 }

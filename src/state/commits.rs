@@ -1,7 +1,7 @@
 //! The commits of one transaction. What makes one of them fail half-way is its own
 //! trouble: the others are run again without it.
 
-use super::commit::{self, Commit, Committed, Sheet};
+use super::commit::{self, Commit, Committed, Prepared};
 use super::error::StoreError;
 use super::writer::{Reply, Session};
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 /// A commit that somebody waits for.
 pub(super) struct CommitJob {
     pub(super) commit: Arc<Commit>,
-    pub(super) sheet: Sheet,
+    pub(super) prepared: Prepared,
     pub(super) answer: oneshot::Sender<Result<Committed, StoreError>>,
 }
 
@@ -20,7 +20,7 @@ impl CommitJob {
     fn run(&self, session: &Session<'_>) -> Result<Result<Committed, StoreError>, StoreError> {
         let conn = session.conn;
         let changes = conn.total_changes();
-        let result = commit::commit(session, &self.commit, &self.sheet);
+        let result = commit::commit(session, &self.commit, &self.prepared);
         // SQLite may have rolled everything back by itself.
         let half_done = conn.is_autocommit() || conn.total_changes() != changes;
         match result {

@@ -11,14 +11,17 @@ use super::disk::hex;
 use super::error::StoreError;
 use super::import::{self, ImportRefusal, ImportRequest, Imported};
 use super::journal::SlotRef;
+use super::ledger;
 use super::records::{from_json, json, secret_json};
 use super::seal::Context;
 use super::store::Store;
 use super::writer::{Kind, Session};
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage, Via, quarantine};
 use refreshd_core::flight::FlightId;
-use refreshd_core::grant::{Grant, GrantState, kept_refresh};
+use refreshd_core::grant::Grant;
 use refreshd_core::kept::{self, KeptAnswer};
+pub use refreshd_core::ledger::authorization::Wanted;
+use refreshd_core::ledger::authorization::{Admission, admit};
 use refreshd_core::secret::{Fingerprint, Secret};
 use refreshd_core::time::WallTime;
 use rusqlite::{OptionalExtension, Row};
@@ -64,15 +67,6 @@ pub enum TakenIn {
     Held(String),
     /// An operator wanted it, and it is not held any more.
     Gone,
-}
-
-/// Who wants a token set to be taken in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// The exchange that brought it.
-    ByExchange,
-    /// An operator who knows what it is.
-    ByOperator,
 }
 
 /// A flight whose end is committed with what it brought.
@@ -359,96 +353,40 @@ fn tidy(s: &Session<'_>, now: WallTime) -> Result<(), StoreError> {
 fn take_in(
     s: &Session<'_>,
     enrollment: Enrollment,
-    mut request: ImportRequest,
+    request: ImportRequest,
     answer: KeptAnswer,
     wanted: Wanted,
     who: Option<&str>,
 ) -> Result<TakenIn, ImportRefusal> {
-    let known = find(s, "id = ?1", enrollment.id.0)?;
-    let stage = known.map(|(known, _)| known.stage);
-    let grant = s.grant_named(&request.name)?;
-    let before = grant.as_ref().map(|grant| &grant.state);
-    let account = before.and_then(|state| state.account);
-    if wanted == Wanted::ByOperator {
-        if stage != Some(Stage::Held) {
-            return Ok(TakenIn::Gone);
-        }
-    } else if let Some(why) = held_because(stage, before, &request, who) {
-        let id = hex(&enrollment.id.0);
-        let why = format!(
-            "{why}: its token set waits. Take it with `refreshd authorize --accept {id}`, or authorize again"
-        );
-        let held = Enrollment {
-            stage: Stage::Held,
-            text: why.clone(),
-            sent: request.obtained_at,
-            account: request.state.account,
-            ..enrollment
-        };
-        turn(s, &held, Some(answer))?;
-        return Ok(TakenIn::Held(why));
-    }
-    // Who it is could not be learned this time; who it was is not forgotten for that.
-    request.state.account = request.state.account.or(account);
-    let kept = match grant.filter(|grant| grant.client == request.client) {
-        Some(grant) if grant.vars == request.vars => keep_refresh(s, &grant, &mut request)?,
-        _ => false,
-    };
-    let imported = import::import(s, request)?;
-    let text = match kept {
-        true => "the answer has no refresh token; the one that the grant has goes on".to_owned(),
-        false => enrollment.text.clone(),
-    };
-    let done = Enrollment {
-        stage: Stage::Done,
-        generation: Some(imported.grant().state.generation),
-        text,
-        ..enrollment
-    };
-    turn(s, &done, None)?;
-    answers::read(s, done.id, answer.flight)?;
-    Ok(TakenIn::Current(Box::new(imported)))
-}
-
-/// Keeps the grant's refresh token where the answer has none; whether it did.
-fn keep_refresh(
-    s: &Session<'_>,
-    grant: &Grant,
-    request: &mut ImportRequest,
-) -> Result<bool, StoreError> {
-    let Some(old) = s.tokens(grant)? else {
-        return Ok(false);
-    };
-    let before = (&grant.state, &old);
-    let kept = kept_refresh::keep(before, (&request.state, &request.tokens), request.now);
-    let Some((state, tokens)) = kept else {
-        return Ok(false);
-    };
-    (request.state, request.tokens) = (state, tokens);
-    Ok(true)
-}
-
-/// Why a token set that an exchange brought is not simply the next one.
-fn held_because(
-    stage: Option<Stage>,
-    before: Option<&GrantState>,
-    request: &ImportRequest,
-    who: Option<&str>,
-) -> Option<String> {
-    if matches!(
-        stage,
-        None | Some(Stage::Refused | Stage::Done | Stage::Held)
+    s.saw(request.now);
+    let (id, number) = (enrollment.id, hex(&enrollment.id.0));
+    let known = find(s, "id = ?1", id.0)?;
+    let authorization = (enrollment, known.map(|(known, _)| known.stage));
+    let entry = import::entry(s, &request.name)?;
+    match admit(
+        entry.as_ref(),
+        authorization,
+        request,
+        wanted,
+        (&number, who),
     ) {
-        return Some("it was given up before its answer came".to_owned());
+        Admission::Gone => Ok(TakenIn::Gone),
+        Admission::Held(held) => {
+            turn(s, &held, Some(answer))?;
+            Ok(TakenIn::Held(held.text))
+        }
+        Admission::Admitted(admitted) => {
+            let identity = s.fingerprints.of(admitted.import.tokens.identity());
+            let facts = ledger::facts(s, Some(identity))?;
+            let grant = s.new_id()?;
+            let (outcome, changes, done) =
+                admitted.take_in(entry.as_ref(), &facts, identity, grant)?;
+            let imported = import::write(s, entry.as_ref(), outcome, &changes)?;
+            turn(s, &done, None)?;
+            answers::read(s, id, answer.flight)?;
+            Ok(TakenIn::Current(Box::new(imported)))
+        }
     }
-    let before = before?;
-    let accounts = (before.account, request.state.account);
-    if matches!(accounts, (Some(old), Some(new)) if old != new) {
-        let who = who.map_or_else(String::new, |who| format!(" ({who})"));
-        return Some(format!("another account{who} authorized than before"));
-    }
-    let later = request.obtained_at.is_some_and(|at| at < before.login_at);
-    later.then(|| "a later authorization came before its answer did".to_owned())
 }
 
 /// Makes room in quarantine for one more of its client.

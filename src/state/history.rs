@@ -5,6 +5,7 @@ use super::records::{flight_id, json, key_of, signed};
 use super::writer::Session;
 use refreshd_core::flight::FlightId;
 use refreshd_core::grant::{Grant, GrantId};
+use refreshd_core::ledger::Event;
 use refreshd_core::provider::description::DescriptionHash;
 use refreshd_core::time::WallTime;
 use rusqlite::{Connection, OptionalExtension};
@@ -17,17 +18,6 @@ use std::path::{Path, PathBuf};
 const FINGERPRINTS: i64 = 32;
 /// Rows that are looked at in one transaction.
 const PRUNED_AT_ONCE: i64 = 1000;
-
-/// Something that happened to a grant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// When.
-    pub at: WallTime,
-    /// One word, as in metrics.
-    pub kind: String,
-    /// A sentence for a person, printable.
-    pub text: String,
-}
 
 /// An event as the history has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,25 +52,6 @@ pub struct Pruned {
     pub events: usize,
     /// Fingerprints of token sets long gone.
     pub fingerprints: usize,
-}
-
-/// Writes an event of a grant after its last one, and that it is the last now.
-pub(super) fn record(
-    s: &Session<'_>,
-    grant: &Grant,
-    flight: Option<FlightId>,
-    event: &Event,
-) -> Result<(), StoreError> {
-    let key = key_of(&grant.id);
-    let previous: Option<i64> = s
-        .conn
-        .prepare_cached("SELECT last_event FROM grants WHERE key = ?1")?
-        .query_row([key], |row| row.get(0))?;
-    let last = append(s, grant, flight, event, previous)?;
-    s.conn
-        .prepare_cached("UPDATE grants SET last_event = ?2 WHERE key = ?1")?
-        .execute((key, last))?;
-    Ok(())
 }
 
 /// Writes an event; its number is to become the grant's `last_event`.

@@ -5,49 +5,13 @@ use super::disk::hex;
 use super::error::StoreError;
 use super::records::{flight_id, from_json, json, signed};
 use super::writer::Session;
-use crate::random;
-use refreshd_core::flight::{Answer, FlightId, Intent, Settlement};
-use refreshd_core::grant::candidate::{self, Kept};
+use refreshd_core::flight::{Answer, FlightId, Intent};
+use refreshd_core::grant::GrantId;
 use refreshd_core::grant::state::Binding;
-use refreshd_core::grant::{Grant, GrantId, TokenSet};
 use refreshd_core::kept;
+use refreshd_core::ledger::{Candidate, UnreadAnswer};
 use refreshd_core::provider::description::DescriptionHash;
-use refreshd_core::secret::Secret;
 use refreshd_core::time::WallTime;
-
-/// What a flight brought for a generation that was no longer current.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate {
-    /// The flight.
-    pub flight: FlightId,
-    /// The generation it started from.
-    pub base_generation: u64,
-    /// The token set, when the answer could be read.
-    pub tokens: Option<TokenSet>,
-    /// The answer, when it could not.
-    pub answer: Option<Answer>,
-    /// By which description it was read, or was to be; `None`: no flight brought it.
-    pub description: Option<DescriptionHash>,
-    /// Its refresh token was refused.
-    pub refused: bool,
-    /// To whom it is bound; `None`: not known.
-    pub binding: Option<Binding>,
-    /// When it came.
-    pub at: WallTime,
-}
-
-impl Candidate {
-    /// As far as it matters for trying it.
-    pub(super) fn kept(&self) -> Kept {
-        Kept {
-            base_generation: self.base_generation,
-            at: self.at,
-            refused: self.refused,
-            by_flight: self.description.is_some(),
-            binding: self.binding.clone(),
-        }
-    }
-}
 
 /// An answer that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,102 +29,34 @@ pub struct Unread {
     pub at: WallTime,
 }
 
-/// Keeps what a stale settlement brought; whether it brought anything.
+/// Keeps a candidate.
 pub(super) fn keep_candidate(
     s: &Session<'_>,
     grant: &GrantId,
-    flight: FlightId,
-    settlement: &Settlement,
-    description: Option<&DescriptionHash>,
-    at: WallTime,
-) -> Result<bool, StoreError> {
-    if settlement.tokens.is_none() && settlement.unread.is_none() {
-        return Ok(false);
-    }
-    let new = u64::from(settlement.tokens.is_some());
-    let base = settlement.state.generation.saturating_sub(new);
-    let owner = hex(&flight.0);
-    let tokens = settlement
-        .tokens
-        .as_ref()
-        .map(|tokens| s.seal_tokens("candidates", &owner, base, tokens));
-    let answer = settlement
-        .unread
-        .as_ref()
-        .map(|answer| s.seal_answer("candidates", &owner, base, answer));
+    candidate: &Candidate,
+) -> Result<(), StoreError> {
+    let (owner, base) = (hex(&candidate.flight.0), candidate.base_generation);
+    let tokens = candidate.tokens.as_ref();
+    let tokens = tokens.map(|tokens| s.seal_tokens("candidates", &owner, base, tokens));
+    let answer = candidate.answer.as_ref();
+    let answer = answer.map(|answer| s.seal_answer("candidates", &owner, base, answer));
     s.conn
         .prepare_cached(
             "INSERT OR IGNORE INTO candidates
-             (flight, grant_id, base_generation, tokens, answer, description, at, binding)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+             (flight, grant_id, base_generation, tokens, answer, description, at, binding, refused)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute((
-            flight.0,
+            candidate.flight.0,
             &grant.0,
             signed(base),
             tokens,
             answer,
-            description.map(|d| &d.0),
-            at.0,
-            settlement.state.binding.as_ref().map(json),
+            candidate.description.as_ref().map(|d| &d.0),
+            candidate.at.0,
+            candidate.binding.as_ref().map(json),
+            candidate.refused,
         ))?;
-    Ok(true)
-}
-
-/// Keeps a token set whose refresh token was refused, so that it is not tried again.
-pub(super) fn keep_refused(
-    s: &Session<'_>,
-    grant: &Grant,
-    tokens: &TokenSet,
-    at: WallTime,
-) -> Result<(), StoreError> {
-    let flight = keep_replaced(s, grant, tokens, at)?;
-    s.conn
-        .prepare_cached("UPDATE candidates SET refused = 1 WHERE flight = ?1")?
-        .execute([flight.0])?;
-    Ok(())
-}
-
-/// Keeps the token set that another takes the place of.
-pub(super) fn keep_replaced(
-    s: &Session<'_>,
-    grant: &Grant,
-    tokens: &TokenSet,
-    at: WallTime,
-) -> Result<FlightId, StoreError> {
-    let settlement = Settlement {
-        state: grant.state.clone(),
-        tokens: Some(tokens.clone()),
-        unread: None,
-        sent: None,
-    };
-    let flight = FlightId(random::bytes());
-    keep_candidate(s, &grant.id, flight, &settlement, None, at)?;
-    Ok(flight)
-}
-
-/// Keeps a token set of a second chance, of which another answer takes the place:
-/// to be tried, unless it was refused.
-pub(super) fn keep_displaced(
-    s: &Session<'_>,
-    grant: &Grant,
-    tokens: &TokenSet,
-    kept: &Kept,
-    description: Option<&DescriptionHash>,
-) -> Result<(), StoreError> {
-    let mut was = grant.clone();
-    was.state.generation = kept.base_generation + 1;
-    if kept.refused {
-        return keep_refused(s, &was, tokens, kept.at);
-    }
-    let settlement = Settlement {
-        state: was.state,
-        tokens: Some(tokens.clone()),
-        unread: None,
-        sent: None,
-    };
-    let flight = FlightId(random::bytes());
-    keep_candidate(s, &grant.id, flight, &settlement, description, kept.at)?;
     Ok(())
 }
 
@@ -195,43 +91,53 @@ pub(super) fn candidates(s: &Session<'_>, grant: &GrantId) -> Result<Vec<Candida
     Ok(found)
 }
 
+/// Candidates as an entry has them: without answers, which no rule reads, and with the
+/// token sets where `with_tokens` says so. One that does not open stays where it is, and
+/// is not tried.
+pub(super) fn candidates_of_entry(
+    s: &Session<'_>,
+    grant: &GrantId,
+    with_tokens: bool,
+) -> Result<Vec<Candidate>, StoreError> {
+    let mut statement = s.conn.prepare_cached(
+        "SELECT flight, base_generation, CASE WHEN ?2 THEN tokens END, description, refused, at,
+             binding FROM candidates WHERE grant_id = ?1 ORDER BY at, flight",
+    )?;
+    let mut rows = statement.query((&grant.0, with_tokens))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let flight = flight_id(row, 0)?;
+        let base = row.get::<_, i64>(1)?.unsigned_abs();
+        let sealed: Option<Vec<u8>> = row.get(2)?;
+        let open = |sealed: Vec<u8>| {
+            s.open_tokens("candidates", &hex(&flight.0), base, &sealed)
+                .ok()
+        };
+        found.push(Candidate {
+            flight,
+            base_generation: base,
+            tokens: sealed.and_then(open),
+            answer: None,
+            description: row.get::<_, Option<String>>(3)?.map(DescriptionHash),
+            refused: row.get(4)?,
+            at: WallTime(row.get(5)?),
+            binding: binding(row, 6)?,
+        });
+    }
+    Ok(found)
+}
+
 fn binding(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<Binding>> {
     let text: Option<String> = row.get(column)?;
     text.map(|_| from_json(row, column)).transpose()
 }
 
-/// Takes out of the candidates what is newer than the store's own, which only one
-/// that was put back can have: its refresh token, and what is known of it.
-pub(super) fn take_newer(
-    s: &Session<'_>,
-    grant: &Grant,
-    current: &TokenSet,
-) -> Result<Option<(Secret, Kept)>, StoreError> {
-    let mut candidates = candidates(s, &grant.id)?;
-    let mut kept: Vec<Kept> = candidates.iter().map(Candidate::kept).collect();
-    let Some(newest) = candidate::newer(&kept, &grant.state) else {
-        return Ok(None);
-    };
-    let Candidate { flight, tokens, .. } = candidates.swap_remove(newest);
-    let token = tokens.and_then(|tokens| tokens.refresh_token);
-    let token = token.filter(|token| Some(token) != current.refresh_token.as_ref());
-    if token.is_some() {
-        forget(s, "candidates", flight)?;
-    }
-    Ok(token.map(|token| (token, kept.swap_remove(newest))))
-}
-
 /// Keeps an answer that could not be read; once more when another description
 /// did no better.
-pub(super) fn keep_unread(
-    s: &Session<'_>,
-    intent: &Intent,
-    generation: u64,
-    answer: &Answer,
-    at: WallTime,
-) -> Result<(), StoreError> {
+pub(super) fn keep_unread(s: &Session<'_>, kept: &UnreadAnswer) -> Result<(), StoreError> {
+    let (intent, generation) = (&kept.intent, kept.generation);
     let flight = intent.flight;
-    let sealed = s.seal_answer("unread", &hex(&flight.0), generation, answer);
+    let sealed = s.seal_answer("unread", &hex(&flight.0), generation, &kept.answer);
     s.conn
         .prepare_cached(
             "INSERT INTO unread (flight, grant_id, generation, answer, description, at, intent)
@@ -245,7 +151,7 @@ pub(super) fn keep_unread(
             signed(generation),
             sealed,
             &intent.description.0,
-            at.0,
+            kept.at.0,
             json(intent),
         ))?;
     let_go(s, intent)

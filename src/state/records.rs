@@ -6,7 +6,7 @@ use super::seal::{Context, Sealer};
 use super::writer::Session;
 use crate::random;
 use refreshd_core::flight::{Answer, FlightId};
-use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
+use refreshd_core::grant::{Grant, GrantId, TokenSet};
 use refreshd_core::secret::Secret;
 use refreshd_core::time::WallTime;
 use rusqlite::types::Type;
@@ -188,33 +188,6 @@ impl Session<'_> {
                 signed(grant.state.generation),
                 json(&grant.state),
                 at.0,
-            ))?;
-        Ok(())
-    }
-
-    /// Writes all of a grant and, where there are new ones, its tokens.
-    pub(super) fn write_grant(
-        &self,
-        grant: &Grant,
-        tokens: Option<&TokenSet>,
-    ) -> Result<(), StoreError> {
-        let state: &GrantState = &grant.state;
-        let sealed =
-            tokens.map(|t| seal_tokens(self.sealer, GRANTS, &grant.id.0, state.generation, t));
-        self.conn
-            .prepare_cached(
-                "UPDATE grants SET client = ?2, vars = ?3, redirect_uri = ?4, revision = ?5,
-                 generation = ?6, state = ?7, tokens = coalesce(?8, tokens) WHERE key = ?1",
-            )?
-            .execute((
-                key_of(&grant.id),
-                &grant.client,
-                json(&grant.vars),
-                &grant.redirect_uri,
-                signed(grant.revision),
-                signed(state.generation),
-                json(state),
-                sealed,
             ))?;
         Ok(())
     }

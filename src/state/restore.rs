@@ -4,13 +4,12 @@ use super::copy;
 use super::db;
 use super::error::StoreError;
 use super::fence::{self, Fenced};
-use super::history::{self, Event};
-use super::kept;
+use super::ledger;
 use super::records::{json, signed};
 use super::writer::Session;
-use refreshd_core::fence::{Found, accepted, at_start};
-use refreshd_core::grant::candidate::Kept;
+use refreshd_core::fence::{Found, at_start};
 use refreshd_core::grant::{Grant, GrantId};
+use refreshd_core::ledger::restore::{self, Restored};
 use refreshd_core::time::WallTime;
 use rusqlite::Connection;
 use std::collections::BTreeMap;
@@ -74,46 +73,16 @@ pub(super) fn accept(
     let stamped = fence::stamped(&s.shared.dir, &s.shared.store_id).unwrap_or(0);
     // This transaction's own commit takes it above both.
     db::set_meta(s.conn, "commit_seq", own.max(signed(stamped)))?;
-    let mut grants = s.all_grants()?;
-    for grant in &mut grants {
-        let doubtful = rotates(grant);
-        let ahead = published.get(&grant.id).copied().unwrap_or(0);
-        accept_grant(s, now, grant, ahead, doubtful)?;
-    }
-    Ok(grants)
-}
-
-fn accept_grant(
-    s: &Session<'_>,
-    now: WallTime,
-    grant: &mut Grant,
-    published: u64,
-    doubtful: bool,
-) -> Result<(), StoreError> {
-    // Opened before, sealed after: the generation is part of what is authenticated.
-    let mut tokens = s.tokens(grant)?;
-    let mut newer = "";
-    if let Some(current) = &mut tokens
-        && let Some((token, kept)) = kept::take_newer(s, grant, current)?
-    {
-        // The one in the backup has been exchanged for it: it is void.
-        kept::keep_refused(s, grant, current, now)?;
-        grant.state = grant.state.trying(s.fingerprints.of(&token), &kept);
-        current.refresh_token = Some(token);
-        newer = ", with a newer refresh token that the journal held";
-    }
-    grant.revision += 1;
-    let kept = kept::candidates(s, &grant.id)?;
-    let kept: Vec<Kept> = kept.iter().map(|candidate| candidate.kept()).collect();
-    grant.state = accepted(&grant.state, published, &kept, doubtful);
-    s.write_grant(grant, tokens.as_ref())?;
-    let event = Event {
-        at: now,
-        kind: "restored".to_owned(),
-        text: format!(
-            "the store was put back; generations go on from {}{newer}",
-            grant.state.generation
-        ),
+    let accept = |grant: Grant| {
+        let restored = Restored {
+            published: published.get(&grant.id).copied().unwrap_or(0),
+            may_be_rotated: rotates(&grant),
+            at: now,
+        };
+        let entry = ledger::entry(s, grant, true)?;
+        let facts = ledger::facts(s, None)?;
+        let changes = restore::accept(&entry, &facts, restored, s.fingerprints);
+        ledger::write(s, Some(&entry.grant), &changes)
     };
-    history::record(s, grant, None, &event)
+    s.all_grants()?.into_iter().map(accept).collect()
 }

@@ -5,10 +5,10 @@
 use super::allowance::allow_for;
 use super::db;
 use super::error::StoreError;
-use super::history::Event;
 use super::writer::Session;
 use crate::clock;
 use refreshd_core::GrantState;
+use refreshd_core::ledger::Event;
 use refreshd_core::time::{BootTime, Stamp, WallTime};
 use rusqlite::Connection;
 use std::sync::Mutex;

@@ -1,27 +1,25 @@
 //! The store's handle: asks the writer's thread, waits for the commit.
 
-use super::begin;
-use super::commit::{self, Commit, Committed, Sheet};
+use super::commit::{self, Commit, Committed, Prepared};
 use super::commits::CommitJob;
 use super::copy::{Copied, CopyError, Draft};
 use super::db;
 use super::error::StoreError;
 use super::fence::Fenced;
-use super::history::{self, Event, EventRow, Note, Pruned, Pruning, PublishedOutput};
-use super::import::{self, ImportRefusal, ImportRequest, Imported};
+use super::history::{self, EventRow, Note, Pruned, Pruning, PublishedOutput};
 use super::journal::SlotRef;
-use super::kept::{self, Candidate, Unread};
+use super::kept::{self, Unread};
 use super::records::{GRANTS, open_tokens};
 use super::reseal::{self, Walk};
 use super::reserve::Reserve;
 use super::restore;
 use super::seal::{KeyId, SealError, Sealer};
-use super::second_chance;
 use super::seen::{self, Seen};
 use super::witness;
 use super::writer::{Job, Kind, Message, Op, Reply, Session, Shared, Writer};
 use refreshd_core::flight::{FlightId, Settlement};
 use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
+use refreshd_core::ledger::{Candidate, Event};
 use refreshd_core::provider::description::DescriptionHash;
 use refreshd_core::secret::Fingerprinter;
 use refreshd_core::time::{Stamp, WallTime};
@@ -264,11 +262,11 @@ impl Store {
     /// When it did not become durable, the grant is gone, or the generation does not fit.
     pub async fn commit(&self, commit: impl Into<Arc<Commit>>) -> Result<Committed, StoreError> {
         let commit = commit.into();
-        let sheet = Sheet::of(&commit, &self.0.sealer, &self.0.fingerprints);
+        let prepared = Prepared::of(&commit, &self.0.sealer, &self.0.fingerprints);
         let (answer, answered) = oneshot::channel();
         self.send(Message::Job(Job::Commit(CommitJob {
             commit,
-            sheet,
+            prepared,
             answer,
         })))?;
         answered.await.map_err(|_| StoreError::Closed)?
@@ -309,34 +307,6 @@ impl Store {
         .await
     }
 
-    /// Adds a grant that has no token set yet, since its client can ask for one.
-    /// One of that name that is there already is returned as it is.
-    ///
-    /// # Errors
-    /// When it did not become durable.
-    pub async fn begin(
-        &self,
-        name: &str,
-        client: &str,
-        state: GrantState,
-        at: WallTime,
-    ) -> Result<Grant, StoreError> {
-        let (name, client) = (name.to_owned(), client.to_owned());
-        self.write(move |s| begin::begin(s, name, client, state, at))
-            .await
-    }
-
-    /// Takes in a token set from outside: a new grant, or another authorization
-    /// of an old one.
-    ///
-    /// # Errors
-    /// When it belongs to another grant or client, is older than what is there,
-    /// or did not become durable.
-    pub async fn import(&self, request: ImportRequest) -> Result<Imported, ImportRefusal> {
-        self.run(Kind::Write, move |s| import::import(s, request))
-            .await
-    }
-
     /// The latest events of a grant, newest first.
     ///
     /// # Errors
@@ -353,31 +323,6 @@ impl Store {
     pub async fn candidates(&self, grant: &GrantId) -> Result<Vec<Candidate>, StoreError> {
         let grant = grant.clone();
         self.read(move |s| kept::candidates(s, &grant)).await
-    }
-
-    /// The grants with a refresh token that a late answer brought and that has
-    /// not been tried.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn second_chances(&self) -> Result<Vec<GrantId>, StoreError> {
-        self.read(second_chance::grants).await
-    }
-
-    /// Puts such a refresh token in the place of a refused one. `None`: there is
-    /// none, or the grant has moved on.
-    ///
-    /// # Errors
-    /// When it did not become durable.
-    pub async fn take_second_chance(
-        &self,
-        grant: &GrantId,
-        base_revision: u64,
-        at: WallTime,
-    ) -> Result<Option<Grant>, StoreError> {
-        let grant = grant.clone();
-        self.write(move |s| second_chance::take(s, &grant, base_revision, at))
-            .await
     }
 
     /// Forgets a candidate that has been used or refused.

@@ -6,11 +6,11 @@
 use super::allowance::allow_for;
 use super::db;
 use super::error::StoreError;
-use super::history::Event;
 use super::journal::mark;
 use super::records::json;
 use super::writer::Session;
 use refreshd_core::GrantState;
+use refreshd_core::ledger::Event;
 use refreshd_core::time::WallTime;
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};

@@ -3,7 +3,6 @@
 
 pub mod align;
 pub mod candidate;
-pub mod import;
 pub mod kept_refresh;
 mod life;
 pub mod notice;

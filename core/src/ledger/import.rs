@@ -1,9 +1,9 @@
 //! Token sets from outside: which make a grant, which renew one, which are refused.
 
+use super::judgement::{self, Judgement, Present, Whose};
 use super::{Candidate, Changes, Claim, Entry, Event, Facts};
 use crate::enroll::business;
 use crate::grant::candidate::highest;
-use crate::grant::import::{self as judgement, Judgement, Present};
 use crate::grant::{Grant, GrantId, GrantState, TokenSet};
 use crate::name;
 use crate::secret::Fingerprint;
@@ -37,7 +37,7 @@ pub struct Import {
 
 /// What became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Imported {
+pub enum ImportOutcome {
     /// A new grant.
     Created,
     /// Another authorization of the grant; doubt and refusal are over.
@@ -48,7 +48,7 @@ pub enum Imported {
 
 /// Why a token set is not taken in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum NotImported {
     /// Not a name.
     #[error("{0:?} cannot name a grant; {rule}", rule = name::RULE)]
     Name(String),
@@ -119,9 +119,9 @@ pub fn import(
     import: &Import,
     identity: Fingerprint,
     id: GrantId,
-) -> Result<(Imported, Changes), Refusal> {
+) -> Result<(ImportOutcome, Changes), NotImported> {
     if !name::is_valid(&import.name) {
-        return Err(Refusal::Name(import.name.clone()));
+        return Err(NotImported::Name(import.name.clone()));
     }
     if let Some(entry) = entry.filter(|_| import.authorized) {
         belongs(&entry.grant, import)?;
@@ -131,36 +131,38 @@ pub fn import(
         (Judgement::OtherGrant, _) => {
             let owner = facts.owner.as_ref();
             let other = owner.map_or_else(String::new, |owner| owner.name.clone());
-            Err(Refusal::OtherGrant {
+            Err(NotImported::OtherGrant {
                 name: name(),
                 other,
             })
         }
-        (_, None) => Ok((Imported::Created, create(import, identity, id))),
+        (_, None) => Ok((ImportOutcome::Created, create(import, identity, id))),
         (Judgement::Create | Judgement::Reauthorize, Some(entry)) => {
             let changes = reauthorize(entry, facts, import, identity);
-            Ok((Imported::Reauthorized, changes))
+            Ok((ImportOutcome::Reauthorized, changes))
         }
-        (Judgement::Unchanged, Some(_)) => Ok((Imported::Unchanged, Changes::default())),
-        (Judgement::OtherClient, Some(entry)) => Err(Refusal::OtherClient {
+        (Judgement::Unchanged, Some(_)) => Ok((ImportOutcome::Unchanged, Changes::default())),
+        (Judgement::OtherClient, Some(entry)) => Err(NotImported::OtherClient {
             name: name(),
             have: entry.grant.client.clone(),
             wanted: import.client.clone(),
         }),
-        (Judgement::Older, Some(entry)) => Err(Refusal::Older {
+        (Judgement::Older, Some(entry)) => Err(NotImported::Older {
             name: name(),
             obtained: import.obtained_at.unwrap_or(import.now),
             issued: entry.grant.state.issued_at,
         }),
-        (Judgement::NothingToRefresh, Some(_)) => Err(Refusal::NothingToRefresh { name: name() }),
+        (Judgement::NothingToRefresh, Some(_)) => {
+            Err(NotImported::NothingToRefresh { name: name() })
+        }
     }
 }
 
 fn judge(entry: Option<&Entry>, facts: &Facts, import: &Import) -> Judgement {
     let whose = match &facts.owner {
-        None => judgement::Owner::Nobody,
-        Some(owner) if owner.name == import.name => judgement::Owner::Same,
-        Some(_) => judgement::Owner::Other,
+        None => Whose::Nobody,
+        Some(owner) if owner.name == import.name => Whose::Same,
+        Some(_) => Whose::Other,
     };
     match import.authorized {
         true => judgement::judge_authorized(whose, entry.is_some()),
@@ -173,12 +175,12 @@ fn judge(entry: Option<&Entry>, facts: &Facts, import: &Import) -> Judgement {
 
 /// A grant that is not configured is whose it was begun for: nobody's authorization
 /// takes it over.
-fn belongs(grant: &Grant, import: &Import) -> Result<(), Refusal> {
+fn belongs(grant: &Grant, import: &Import) -> Result<(), NotImported> {
     if import.state.configured {
         return Ok(());
     }
     if grant.client != import.client {
-        return Err(Refusal::OtherClient {
+        return Err(NotImported::OtherClient {
             name: grant.name.clone(),
             have: grant.client.clone(),
             wanted: import.client.clone(),
@@ -186,7 +188,7 @@ fn belongs(grant: &Grant, import: &Import) -> Result<(), Refusal> {
     }
     let business = |vars: &BTreeMap<String, String>| vars.get(business::VARIABLE).cloned();
     match (business(&grant.vars), business(&import.vars)) {
-        (Some(have), Some(wanted)) if have != wanted => Err(Refusal::OtherBusiness {
+        (Some(have), Some(wanted)) if have != wanted => Err(NotImported::OtherBusiness {
             name: grant.name.clone(),
             have,
             wanted,
@@ -229,12 +231,7 @@ fn create(import: &Import, identity: Fingerprint, id: GrantId) -> Changes {
     take_in(import, identity, id, 1, state, kind)
 }
 
-fn reauthorize(
-    entry: &Entry,
-    facts: &Facts,
-    import: &Import,
-    identity: Fingerprint,
-) -> Changes {
+fn reauthorize(entry: &Entry, facts: &Facts, import: &Import, identity: Fingerprint) -> Changes {
     let grant = &entry.grant;
     // A slip in the name must not cost a refresh token.
     let replaced = entry.tokens.as_ref();

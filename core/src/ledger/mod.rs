@@ -5,12 +5,15 @@
 //! - [`settle`]: what an exchange did, in time or too late
 //! - [`fallback`]: another refresh token in the place of a refused one
 //! - [`import`]: a token set from outside
+//! - [`authorization`]: a token set that a person has authorized
 //! - [`restore`]: going on from a store that was put back
 //! - [`begin`](begin::begin), [`allow`]: the small ones
 
+pub mod authorization;
 pub mod begin;
 pub mod fallback;
 pub mod import;
+mod judgement;
 pub mod restore;
 pub mod settle;
 
@@ -155,7 +158,7 @@ pub struct Claim {
 
 /// An answer to keep, with the intent by which it is settled once it can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeptAnswer {
+pub struct UnreadAnswer {
     /// The intent.
     pub intent: Intent,
     /// The grant's generation.
@@ -179,7 +182,7 @@ pub struct Changes {
     /// What is a candidate no longer.
     pub forget: Vec<FlightId>,
     /// An answer to keep since it could not be read.
-    pub answer: Option<KeptAnswer>,
+    pub answer: Option<UnreadAnswer>,
     /// Whose a token is from now on.
     pub claim: Option<Claim>,
     /// A line of history, and the exchange that it is about.
@@ -206,3 +209,5 @@ pub fn allow(
     })
 }
 
+#[cfg(test)]
+mod tests;

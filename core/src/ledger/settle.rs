@@ -1,6 +1,6 @@
 //! How an exchange ends for its grant: it is applied, or came too late and is kept.
 
-use super::{Candidate, Changes, Claim, Entry, Event, Facts, KeptAnswer, Owner};
+use super::{Candidate, Changes, Claim, Entry, Event, Facts, Owner, UnreadAnswer};
 use crate::flight::{FlightId, Intent, Settlement, Standing};
 use crate::grant::candidate::Kept;
 use crate::grant::{Grant, GrantState};
@@ -197,9 +197,9 @@ fn heed_kept(
     (settle.settlement).concerns_kept(presents, (state, tokens))
 }
 
-fn kept_answer(grant: &Grant, settle: &Settle<'_>) -> Option<KeptAnswer> {
+fn kept_answer(grant: &Grant, settle: &Settle<'_>) -> Option<UnreadAnswer> {
     let (answer, intent) = (settle.settlement.unread.as_ref()?, settle.intent?);
-    Some(KeptAnswer {
+    Some(UnreadAnswer {
         intent: intent.clone(),
         generation: grant.state.generation,
         answer: answer.clone(),

@@ -4,6 +4,7 @@ use super::*;
 use crate::state::{Received, TakenIn, Wanted};
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage, Via};
 use refreshd_core::kept::KeptAnswer;
+use refreshd_core::ledger::import::NotImported;
 use refreshd_core::secret::Fingerprint;
 use std::sync::Arc;
 
@@ -306,7 +307,10 @@ async fn a_grant_that_nobody_configured_stays_its_business_s() {
     );
     let other = take_in(3, of(3, "another", "shop-17")).await.unwrap_err();
     assert!(
-        matches!(other, ImportRefusal::OtherClient { .. }),
+        matches!(
+            other,
+            ImportRefusal::Refused(NotImported::OtherClient { .. })
+        ),
         "{other}"
     );
     let (grant, _) = store.load_named("shop-17").await.unwrap().unwrap();

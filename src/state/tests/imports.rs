@@ -1,5 +1,6 @@
 use super::*;
 use refreshd_core::grant::state::{Doubt, Refusal};
+use refreshd_core::ledger::import::NotImported;
 
 /// What an import comes to, in a word.
 fn verdict(result: Result<Imported, ImportRefusal>) -> &'static str {
@@ -7,15 +8,15 @@ fn verdict(result: Result<Imported, ImportRefusal>) -> &'static str {
         Ok(Imported::Created(_)) => "created",
         Ok(Imported::Reauthorized(_)) => "reauthorized",
         Ok(Imported::Unchanged(_)) => "unchanged",
-        Err(ImportRefusal::Name(_)) => "name",
-        Err(ImportRefusal::OtherGrant { other, .. }) => {
+        Err(ImportRefusal::Refused(NotImported::Name(_))) => "name",
+        Err(ImportRefusal::Refused(NotImported::OtherGrant { other, .. })) => {
             assert_eq!(other, "shop-17");
             "other grant"
         }
-        Err(ImportRefusal::OtherClient { .. }) => "other client",
-        Err(ImportRefusal::OtherBusiness { .. }) => "other business",
-        Err(ImportRefusal::Older { .. }) => "older",
-        Err(ImportRefusal::NothingToRefresh { .. }) => "nothing to refresh",
+        Err(ImportRefusal::Refused(NotImported::OtherClient { .. })) => "other client",
+        Err(ImportRefusal::Refused(NotImported::OtherBusiness { .. })) => "other business",
+        Err(ImportRefusal::Refused(NotImported::Older { .. })) => "older",
+        Err(ImportRefusal::Refused(NotImported::NothingToRefresh { .. })) => "nothing to refresh",
         Err(ImportRefusal::Store(error)) => panic!("{error}"),
     }
 }

@@ -1,14 +1,14 @@
 //! Which token sets from outside are taken in: one refresh token belongs to one
 //! grant, and nothing that is newer is given up by a slip.
 
-use super::state::GrantState;
+use crate::grant::GrantState;
 use crate::mischief::{self, Mischief};
 use crate::time::WallTime;
 
 /// Whose a token set is that is brought: who has had its refresh token before, in
 /// any generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
+pub(super) enum Whose {
     /// Nobody.
     Nobody,
     /// The grant that it is brought for.
@@ -19,7 +19,7 @@ pub enum Owner {
 
 /// The grant that it is brought for, as it is.
 #[derive(Clone, Copy, Debug)]
-pub struct Present<'a> {
+pub(super) struct Present<'a> {
     /// Its state.
     pub state: &'a GrantState,
     /// Whether the grant is the same client's.
@@ -32,7 +32,7 @@ pub struct Present<'a> {
 
 /// What becomes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Judgement {
+pub(super) enum Judgement {
     /// It makes a grant.
     Create,
     /// It is another authorization of the grant.
@@ -51,13 +51,13 @@ pub enum Judgement {
 
 /// Whether a token set is taken in. `replace`: its operator insists.
 #[must_use]
-pub fn judge(
-    owner: Owner,
+pub(super) fn judge(
+    whose: Whose,
     present: Option<Present<'_>>,
     obtained_at: Option<WallTime>,
     replace: bool,
 ) -> Judgement {
-    if owner == Owner::Other && !mischief::is(Mischief::TwinTaken) {
+    if whose == Whose::Other && !mischief::is(Mischief::TwinTaken) {
         return Judgement::OtherGrant;
     }
     let Some(there) = present else {
@@ -66,7 +66,7 @@ pub fn judge(
     if !there.same_client && !replace {
         return Judgement::OtherClient;
     }
-    let known = owner == Owner::Same && !mischief::is(Mischief::SeedTakenAgain);
+    let known = whose == Whose::Same && !mischief::is(Mischief::SeedTakenAgain);
     if known && there.same_client && !there.mends {
         return Judgement::Unchanged;
     }
@@ -84,9 +84,9 @@ pub fn judge(
 /// Whether a token set is taken in that a person has just authorized for a grant:
 /// it is the newest there is. Some providers give the same refresh token again.
 #[must_use]
-pub fn judge_authorized(owner: Owner, is_there: bool) -> Judgement {
-    match (owner, is_there) {
-        (Owner::Other, _) => Judgement::OtherGrant,
+pub(super) fn judge_authorized(whose: Whose, is_there: bool) -> Judgement {
+    match (whose, is_there) {
+        (Whose::Other, _) => Judgement::OtherGrant,
         (_, false) => Judgement::Create,
         (_, true) => Judgement::Reauthorize,
     }
@@ -99,10 +99,10 @@ mod tests {
     #[test]
     fn what_was_just_authorized_is_taken_in_unless_it_is_another_grant_s() {
         let of = judge_authorized;
-        assert_eq!(of(Owner::Nobody, false), Judgement::Create);
-        assert_eq!(of(Owner::Nobody, true), Judgement::Reauthorize);
-        assert_eq!(of(Owner::Same, true), Judgement::Reauthorize);
-        assert_eq!(of(Owner::Other, true), Judgement::OtherGrant);
+        assert_eq!(of(Whose::Nobody, false), Judgement::Create);
+        assert_eq!(of(Whose::Nobody, true), Judgement::Reauthorize);
+        assert_eq!(of(Whose::Same, true), Judgement::Reauthorize);
+        assert_eq!(of(Whose::Other, true), Judgement::OtherGrant);
     }
 
     #[test]
@@ -120,38 +120,38 @@ mod tests {
         };
         let (older, newer) = (Some(WallTime(100)), Some(WallTime(101)));
         let of = |owner, there, at, replace| judge(owner, Some(there), at, replace);
-        assert_eq!(judge(Owner::Nobody, None, None, false), Judgement::Create);
+        assert_eq!(judge(Whose::Nobody, None, None, false), Judgement::Create);
         assert_eq!(
-            judge(Owner::Other, None, newer, true),
+            judge(Whose::Other, None, newer, true),
             Judgement::OtherGrant
         );
-        assert_eq!(of(Owner::Same, there, newer, false), Judgement::Unchanged);
-        assert_eq!(of(Owner::Same, there, newer, true), Judgement::Unchanged);
-        assert_eq!(of(Owner::Nobody, there, older, false), Judgement::Older);
+        assert_eq!(of(Whose::Same, there, newer, false), Judgement::Unchanged);
+        assert_eq!(of(Whose::Same, there, newer, true), Judgement::Unchanged);
+        assert_eq!(of(Whose::Nobody, there, older, false), Judgement::Older);
         assert_eq!(
-            of(Owner::Nobody, there, older, true),
+            of(Whose::Nobody, there, older, true),
             Judgement::Reauthorize
         );
         assert_eq!(
-            of(Owner::Nobody, there, newer, false),
+            of(Whose::Nobody, there, newer, false),
             Judgement::Reauthorize
         );
         let mended = Present {
             mends: true,
             ..there
         };
-        assert_eq!(of(Owner::Same, mended, newer, true), Judgement::Reauthorize);
+        assert_eq!(of(Whose::Same, mended, newer, true), Judgement::Reauthorize);
         let bare = Present {
             gives_up_refresh: true,
             ..there
         };
         let nothing = Judgement::NothingToRefresh;
-        assert_eq!(of(Owner::Nobody, bare, newer, false), nothing);
+        assert_eq!(of(Whose::Nobody, bare, newer, false), nothing);
         let other = Present {
             same_client: false,
             ..there
         };
-        assert_eq!(of(Owner::Same, other, newer, false), Judgement::OtherClient);
-        assert_eq!(of(Owner::Same, other, newer, true), Judgement::Reauthorize);
+        assert_eq!(of(Whose::Same, other, newer, false), Judgement::OtherClient);
+        assert_eq!(of(Whose::Same, other, newer, true), Judgement::Reauthorize);
     }
 }
