@@ -19,6 +19,7 @@ pub mod discovery;
 pub mod engine;
 pub mod enroll;
 pub mod exit;
+pub mod history;
 pub mod http;
 pub mod hygiene;
 pub mod import;

@@ -15,6 +15,7 @@ use crate::engine::perform::Deck;
 use crate::engine::roster::{has_broken_client, seat_of};
 use crate::enroll::scopes_of;
 use crate::exit::{Exit, Failure, no_such_grant, retired};
+use crate::history::{self, HistoryLine};
 use crate::http::Http;
 use crate::import::Importer;
 use crate::incidents::at_rest::open_incidents;
@@ -211,6 +212,15 @@ impl Rest {
         });
         let read = tokio::time::timeout(HANGS, read).await;
         read.ok().and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// `refreshd history`.
+    ///
+    /// # Errors
+    /// When there is no such grant, or the store cannot be read.
+    pub async fn history(&self, name: &str, limit: u32) -> Result<Vec<HistoryLine>, Failure> {
+        let lines = history::of(&self.deck.store, name, limit).await;
+        lines.map_err(internal)?.ok_or_else(|| no_such_grant(name))
     }
 
     /// The incidents of a grant that are over.

@@ -9,6 +9,7 @@ mod confirm;
 mod doctor;
 mod get;
 mod hidden;
+mod history;
 mod import;
 mod init;
 mod key;
@@ -73,6 +74,8 @@ enum Command {
     Import(import::Import),
     /// Show every grant: how it is, when it expires, when it is refreshed next
     Status(status::Status),
+    /// Show what happened to a grant, newest first
+    History(history::History),
     /// Print an access token that is valid now
     Get(get::Get),
     /// Have a grant refreshed now
@@ -144,6 +147,7 @@ pub fn run(
         Command::Authorize(command) => command.run(&context),
         Command::Import(command) => command.run(&context),
         Command::Status(command) => command.run(&context),
+        Command::History(command) => command.run(&context),
         Command::Get(command) => command.run(&context),
         Command::Refresh(command) => command.run(&context),
         Command::Verify(command) => command.run(&context),

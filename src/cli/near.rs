@@ -45,9 +45,13 @@ const NEAR: &[Near] = &[
         "shows every grant",
     ),
     near(
+        &["events", "event", "audit", "audit-log", "timeline", "past"],
+        "refreshd history NAME",
+        "shows what happened to a grant",
+    ),
+    near(
         &[
-            "show", "info", "describe", "inspect", "view", "history", "events", "audit", "details",
-            "expiry", "expires",
+            "show", "info", "describe", "inspect", "view", "details", "expiry", "expires",
         ],
         "refreshd status NAME",
         "shows one grant with its outputs and its last incidents",

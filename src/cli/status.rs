@@ -1,8 +1,9 @@
 //! `refreshd status`.
 
-use super::{Context, Service, Work, block_on, grant_name, output, tell_broken};
+use super::{Context, Service, Work, block_on, grant_name, history, output, tell_broken};
 use crate::control::api;
 use crate::exit::{Exit, Failure, no_such_grant};
+use crate::history::HistoryLine;
 use crate::incidents::report::IncidentReport;
 use crate::report::{outputs, table};
 use refreshd_core::incident::Kind;
@@ -24,6 +25,9 @@ pub(super) struct Status {
     /// End with 0 only if all is well: 77 where a person has to do something, 75 for trouble that may pass
     #[arg(long)]
     check: bool,
+    /// With what happened to them, newest first; see `refreshd history`
+    #[arg(long, requires = "grants")]
+    history: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -53,6 +57,10 @@ impl Status {
             });
             status = status.summed_up();
         }
+        for name in self.grants.iter().filter(|_| self.history) {
+            let lines = history::fetch(context, grant_name(name)?, history::SHOWN)?;
+            status.history.insert(name.clone(), lines);
+        }
         if self.json {
             output::json(&status);
         } else {
@@ -75,6 +83,11 @@ impl Status {
             let incidents = status.incidents.iter().chain(&status.closed_incidents);
             let of_grants = incidents.filter(|incident| incident.grant.is_some());
             of_grants.for_each(|incident| output::line(&incident.line()));
+            for (name, lines) in &status.history {
+                output::line(&format!("{name}, newest first:"));
+                let lines = lines.iter().map(HistoryLine::line);
+                lines.for_each(|line| output::line(&format!("  {line}")));
+            }
         }
         Ok(if self.check {
             status.summary.exit()

@@ -1,6 +1,7 @@
 //! What goes over the control socket, as JSON.
 
 use crate::descriptors::Count;
+use crate::history::HistoryLine;
 use crate::import::LineReport;
 use crate::incidents::report::IncidentReport;
 use crate::report::{GrantReport, Summary};
@@ -40,6 +41,9 @@ pub struct Status {
     /// What the grants that were asked for may do.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub scopes: BTreeMap<String, Scopes>,
+    /// What happened to the grants that were asked for, newest first.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub history: BTreeMap<String, Vec<HistoryLine>>,
     /// The grants, by name.
     pub grants: Vec<GrantReport>,
 }
@@ -58,6 +62,13 @@ impl Status {
         let is_it = |incident: &IncidentReport| Kind::from_word(&incident.kind) == Some(kind);
         self.incidents.iter().any(is_it)
     }
+}
+
+/// Query of `GET /v1/grants/NAME/history`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct HistoryQuery {
+    /// How many events.
+    pub limit: u32,
 }
 
 /// Query of `GET /v1/grants/NAME/token`.

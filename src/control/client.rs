@@ -9,6 +9,7 @@ use crate::answers::KeptInFull;
 use crate::engine::message::{Accept, Refreshed, Wish};
 use crate::enroll::{Approve, Begin, Begun, Report};
 use crate::exit::{Exit, Failure};
+use crate::history::HistoryLine;
 use crate::incidents::report::IncidentReport;
 use crate::verify::Verified;
 use refreshd_core::grant::scopes::Scopes;
@@ -66,6 +67,15 @@ impl Control {
     /// What the daemon answers.
     pub async fn closed_incidents(&self, name: &str) -> Result<Vec<IncidentReport>, Failure> {
         let path = format!("grants/{name}/incidents");
+        self.answer(self.http.get(url(&path))).await
+    }
+
+    /// `GET /v1/grants/NAME/history`.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn history(&self, name: &str, limit: u32) -> Result<Vec<HistoryLine>, Failure> {
+        let path = format!("grants/{name}/history?limit={limit}");
         self.answer(self.http.get(url(&path))).await
     }
 

@@ -1,8 +1,8 @@
 //! Serves the control socket.
 
 use super::api::{
-    BackupMade, BackupRequest, Done, ImportQuery, Imported, KeyProgress, KeyStatus, Status, Token,
-    TokenQuery,
+    BackupMade, BackupRequest, Done, HistoryQuery, ImportQuery, Imported, KeyProgress, KeyStatus,
+    Status, Token, TokenQuery,
 };
 use crate::connections::{self, Answer, Limits, Listener};
 use crate::daemon::reload::Reloader;
@@ -12,6 +12,7 @@ use crate::engine::message::{Accept, Look, Message, NotRefreshed, Refreshed, Wis
 use crate::enroll::Enroller;
 use crate::enroll::scopes_of;
 use crate::exit::{Exit, Failure, no_such_grant, retired};
+use crate::history::{self, HistoryLine};
 use crate::import::Importer;
 use crate::incidents::Incidents;
 use crate::incidents::report::{CLOSED_SHOWN, IncidentReport};
@@ -104,6 +105,7 @@ fn router(desk: Desk) -> Router {
         .route("/v1/grants/{name}/token", get(token))
         .route("/v1/grants/{name}/incidents", get(incidents))
         .route("/v1/grants/{name}/scopes", get(scopes))
+        .route("/v1/grants/{name}/history", get(history_of))
         .route("/v1/refresh", post(refresh))
         .route("/v1/import", post(import))
         .route("/v1/reload", post(reload))
@@ -177,6 +179,17 @@ async fn incidents(
     let store = &desk.reloader.deck.store;
     let closed = store.closed_incidents(&name, CLOSED_SHOWN).await;
     Ok(Json(IncidentReport::of(&closed.map_err(internal)?)))
+}
+
+async fn history_of(
+    State(desk): State<Desk>,
+    Path(name): Path<String>,
+    Query(query): Query<HistoryQuery>,
+) -> Result<Json<Vec<HistoryLine>>, Failure> {
+    let store = &desk.reloader.deck.store;
+    let lines = history::of(store, &name, query.limit).await;
+    let lines = lines.map_err(internal)?;
+    lines.map(Json).ok_or_else(|| no_such_grant(&name))
 }
 
 /// What a grant may do, where that is known.

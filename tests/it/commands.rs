@@ -1,6 +1,7 @@
 //! What the commands print and how they exit.
 
 mod get;
+mod history;
 mod import;
 mod import_from;
 mod provider;
