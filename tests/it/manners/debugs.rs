@@ -21,6 +21,7 @@ use refreshd_core::grant::settle::{Ending, Import, Rules};
 use refreshd_core::grant::state::Binding;
 use refreshd_core::grant::{Grant, GrantId, GrantState, Presents, TokenSet};
 use refreshd_core::kept::KeptAnswer;
+use refreshd_core::ledger::{Changes, Entry, UnreadAnswer};
 use refreshd_core::provider::answer::{Brought, Outcome, Success};
 use refreshd_core::provider::authorize::Asked;
 use refreshd_core::provider::description::DescriptionHash;
@@ -277,6 +278,21 @@ fn each(mut look: impl FnMut(&'static str, Box<dyn Debug + Send>)) {
         binding: None,
         at: NOW,
     };
+    let changes = Changes {
+        tokens: Some(tokens()),
+        keep: vec![candidate.clone()],
+        ..Changes::default()
+    };
+    value("Changes", Box::new(changes));
+    let entry = Entry::of(grant(), Some(tokens()));
+    value("Entry", Box::new(entry));
+    let kept = UnreadAnswer {
+        intent: intent(),
+        generation: 1,
+        answer: answer(),
+        at: NOW,
+    };
+    value("UnreadAnswer", Box::new(kept));
     value("Candidate", Box::new(candidate));
     let unread = Unread {
         flight: FlightId([3; 16]),
@@ -298,7 +314,7 @@ fn each(mut look: impl FnMut(&'static str, Box<dyn Debug + Send>)) {
         replace: false,
         authorized: false,
     };
-    value("ImportRequest", Box::new(request));
+    value("Import", Box::new(request));
     let line: ImportLine = serde_json::from_value(serde_json::json!({
         "name": "one", "code": format!("code-{PLANTED}"),
         "response": {"access_token": format!("at-{PLANTED}")},
