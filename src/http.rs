@@ -14,6 +14,7 @@ mod places;
 pub mod probe;
 mod receive;
 mod resolver;
+mod tickets;
 mod tls;
 mod wire;
 

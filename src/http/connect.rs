@@ -2,6 +2,7 @@
 //! fails here, not a byte of a request has left.
 
 use super::resolver::Resolver;
+use super::tickets::Tickets;
 use super::{HttpError, Profile, explain};
 use crate::authorities;
 use crate::config::Proxy;
@@ -13,6 +14,7 @@ use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
 use hyper_util::rt::TokioIo;
 use refreshd_core::grant::replay::CONNECT_LIMIT;
 use refreshd_core::secret::Secret;
+use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use std::error::Error;
@@ -177,6 +179,7 @@ fn client_config(profile: &Profile) -> Result<ClientConfig, HttpError> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.resumption = Resumption::store(Arc::new(Tickets::new()));
     Ok(config)
 }
 
