@@ -10,6 +10,7 @@ use rustix::time::{
     timerfd_create, timerfd_settime,
 };
 use std::io;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
@@ -104,7 +105,14 @@ pub(crate) fn reading() -> Now {
 pub struct Alarm {
     boot: AsyncFd<OwnedFd>,
     wall: AsyncFd<OwnedFd>,
+    /// When the first rings, in milliseconds of boot time; 0: it is to be set.
+    rings_at: AtomicI64,
+    /// Until when the other watches for steps, in seconds of wall time.
+    watches_until: AtomicI64,
 }
+
+/// So long the wall clock is watched by one setting of its timer.
+const WATCH: i64 = 86_400;
 
 impl Alarm {
     /// Makes the two timers. Needs a running runtime.
@@ -123,36 +131,67 @@ impl Alarm {
         Ok(Alarm {
             boot: timer(TimerfdClockId::Boottime)?,
             wall: timer(TimerfdClockId::Realtime)?,
+            rings_at: AtomicI64::new(0),
+            watches_until: AtomicI64::new(0),
         })
     }
 
-    /// Returns once `wait` is over (at most [`MAX_WAIT`]), or earlier when the
-    /// wall clock was set.
+    /// Returns once `wait` is over (at most [`MAX_WAIT`]), or earlier: when the wall clock
+    /// was set, or at a moment that was waited for before. A timer that rings in time
+    /// already is left alone, since under load there is another wait with each refresh.
     ///
     /// # Errors
     /// When a timer cannot be set or read.
     pub async fn sleep(&self, wait: Duration) -> io::Result<()> {
         // Zero would disarm the timer.
         let wait = wait.clamp(Duration::from_millis(1), MAX_WAIT);
+        self.ring_within(wait)?;
+        self.watch_for_steps()?;
+        tokio::select! {
+            rang = fired(&self.boot) => {
+                self.rings_at.store(0, Ordering::Relaxed);
+                rang
+            }
+            stepped = fired(&self.wall) => {
+                self.watches_until.store(0, Ordering::Relaxed);
+                stepped
+            }
+        }
+    }
+
+    fn ring_within(&self, wait: Duration) -> io::Result<()> {
+        let millis = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+        let at = reading().boot.0.saturating_add(millis);
+        let rings_at = self.rings_at.load(Ordering::Relaxed);
+        if rings_at != 0 && rings_at <= at {
+            return Ok(());
+        }
         let relative = Itimerspec {
             it_interval: zero(),
             it_value: timespec(wait),
         };
         timerfd_settime(self.boot.get_ref(), TimerfdTimerFlags::empty(), &relative)?;
-        let far = Timespec {
-            tv_sec: clock_gettime(ClockId::Realtime).tv_sec + 86_400,
-            tv_nsec: 0,
-        };
+        self.rings_at.store(at, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn watch_for_steps(&self) -> io::Result<()> {
+        let now = clock_gettime(ClockId::Realtime).tv_sec;
+        if self.watches_until.load(Ordering::Relaxed) - now > WATCH / 2 {
+            return Ok(());
+        }
+        let until = now + WATCH;
         let absolute = Itimerspec {
             it_interval: zero(),
-            it_value: far,
+            it_value: Timespec {
+                tv_sec: until,
+                tv_nsec: 0,
+            },
         };
         let on_set = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
         timerfd_settime(self.wall.get_ref(), on_set, &absolute)?;
-        tokio::select! {
-            fired = fired(&self.boot) => fired,
-            fired = fired(&self.wall) => fired,
-        }
+        self.watches_until.store(until, Ordering::Relaxed);
+        Ok(())
     }
 }
 
