@@ -10,6 +10,7 @@ pub mod perform;
 mod requests;
 pub mod roster;
 mod standing;
+mod successes;
 mod watch;
 
 use crate::clock::{Alarm, MAX_WAIT};
@@ -33,7 +34,8 @@ use refreshd_core::{Grant, GrantId};
 use roster::{Roster, Seat};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use successes::Successes;
 use tokio::sync::{mpsc, oneshot};
 use watch::NO_OUTCOMES;
 
@@ -85,6 +87,7 @@ pub struct Engine {
     /// Nothing begins any more.
     is_stopping: bool,
     clock_trusted: bool,
+    successes: Successes,
     /// When the watchdog was last fed.
     fed: BootTime,
     /// [`MAX_WAIT`], or a third of what the watchdog bears.
@@ -117,6 +120,7 @@ impl Engine {
             draining: None,
             is_stopping: false,
             clock_trusted: true,
+            successes: Successes::new(Instant::now()),
             fed: BootTime(0),
             longest_wait: sd_notify::watchdog_enabled()
                 .map_or(MAX_WAIT, |limit| MAX_WAIT.min(limit / 3)),
@@ -455,10 +459,25 @@ impl Engine {
                 tracing::warn!(grant = %name, "{name}: {text}");
             }
             desk.odd = !odd.is_empty();
-            tracing::info!(
-                grant = %name, generation = state.generation, expires_at = %until, refresh_token_fingerprint,
-                "{name}: generation {} until {until}{odd}", state.generation
-            );
+            let generation = state.generation;
+            match self.successes.tell(Instant::now()) {
+                Some(untold) => {
+                    let others = match untold {
+                        0 => String::new(),
+                        untold => {
+                            format!("; {untold} others were refreshed since the last such line")
+                        }
+                    };
+                    tracing::info!(
+                        grant = %name, generation, expires_at = %until, refresh_token_fingerprint,
+                        "{name}: generation {generation} until {until}{odd}{others}"
+                    );
+                }
+                None => tracing::debug!(
+                    grant = %name, generation, expires_at = %until, refresh_token_fingerprint,
+                    "{name}: generation {generation} until {until}{odd}"
+                ),
+            }
             return self.disprove_for(index);
         }
         let word = kind.word();
