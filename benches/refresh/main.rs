@@ -18,6 +18,7 @@ mod place;
 mod watch;
 
 use child::{Child, wait_for};
+use disk::Disk;
 use endpoint::Endpoint;
 use place::Place;
 use std::time::{Duration, Instant};
@@ -30,6 +31,9 @@ pub(crate) const FLIGHTS: u16 = 64;
 const FRESH: (&str, &str, &str) = ("fresh", "old_valid = \"0s\"", "reuse = \"revokes\"");
 /// It stays good until its successor is used: connections are kept alive.
 const KEPT: (&str, &str, &str) = ("kept", "old_valid = \"until-used\"", "reuse = \"error\"");
+
+/// How many grants show that it works.
+const GRANTS_OF_SMOKE: usize = 20;
 
 /// How thorough a run is.
 struct Plan {
@@ -49,14 +53,7 @@ fn main() {
         idle::binary();
         [1_000, 100_000].into_iter().for_each(idle::measure);
     } else if !has("--bench") {
-        // As `cargo test` runs it: whether it works at all.
-        let plan = Plan {
-            grants: 100,
-            with_files: 10,
-            turn: Duration::from_millis(500),
-            pairs: 1,
-        };
-        compare(&plan, true);
+        smoke();
     } else if has("--quick") {
         let plan = Plan {
             grants: 15_000,
@@ -85,6 +82,30 @@ pub(crate) fn figure(name: &str, value: f64) {
         _ => 0,
     };
     println!("figure {name} {value:.digits$}");
+}
+
+/// As `cargo test` runs it: whether daemon and bare loop refresh at all. It measures
+/// nothing, and prints no figure.
+fn smoke() {
+    let endpoint = Endpoint::start(true);
+    let place = Place::new();
+    let authority = endpoint.authority.as_ref().expect("it speaks TLS");
+    std::fs::write(place.path("ca.pem"), authority).expect("a file");
+    let (_, old_valid, reuse) = FRESH;
+    place.describe(&endpoint.url, &format!("{old_valid}\n{reuse}"));
+    let outputs = "[[clients.files.outputs]]\npath = \"ROOT/tokens/{grant}\"";
+    let trust = format!("ca_file = \"ROOT/ca.pem\"\n{outputs}");
+    place.configure("files", FLIGHTS, &trust);
+    place.import("files", GRANTS_OF_SMOKE, 1);
+    let watch = Watch::start(&place.path("tokens"));
+    let daemon = place.daemon();
+    let twice = 2 * GRANTS_OF_SMOKE as u64;
+    wait_for("two refreshes a grant", || endpoint.served() >= twice);
+    wait_for("all files", || watch.count() >= twice);
+    assert!(daemon.stop());
+    let before = endpoint.served();
+    let _bare = bare::start(&endpoint, false, &place.path("ca.pem"), FLIGHTS);
+    wait_for("the bare loop", || endpoint.served() > before);
 }
 
 /// Both classes of rotation, then with outputs.
@@ -165,8 +186,12 @@ fn with_files(plan: &Plan, endpoint: &Endpoint, place: &Place) {
     let watch = Watch::start(&place.path("tokens"));
     let daemon = place.daemon();
     wait_for("all files", || watch.count() >= 2 * plan.with_files as u64);
+    daemon.pause();
+    let yardstick = Disk::warmed_up(&place.path("disk"), plan.with_files);
+    daemon.resume();
     let (mut refreshes, mut files, mut disk) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..plan.pairs {
+        std::thread::sleep(plan.turn / 3);
         let begun = (Instant::now(), endpoint.served(), watch.count());
         std::thread::sleep(2 * plan.turn);
         let secs = begun.0.elapsed().as_secs_f64();
@@ -174,7 +199,7 @@ fn with_files(plan: &Plan, endpoint: &Endpoint, place: &Place) {
         refreshes.push(per_second(begun.1, endpoint.served()));
         files.push(per_second(begun.2, watch.count()));
         daemon.pause();
-        disk.push(disk::files_per_second(&place.path("disk"), plan.turn));
+        disk.push(yardstick.files_per_second(plan.turn));
         daemon.resume();
     }
     let suffix = suffix(endpoint, "outputs");
