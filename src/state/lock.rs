@@ -14,9 +14,11 @@ use std::time::{Duration, Instant};
 
 /// The lock's name in the state directory.
 const FILE: &str = "lock";
-/// A command that looks whether the lock is held holds it for an instant; one at rest
-/// holds it while it works. Both are waited for.
+/// A command that looks whether the lock is held holds it for an instant, and is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// One at rest holds it while it works, an import of many grants for a while: a daemon
+/// that is started meanwhile begins when it has ended.
+const PATIENCE_WITH_COMMANDS: Duration = Duration::from_secs(60);
 /// So long is waited where somebody holds it who answers somewhere: a daemon stays.
 const LITTLE_PATIENCE: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_millis(10);
@@ -132,18 +134,24 @@ impl StateLock {
             .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
             .open(dir.join(FILE))
             .map_err(unusable(dir, "written to"))?;
-        let begun = Instant::now();
+        let (begun, mut told) = (Instant::now(), false);
         while !try_lock(&file, FlockOperation::NonBlockingLockExclusive)
             .map_err(unusable(dir, "locked"))?
         {
             let holder = read(&mut file);
-            let patience = match holder.socket.is_some() && holder.runs() {
-                true => LITTLE_PATIENCE,
-                false => PATIENCE,
+            let patience = match (holder.runs(), &holder.socket) {
+                (true, Some(_)) => LITTLE_PATIENCE,
+                (true, None) => PATIENCE_WITH_COMMANDS,
+                (false, _) => PATIENCE,
             };
-            if begun.elapsed() > patience {
+            let waited = begun.elapsed();
+            if waited > patience {
                 let dir = dir.to_owned();
                 return Err(LockError::Held { dir, holder });
+            }
+            if waited > LITTLE_PATIENCE && !std::mem::replace(&mut told, true) {
+                let pid = holder.pid.unwrap_or_default();
+                tracing::info!(pid, dir = %dir.display(), "waiting for another refreshd command (pid {pid}) that works on the state");
             }
             sleep(AGAIN);
         }

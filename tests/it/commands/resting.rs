@@ -82,3 +82,28 @@ async fn the_journal_is_settled_and_nothing_is_sent() {
     assert_eq!(setting.house.status("one")["state"], "fresh");
     assert_eq!(daemon.stop(), Some(0));
 }
+
+/// It used to give up after ten seconds, and say that another refreshd uses the state.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_waits_for_a_command_that_works_on_the_state() {
+    let setting = Setting::one().await;
+    setting.import("one");
+    let lock = setting.house.path("state/lock");
+    let held = setting.house.path("held");
+    // As a large import does: it holds the lock, and answers nowhere.
+    let script = "exec 9<>\"$0\"; flock 9; printf '%s\\n' $$ > \"$0\"; : > \"$1\"; sleep 12";
+    let mut command = std::process::Command::new("bash")
+        .args(["-c", script])
+        .args([&lock, &held])
+        .spawn()
+        .unwrap();
+    wait_for("the lock", || held.exists());
+    let daemon = setting.house.daemon();
+    let log = daemon.log();
+    assert!(
+        log.contains("waiting for another refreshd command"),
+        "{log}"
+    );
+    assert!(command.try_wait().unwrap().is_some_and(|s| s.success()));
+    assert_eq!(daemon.stop(), Some(0));
+}
