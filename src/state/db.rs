@@ -132,6 +132,8 @@ pub(super) struct Opened {
     pub(super) fingerprint_key: zeroize::Zeroizing<[u8; 32]>,
     /// It is a copy in memory: nothing beside it is written.
     pub(super) in_memory: bool,
+    /// Nothing that another process wrote stands in its log; see [`empty_log`].
+    pub(super) log_is_ours: bool,
 }
 
 /// Whether there is a database that a key may have sealed.
@@ -161,7 +163,28 @@ pub(super) fn open(dir: &Path, sealer: &Sealer) -> Result<Opened, DbError> {
     prepare(&mut conn, &path, sealer)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
         .map_err(sql)?;
-    finish(conn, &path, sealer)
+    let log_is_ours = match empty_log(&conn) {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::error!(%error, "the database's log cannot be moved into it; nothing is written before that works");
+            false
+        }
+    };
+    let opened = finish(conn, &path, sealer)?;
+    Ok(Opened {
+        log_is_ours,
+        ..opened
+    })
+}
+
+/// Moves the log into the database. A process that was killed may have left a tail in it
+/// which was never synced, since a sync had failed: what is written behind it would be
+/// lost with it when the power goes, though it was synced itself.
+pub(super) fn empty_log(conn: &Connection) -> rusqlite::Result<()> {
+    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+        row.get::<_, i64>(0)
+    })
+    .map(drop)
 }
 
 /// Copies the database in `dir` into memory and opens the copy. The file and its log
@@ -392,6 +415,7 @@ fn finish(conn: Connection, path: &Path, sealer: &Sealer) -> Result<Opened, DbEr
         store_id,
         fingerprint_key: fingerprint_key.into(),
         in_memory: false,
+        log_is_ours: true,
     })
 }
 

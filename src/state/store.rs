@@ -83,7 +83,7 @@ impl Store {
             commit_seq: AtomicU64::new(db::meta::<i64>(&conn, "commit_seq")?.unsigned_abs()),
             seen: Seen::load(&conn)?,
             // A start on a full disk: what would come could not be saved.
-            writable: watch::Sender::new(reserve.fill()),
+            writable: watch::Sender::new(reserve.fill() && opened.log_is_ours),
             fenced: Mutex::new(fenced),
         });
         let fingerprints = Fingerprinter::new(*opened.fingerprint_key);
@@ -103,6 +103,7 @@ impl Store {
                     reserve,
                     stamp_failed: false,
                     in_memory: opened.in_memory,
+                    log_is_ours: opened.log_is_ours,
                 };
                 writer.run(&messages);
             })

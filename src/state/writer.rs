@@ -127,6 +127,8 @@ pub(super) struct Writer {
     pub(super) stamp_failed: bool,
     /// The database is a copy, of which the stamp must not speak.
     pub(super) in_memory: bool,
+    /// See [`db::empty_log`].
+    pub(super) log_is_ours: bool,
 }
 
 impl Writer {
@@ -307,6 +309,11 @@ impl Writer {
         writes: bool,
         replies: &mut Vec<Reply>,
     ) -> Result<Option<u64>, StoreError> {
+        let emptied = match writes && !self.log_is_ours {
+            true => db::empty_log(&self.conn).map_err(|e| self.not_durable(&e)),
+            false => Ok(()),
+        };
+        self.log_is_ours |= writes && emptied.is_ok();
         let (mut commands, mut commits) = (Vec::new(), Vec::new());
         for job in jobs {
             match job {
@@ -315,10 +322,10 @@ impl Writer {
             }
         }
         // What exchanges brought comes first.
-        let begun = match writes {
+        let begun = emptied.and_then(|()| match writes {
             true => commits::begin(&self.session(), &commits, |sql| self.execute(sql)),
             false => self.execute("BEGIN").map(|()| Vec::new()),
-        };
+        });
         let mut failed = None;
         match begun {
             Ok(results) => {

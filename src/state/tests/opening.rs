@@ -221,3 +221,30 @@ async fn a_store_of_schema_2_is_taken_over_whole() {
     }
     store.integrity_check().await.unwrap();
 }
+
+/// What a killed process left in the log is in the database before anything is written
+/// behind it: a tail that was never synced would take that with it.
+#[tokio::test]
+async fn an_opened_database_has_nothing_of_another_process_in_its_log() {
+    let house = House::new();
+    let state = house.open();
+    created(&state.store, "one", 1).await;
+    let log = house.database().with_extension("db-wal");
+    assert!(fs::metadata(&log).unwrap().len() > 0);
+    // As a process that is killed leaves them.
+    let left = tempfile::tempdir().unwrap();
+    for file in [house.database(), log.clone()] {
+        fs::copy(&file, left.path().join(file.file_name().unwrap())).unwrap();
+    }
+    state.close().await.unwrap();
+    for file in [house.database(), log.clone()] {
+        fs::copy(left.path().join(file.file_name().unwrap()), &file).unwrap();
+    }
+    let sealer = Sealer::load(&house.key, true).unwrap();
+    let opened = db::open(&house.dir(), &sealer).unwrap();
+    assert!(opened.log_is_ours);
+    assert_eq!(fs::metadata(&log).map_or(0, |log| log.len()), 0);
+    drop(opened);
+    let names = house.open().store.grants().await.unwrap();
+    assert_eq!(names.len(), 1, "and it is there");
+}
