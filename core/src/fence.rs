@@ -5,7 +5,6 @@
 use crate::grant::candidate::{Kept, highest};
 use crate::grant::state::Doubt;
 use crate::grant::{Grant, GrantId, GrantState};
-use crate::mischief::{self, Mischief};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -110,14 +109,10 @@ pub fn accepted(
     let published = highest(published, kept);
     let mut state = state.clone();
     if state.generation > 0 || published > 0 {
-        let highest = match mischief::is(Mischief::RestoreBelowPublished) {
-            true => state.generation,
-            false => state.generation.max(published),
-        };
+        let highest = state.generation.max(published);
         state.renamed_from.get_or_insert(state.generation);
         state.generation = highest + 1;
     }
-    let may_be_rotated = may_be_rotated && !mischief::is(Mischief::RestoreUndoubted);
     if let Some(presents) = state.presents.filter(|_| may_be_rotated) {
         let lost = Doubt::of_lost_time(presents, state.last_send);
         let doubt = state.doubt.get_or_insert(lost);

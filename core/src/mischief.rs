@@ -1,5 +1,6 @@
-//! Faults on purpose, to prove that the simulation finds them. They stand where
-//! a slip would be made, and are compiled in by the feature `mischief` alone,
+//! Faults on purpose, to prove that the simulation finds them. Where it can, the
+//! simulation falsifies what the ledger is told or what the store writes; the others
+//! stand where a slip would be made. They are compiled in by the feature `mischief` alone,
 //! which the daemon never enables: without it [`is`] is a constant, and the
 //! compiler removes what depends on it.
 

@@ -10,6 +10,7 @@ use refreshd_core::ledger::import::{Import, ImportOutcome, import};
 use refreshd_core::ledger::restore::{self, Restored};
 use refreshd_core::ledger::settle::{Settle, settle};
 use refreshd_core::ledger::{Candidate, Changes, Entry, Event, Facts, Owner, UnreadAnswer, allow};
+use refreshd_core::mischief::{self, Mischief};
 use refreshd_core::secret::{Fingerprint, Fingerprinter};
 use refreshd_core::time::{Stamp, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
@@ -135,7 +136,10 @@ impl Store {
         let entry = Entry::of(row.grant.clone(), Some(row.tokens.clone()));
         let facts = self.facts(identity);
         let settled = settle(&entry, &facts, &command);
-        let (standing, changes) = settled.expect("generations rise by one");
+        let (standing, mut changes) = settled.expect("generations rise by one");
+        if standing == Standing::Superseded {
+            falsify(&mut changes);
+        }
         if standing == Standing::Outdated {
             return standing;
         }
@@ -246,7 +250,16 @@ impl Store {
             authorized: false,
         };
         let identity = self.prints.of(tokens.identity());
-        let facts = self.facts(Some(identity));
+        let mut facts = self.facts(Some(identity));
+        let mut request = request;
+        let ours = facts.owner.as_ref().map(|owner| owner.id == entry.grant.id);
+        match ours {
+            Some(false) if mischief::is(Mischief::TwinTaken) => facts.owner = None,
+            Some(true) if mischief::is(Mischief::SeedTakenAgain) => {
+                (facts.owner, request.obtained_at) = (None, None);
+            }
+            _ => {}
+        }
         let id = entry.grant.id.clone();
         let Ok((outcome, changes)) = import(Some(&entry), &facts, &request, identity, id) else {
             return false;
@@ -302,9 +315,14 @@ impl Store {
         self.commit_seq = self.commit_seq.max(stamp) + 1;
         for index in 0..self.rows.len() {
             let entry = self.rows[index].entry();
+            let published = published.get(&entry.grant.id).copied().unwrap_or(0);
+            let may_be_rotated = entry.grant.state.presents.is_some();
             let restored = Restored {
-                published: published.get(&entry.grant.id).copied().unwrap_or(0),
-                may_be_rotated: entry.grant.state.presents.is_some(),
+                published: match mischief::is(Mischief::RestoreBelowPublished) {
+                    true => 0,
+                    false => published,
+                },
+                may_be_rotated: may_be_rotated && !mischief::is(Mischief::RestoreUndoubted),
                 at,
             };
             let facts = self.facts(None);
@@ -321,6 +339,16 @@ impl Row {
             tokens: Some(self.tokens.clone()),
             candidates: self.candidates.clone(),
         }
+    }
+}
+
+/// What came too late is written wrongly, on purpose.
+fn falsify(changes: &mut Changes) {
+    if mischief::is(Mischief::CandidateDropped) {
+        changes.keep.clear();
+    }
+    if mischief::is(Mischief::SupersededForgotten) {
+        changes.grant = None;
     }
 }
 

@@ -110,9 +110,7 @@ impl Settlement {
     /// not know.
     #[must_use]
     pub fn overtakes(&self, state: &GrantState) -> Option<GrantState> {
-        let sent = self
-            .sent
-            .filter(|_| !mischief::is(Mischief::SupersededForgotten))?;
+        let sent = self.sent?;
         let (base, mut state) = (self.base_generation(), state.clone());
         // What a person has authorized since knows nothing of it; nor does a store of
         // which a restore has lost that time.

@@ -2,7 +2,6 @@
 //! grant, and nothing that is newer is given up by a slip.
 
 use crate::grant::GrantState;
-use crate::mischief::{self, Mischief};
 use crate::time::WallTime;
 
 /// Whose a token set is that is brought: who has had its refresh token before, in
@@ -57,7 +56,7 @@ pub(super) fn judge(
     obtained_at: Option<WallTime>,
     replace: bool,
 ) -> Judgement {
-    if whose == Whose::Other && !mischief::is(Mischief::TwinTaken) {
+    if whose == Whose::Other {
         return Judgement::OtherGrant;
     }
     let Some(there) = present else {
@@ -66,13 +65,12 @@ pub(super) fn judge(
     if !there.same_client && !replace {
         return Judgement::OtherClient;
     }
-    let known = whose == Whose::Same && !mischief::is(Mischief::SeedTakenAgain);
-    if known && there.same_client && !there.mends {
+    if whose == Whose::Same && there.same_client && !there.mends {
         return Judgement::Unchanged;
     }
     let state = there.state;
     let older = |obtained: WallTime| state.generation > 0 && obtained <= state.issued_at;
-    if !replace && obtained_at.is_some_and(older) && !mischief::is(Mischief::SeedTakenAgain) {
+    if !replace && obtained_at.is_some_and(older) {
         return Judgement::Older;
     }
     if !replace && there.gives_up_refresh {

@@ -4,7 +4,6 @@ use super::{Candidate, Changes, Claim, Entry, Event, Facts, Owner, UnreadAnswer}
 use crate::flight::{FlightId, Intent, Settlement, Standing};
 use crate::grant::candidate::Kept;
 use crate::grant::{Grant, GrantState};
-use crate::mischief::{self, Mischief};
 use crate::secret::Fingerprint;
 
 /// What an exchange came to; or, without an intent, a change of the state alone.
@@ -144,7 +143,7 @@ fn come_late(entry: &Entry, facts: &Facts, settle: &Settle<'_>) -> Changes {
         event.text += " (the grant has had this token set before)";
     }
     let brings = tokens.is_some() || settlement.unread.is_some();
-    if brings && !mischief::is(Mischief::CandidateDropped) {
+    if brings {
         changes.keep.push(Candidate {
             flight: settle.flight().unwrap_or(facts.fresh),
             base_generation: settlement.base_generation(),
