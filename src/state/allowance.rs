@@ -3,26 +3,28 @@
 
 use super::error::StoreError;
 use super::ledger;
+use super::lots::Lot;
 use super::writer::Session;
 use refreshd_core::GrantState;
 use refreshd_core::ledger::{Entry, Event, allow};
 
-/// Changes each grant that could lose by it, and deletes the row of `meta` that said what
-/// is not known, in one transaction. How many grants those are.
+/// Changes each grant of a lot that could lose by it. With the last lot the row of `meta`
+/// goes that says what is not known.
 pub(super) fn allow_for(
     s: &Session<'_>,
     row: &str,
     event: &Event,
-    after: impl Fn(&GrantState) -> Option<GrantState>,
-) -> Result<usize, StoreError> {
-    let mut changed = 0;
-    for grant in s.all_grants()? {
+    state_after: impl Fn(&GrantState) -> Option<GrantState>,
+    after: Option<i64>,
+) -> Result<Lot<()>, StoreError> {
+    let lot = Lot::each(s, after, |grant| {
         let entry = Entry::of(grant, None);
-        if let Some(changes) = allow(&entry, event, &after) {
-            ledger::write(s, Some(&entry.grant), &changes)?;
-            changed += 1;
-        }
+        let changes = allow(&entry, event, &state_after);
+        let write = |changes| ledger::write(s, Some(&entry.grant), &changes).map(drop);
+        changes.map(write).transpose()
+    })?;
+    if lot.last.is_none() {
+        s.conn.execute("DELETE FROM meta WHERE key = ?1", [row])?;
     }
-    s.conn.execute("DELETE FROM meta WHERE key = ?1", [row])?;
-    Ok(changed)
+    Ok(lot)
 }

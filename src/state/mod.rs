@@ -35,6 +35,7 @@ mod keys;
 mod ledger;
 pub mod lock;
 mod look;
+mod lots;
 mod machine;
 mod missing;
 mod records;

@@ -107,6 +107,20 @@ impl Session<'_> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// So many grants behind this key, with their keys, in the order of those.
+    pub(super) fn grants_after(
+        &self,
+        after: Option<i64>,
+        most: usize,
+    ) -> Result<Vec<(i64, Grant)>, StoreError> {
+        let sql = format!("{GRANT} WHERE key >= ?1 ORDER BY key LIMIT ?2");
+        let first = after.map_or(i64::MIN, |key| key.saturating_add(1));
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        let rows = statement.query_map((first, signed(most as u64)), grant)?;
+        let keyed = rows.map(|grant| grant.map(|grant| (key_of(&grant.id), grant)));
+        Ok(keyed.collect::<Result<_, _>>()?)
+    }
+
     pub(super) fn grant_named(&self, name: &str) -> Result<Option<Grant>, StoreError> {
         let sql = format!("{GRANT} WHERE name = ?1");
         let mut statement = self.conn.prepare_cached(&sql)?;

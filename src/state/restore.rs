@@ -5,6 +5,7 @@ use super::db;
 use super::error::StoreError;
 use super::fence::{self, Fenced};
 use super::ledger;
+use super::lots::Lot;
 use super::records::{json, signed};
 use super::writer::Session;
 use refreshd_core::fence::{Found, at_start};
@@ -55,13 +56,33 @@ fn check_machine(conn: &Connection, here: &str) -> rusqlite::Result<Option<Fence
     }
 }
 
+/// Goes on from the store as it is with a lot of its grants; with the last the fence goes.
 pub(super) fn accept(
     s: &Session<'_>,
     now: WallTime,
     published: &BTreeMap<GrantId, u64>,
     rotates: &dyn Fn(&Grant) -> bool,
-) -> Result<Vec<Grant>, StoreError> {
+    after: Option<i64>,
+) -> Result<Lot<Grant>, StoreError> {
     s.saw(now);
+    let lot = Lot::each(s, after, |grant| {
+        let restored = Restored {
+            published: published.get(&grant.id).copied().unwrap_or(0),
+            may_be_rotated: rotates(&grant),
+            at: now,
+        };
+        let entry = ledger::entry(s, grant, true)?;
+        let facts = ledger::facts(s, None)?;
+        let changes = restore::accept(&entry, &facts, restored, s.fingerprints);
+        ledger::write(s, Some(&entry.grant), &changes).map(Some)
+    })?;
+    if lot.last.is_none() {
+        lift(s)?;
+    }
+    Ok(lot)
+}
+
+fn lift(s: &Session<'_>) -> Result<(), StoreError> {
     s.conn.execute(
         "DELETE FROM meta WHERE key IN ('fenced', ?1, ?2)",
         [copy::MARK, MACHINE],
@@ -72,17 +93,9 @@ pub(super) fn accept(
     let own: i64 = db::meta(s.conn, "commit_seq")?;
     let stamped = fence::stamped(&s.shared.dir, &s.shared.store_id).unwrap_or(0);
     // This transaction's own commit takes it above both.
-    db::set_meta(s.conn, "commit_seq", own.max(signed(stamped)))?;
-    let accept = |grant: Grant| {
-        let restored = Restored {
-            published: published.get(&grant.id).copied().unwrap_or(0),
-            may_be_rotated: rotates(&grant),
-            at: now,
-        };
-        let entry = ledger::entry(s, grant, true)?;
-        let facts = ledger::facts(s, None)?;
-        let changes = restore::accept(&entry, &facts, restored, s.fingerprints);
-        ledger::write(s, Some(&entry.grant), &changes)
-    };
-    s.all_grants()?.into_iter().map(accept).collect()
+    Ok(db::set_meta(
+        s.conn,
+        "commit_seq",
+        own.max(signed(stamped)),
+    )?)
 }

@@ -5,6 +5,7 @@
 use super::allowance::allow_for;
 use super::db;
 use super::error::StoreError;
+use super::lots::Lot;
 use super::writer::Session;
 use crate::clock;
 use refreshd_core::GrantState;
@@ -121,13 +122,16 @@ pub(super) fn lose_time(conn: &Connection) -> rusqlite::Result<()> {
     db::set_meta(conn, LOST, 1_i64)
 }
 
-/// Allows for time that was lost: what may be over counts as over. How many grants
-/// that concerned.
-pub(super) fn allow_for_lost_time(s: &Session<'_>, now: WallTime) -> Result<usize, StoreError> {
+/// Allows for time that was lost: what may be over counts as over.
+pub(super) fn allow_for_lost_time(
+    s: &Session<'_>,
+    now: WallTime,
+    after: Option<i64>,
+) -> Result<Lot<()>, StoreError> {
     let event = Event {
         at: now,
         kind: "lost-time".to_owned(),
         text: "the machine restarted with a clock that stood back; what may be over by now counts as over".to_owned(),
     };
-    allow_for(s, LOST, &event, GrantState::after_lost_time)
+    allow_for(s, LOST, &event, GrantState::after_lost_time, after)
 }

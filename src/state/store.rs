@@ -539,10 +539,10 @@ impl Store {
         if !lost.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let allow = move |s: &Session<'_>| seen::allow_for_lost_time(s, now);
-        let grants = self.write(allow).await?;
+        let allow = move |s: &Session<'_>, after| seen::allow_for_lost_time(s, now, after);
+        let grants = self.in_lots(allow).await?;
         lost.store(false, Ordering::Relaxed);
-        Ok(Some(grants))
+        Ok(Some(grants.len()))
     }
 
     /// The latest moment the store remembers; `None` before the first.
@@ -617,12 +617,12 @@ impl Store {
         &self,
         now: WallTime,
         published: &BTreeMap<GrantId, u64>,
-        rotates: impl Fn(&Grant) -> bool + Send + 'static,
+        rotates: impl Fn(&Grant) -> bool + Send + Sync + 'static,
     ) -> Result<Vec<Grant>, StoreError> {
-        let published = published.clone();
-        let grants = self
-            .write(move |s| restore::accept(s, now, &published, &rotates))
-            .await?;
+        let (published, rotates) = (Arc::new(published.clone()), Arc::new(rotates));
+        let accept =
+            move |s: &Session<'_>, after| restore::accept(s, now, &published, &*rotates, after);
+        let grants = self.in_lots(accept).await?;
         *self.0.shared.fenced() = None;
         // Another commit, so that the stamp learns of it.
         self.remember_time(now).await?;
@@ -638,10 +638,13 @@ impl Store {
         &self,
         now: WallTime,
     ) -> Result<Option<(String, usize)>, StoreError> {
-        match self.read(witness::lost).await? {
-            true => self.write(move |s| witness::allow_for_lost(s, now)).await,
-            false => Ok(None),
-        }
+        let Some(missing) = self.read(witness::lost).await? else {
+            return Ok(None);
+        };
+        let told = missing.clone();
+        let allow = move |s: &Session<'_>, after| witness::allow_for_lost(s, &missing, now, after);
+        let grants = self.in_lots(allow).await?;
+        Ok(Some((told, grants.len())))
     }
 
     /// Notes that no exchange is under way, so that nothing is lost with the journal.

@@ -7,6 +7,7 @@ use super::allowance::allow_for;
 use super::db;
 use super::error::StoreError;
 use super::journal::mark;
+use super::lots::Lot;
 use super::records::json;
 use super::writer::Session;
 use refreshd_core::GrantState;
@@ -95,24 +96,22 @@ fn known(conn: &Connection) -> rusqlite::Result<Known> {
     Ok(known.unwrap_or_default())
 }
 
-/// Whether something is missing that has not been allowed for.
-pub(super) fn lost(s: &Session<'_>) -> Result<bool, StoreError> {
-    Ok(db::meta_if_any::<String>(s.conn, LOST)?.is_some())
+/// What is missing and has not been allowed for.
+pub(super) fn lost(s: &Session<'_>) -> Result<Option<String>, StoreError> {
+    Ok(db::meta_if_any::<String>(s.conn, LOST)?)
 }
 
-/// Allows for what is missing: what is missing, and how many grants are in doubt now.
+/// Allows for what is missing.
 pub(super) fn allow_for_lost(
     s: &Session<'_>,
+    missing: &str,
     now: WallTime,
-) -> Result<Option<(String, usize)>, StoreError> {
-    let Some(missing) = db::meta_if_any::<String>(s.conn, LOST)? else {
-        return Ok(None);
-    };
+    after: Option<i64>,
+) -> Result<Lot<()>, StoreError> {
     let event = Event {
         at: now,
         kind: "lost-journal".to_owned(),
         text: format!("{missing}: whether its refresh token was presented is not known"),
     };
-    let changed = allow_for(s, LOST, &event, GrantState::after_lost_journal)?;
-    Ok(Some((missing, changed)))
+    allow_for(s, LOST, &event, GrantState::after_lost_journal, after)
 }

@@ -236,3 +236,25 @@ async fn time_that_was_lost_is_allowed_for_once_and_first() {
     drop(state);
     assert_eq!(allowed(&house.open().store).await, None);
 }
+
+/// All in one transaction, they would keep everyone waiting, and the log would grow with them.
+#[tokio::test]
+async fn a_restore_is_accepted_by_lots_and_the_fence_goes_with_the_last() {
+    let house = House::new();
+    let state = house.open();
+    let count = u32::try_from(lots::LOT + 5).unwrap();
+    for number in 0..count {
+        created(&state.store, &format!("g{number}"), number).await;
+    }
+    state.store.set_fenced(Fenced::OtherMachine).await.unwrap();
+    let before = state.store.commit_seq();
+    let nothing = BTreeMap::new();
+    let accepted = state.store.accept_restore(WallTime(1), &nothing, |_| true);
+    let grants = accepted.await.unwrap();
+    assert_eq!(grants.len(), count as usize);
+    assert!(grants.iter().all(|grant| grant.state.generation == 2));
+    // Two lots, and one more for the stamp.
+    assert_eq!(state.store.commit_seq() - before, 3);
+    state.close().await.unwrap();
+    assert_eq!(house.open().store.fence(), None);
+}
