@@ -114,14 +114,16 @@ pub(super) fn fetch(context: &Context, grants: &[String]) -> Result<api::Status,
         match context.service(config.clone(), Work::Look).await? {
             Service::Running(control) => {
                 tell_broken(&config, "the daemon goes on with the one that it has read");
-                let mut status = control.status().await?;
-                for name in grants.iter().filter(|name| is_valid(name)) {
+                let names = grants.iter().map(String::as_str);
+                let names: Vec<&str> = names.filter(|name| is_valid(name)).collect();
+                let mut status = control.status(&names).await?;
+                for name in names {
                     let closed = control.closed_incidents(name).await?;
                     status.closed_incidents.extend(closed);
                     let scopes = control.scopes(name).await?;
                     status
                         .scopes
-                        .extend(scopes.map(|scopes| (name.clone(), scopes)));
+                        .extend(scopes.map(|scopes| (name.to_owned(), scopes)));
                 }
                 Ok(status)
             }

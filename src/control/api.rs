@@ -1,6 +1,7 @@
 //! What goes over the control socket, as JSON.
 
 use crate::descriptors::Count;
+use crate::engine::message::WhichGrants;
 use crate::history::HistoryLine;
 use crate::import::LineReport;
 use crate::incidents::report::IncidentReport;
@@ -61,6 +62,25 @@ impl Status {
     pub fn has_incident(&self, kind: Kind) -> bool {
         let is_it = |incident: &IncidentReport| Kind::from_word(&incident.kind) == Some(kind);
         self.incidents.iter().any(is_it)
+    }
+}
+
+/// Query of `GET /v1/status`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct StatusQuery {
+    /// Names of grants, with commas between them; absent: all.
+    #[serde(default)]
+    pub names: Option<String>,
+}
+
+impl StatusQuery {
+    /// The grants that are meant.
+    #[must_use]
+    pub fn named(&self) -> WhichGrants {
+        match &self.names {
+            None => WhichGrants::All,
+            Some(names) => WhichGrants::These(names.split(',').map(str::to_owned).collect()),
+        }
     }
 }
 

@@ -53,12 +53,16 @@ impl Control {
             .map_err(|e| Failure::new(Exit::Internal, e.to_string()))
     }
 
-    /// `GET /v1/status`.
+    /// `GET /v1/status`, of these grants or, without a name, of all.
     ///
     /// # Errors
     /// What the daemon answers.
-    pub async fn status(&self) -> Result<Status, Failure> {
-        self.answer(self.http.get(url("status"))).await
+    pub async fn status(&self, names: &[&str]) -> Result<Status, Failure> {
+        let path = match names {
+            [] => "status".to_owned(),
+            names => format!("status?names={}", names.join(",")),
+        };
+        self.answer(self.http.get(url(&path))).await
     }
 
     /// `GET /v1/grants/NAME/incidents`.

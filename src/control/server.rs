@@ -2,7 +2,7 @@
 
 use super::api::{
     BackupMade, BackupRequest, Done, HistoryQuery, ImportQuery, Imported, KeyProgress, KeyStatus,
-    Status, Token, TokenQuery,
+    Status, StatusQuery, Token, TokenQuery,
 };
 use crate::connections::{self, Answer, Limits, Listener};
 use crate::daemon::reload::Reloader;
@@ -145,10 +145,14 @@ pub(super) fn stopping(_: crate::engine::Stopped) -> Failure {
     Failure::new(Exit::TempFail, "refreshd is stopping")
 }
 
-async fn status(State(desk): State<Desk>) -> Result<Json<Status>, Failure> {
+async fn status(
+    State(desk): State<Desk>,
+    Query(query): Query<StatusQuery>,
+) -> Result<Json<Status>, Failure> {
     // What is said of a file is what stands there now.
     desk.reloader.look_at_outputs(LOOKS).await;
-    let mut grants = desk.engine.ask(Message::Status).await.map_err(stopping)?;
+    let grants = |reply| Message::Status(query.named(), reply);
+    let mut grants = desk.engine.ask(grants).await.map_err(stopping)?;
     let held = tell_held(&desk.reloader.deck.store, &mut grants);
     // A disk that hangs, or a record that is damaged, keeps nobody from the rest.
     if !matches!(tokio::time::timeout(STORE, held).await, Ok(Ok(()))) {

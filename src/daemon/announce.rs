@@ -4,7 +4,7 @@
 use super::notify;
 use super::reload::Reloader;
 use crate::engine::EngineHandle;
-use crate::engine::message::Message;
+use crate::engine::message::{Message, WhichGrants};
 use crate::report::{GrantReport, Urgency};
 use sd_notify::NotifyState;
 use std::sync::Arc;
@@ -25,7 +25,10 @@ pub(super) async fn keep(engine: EngineHandle, reloader: Arc<Reloader>) {
     let mut told = String::new();
     loop {
         let begun = Instant::now();
-        let Ok(grants) = engine.ask(Message::Status).await else {
+        let Ok(grants) = engine
+            .ask(|reply| Message::Status(WhichGrants::All, reply))
+            .await
+        else {
             return;
         };
         let line = line(&notices(&reloader), &grants);

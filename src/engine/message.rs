@@ -14,6 +14,26 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
+/// Which grants somebody asks about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WhichGrants {
+    /// All of them.
+    All,
+    /// Those of these names, as far as there are any.
+    These(BTreeSet<String>),
+}
+
+impl WhichGrants {
+    /// Whether that grant is meant.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        match self {
+            WhichGrants::All => true,
+            WhichGrants::These(names) => names.contains(name),
+        }
+    }
+}
+
 /// One message to the engine.
 #[derive(Debug)]
 pub enum Message {
@@ -27,8 +47,8 @@ pub enum Message {
     Changed(Box<Grant>),
     /// The store takes commits again.
     Writable,
-    /// Reports of all grants.
-    Status(oneshot::Sender<Vec<GrantReport>>),
+    /// Reports of grants.
+    Status(WhichGrants, oneshot::Sender<Vec<GrantReport>>),
     /// The clients that are not accepted: for all their grants, or for some.
     UnacceptedClients(oneshot::Sender<BTreeSet<String>>),
     /// The active grants with their clients.

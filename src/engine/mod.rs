@@ -306,7 +306,7 @@ impl Engine {
             Message::Unsaved(name, error) => self.unsaved(&name, &error),
             Message::Changed(grant) => self.changed(*grant).await,
             Message::Writable => self.writable().await,
-            Message::Status(reply) => drop(reply.send(self.status())),
+            Message::Status(named, reply) => drop(reply.send(self.status(&named))),
             Message::UnacceptedClients(reply) => drop(reply.send(self.unaccepted_clients())),
             Message::Seated(reply) => drop(reply.send(self.seated())),
             Message::Look(name, reply) => drop(reply.send(self.look(&name))),

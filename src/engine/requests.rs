@@ -1,6 +1,6 @@
 //! What others ask the engine: status, a look at a grant, a refresh now.
 
-use super::message::{Look, NotRefreshed, RefreshReply, Refreshed, Wish};
+use super::message::{Look, NotRefreshed, RefreshReply, Refreshed, WhichGrants, Wish};
 use super::roster::{Seat, seat_of};
 use super::standing::Change;
 use super::{Engine, refreshed};
@@ -15,36 +15,42 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 impl Engine {
-    /// Reports of all grants, by name.
-    pub(super) fn status(&self) -> Vec<GrantReport> {
+    /// Reports of grants, by name.
+    pub(super) fn status(&self, named: &WhichGrants) -> Vec<GrantReport> {
         let now = self.deck.clock.wall();
         let mut published: HashMap<String, Vec<OutputReport>> = HashMap::new();
-        for report in self.publisher.reports() {
+        let reports = self.publisher.reports().into_iter();
+        for report in reports.filter(|report| named.has(&report.grant)) {
             let outputs = published.entry(report.grant.clone()).or_default();
             outputs.push(report);
         }
-        let mut reports: Vec<GrantReport> = self
-            .dispatch
-            .entries()
-            .zip(0..)
-            .filter(|(entry, _)| !entry.removed)
-            .map(|(entry, index)| {
-                let seat = entry.seat.as_ref();
-                let provider = seat.map(|s| s.client.description.name.as_str());
-                let policy = seat.map(|s| &s.policy);
-                let mut report = GrantReport::new(&entry.grant, provider, policy, now);
-                report.refreshing = entry.in_flight.is_some();
-                if let Some(hold) = self.dispatch.hold(index, now) {
-                    report.tell_hold(hold, |scope| self.name_of(scope), now);
-                }
-                let outputs = published.remove(&report.grant).unwrap_or_default();
-                report.tell_outputs(&outputs);
-                report
-            })
-            .collect();
+        let report = |index: u32| {
+            let entry = self.dispatch.entry(index);
+            let seat = entry.seat.as_ref();
+            let provider = seat.map(|s| s.client.description.name.as_str());
+            let policy = seat.map(|s| &s.policy);
+            let mut report = GrantReport::new(&entry.grant, provider, policy, now);
+            report.refreshing = entry.in_flight.is_some();
+            if let Some(hold) = self.dispatch.hold(index, now) {
+                report.tell_hold(hold, |scope| self.name_of(scope), now);
+            }
+            report.tell_outputs(published.get(&report.grant).map_or(&[], Vec::as_slice));
+            report
+        };
+        let mut reports: Vec<GrantReport> = match named {
+            WhichGrants::All => {
+                let entries = self.dispatch.entries().zip(0..);
+                let there = entries.filter(|(entry, _)| !entry.removed);
+                there.map(|(_, index)| report(index)).collect()
+            }
+            WhichGrants::These(names) => {
+                let there = names.iter().filter_map(|name| self.roster.index(name));
+                there.map(report).collect()
+            }
+        };
         let missing =
             crate::report::missing(&self.config, |name| self.roster.index(name).is_some());
-        reports.extend(missing);
+        reports.extend(missing.filter(|report| named.has(&report.grant)));
         reports.sort_by(|a, b| a.grant.cmp(&b.grant));
         reports
     }
