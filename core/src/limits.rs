@@ -394,7 +394,8 @@ impl Limits {
             Some((scope, line.find(has_place)?))
         });
         if let Some((by, grant)) = found {
-            let freed = self.brakes.get(&by).is_some_and(Brake::is_easing);
+            let freed = self.brakes.get(&by);
+            let freed = freed.is_some_and(|brake| brake.frees(grant));
             self.leave_line(grant);
             // One that was freed out of its own back-off stands in no line of its own.
             if let Some(brake) = self.brakes.get_mut(&by) {
@@ -434,7 +435,9 @@ impl Limits {
         self.leave_line(grant);
         self.places
             .started(flight, route.host, grant, asking.life, now);
-        self.each_brake(route, |brake| brake.started(flight, asking, taken, now));
+        self.each_brake(route, |brake| {
+            brake.started(flight, grant, asking, taken, now)
+        });
         self.flights.insert(
             flight,
             Flight {

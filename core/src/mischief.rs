@@ -133,6 +133,10 @@ pub enum Mischief {
     UnavailableIsSlow,
     /// Exchanges without an answer keep their places until they are in doubt.
     HangingKeepPlaces,
+    /// One turn that fails after a success makes all others wait again.
+    FailureHaltsRound,
+    /// Who had a turn after a success comes before those who had none.
+    TurnsForgotten,
     /// What was kept is presented where the grant is bound, whoever it came of.
     ChanceElsewhere,
     /// What is on its way to its first byte leaves, though its window is over.
@@ -199,7 +203,7 @@ pub const ALL: [Mischief; 51] = [
 
 /// Those of the brakes: a world of its own finds them.
 #[cfg(feature = "mischief")]
-pub const BRAKES: [Mischief; 15] = [
+pub const BRAKES: [Mischief; 17] = [
     Mischief::ChainAlwaysSame,
     Mischief::HarmlessHeld,
     Mischief::DeadHaveFirstAttempts,
@@ -215,6 +219,8 @@ pub const BRAKES: [Mischief; 15] = [
     Mischief::OneRejectionPausesClient,
     Mischief::UnavailableIsSlow,
     Mischief::HangingKeepPlaces,
+    Mischief::FailureHaltsRound,
+    Mischief::TurnsForgotten,
 ];
 
 #[cfg(feature = "mischief")]

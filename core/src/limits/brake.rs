@@ -2,8 +2,8 @@
 //!
 //! It begins when three fail alike and no exchange that began after the first of them
 //! succeeded. Retries are thinned to one chain then; first attempts go on, but where the
-//! brake is proven and asking cannot help or does harm. One success frees all who
-//! waited, one at a time, doubling.
+//! brake is proven and asking cannot help or does harm. One success begins a round: all who
+//! waited have one turn, one at a time, doubling; one that fails halves that.
 
 use super::asking::Asking;
 use super::trouble::Trouble;
@@ -29,6 +29,15 @@ const CLIENT_BASE: Duration = Duration::from_secs(30);
 const CLIENT_CAP: Duration = Duration::from_secs(3600);
 /// The longest wait of a template's chain: its hosts have little to do with each other.
 const TEMPLATE_CAP: Duration = Duration::from_secs(30);
+/// No wait of a chain is longer than this part of what the brake has lasted: so what ended is
+/// noticed soon after, also where the chain meets some on its way that are in trouble of their own.
+const PART: u32 = 8;
+/// The same where each turn may spend a refresh token, where a client is not accepted, and for
+/// a template.
+const SLOW_PART: u32 = 2;
+/// The same where nothing can be sent, for so long: each try is a connection.
+const DOWN_PART: u32 = 3;
+const DOWN_UNTIL: Duration = Duration::from_secs(60);
 /// No more failures are remembered.
 const REMEMBERED: usize = 16;
 
@@ -62,6 +71,10 @@ pub(super) struct Failure {
 /// The order in which those who wait are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
+    /// In a round those go first that are yet to have their turn in it.
+    had_turn: bool,
+    /// When it had its last one since a success.
+    turn: WallTime,
     class: Class,
     /// Those go last that would not tell whether the brake is over: what failed otherwise
     /// than the brake's, or under a brake of its client's that began before.
@@ -89,6 +102,8 @@ impl Rank {
         let otherwise = !same && (!asking.is_witness || (another && asking.ends_at.is_none()));
         let Some(ends_at) = asking.ends_at else {
             return Rank {
+                had_turn: true,
+                turn: WallTime(0),
                 class: Class::Dead,
                 otherwise,
                 ends_at: WallTime(0),
@@ -97,6 +112,8 @@ impl Rank {
             };
         };
         Rank {
+            had_turn: true,
+            turn: WallTime(0),
             class: match (asking.harmless, asking.sends) {
                 (true, 0) => Class::FreshHarmless,
                 (true, _) => Class::Harmless,
@@ -150,9 +167,7 @@ struct Chain {
     /// The first wait.
     first: Duration,
     step: Duration,
-    /// When the brake began: no wait is longer than half of what it has lasted, so that
-    /// what ended is noticed within the time that it took, also where the chain meets a
-    /// grant on its way that is in trouble of its own.
+    /// When the brake began.
     since: WallTime,
 }
 
@@ -187,12 +202,24 @@ pub(super) struct Brake {
     stands: BTreeMap<u32, (Stand, Rank)>,
     waiting: BTreeSet<(Rank, u32)>,
     living: BTreeSet<(WallTime, u32)>,
+    /// A round is under way: who waits is asked once before anybody is asked twice.
+    in_round: bool,
+    /// Those who have had no turn in it yet.
+    round: BTreeSet<u32>,
+    /// It is for those whose turn in the one before failed.
+    is_another: bool,
+    /// A turn of the round failed.
+    failed: bool,
+    /// Another one succeeded after that: who failed has one more turn.
+    again: bool,
     /// Exchanges of the chain, or of those who were freed.
     asking: BTreeSet<u64>,
     /// Before this the chain of a host that asks to wait asks nobody.
     told: Option<WallTime>,
     /// Of each trouble, the latest begun exchange that refuted it.
     refuted: [u64; Trouble::ALL.len()],
+    /// What failed last may have spent its refresh token.
+    spends: bool,
     /// It thins retries only.
     pub(super) never_proven: bool,
 }
@@ -253,7 +280,7 @@ impl Brake {
     /// Takes a grant in that may not go.
     pub(super) fn wait(&mut self, grant: u32, pass: Pass, asking: &Asking, now: WallTime) {
         self.leave(grant);
-        let rank = Rank::of(asking, self.trouble().map(|(trouble, _)| trouble));
+        let rank = self.rank(grant, asking, self.trouble().map(|(trouble, _)| trouble));
         let stand = match pass {
             Pass::Held(_) => Stand::Held,
             _ => Stand::Waits,
@@ -265,6 +292,23 @@ impl Brake {
         self.hasten(now);
     }
 
+    fn rank(&self, grant: u32, asking: &Asking, trouble: Option<Trouble>) -> Rank {
+        // One that was not asked since its token set was issued had none either.
+        let is_first = self.in_round && asking.sends == 0;
+        let forgets = mischief::is(Mischief::TurnsForgotten);
+        let had_turn = !is_first && !self.round.contains(&grant) && !forgets;
+        let keeps = had_turn || (self.is_another && !is_first);
+        let turn = match keeps && self.in_round {
+            true => asking.asked_at,
+            false => WallTime(0),
+        };
+        Rank {
+            had_turn,
+            turn,
+            ..Rank::of(asking, trouble)
+        }
+    }
+
     fn line_up(&mut self, grant: u32, rank: Rank) {
         self.waiting.insert((rank, grant));
         if let Some(ends_at) = rank.ends_at() {
@@ -272,16 +316,47 @@ impl Brake {
         }
     }
 
+    /// A round begins: those who were held, or are in their own back-off, stand in line too,
+    /// and each has one turn before any has a second.
+    fn begin_round(&mut self) {
+        self.round.extend(self.stands.keys());
+        self.order_anew(false);
+        self.line_up_all();
+        (self.in_round, self.is_another) = (true, false);
+        (self.failed, self.again) = (false, false);
+    }
+
+    /// Nobody had a turn since a success; `had_turn`: nobody is yet to have one.
+    fn order_anew(&mut self, had_turn: bool) {
+        let anew = |rank: Rank| Rank {
+            had_turn,
+            turn: WallTime(0),
+            ..rank
+        };
+        for (_, rank) in self.stands.values_mut() {
+            *rank = anew(*rank);
+        }
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        self.waiting = waiting.map(|(rank, grant)| (anew(rank), grant)).collect();
+    }
+
     /// Those who were held, or are in their own back-off, stand in line too.
     fn line_up_all(&mut self) {
-        let aside = |(grant, (stand, rank)): (&u32, &mut (Stand, Rank))| {
-            let waits = std::mem::replace(stand, Stand::Waits) == Stand::Waits;
-            (!waits).then_some((*grant, *rank))
-        };
-        let aside: Vec<(u32, Rank)> = self.stands.iter_mut().filter_map(aside).collect();
-        for (grant, rank) in aside {
+        for (stand, _) in self.stands.values_mut() {
+            *stand = Stand::Waits;
+        }
+        let all: Vec<(u32, Rank)> = (self.stands.iter())
+            .map(|(grant, (_, rank))| (*grant, *rank))
+            .collect();
+        for (grant, rank) in all {
             self.line_up(grant, rank);
         }
+    }
+
+    /// Whether somebody waits who has had no turn in the round.
+    fn has_round(&self) -> bool {
+        let first = self.waiting.first();
+        self.in_round && first.is_some_and(|(rank, _)| !rank.had_turn)
     }
 
     /// It waits no longer, and is not freed either.
@@ -358,9 +433,11 @@ impl Brake {
         self.waiting.iter().map(|(_, grant)| *grant)
     }
 
-    /// Whether those who are asked were freed: their own back-off does not count.
-    pub(super) fn is_easing(&self) -> bool {
-        !matches!(self.phase, Phase::On { .. })
+    /// Whether it was freed: its own back-off does not count. That another host of a template
+    /// works frees nobody.
+    pub(super) fn frees(&self, grant: u32) -> bool {
+        let is_on = matches!(self.phase, Phase::On { .. });
+        !self.never_proven && (!is_on || self.round.contains(&grant))
     }
 
     /// Whether the chain, or the end of the brake, lets one more begin now.
@@ -373,7 +450,15 @@ impl Brake {
     }
 
     /// An exchange starts. One that waited, or does not pass by itself, has its turn.
-    pub(super) fn started(&mut self, flight: u64, asking: &Asking, taken: bool, now: WallTime) {
+    pub(super) fn started(
+        &mut self,
+        flight: u64,
+        grant: u32,
+        asking: &Asking,
+        taken: bool,
+        now: WallTime,
+    ) {
+        self.round.remove(&grant);
         let turn = taken && self.phase != Phase::Off;
         if turn || self.pass(asking, now) != Pass::Goes {
             self.asking.insert(flight);
@@ -400,7 +485,7 @@ impl Brake {
             return;
         }
         match &mut self.phase {
-            Phase::Easing { budget } => *budget = 1,
+            Phase::Easing { budget } => *budget = (*budget / 2).max(1),
             _ => self.lengthen(now),
         }
         self.rest();
@@ -410,6 +495,7 @@ impl Brake {
     fn lengthen(&mut self, now: WallTime) {
         let (bound, dead) = (self.bound(now), self.living.is_empty());
         let (told, thins) = (self.told, self.never_proven);
+        let (round, spends) = (self.has_round(), self.spends);
         let Phase::On { trouble, chain, .. } = &mut self.phase else {
             return;
         };
@@ -418,7 +504,20 @@ impl Brake {
             (false, true) => CLIENT_CAP,
             (false, false) => STEP_CAP,
         };
-        let lasted = (now.since(chain.since) / 2).max(chain.first);
+        // Each has one turn before the waits become longer.
+        if round && !spends {
+            chain.step = chain.first;
+            chain.at = now + chain.step.min(bound);
+            return;
+        }
+        let lasted = now.since(chain.since);
+        let part = match *trouble {
+            _ if spends || thins => SLOW_PART,
+            Trouble::Client => SLOW_PART,
+            Trouble::Down if lasted < DOWN_UNTIL => DOWN_PART,
+            _ => PART,
+        };
+        let lasted = (lasted / part).max(chain.first);
         chain.step = (chain.step * 2).min(cap).min(lasted);
         chain.at = now + chain.step.min(bound);
         if *trouble == Trouble::Wait {
@@ -444,6 +543,7 @@ impl Brake {
             Phase::Easing { budget } => {
                 if self.asking.remove(&flight) {
                     *budget = budget.saturating_add(1);
+                    self.again |= self.failed;
                 }
                 false
             }
@@ -462,21 +562,59 @@ impl Brake {
         ended
     }
 
-    /// It is over: all who wait are freed, those in their own back-off too.
+    /// It is over: all who wait are freed, those in their own back-off too. Where some have had
+    /// no turn since the last time, it is theirs first.
     pub(super) fn end(&mut self) -> Turn {
         self.asking.clear();
-        self.phase = Phase::Easing { budget: 1 };
         self.told = None;
-        self.line_up_all();
+        self.phase = Phase::Easing { budget: 1 };
+        match self.has_round() {
+            true => self.again = true,
+            false => self.begin_round(),
+        }
         Turn::Ended
     }
 
     /// Where nobody waits and nobody is asked, an end is complete.
     fn rest(&mut self) {
+        let on = matches!(self.phase, Phase::On { .. });
         let easing = matches!(self.phase, Phase::Easing { .. });
-        if easing && self.waiting.is_empty() && self.asking.is_empty() {
+        let complete = easing && self.waiting.is_empty() && self.asking.is_empty();
+        let through = self.in_round && !self.has_round();
+        if through && self.again && !(complete && self.stands.is_empty()) {
+            self.begin_another();
+        } else if through && (on || complete) {
+            self.end_round();
+        }
+        if complete && self.waiting.is_empty() {
             self.phase = Phase::Off;
         }
+    }
+
+    /// Whose turn failed before that of another succeeded has one more, in the same order.
+    fn begin_another(&mut self) {
+        self.is_another = true;
+        (self.failed, self.again) = (false, false);
+        let on = matches!(self.phase, Phase::On { .. });
+        let stays = |stand: Stand| on && stand == Stand::Held;
+        let all = self.stands.iter().filter(|(_, (stand, _))| !stays(*stand));
+        let all: Vec<(u32, Rank)> = all.map(|(grant, (_, rank))| (*grant, *rank)).collect();
+        for (grant, rank) in all {
+            self.waiting.remove(&(rank, grant));
+            let rank = Rank {
+                had_turn: false,
+                ..rank
+            };
+            self.stands.insert(grant, (Stand::Waits, rank));
+            self.round.insert(grant);
+            self.line_up(grant, rank);
+        }
+    }
+
+    fn end_round(&mut self) {
+        (self.in_round, self.round) = (false, BTreeSet::new());
+        (self.failed, self.again) = (false, false);
+        self.order_anew(true);
     }
 
     /// An exchange failed. `grant` and `asking`: whose, as it is now.
@@ -489,20 +627,23 @@ impl Brake {
         now: WallTime,
     ) -> Option<Turn> {
         let of_chain = self.asking.remove(&failure.flight);
+        self.failed |= of_chain;
         if self.refuted[failure.trouble as usize] < failure.flight
             || mischief::is(Mischief::EvidenceByEnd)
         {
             self.remember(failure);
         }
-        if failure.trouble == Trouble::Wait {
+        // What one host of a template says is for that host.
+        if failure.trouble == Trouble::Wait && !self.never_proven {
             self.told = failure.told;
         }
         // Its own back-off holds it, but the end of the brake frees it. One that was asked
         // again meanwhile stands in line already.
         if !self.never_proven && !self.has(grant) {
-            let rank = Rank::of(asking, Some(failure.trouble));
+            let rank = self.rank(grant, asking, Some(failure.trouble));
             self.stands.insert(grant, (Stand::Failed, rank));
         }
+        self.spends = failure.trouble == Trouble::Lossy && asking.spends;
         let turn = self.weigh(failure, quorum, of_chain, now);
         if of_chain && turn.is_none() {
             self.lengthen(now);
@@ -528,6 +669,7 @@ impl Brake {
     ) -> Option<Turn> {
         let Failure { trouble, life, .. } = failure;
         let begins = self.is_quorum(trouble, quorum);
+        let halts = mischief::is(Mischief::FailureHaltsRound);
         let provable = !self.never_proven;
         // Where nothing can be sent, the first three suffice.
         let proves = begins && provable && trouble == Trouble::Down;
@@ -536,15 +678,19 @@ impl Brake {
             proven: proves,
         };
         match &mut self.phase {
-            // Another host's trouble does not hold those of a template up again.
-            Phase::Easing { budget } if of_chain && !provable && !begins => {
-                *budget = 1;
-                None
-            }
-            // One of those who were freed failed: the others wait again.
-            Phase::Easing { .. } if of_chain || begins => {
+            // What is lost by asking is not lost for each of them.
+            Phase::Easing { .. } if of_chain && (self.spends || halts) && provable => {
                 self.begin(trouble, proves, begins, life, now);
                 begins.then_some(began)
+            }
+            Phase::Easing { .. } if begins => {
+                self.begin(trouble, proves, true, life, now);
+                Some(began)
+            }
+            // One of those who were freed failed: it may be that grant's own trouble.
+            Phase::Easing { budget } if of_chain => {
+                *budget = (*budget / 2).max(1);
+                None
             }
             Phase::Off if begins => {
                 self.begin(trouble, proves, true, life, now);
@@ -645,6 +791,7 @@ impl Brake {
     /// Who it was that failed is gone.
     pub(super) fn depart(&mut self, who: u32) {
         self.failures.retain(|f| f.who != who);
+        self.round.remove(&who);
         self.leave(who);
     }
 
@@ -654,7 +801,7 @@ impl Brake {
             (chain.at, chain.step) = (now, chain.first);
         }
         // Who is in back-off may be the one.
-        self.line_up_all();
+        self.begin_round();
     }
 
     /// A clock was set back by so much, and that has been accepted.
@@ -672,6 +819,10 @@ impl Brake {
                 _ => rank.ends_at - by,
             },
             asked_at: rank.asked_at - by,
+            turn: match rank.turn {
+                WallTime(0) => rank.turn,
+                turn => turn - by,
+            },
             ..rank
         };
         for (_, rank) in self.stands.values_mut() {

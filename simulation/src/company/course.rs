@@ -1,5 +1,6 @@
 //! What came of a script: what was sent, and who lacked a token.
 
+use super::script::Kind;
 use refreshd_core::limits::Trouble;
 use std::collections::BTreeMap;
 
@@ -16,6 +17,10 @@ pub(crate) struct Send {
     /// A brake of its host or client was on, in that trouble, and proven.
     pub(crate) brake: Option<(Trouble, bool)>,
     pub(crate) succeeded: bool,
+    /// What was wrong when it reached its host.
+    pub(crate) wrong: Option<Kind>,
+    /// When the daemon knew what came of it, or that it is in doubt.
+    pub(crate) done: Option<i64>,
     /// It rotated the refresh token, and the answer was lost.
     pub(crate) spent: bool,
     /// It was told to wait so long, in seconds.
@@ -52,6 +57,8 @@ pub(crate) struct Course {
     pub(crate) sends: Vec<Send>,
     /// Of each grant, the times for which it had no living token.
     pub(crate) lacks: Vec<Vec<Lack>>,
+    /// When the brake of a host was over, and whose.
+    pub(crate) freed: Vec<(i64, u32)>,
     /// Brakes that began without reason.
     pub(crate) unfounded: Vec<String>,
     pub(crate) history: Vec<String>,

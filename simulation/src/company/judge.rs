@@ -3,6 +3,7 @@
 use super::course::{Course, Send};
 use super::rules;
 use super::script::{Fault, Kind, Manner, Script, Turn, Whom};
+use super::turns;
 use super::world::{World, gap};
 use refreshd_core::limits::Trouble;
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,6 +48,7 @@ pub(crate) fn judge(script: &Script, tells: bool) -> Verdict {
     storm(script, &course, &mut verdict);
     needless_loss(script, &course, &mut verdict);
     shared_limit(&course, &mut verdict);
+    turns::check(script, &course, &mut verdict);
     rules::check(script, &course, &mut verdict);
     verdict
 }

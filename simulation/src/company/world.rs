@@ -437,6 +437,8 @@ impl<'a> World<'a> {
             taken: taking_off.taken,
             brake,
             succeeded: false,
+            wrong: None,
+            done: None,
             spent: false,
             told: None,
             refused: false,
@@ -518,6 +520,7 @@ impl<'a> World<'a> {
         let exchange = self.exchanges.get_mut(&number).expect("it is under way");
         let send = &mut self.course.sends[exchange.send];
         send.spent = spent;
+        send.wrong = wrong;
         send.told = match wrong {
             Some(Wrong::TooMany(told)) => told,
             _ => None,
@@ -575,6 +578,7 @@ impl<'a> World<'a> {
             return;
         };
         exchange.overdue = true;
+        self.course.sends[exchange.send].done = Some(self.now);
         let (grant, flight, intent) = (exchange.grant, exchange.flight, exchange.intent.clone());
         let route = self.script.members[grant as usize].route;
         self.evidence.fails(number, grant, route, Wrong::Hang);
@@ -600,8 +604,10 @@ impl<'a> World<'a> {
             met,
             overdue,
             wrong,
+            send,
             ..
         } = exchange;
+        self.course.sends[send].done.get_or_insert(self.now);
         let met = met.expect("it has met something");
         let route = self.script.members[grant as usize].route;
         match (&met, wrong) {
@@ -658,6 +664,12 @@ impl<'a> World<'a> {
                 Effect::FewRefused { .. } => "few refused",
             };
             *self.course.counts.entry(word).or_default() += 1;
+            if let Effect::Freed {
+                scope: Scope::Host(host),
+            } = effect
+            {
+                self.course.freed.push((self.now, host));
+            }
             let members = |client, host| {
                 let all = self.script.members.iter().map(|member| member.route);
                 all.filter(|route| route.client == client && route.host == host)
