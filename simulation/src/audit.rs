@@ -296,7 +296,9 @@ impl Audit {
     }
 
     /// The store was put back: what is known is what it holds.
-    pub(crate) fn put_back(&mut self, rows: &[Row], now: i64) {
+    pub(crate) fn put_back(&mut self, rows: &[Row], copied_at: i64, now: i64) {
+        // By a description since then, what the store that is gone had kept was read.
+        self.described.retain(|_, last| *last <= copied_at);
         self.put_back_at = Some(now);
         self.is_put_back = true;
         self.was_put_back = true;

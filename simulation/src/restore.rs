@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 /// What was copied away.
 pub(crate) struct Copied {
     store: Store,
+    /// When, by the physical clock.
+    at: i64,
     /// The journal too, if somebody copied the files; a backup is the database alone.
     journal: Option<(Copy, BTreeMap<FlightId, bool>)>,
 }
@@ -28,7 +30,8 @@ impl World {
         if !files {
             store.backup_of = Some(self.wall());
         }
-        self.copied = Some(Copied { store, journal });
+        let at = self.now;
+        self.copied = Some(Copied { store, at, journal });
     }
 
     /// The daemon is stopped, and the copy put in the place of what there is.
@@ -52,7 +55,7 @@ impl World {
             self.disk.put_back(&files);
             self.audit.open = open;
         }
-        self.audit.put_back(&self.store.rows, self.now);
+        self.audit.put_back(&self.store.rows, copied.at, self.now);
         self.schedule(after, Happening::Person(Errand::AcceptRestore));
     }
 
