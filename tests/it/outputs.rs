@@ -127,7 +127,7 @@ async fn a_broken_output_hurts_no_other_is_named_and_heals() {
     fs::remove_dir(&broken).unwrap();
     wait_for("the file", || read("tokens/one") == token);
     wait_for("a clean report", || errors().as_array().unwrap().is_empty());
-    assert!(daemon.log().contains("output of one works again"));
+    daemon.logs("output of one works again");
     assert_eq!(daemon.stop(), Some(0));
 }
 

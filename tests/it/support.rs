@@ -238,6 +238,11 @@ impl Daemon {
         fs::read_to_string(&self.log).unwrap()
     }
 
+    /// Waits until it has logged something: a thread of its own writes the lines.
+    pub fn logs(&self, words: &str) {
+        wait_for(words, || self.log().contains(words));
+    }
+
     /// SIGKILL.
     pub fn kill(mut self) {
         self.kill_now();

@@ -99,11 +99,7 @@ async fn a_start_waits_for_a_command_that_works_on_the_state() {
         .unwrap();
     wait_for("the lock", || held.exists());
     let daemon = setting.house.daemon();
-    let log = daemon.log();
-    assert!(
-        log.contains("waiting for another refreshd command"),
-        "{log}"
-    );
+    daemon.logs("waiting for another refreshd command");
     assert!(command.try_wait().unwrap().is_some_and(|s| s.success()));
     assert_eq!(daemon.stop(), Some(0));
 }

@@ -22,7 +22,7 @@ fn serves(setting: &Setting, token: &str, place: &str) -> Daemon {
     let published = fs::read_to_string(setting.house.path("tokens/one"));
     assert_eq!(published.unwrap(), token);
     assert_eq!(setting.token("one"), token);
-    assert!(daemon.log().contains("the configuration is broken"));
+    daemon.logs("the configuration is broken");
     let status = setting.house.json(&["status", "--json"]);
     let incidents = status["incidents"].as_array().unwrap();
     let incident = incidents

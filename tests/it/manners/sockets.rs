@@ -95,7 +95,7 @@ async fn a_socket_that_is_swept_away_comes_back() {
     fs::remove_dir_all(&run).unwrap();
     wait_for("the directory", || socket.exists());
     setting.token("one");
-    assert!(daemon.log().contains("was removed by somebody else"));
+    daemon.logs("was removed by somebody else");
     assert_eq!(daemon.stop(), Some(0));
     assert!(!socket.exists());
 }
