@@ -16,7 +16,7 @@ pub(super) type Reports = BTreeMap<String, GrantReport>;
 /// daemon does not answer.
 pub(super) async fn ask(control: Option<&Control>, reports: &mut Reports) {
     let Some(control) = control else { return };
-    if let Ok(status) = control.status().await {
+    if let Ok(status) = control.status(&[]).await {
         let named = status.grants.into_iter().map(|r| (r.grant.clone(), r));
         reports.extend(named);
     }
