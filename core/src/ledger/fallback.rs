@@ -32,45 +32,41 @@ pub fn take(
     }
     let current = entry.tokens.as_ref()?;
     let kept = entry.kept();
-    let (mut forget, mut next) = (Vec::new(), None);
-    for chance in second_chances(&kept, &grant.state) {
-        let candidate = &entry.candidates[chance];
-        // An answer that nobody could read yet is none, and stays.
-        if !may_be_tried(candidate) {
-            continue;
-        }
+    // An answer that nobody could read yet is none, and stays.
+    let chances = second_chances(&kept, &grant.state).into_iter();
+    let chances = chances.map(|chance| (&entry.candidates[chance], &kept[chance]));
+    let mut forget = Vec::new();
+    for (candidate, kept) in chances.filter(|(candidate, _)| may_be_tried(candidate)) {
         forget.push(candidate.flight);
-        next = candidate.refresh_token_beside(current);
-        if let Some(token) = next {
-            let state = (grant.state).trying(fingerprinter.of(token), &kept[chance]);
-            let refused = Candidate {
-                refused: true,
-                ..Candidate::replaced(grant, current, facts.fresh, at)
-            };
-            let event = Event {
-                at,
-                kind: "second-chance".to_owned(),
-                text: "the refresh token was refused; one that a late answer brought is tried"
-                    .to_owned(),
-            };
-            return Some(Changes {
-                grant: Some(Grant {
-                    revision: grant.revision + 1,
-                    state,
-                    ..grant.clone()
-                }),
-                tokens: Some(TokenSet {
-                    refresh_token: Some(token.clone()),
-                    ..current.clone()
-                }),
-                keep: vec![refused],
-                forget,
-                event: Some((event, None)),
-                ..Changes::default()
-            });
-        }
+        let Some(token) = candidate.refresh_token_beside(current) else {
+            continue;
+        };
+        let refused = Candidate {
+            refused: true,
+            ..Candidate::replaced(grant, current, facts.fresh, at)
+        };
+        let event = Event {
+            at,
+            kind: "second-chance".to_owned(),
+            text: "the refresh token was refused; one that a late answer brought is tried"
+                .to_owned(),
+        };
+        return Some(Changes {
+            grant: Some(Grant {
+                revision: grant.revision + 1,
+                state: grant.state.trying(fingerprinter.of(token), kept),
+                ..grant.clone()
+            }),
+            tokens: Some(TokenSet {
+                refresh_token: Some(token.clone()),
+                ..current.clone()
+            }),
+            keep: vec![refused],
+            forget,
+            event: Some((event, None)),
+            ..Changes::default()
+        });
     }
-    debug_assert!(next.is_none());
     // They hold what the grant has, and are of no use.
     (!forget.is_empty()).then(|| Changes {
         forget,
