@@ -105,7 +105,7 @@ pub(super) fn commit(
     s.saw(commit.event.at);
     let row = ledger::row(s, &commit.base.id)?;
     if let Some((changes, sealed)) = prepared.expected.as_deref()
-        && row.revision == commit.base.revision
+        && row.is_of(&commit.base)
         && ledger::claim_unowned(s, &commit.base, changes)?
     {
         settle_flight(s, commit)?;

@@ -18,18 +18,30 @@ use std::borrow::Cow;
 /// Where a grant's row stands.
 #[derive(Clone, Copy)]
 pub(super) struct Row {
-    pub(super) revision: u64,
+    revision: u64,
+    generation: u64,
     last_event: Option<i64>,
+}
+
+impl Row {
+    /// Whether it is that grant's as it was found. In a store that was put back revisions
+    /// come a second time, with another generation.
+    pub(super) fn is_of(&self, grant: &Grant) -> bool {
+        self.revision == grant.revision && self.generation == grant.state.generation
+    }
 }
 
 pub(super) fn row(s: &Session<'_>, id: &GrantId) -> Result<Row, StoreError> {
     let found = s
         .conn
-        .prepare_cached("SELECT revision, last_event FROM grants WHERE key = ?1 AND id = ?2")?
+        .prepare_cached(
+            "SELECT revision, generation, last_event FROM grants WHERE key = ?1 AND id = ?2",
+        )?
         .query_row((key_of(id), &id.0), |row| {
             Ok(Row {
                 revision: row.get::<_, i64>(0)?.unsigned_abs(),
-                last_event: row.get(1)?,
+                generation: row.get::<_, i64>(1)?.unsigned_abs(),
+                last_event: row.get(2)?,
             })
         });
     found

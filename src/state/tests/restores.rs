@@ -111,6 +111,43 @@ async fn what_the_journal_held_stays_bound_to_whom_it_was_asked_of() {
     assert_eq!(found.state.binding, elsewhere);
 }
 
+/// Revisions come a second time in a store that was put back. What was under way in the
+/// time that is lost used to be applied where they happened to be the same, and the
+/// generation fell to what it followed on.
+#[tokio::test]
+async fn the_same_revision_of_another_generation_is_another_grant() {
+    let house = House::new();
+    let state = house.open();
+    let grant = created(&state.store, "one", 1).await;
+    for (have, other) in [(1, 4), (2, 1)] {
+        let current = state.store.load(&grant.id).await.unwrap().unwrap().0;
+        assert_eq!(current.state.generation, have);
+        let since = Grant {
+            state: GrantState {
+                generation: other,
+                ..current.state.clone()
+            },
+            ..current.clone()
+        };
+        let number = 40 + u32::try_from(other).unwrap();
+        let mut held = success(&since, number);
+        held.intent = Some(intent(&state.store, &since, u8::try_from(other).unwrap()));
+        let committed = state.store.commit(held).await.unwrap();
+        let Committed::Stale(stays) = committed else {
+            panic!("{committed:?}");
+        };
+        assert_eq!(stays.state.generation, have);
+        let kept = state.store.candidates(&grant.id).await.unwrap();
+        let kept = kept.iter().filter_map(|kept| kept.tokens.clone());
+        assert!(kept.into_iter().any(|kept| kept == tokens(number)));
+        let next = success(&current, 50 + number);
+        assert!(matches!(
+            state.store.commit(next).await,
+            Ok(Committed::Applied(_))
+        ));
+    }
+}
+
 #[tokio::test]
 async fn a_published_generation_ahead_fences_over_restarts() {
     let house = House::new();
