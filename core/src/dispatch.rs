@@ -99,10 +99,10 @@ pub struct Entry<S> {
 
 impl<S: Post> Entry<S> {
     /// Its state as the schedule sees it: of a grant that was freed no more than the least
-    /// time between two tries is left of its own back-off.
+    /// time between two tries is left of its own back-off, and what its provider asked for.
     fn state(&self) -> Cow<'_, GrantState> {
         let state = &self.grant.state;
-        let excused = self.freed && !state.asked_to_wait && state.not_before.is_some();
+        let excused = self.freed && state.not_before.is_some();
         if !excused {
             return Cow::Borrowed(state);
         }
@@ -111,7 +111,7 @@ impl<S: Post> Entry<S> {
             .as_ref()
             .map(|last| last.at + gap(state.lifetime()));
         Cow::Owned(GrantState {
-            not_before: state.not_before.min(tried),
+            not_before: state.not_before.min(tried.max(state.asked_until)),
             ..state.clone()
         })
     }

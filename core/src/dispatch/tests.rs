@@ -644,6 +644,43 @@ fn who_failed_under_a_brake_that_is_over_waits_for_no_back_off() {
     assert!(two.iter().all(|index| failed.contains(index)));
 }
 
+/// It passes the brake, and took a place that there was not.
+#[test]
+fn what_is_forced_waits_for_a_place_under_a_brake_too() {
+    let mut dispatch = with((0..5).map(|_| grant(300)), &policy());
+    let failed = fail(&mut dispatch, 3, OutcomeKind::InDoubt, NOW);
+    dispatch.set_caps(Caps::new(1, 8));
+    assert!(dispatch.limits().brake(Scope::Host(0)).is_some());
+    let other = next_off(&mut dispatch, NOW + Duration::from_secs(300 - 45));
+    let now = NOW + Duration::from_secs(300 - 44);
+    assert_eq!(
+        dispatch.wish(failed[0], Urgency::Force, None, now),
+        Ok(Granted::Starts)
+    );
+    assert!(rests(&mut dispatch, now));
+    let _landed = dispatch.landed(other.index, other.flight, success(other.index), now);
+    assert_eq!(next_off(&mut dispatch, now).index, failed[0]);
+}
+
+/// That a brake is over excuses nobody from what its provider asked for.
+#[test]
+fn who_was_asked_to_wait_is_not_freed_from_that() {
+    let mut dispatch = with((0..4).map(|_| grant(120)), &policy());
+    let failed = fail(&mut dispatch, 3, OutcomeKind::InDoubt, NOW);
+    let last = NOW + Duration::from_secs(120 - 30);
+    let until = last + Duration::from_secs(10);
+    for index in &failed {
+        let mut told = dispatch.entry(*index).grant.clone();
+        (told.revision, told.state.failures) = (told.revision + 1, 2);
+        (told.state.not_before, told.state.asked_until) = (Some(WallTime::NEVER), Some(until));
+        let _effect = dispatch.put(*index, told);
+    }
+    let flight = next_off(&mut dispatch, last);
+    let _landed = dispatch.landed(flight.index, flight.flight, success(flight.index), last);
+    assert!(rests(&mut dispatch, until - Duration::from_millis(1)));
+    assert!(failed.contains(&next_off(&mut dispatch, until).index));
+}
+
 #[test]
 fn a_changed_secret_is_tried_at_once() {
     let mut dispatch = with((0..3).map(|_| grant(300)), &policy());

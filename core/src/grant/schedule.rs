@@ -289,7 +289,7 @@ fn bounds(state: &GrantState, policy: &Policy) -> Vec<(WallTime, Why)> {
 fn held_back(state: &GrantState) -> Why {
     let last = state.last_outcome.as_ref();
     let asked = last.is_some_and(|last| last.kind == OutcomeKind::AskedToWait.word());
-    match asked || state.asked_to_wait {
+    match asked || state.asked_until >= state.not_before {
         true => Why::AskedToWait,
         false => Why::NotBefore,
     }

@@ -337,7 +337,7 @@ fn fail_of_another(
     | Outcome::AskedToWait { retry_after, .. } = &outcome
         && let Some(asked) = retry_after
     {
-        hold_back(&mut state, now + *asked);
+        asked_to_wait(&mut state, now + *asked);
     }
     let (kind, text) = match outcome {
         Outcome::Unread { text, .. } => (OutcomeKind::Unread, text),
@@ -485,10 +485,10 @@ fn back_off(
         wait = wait.min(spacing(state, rotation));
     }
     let asked = asked.filter(|_| !mischief::is(Mischief::RetryAfterIgnored));
-    // What an earlier answer asked for still holds.
-    state.asked_to_wait &= state.not_before > Some(now);
-    state.asked_to_wait |= asked.is_some();
-    hold_back(state, now + asked.map_or(wait, |asked| asked.max(wait)));
+    hold_back(state, now + wait);
+    if let Some(asked) = asked {
+        asked_to_wait(state, now + asked);
+    }
 }
 
 /// The provider asks to wait. Where it does not say for how long, the wait doubles until
@@ -547,6 +547,12 @@ fn not_accepted(state: &mut GrantState, intent: &Intent, now: WallTime) {
 /// may end after a later one was asked to wait.
 fn hold_back(state: &mut GrantState, until: WallTime) {
     state.not_before = state.not_before.max(Some(until));
+}
+
+/// The provider asks to wait until then; what an earlier answer asked for still holds.
+fn asked_to_wait(state: &mut GrantState, until: WallTime) {
+    state.asked_until = state.asked_until.max(Some(until));
+    hold_back(state, until);
 }
 
 fn succeed(
@@ -671,7 +677,7 @@ fn renew(old: &TokenSet, success: Success) -> TokenSet {
 fn recover(state: &mut GrantState) {
     state.failures = 0;
     state.not_before = None;
-    state.asked_to_wait = false;
+    state.asked_until = None;
     state.doubt = None;
     state.refusal = None;
     state.renamed_from = None;

@@ -78,9 +78,9 @@ pub struct GrantState {
     /// Not to be sent before: back-off or `Retry-After`.
     #[serde(skip_serializing_if = "is_default")]
     pub not_before: Option<WallTime>,
-    /// That is so since the provider asked for it, and not for back-off alone.
+    /// Until then the provider asked to wait (`Retry-After`); the rest of that is back-off.
     #[serde(skip_serializing_if = "is_default")]
-    pub asked_to_wait: bool,
+    pub asked_until: Option<WallTime>,
     /// Automatic tries in a row that brought no new token set.
     #[serde(skip_serializing_if = "is_default")]
     pub failures: u32,
@@ -383,6 +383,7 @@ impl GrantState {
         state.last_send = moved(self.last_send);
         state.window_from = moved(self.window_from);
         state.not_before = moved(self.not_before);
+        state.asked_until = moved(self.asked_until);
         if let Some(revoked) = &mut state.revoked {
             revoked.at = revoked.at - by;
         }

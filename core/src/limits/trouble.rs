@@ -85,9 +85,7 @@ impl Sign {
         let failed = |trouble| Sign::Failed {
             trouble,
             overloaded: matches!(status, Some(429 | 503)),
-            told: state
-                .not_before
-                .filter(|_| trouble == Trouble::Wait && state.asked_to_wait),
+            told: state.asked_until.filter(|_| trouble == Trouble::Wait),
         };
         match kind {
             OutcomeKind::Success => Sign::Success,

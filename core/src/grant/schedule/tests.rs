@@ -394,11 +394,11 @@ fn whether_the_provider_or_a_failure_wants_the_wait_is_told_apart() {
             text: String::new(),
         })
     };
-    let why = |kind, asked_to_wait| {
+    let why = |kind, asked: bool| {
         let state = GrantState {
             not_before: Some(at),
             last_outcome: last(kind),
-            asked_to_wait,
+            asked_until: asked.then_some(at),
             ..GrantState::default()
         };
         held_back(&state)

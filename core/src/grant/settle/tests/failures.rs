@@ -221,6 +221,35 @@ fn retry_after_is_a_least_wait_beside_back_off() {
     }
 }
 
+/// What a brake's end may excuse is our own back-off; a chain that asks nobody before the
+/// time a host told took that for the host's word.
+#[test]
+fn what_was_asked_for_is_kept_apart_from_back_off() {
+    let asked = |from: &GrantState, ending| {
+        let state = wrong(from, FIRST, ending).settlement.state;
+        (state.asked_until, state.not_before)
+    };
+    let settled_at = FIRST + secs(1);
+    let until = settled_at + secs(10);
+    let mut tired = state();
+    tired.failures = 4;
+    for status in [429, 503] {
+        let ending = answered(status, &[("retry-after", "10")], "");
+        let backed_off = Some(settled_at + secs(32));
+        assert_eq!(asked(&tired, ending), (Some(until), backed_off), "{status}");
+    }
+    // What is in doubt waits as it was asked to as well.
+    let ending = answered(502, &[("retry-after", "600")], "");
+    let until = Some(settled_at + secs(600));
+    assert_eq!(asked(&tired, ending), (until, until));
+    assert_eq!(asked(&state(), lost()).0, None);
+    // A failure that comes after does not cut it short, and a success ends it.
+    tired.asked_until = Some(FIRST + secs(900));
+    assert_eq!(asked(&tired, lost()).0, Some(FIRST + secs(900)));
+    let state = success(&rules(), &tired, FIRST, json!({}));
+    assert_eq!(state.asked_until, None);
+}
+
 /// The exchange of a refresh token that a second chance has taken the place of.
 #[test]
 fn whoever_asks_to_wait_is_heeded_whatever_was_presented() {
