@@ -129,6 +129,14 @@ pub enum Next {
         /// Why the wish for it comes to nothing.
         declined: Option<Declined>,
     },
+    /// So many exchanges are read on that this overdue one is not any more: whatever it
+    /// still brings is not waited for. Its end is to be told all the same.
+    GiveUp {
+        /// The grant.
+        index: u32,
+        /// The flight's number.
+        flight: u64,
+    },
     /// Nothing until then; `None`: until something happens.
     Wait(Option<WallTime>),
 }
@@ -402,6 +410,10 @@ impl<S: Post> Dispatch<S> {
         }
         self.queue.release(now);
         self.give_places(now);
+        if let Some((flight, index)) = self.limits.give_up(now) {
+            self.queue.unpark();
+            return Next::GiveUp { index, flight };
+        }
         let next = |dispatch: &mut Self| {
             let turn = has_slot.then(|| dispatch.next_turn(now, &in_hand));
             turn.flatten()
@@ -553,8 +565,12 @@ impl<S: Post> Dispatch<S> {
                 false => Turn::Later,
             };
         }
-        match self.limits.may_start(route, index, &asking, taken, now) {
-            Err(blocked) if matches!(blocked, Blocked::Full(_)) || !passes => {
+        let may = match passes {
+            true => self.limits.has_place(route, index, &asking),
+            false => self.limits.may_start(route, index, &asking, taken, now),
+        };
+        match may {
+            Err(blocked) => {
                 entry.wished = wished.or(entry.wished);
                 self.limits.wait(route, index, blocked, &asking, now);
                 self.arm_blocked(index, blocked, &asking, now);
@@ -564,7 +580,7 @@ impl<S: Post> Dispatch<S> {
                     _ => Turn::Stay(None),
                 }
             }
-            _ => Turn::TakeOff(self.take_off(index, due, wished, &asking, taken, now)),
+            Ok(()) => Turn::TakeOff(self.take_off(index, due, wished, &asking, taken, now)),
         }
     }
 

@@ -19,7 +19,7 @@ mod trouble;
 use crate::mischief::{self, Mischief};
 use crate::time::WallTime;
 use brake::{ALIKE, Brake, Failure, Pass, Quorum, Turn};
-use places::Places;
+use places::{Asker, Places};
 use refused::{ManyRefused, Refused};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
@@ -248,11 +248,20 @@ impl Limits {
         taken: bool,
         now: WallTime,
     ) -> Result<(), Blocked> {
-        if let Some(blocked) = self.braked(route, asking, taken, now) {
-            return Err(blocked);
+        match self.braked(route, asking, taken, now) {
+            Some(blocked) => Err(blocked),
+            None => self.has_place(route, grant, asking),
         }
+    }
+
+    /// Whether there is a place for this exchange, whatever brakes are on.
+    ///
+    /// # Errors
+    /// What is full.
+    pub fn has_place(&self, route: Route, grant: u32, asking: &Asking) -> Result<(), Blocked> {
         let place = self.places.host_has_place(route.host, false);
-        let place = place.and_then(|()| self.places.grant_has_place(route.host, grant));
+        let asker = self.asker(route, grant, asking);
+        let place = place.and_then(|()| self.places.grant_has_place(&asker));
         place.map_err(Blocked::Full)
     }
 
@@ -358,7 +367,9 @@ impl Limits {
         let last = (now, (u32::MAX, u32::MAX));
         let refused = (self.refused_timers).range((Bound::Excluded(last), Bound::Unbounded));
         let refused = refused.map(|(at, _)| *at).next();
-        [brakes, refused, self.places.next_slow()]
+        let given_up = self.places.next_given_up();
+        let given_up = given_up.filter(|at| *at > now);
+        [brakes, refused, self.places.next_slow(), given_up]
             .into_iter()
             .flatten()
             .min()
@@ -433,8 +444,9 @@ impl Limits {
         now: WallTime,
     ) {
         self.leave_line(grant);
-        self.places
-            .started(flight, route.host, grant, asking.life, now);
+        self.latest = flight.max(self.latest);
+        let asker = self.asker(route, grant, asking);
+        self.places.started(flight, &asker, now);
         self.each_brake(route, |brake| {
             brake.started(flight, grant, asking, taken, now)
         });
@@ -447,6 +459,30 @@ impl Limits {
                 life: asking.life,
             },
         );
+    }
+
+    fn asker(&self, route: Route, grant: u32, asking: &Asking) -> Asker {
+        Asker {
+            host: route.host,
+            client: route.client,
+            grant,
+            has_company: self.serves_several(route.host),
+            harmless: asking.harmless,
+            life: asking.life,
+        }
+    }
+
+    /// Whether several clients are asked at a host.
+    fn serves_several(&self, host: u32) -> bool {
+        let of_host = self.members.get(&host);
+        of_host.is_some_and(|of_host| of_host.len() > 1)
+    }
+
+    /// An exchange that is read on no longer, since so many are, and its grant.
+    pub fn give_up(&mut self, now: WallTime) -> Option<(u64, u32)> {
+        let flight = self.places.give_up(now)?;
+        let grant = self.flights.get(&flight)?.grant;
+        Some((flight, grant))
     }
 
     /// The route that an exchange took.
@@ -677,14 +713,10 @@ impl Limits {
         match scope {
             // It rests on those at two hosts.
             Scope::Client(_) => false,
-            Scope::ClientAt { host, .. } => {
-                let several = self
-                    .members
-                    .get(&host)
-                    .is_some_and(|of_host| of_host.len() > 1);
-                trouble == Trouble::Client || several
-            }
-            Scope::Host(_) | Scope::Template(_) => trouble != Trouble::Client,
+            Scope::ClientAt { host, .. } => trouble == Trouble::Client || self.serves_several(host),
+            Scope::Host(_) => trouble != Trouble::Client,
+            // A host that asks to wait answers, and says for itself until when.
+            Scope::Template(_) => !matches!(trouble, Trouble::Client | Trouble::Wait),
         }
     }
 

@@ -180,6 +180,7 @@ impl World {
                     self.fly(flight)?;
                 }
                 Next::Stay { .. } => {}
+                Next::GiveUp { flight, .. } => self.give_up(flight),
                 Next::Wait(until) => {
                     self.set_timer(now, until);
                     return Ok(());

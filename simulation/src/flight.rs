@@ -48,7 +48,9 @@ pub(crate) struct Aloft {
     unrecorded: bool,
     commit: Option<Commit>,
     patience: u32,
-    /// How many late answers of the grant had come when it took off.
+    /// When it took off, by the daemon's clock.
+    took_off: WallTime,
+    /// How many late answers of the grant had come then.
     arrived: u64,
 }
 
@@ -66,12 +68,13 @@ impl Aloft {
             true => Duration::from_secs(5),
             false => patience,
         };
-        !self.told && !self.reads && self.flight.intent().sent.wall + patience > now
+        !self.told && !self.reads && self.took_off + patience > now
     }
 
     /// The clock was set back by so much, and that was accepted: the checks go by it.
     pub(crate) fn bring_back(&mut self, by: Duration) {
         self.base = self.base.brought_back(by);
+        self.took_off = self.took_off - by;
     }
 
     /// The slot, if nothing more will be written there.
@@ -199,6 +202,7 @@ impl World {
             unrecorded: false,
             commit: None,
             patience: 0,
+            took_off: now,
             arrived,
         };
         self.process().aloft.insert(number, aloft);
@@ -292,6 +296,7 @@ impl World {
             unrecorded: true,
             commit: None,
             patience: 0,
+            took_off: now,
             arrived: 0,
         };
         self.process().aloft.insert(number, aloft);
@@ -852,6 +857,21 @@ impl World {
             }
         }
         self.feed(number, Event::Ended(ending))
+    }
+
+    /// An overdue exchange is read on no longer.
+    pub(crate) fn give_up(&mut self, ticket: u64) {
+        let aloft = self.process().aloft.iter();
+        let given_up = aloft.filter(|(_, aloft)| aloft.overdue && aloft.ticket == ticket);
+        let numbers: Vec<u64> = given_up.map(|(number, _)| *number).collect();
+        for number in numbers {
+            // One that has ended meanwhile tells so itself.
+            if let Some(exchange) = self.exchanges.get_mut(&number) {
+                exchange.fate = Fate::LostAfter;
+                self.report.count("given up");
+                self.inside(0, Inside::Ended(number));
+            }
+        }
     }
 
     fn reach_limit(&mut self, number: u64) -> Check {

@@ -39,8 +39,9 @@ impl WhichGrants {
 pub enum Message {
     /// A flight of a grant has ended; with the late answer that it had in hand.
     Landed(u32, u64, Box<Landing>, Option<InHand>),
-    /// A flight's answer is overdue; its doubt is committed.
-    Overdue(u32, u64, Box<Grant>),
+    /// A flight's answer is overdue; its doubt is committed. It is waited for until it is
+    /// given up by this.
+    Overdue(u32, u64, Box<Grant>, oneshot::Sender<()>),
     /// What a grant's flight brought could not be saved; it is tried again.
     Unsaved(String, StoreError),
     /// Somebody else committed a grant (an import).

@@ -32,7 +32,7 @@ use refreshd_core::limits::Caps;
 use refreshd_core::time::{BootTime, WallTime};
 use refreshd_core::{Grant, GrantId};
 use roster::{Roster, Seat};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use successes::Successes;
@@ -87,6 +87,8 @@ pub struct Engine {
     /// Nothing begins any more.
     is_stopping: bool,
     clock_trusted: bool,
+    /// Late answers that are waited for, each with what gives that up.
+    read_on: HashMap<u64, oneshot::Sender<()>>,
     successes: Successes,
     /// When the watchdog was last fed.
     fed: BootTime,
@@ -120,6 +122,7 @@ impl Engine {
             draining: None,
             is_stopping: false,
             clock_trusted: true,
+            read_on: HashMap::new(),
             successes: Successes::new(Instant::now()),
             fed: BootTime(0),
             longest_wait: sd_notify::watchdog_enabled()
@@ -205,8 +208,19 @@ impl Engine {
                 }
                 self.watch(index, now, None);
             }
+            Next::GiveUp { index, flight } => self.give_up(index, flight),
             Next::Wait(_) => {}
         }
+    }
+
+    /// An overdue exchange is read on no longer; it lands as one that brought nothing.
+    fn give_up(&mut self, index: u32, flight: u64) {
+        let Some(give_up) = self.read_on.remove(&flight) else {
+            return;
+        };
+        let name = &self.dispatch.entry(index).grant.name;
+        tracing::warn!(grant = %name, "{name}: its late answer is not waited for any longer, since so many are; see max_flights");
+        let _landed = give_up.send(());
     }
 
     /// Preflight: a refresh that could not be saved is not started.
@@ -283,7 +297,9 @@ impl Engine {
             let name = assignment.grant.name.clone();
             let midway = |what| {
                 engine.tell(match what {
-                    Midway::Overdue(grant) => Message::Overdue(index, flight, grant),
+                    Midway::Overdue(grant, give_up) => {
+                        Message::Overdue(index, flight, grant, give_up)
+                    }
                     Midway::Unsaved(error) => Message::Unsaved(name.clone(), error),
                 });
             };
@@ -299,10 +315,14 @@ impl Engine {
     async fn handle_message(&mut self, message: Message) {
         match message {
             Message::Landed(index, flight, landing, in_hand) => {
+                self.read_on.remove(&flight);
                 self.landed(index, flight, *landing).await;
                 drop(in_hand);
             }
-            Message::Overdue(index, flight, grant) => self.overdue(index, flight, *grant).await,
+            Message::Overdue(index, flight, grant, give_up) => {
+                self.read_on.insert(flight, give_up);
+                self.overdue(index, flight, *grant).await;
+            }
             Message::Unsaved(name, error) => self.unsaved(&name, &error),
             Message::Changed(grant) => self.changed(*grant).await,
             Message::Writable => self.writable().await,

@@ -21,7 +21,7 @@ use refreshd_core::provider::request::{self, Registration, RequestError, TokenRe
 use refreshd_core::secret::Fingerprinter;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// What every flight needs.
@@ -67,8 +67,9 @@ pub enum Landing {
 /// What happens to a flight on its way that the engine has to know.
 #[derive(Debug)]
 pub enum Midway {
-    /// The doubt is committed, and the answer is still being waited for.
-    Overdue(Box<Grant>),
+    /// The doubt is committed, and the answer is still being waited for, until it is given
+    /// up by this.
+    Overdue(Box<Grant>, oneshot::Sender<()>),
     /// What it brought could not be saved; it is tried again.
     Unsaved(StoreError),
 }
@@ -350,8 +351,10 @@ async fn perform(
             }
             Step::GoOnReading(grant) => {
                 // Only now: until its send is on record, the next one would not heed it.
-                (performer.midway)(Midway::Overdue(grant));
-                let ending = performer.rest_of_exchange(&flight.intent().grant).await;
+                let (give_up, given_up) = oneshot::channel();
+                (performer.midway)(Midway::Overdue(grant, give_up));
+                let grant = &flight.intent().grant;
+                let ending = performer.rest_of_exchange(grant, given_up).await;
                 event = Event::Ended(ending);
             }
             Step::Done(verdict) => {
@@ -465,12 +468,26 @@ impl<'a> Performer<'a> {
         }
     }
 
-    async fn rest_of_exchange(&mut self, grant: &GrantId) -> Ending {
-        let exchange = self
+    /// Waits for the late answer, unless that is given up.
+    async fn rest_of_exchange(
+        &mut self,
+        grant: &GrantId,
+        given_up: oneshot::Receiver<()>,
+    ) -> Ending {
+        let mut exchange = self
             .exchange
             .take()
             .expect("an overdue exchange is still running");
-        let ending = exchange.await.unwrap_or_else(lost);
+        let ended = tokio::select! {
+            // An answer that is there is taken.
+            biased;
+            ended = &mut exchange => ended,
+            Ok(()) = given_up => {
+                exchange.abort();
+                exchange.await
+            }
+        };
+        let ending = ended.unwrap_or_else(lost);
         if matches!(ending, Ending::Answered(_)) {
             self.in_hand = Some(self.deck.arrivals.came(grant));
         }

@@ -728,7 +728,7 @@ fn who_waits_for_a_place_is_looked_at_once_when_its_token_ends() {
         loop {
             match dispatch.poll(now, true, nobody) {
                 Next::Stay { index, .. } => seen.push(index),
-                Next::TakeOff(_) => {}
+                Next::TakeOff(_) | Next::GiveUp { .. } => {}
                 Next::Wait(due) => return (seen, due.unwrap_or(WallTime::NEVER)),
             }
         }

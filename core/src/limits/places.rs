@@ -9,6 +9,13 @@ use std::time::Duration;
 /// After so long without an answer an exchange gives its place to other hosts.
 const SLOW_AFTER: Duration = Duration::from_secs(5);
 
+/// So long an answer is waited for at least where it may hold the only good refresh token,
+/// however many are.
+const READ_AT_LEAST: Duration = Duration::from_secs(150);
+
+/// So many exchanges of a client without an answer are not their grants' own affair.
+const ALIKE: u32 = 3;
+
 /// How many exchanges may be under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {
@@ -39,7 +46,8 @@ pub enum Full {
     Host,
     /// Hosts that hang have their share.
     Hanging,
-    /// Grants of the host whose last exchange hung have their share.
+    /// Grants of the host whose last exchange hung, or whose client's exchanges hang there,
+    /// have their share.
     Hung,
 }
 
@@ -60,7 +68,17 @@ struct Host {
     /// How many it bears at a time, as it has shown.
     bears: Option<u32>,
     /// Grants that wait for a place of those whose last exchange hung.
-    line: BTreeSet<u32>,
+    line: BTreeSet<InLine>,
+}
+
+/// Where a grant stands in its host's line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct InLine {
+    /// Those go last whose own exchange hung, and not their client's alone.
+    own: bool,
+    /// First come, first served.
+    came: u64,
+    grant: u32,
 }
 
 impl Host {
@@ -78,14 +96,48 @@ impl Host {
     }
 }
 
+/// The exchanges of a client at a host.
+#[derive(Debug, Default)]
+struct Served {
+    /// Under way or read on without an answer in time.
+    unanswered: u32,
+    /// As for a host.
+    silent: u64,
+    answered: u64,
+}
+
+impl Served {
+    fn hangs(&self) -> bool {
+        self.unanswered >= ALIKE && self.silent > self.answered
+    }
+}
+
+/// Who begins an exchange, as far as places go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asker {
+    pub(super) host: u32,
+    pub(super) client: u32,
+    pub(super) grant: u32,
+    /// Other clients are asked at that host too.
+    pub(super) has_company: bool,
+    /// Nothing is lost where its answer is.
+    pub(super) harmless: bool,
+    /// How long its access tokens live.
+    pub(super) life: Duration,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Flight {
     host: u32,
+    client: u32,
     grant: u32,
+    began: WallTime,
     slow_at: WallTime,
     slow: bool,
     hung: bool,
     overdue: bool,
+    harmless: bool,
+    given_up: bool,
 }
 
 /// Who is under way.
@@ -93,7 +145,14 @@ struct Flight {
 pub(super) struct Places {
     caps: Caps,
     hosts: HashMap<u32, Host>,
+    /// By host and client.
+    served: HashMap<(u32, u32), Served>,
     flights: HashMap<u64, Flight>,
+    /// The overdue ones that may be given up at any time, and the others.
+    overdue_harmless: BTreeSet<u64>,
+    overdue_others: BTreeSet<u64>,
+    /// How many were given up and have not ended.
+    given_up: usize,
     slow_next: BTreeSet<(WallTime, u64)>,
     /// Places that are taken.
     taken: u32,
@@ -101,6 +160,9 @@ pub(super) struct Places {
     by_hanging: u32,
     /// Grants whose last exchange hung.
     hung: HashSet<u32>,
+    /// Those who stand in the line of their host, and how many ever did.
+    lined: HashMap<u32, InLine>,
+    came: u64,
 }
 
 impl Places {
@@ -108,11 +170,17 @@ impl Places {
         Places {
             caps,
             hosts: HashMap::new(),
+            served: HashMap::new(),
             flights: HashMap::new(),
+            overdue_harmless: BTreeSet::new(),
+            overdue_others: BTreeSet::new(),
+            given_up: 0,
             slow_next: BTreeSet::new(),
             taken: 0,
             by_hanging: 0,
             hung: HashSet::new(),
+            lined: HashMap::new(),
+            came: 0,
         }
     }
 
@@ -150,30 +218,65 @@ impl Places {
         let Some(host) = self.hosts.get(&host) else {
             return Ok(());
         };
-        let share = self.share(others);
+        // What hangs has given its place to other hosts already, and is no work of its own
+        // host's that others must wait for.
+        let at_work = host.flights - host.slow;
         let towards_own = match mischief::is(Mischief::GivingBackFreesOwn) {
-            true => host.flights - host.slow,
+            true => at_work,
             false => host.flights,
         };
-        // What hangs is no work of the host's that others must wait for.
-        let borne = host
-            .bears
-            .is_none_or(|bears| host.flights - host.slow < bears);
-        if (towards_own >= share || !borne) && !mischief::is(Mischief::CapIgnored) {
+        let borne = host.bears.is_none_or(|bears| at_work < bears);
+        let has_share = towards_own < self.share(false) && at_work < self.share(others);
+        if !(has_share && borne) && !mischief::is(Mischief::CapIgnored) {
             return Err(Full::Host);
         }
         let half = (self.caps.flights / 2).max(1);
-        let read_on = u32::try_from(self.flights.len()).unwrap_or(u32::MAX);
-        let crowded = read_on >= self.caps.read_on && !mischief::is(Mischief::ReadOnUncapped);
-        if host.hangs() && (self.by_hanging >= half || crowded) {
+        if host.hangs() && (self.by_hanging >= half || self.is_crowded()) {
             return Err(Full::Hanging);
         }
         Ok(())
     }
 
+    /// Whether as many exchanges are read on as may be.
+    fn is_crowded(&self) -> bool {
+        let read_on = u32::try_from(self.flights.len() - self.given_up).unwrap_or(u32::MAX);
+        read_on >= self.caps.read_on && !mischief::is(Mischief::ReadOnUncapped)
+    }
+
+    /// The exchange that is read on no longer, since so many are: the oldest of those that can
+    /// lose nothing by it, else the oldest, if that has been waited for long enough.
+    pub(super) fn give_up(&mut self, now: WallTime) -> Option<u64> {
+        if !self.is_crowded() {
+            return None;
+        }
+        let given_up = self.overdue_harmless.pop_first().or_else(|| {
+            self.next_given_up().filter(|at| *at <= now)?;
+            self.overdue_others.pop_first()
+        })?;
+        if let Some(flight) = self.flights.get_mut(&given_up) {
+            flight.given_up = true;
+            self.given_up += 1;
+        }
+        Some(given_up)
+    }
+
+    /// When the next one may be given up, where there is need for that.
+    pub(super) fn next_given_up(&self) -> Option<WallTime> {
+        let oldest = self.overdue_others.first().filter(|_| self.is_crowded())?;
+        let flight = self.flights.get(oldest)?;
+        Some(flight.began + READ_AT_LEAST)
+    }
+
+    /// Whether it is likely to get no answer: its last exchange hung, or those of its client
+    /// do, where other clients are answered.
+    fn is_hung(&self, asker: &Asker) -> bool {
+        let served = self.served.get(&(asker.host, asker.client));
+        self.hung.contains(&asker.grant) || (asker.has_company && served.is_some_and(Served::hangs))
+    }
+
     /// Whether the grant has a place, where its host has one.
-    pub(super) fn grant_has_place(&self, host: u32, grant: u32) -> Result<(), Full> {
-        let Some(state) = self.hosts.get(&host).filter(|_| self.hung.contains(&grant)) else {
+    pub(super) fn grant_has_place(&self, asker: &Asker) -> Result<(), Full> {
+        let Some(state) = self.hosts.get(&asker.host).filter(|_| self.is_hung(asker)) else {
             return Ok(());
         };
         match state.hung >= (self.share(false) / 4).max(1) {
@@ -184,7 +287,17 @@ impl Places {
 
     /// A grant waits for a place of its host's hanging ones.
     pub(super) fn line_up(&mut self, host: u32, grant: u32) {
-        self.hosts.entry(host).or_default().line.insert(grant);
+        if self.lined.contains_key(&grant) {
+            return;
+        }
+        self.came += 1;
+        let in_line = InLine {
+            own: self.hung.contains(&grant),
+            came: self.came,
+            grant,
+        };
+        self.lined.insert(grant, in_line);
+        self.hosts.entry(host).or_default().line.insert(in_line);
     }
 
     /// All places but an eighth, so that another host finds one; half while others wait.
@@ -212,36 +325,41 @@ impl Places {
         }
     }
 
-    pub(super) fn started(
-        &mut self,
-        flight: u64,
-        host: u32,
-        grant: u32,
-        life: Duration,
-        now: WallTime,
-    ) {
+    pub(super) fn started(&mut self, flight: u64, asker: &Asker, now: WallTime) {
+        let Asker {
+            host,
+            client,
+            grant,
+            harmless,
+            life,
+            ..
+        } = *asker;
         let patience = match life.is_zero() {
             true => SLOW_AFTER,
             false => SLOW_AFTER.min(life / 4),
         };
         let slow_at = now + patience;
-        let hung = self.hung.contains(&grant);
+        let hung = self.is_hung(asker);
         self.taken += 1;
+        self.leave_line(host, grant);
         self.change(host, |state| {
             state.flights += 1;
             state.hung += u32::from(hung);
-            state.line.remove(&grant);
         });
         self.slow_next.insert((slow_at, flight));
         self.flights.insert(
             flight,
             Flight {
                 host,
+                client,
                 grant,
+                began: now,
                 slow_at,
                 slow: false,
                 hung,
                 overdue: false,
+                harmless,
+                given_up: false,
             },
         );
     }
@@ -261,9 +379,9 @@ impl Places {
         self.slow_next.remove(&(at, number));
         let flight = self.flights.get_mut(&number)?;
         flight.slow = true;
-        let (host, grant) = (flight.host, flight.grant);
+        let (host, client, grant) = (flight.host, flight.client, flight.grant);
         self.taken -= 1;
-        self.hung.insert(grant);
+        self.is_silent(number, (host, client), grant);
         self.change(host, |host| {
             host.slow += 1;
             host.silent = host.silent.max(number);
@@ -271,15 +389,30 @@ impl Places {
         Some((number, host))
     }
 
+    /// An exchange has brought no answer in time.
+    fn is_silent(&mut self, number: u64, by: (u32, u32), grant: u32) {
+        self.hung.insert(grant);
+        let served = self.served.entry(by).or_default();
+        served.unanswered += 1;
+        served.silent = served.silent.max(number);
+    }
+
     /// It is overdue, and goes on being read: it counts towards nobody's share.
     pub(super) fn overdue(&mut self, number: u64) {
+        let was_slow = self.flights.get(&number).is_some_and(|f| f.slow);
         self.give_back(number);
         let Some(flight) = self.flights.get_mut(&number) else {
             return;
         };
         flight.overdue = true;
-        let (host, grant) = (flight.host, flight.grant);
-        self.hung.insert(grant);
+        let (host, client, grant) = (flight.host, flight.client, flight.grant);
+        match flight.harmless {
+            true => self.overdue_harmless.insert(number),
+            false => self.overdue_others.insert(number),
+        };
+        if !was_slow {
+            self.is_silent(number, (host, client), grant);
+        }
         self.change(host, |host| {
             host.overdue += 1;
             host.silent = host.silent.max(number);
@@ -308,18 +441,37 @@ impl Places {
         let was = self.flights.get(&number).copied()?;
         self.give_back(number);
         self.flights.remove(&number);
+        self.overdue_harmless.remove(&number);
+        self.overdue_others.remove(&number);
+        self.given_up -= usize::from(was.given_up);
+        self.forget_silence(number, &was, answered);
         let mut freed = None;
         self.change(was.host, |host| {
             host.overdue -= u32::from(was.overdue);
             if answered {
                 host.answered = host.answered.max(number);
             }
-            freed = host.line.pop_first();
+            freed = host.line.pop_first().map(|first| first.grant);
         });
+        freed.map(|grant| self.lined.remove(&grant));
         if answered && !was.slow && !was.overdue {
             self.hung.remove(&was.grant);
         }
         freed
+    }
+
+    fn forget_silence(&mut self, number: u64, was: &Flight, answered: bool) {
+        let by = (was.host, was.client);
+        let Some(served) = self.served.get_mut(&by) else {
+            return;
+        };
+        served.unanswered -= u32::from(was.slow || was.overdue);
+        if answered {
+            served.answered = served.answered.max(number);
+        }
+        if served.unanswered == 0 {
+            self.served.remove(&by);
+        }
     }
 
     /// The host has more to do than it can.
@@ -347,9 +499,13 @@ impl Places {
 
     pub(super) fn leave(&mut self, host: u32, grant: u32) {
         self.hung.remove(&grant);
-        if self.knows(host) {
+        self.leave_line(host, grant);
+    }
+
+    fn leave_line(&mut self, host: u32, grant: u32) {
+        if let Some(in_line) = self.lined.remove(&grant) {
             self.change(host, |host| {
-                host.line.remove(&grant);
+                host.line.remove(&in_line);
             });
         }
     }
@@ -357,6 +513,7 @@ impl Places {
     pub(super) fn bring_back(&mut self, by: Duration) {
         for flight in self.flights.values_mut() {
             flight.slow_at = flight.slow_at - by;
+            flight.began = flight.began - by;
         }
         self.slow_next = self
             .slow_next

@@ -2,6 +2,9 @@
 
 use refreshd_core::limits::Route;
 
+/// No exchange takes longer, but for those that get no answer.
+const EXCHANGE: i64 = 2_000;
+
 /// How many grants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Size {
@@ -153,6 +156,23 @@ impl Draw {
     }
 }
 
+/// How many places there must be for the exchanges of each host, of at most two seconds each,
+/// to take a quarter of the host's share.
+fn needed(hosts: &[Host], members: &[Member]) -> u32 {
+    let of = |host: u32| {
+        members
+            .iter()
+            .filter(move |member| member.route.host == host)
+    };
+    let shares = (0..).zip(hosts).map(|(number, host)| {
+        let exchanges = of(number).count() as i64 * EXCHANGE;
+        u32::try_from(exchanges * 4 / host.life).expect("few") + 1
+    });
+    let share = shares.max().unwrap_or(1);
+    // All places but an eighth.
+    share + share / 7 + 1
+}
+
 impl Script {
     pub(crate) fn draw(seed: u64, size: Size) -> Script {
         let mut draw = Draw(seed, size as u64);
@@ -211,7 +231,7 @@ impl Script {
             .collect();
         Script {
             seed,
-            flights: draw.pick(&[16, 64]),
+            flights: draw.pick(&[16, 64]).max(needed(&hosts, &members)),
             hosts,
             members,
             faults,

@@ -70,6 +70,8 @@ struct Exchange {
     wrong: Option<Wrong>,
     back: i64,
     overdue: bool,
+    /// It is read on no longer.
+    given_up: bool,
 }
 
 pub(crate) struct World<'a> {
@@ -337,6 +339,7 @@ impl<'a> World<'a> {
             match dispatch.poll(now, true, |_| false) {
                 Next::TakeOff(flight) => self.send(flight),
                 Next::Stay { index, .. } => self.look(self.number(index)),
+                Next::GiveUp { flight, .. } => self.give_up(flight),
                 Next::Wait(None) => return,
                 Next::Wait(Some(due)) => {
                     let wait = (due.0 - now.0).max(1);
@@ -427,7 +430,8 @@ impl<'a> World<'a> {
         );
         let brake = self.brake_of(route);
         let (at_host, host_hangs) = self.at_host(route.host);
-        let read_on = u32::try_from(self.exchanges.len()).expect("few");
+        let read_on = self.exchanges.values().filter(|e| !e.given_up).count();
+        let read_on = u32::try_from(read_on).expect("few");
         let (ends_at, issued_at) = (state.expires_at, state.issued_at);
         self.course.sends.push(Send {
             at: self.now,
@@ -471,6 +475,7 @@ impl<'a> World<'a> {
                 wrong: None,
                 back,
                 overdue: false,
+                given_up: false,
             },
         );
         self.after(there, Event::Reaches(number));
@@ -652,6 +657,16 @@ impl<'a> World<'a> {
             self.look(grant);
         }
         self.poll();
+    }
+
+    /// An exchange is read on no longer.
+    fn give_up(&mut self, flight: u64) {
+        let mut all = self.exchanges.iter_mut();
+        let given_up = all.find(|(_, exchange)| exchange.flight == flight && exchange.overdue);
+        let (number, exchange) = given_up.expect("it is read on");
+        (exchange.met, exchange.given_up) = (Some(Met::Silence), true);
+        let number = *number;
+        self.after(0, Event::Ends(number));
     }
 
     fn tell(&mut self, effects: Vec<Effect>) {

@@ -193,3 +193,99 @@ fn a_429_or_503_halves_what_a_host_bears_and_a_success_adds_one() {
     }
     assert_eq!(fill(&mut world, 0, 40, 9, false), 1);
 }
+
+/// So many exchanges of a client hang that grants of others at the same host found no place
+/// until these were in doubt.
+#[test]
+fn a_client_whose_exchanges_hang_has_a_quarter_beside_others() {
+    let (hanging, other) = (of_client(1), of_client(2));
+    let mut world = World::with(Caps::new(16, 1000), &[(hanging, 40), (other, 40)]);
+    for grant in 0..3 {
+        world.start(hanging, grant, &fresh(3600), NOW);
+    }
+    assert_eq!(world.may(hanging, 10, &fresh(3600), NOW), Ok(()));
+    world.limits.give_places(at(5));
+    // A quarter of fourteen.
+    for grant in 10..13 {
+        assert_eq!(world.may(hanging, grant, &fresh(3600), at(5)), Ok(()));
+        world.start(hanging, grant, &fresh(3600), at(5));
+    }
+    let more = world.may(hanging, 13, &fresh(3600), at(5));
+    assert_eq!(more, full(Full::Hung));
+    assert_eq!(world.may(other, 20, &fresh(3600), at(5)), Ok(()));
+    // Who waits since its client hangs goes before those that hung themselves.
+    for grant in [0, 14, 13] {
+        let hung = world.may(hanging, grant, &fresh(3600), at(5));
+        let blocked = hung.expect_err("it has to wait");
+        (world.limits).wait(hanging, grant, blocked, &fresh(3600), at(5));
+    }
+    let mut flights =
+        (RECALLED + 1..).map(|flight| world.limits.ended(flight, None, &fresh(3600), at(5)).1);
+    assert_eq!(
+        [(); 3].map(|()| flights.next().flatten()),
+        [Some(14), Some(13), Some(0)]
+    );
+    // One that is answered shows that it was not the client.
+    world.land(world.flights, Sign::Success, &fresh(7200), at(6));
+    assert_eq!(world.may(hanging, 13, &fresh(3600), at(6)), Ok(()));
+    // Alone at its host, it is the host that hangs.
+    let mut world = World::with(Caps::new(16, 1000), &[(hanging, 40)]);
+    for grant in 0..6 {
+        world.start(hanging, grant, &fresh(3600), NOW);
+    }
+    world.limits.give_places(at(5));
+    assert_eq!(world.may(hanging, 10, &fresh(3600), at(5)), Ok(()));
+}
+
+/// What hangs at its own host keeps no place from other hosts, so it is none of the half that
+/// a host has while these wait.
+#[test]
+fn what_hangs_is_no_part_of_the_half_that_others_leave() {
+    let mut world = World::with(Caps::new(16, 1000), &[]);
+    assert_eq!(fill(&mut world, 0, 0, 20, true), 8);
+    assert_eq!(world.limits.host_may_start(0, true), Err(Full::Host));
+    world.limits.give_places(at(5));
+    // It has answered since.
+    let flight = world.start(on_host(0), 30, &fresh(3600), at(5));
+    world.land(flight, Sign::Success, &fresh(7200), at(5));
+    assert_eq!(fill(&mut world, 0, 40, 20, true), 6, "all but an eighth");
+}
+
+/// Where four times the places were read on, a host that hung got no new exchange for ten
+/// minutes, and its healthy grants died.
+#[test]
+fn where_too_many_are_read_on_the_oldest_is_given_up() {
+    let mut world = World::with(Caps::new(1, 4), &[]);
+    let harmless = Asking {
+        harmless: true,
+        spends: false,
+        ..fresh(3600)
+    };
+    let mut begin = |host, asking: &Asking, after| {
+        let flight = world.start(on_host(host), host, asking, at(after));
+        world.limits.give_places(at(after + 5));
+        let _effects = world
+            .limits
+            .overdue(flight, &failed(3600, 1), at(after + 30));
+        flight
+    };
+    let first = begin(0, &fresh(3600), 0);
+    let second = begin(1, &harmless, 30);
+    let third = begin(2, &fresh(3600), 60);
+    assert_eq!(world.limits.give_up(at(90)), None, "there is room");
+    let fourth = world.start(on_host(3), 3, &harmless, at(90));
+    // The one that may lose nothing goes first, and it is gone although it has not ended.
+    assert_eq!(world.limits.give_up(at(90)), Some((second, 1)));
+    assert_eq!(world.limits.give_up(at(90)), None);
+    let fifth = world.start(on_host(4), 4, &fresh(3600), at(90));
+    // What may still bring the only good refresh token is waited for.
+    assert_eq!(world.limits.give_up(at(149)), None);
+    world.limits.give_places(at(149));
+    assert_eq!(world.limits.next_at(at(149)), Some(at(150)));
+    assert_eq!(world.limits.give_up(at(150)), Some((first, 0)));
+    for flight in [first, second, third, fourth, fifth] {
+        let ended = world.limits.ended(flight, None, &fresh(3600), at(160));
+        assert_eq!(ended, (vec![], None));
+    }
+    assert_eq!(world.limits.give_up(at(7200)), None);
+}
