@@ -100,6 +100,8 @@ pub struct Limits {
     refused_timers: BTreeSet<(WallTime, (u32, u32))>,
     refused_timed: HashMap<(u32, u32), WallTime>,
     flights: HashMap<u64, Flight>,
+    /// The exchange that began last.
+    latest: u64,
     /// Under which brake a grant waits.
     waits: HashMap<u32, Scope>,
     /// How many grants each client has at a host.
@@ -127,6 +129,7 @@ impl Limits {
             refused_timers: BTreeSet::new(),
             refused_timed: HashMap::new(),
             flights: HashMap::new(),
+            latest: RECALLED,
             waits: HashMap::new(),
             members: HashMap::new(),
             accusers: HashSet::new(),
@@ -275,9 +278,7 @@ impl Limits {
         now: WallTime,
     ) -> Option<Blocked> {
         for by in route.scopes() {
-            // A client of one or two grants: their own back-off is the chain.
-            let few = matches!(by, Scope::ClientAt { client, host } if self.members(client, host) < ALIKE);
-            let Some(brake) = self.brakes.get(&by).filter(|_| !few) else {
+            let Some(brake) = self.brakes.get(&by).filter(|_| self.has_chain(by)) else {
                 continue;
             };
             match brake.pass(asking, now) {
@@ -289,6 +290,18 @@ impl Limits {
             }
         }
         None
+    }
+
+    /// Whether a brake gives turns. A client of one or two grants has their own back-off for a
+    /// chain, and one that is accepted nowhere has one for all its hosts.
+    fn has_chain(&self, scope: Scope) -> bool {
+        let Scope::ClientAt { client, host } = scope else {
+            return true;
+        };
+        let of = |scope| self.brakes.get(&scope)?.trouble();
+        let rejected = matches!(of(scope), Some((Trouble::Client, _)));
+        let everywhere = rejected && of(Scope::Client(client)).is_some();
+        self.members(client, host) >= ALIKE && !everywhere
     }
 
     /// Whose brake is on, in what trouble, whether it is proven, and when the next one is asked.
@@ -593,12 +606,15 @@ impl Limits {
         for scope in flight.route.scopes() {
             effects.extend(self.tell(scope, number, flight, sign, asking, now));
         }
-        let fails = matches!(sign, Sign::Failed { .. });
+        let met = match sign {
+            Sign::Failed { trouble, .. } => Some(trouble),
+            _ => None,
+        };
         self.each_brake(flight.route, |brake| {
             // Its turn brought no success: the next one comes later.
-            brake.in_vain(number, now);
+            brake.in_vain(number, met, now);
             // One that was answered waits for no end of a brake.
-            if !fails {
+            if met.is_none() {
                 brake.leave(flight.grant);
             }
         });
@@ -672,6 +688,7 @@ impl Limits {
                         Scope::Host(_) => &others,
                         _ => &|_| 0,
                     },
+                    latest: self.latest,
                 };
                 let brake = self.brakes.entry(scope).or_default();
                 brake.never_proven = of_template;
@@ -703,6 +720,10 @@ impl Limits {
                 let refuted = |trouble| of_template || trouble == Trouble::Down;
                 self.refute(scope, number, refuted, threshold)
             }
+            Sign::Failed {
+                trouble: Trouble::Wait,
+                ..
+            } if of_template => self.refute(scope, number, |_| true, threshold),
             Sign::Failed { .. } => None,
         }
     }
@@ -771,9 +792,12 @@ impl Limits {
                     }
                 }
                 Effect::Freed {
-                    scope: Scope::ClientAt { client, .. } | Scope::Client(client),
+                    scope: scope @ (Scope::ClientAt { client, .. } | Scope::Client(client)),
                 } => {
                     self.rejected_at.remove(&client);
+                    if scope == Scope::Client(client) {
+                        self.try_clients(|of| of == client, now);
+                    }
                 }
                 _ => {}
             }
@@ -833,6 +857,13 @@ impl Limits {
     /// at once. The grants for which their client was not accepted when they were last asked.
     #[must_use]
     pub fn secrets_changed(&mut self, of: impl Fn(u32) -> bool, now: WallTime) -> Vec<u32> {
+        self.try_clients(&of, now);
+        let rejected = self.rejected.iter().filter(|(client, _)| of(**client));
+        rejected.flat_map(|(_, grants)| grants).copied().collect()
+    }
+
+    /// What the brakes of these clients hold is tried at once.
+    fn try_clients(&mut self, of: impl Fn(u32) -> bool, now: WallTime) {
         let of_client = |(scope, brake): (&Scope, &Brake)| {
             let (Scope::ClientAt { client, .. } | Scope::Client(client)) = *scope else {
                 return None;
@@ -847,8 +878,6 @@ impl Limits {
                 self.retime(scope);
             }
         }
-        let rejected = self.rejected.iter().filter(|(client, _)| of(**client));
-        rejected.flat_map(|(_, grants)| grants).copied().collect()
     }
 
     /// A clock that was set back by so much has been accepted: nothing waits any

@@ -50,6 +50,8 @@ pub(super) struct Quorum<'a> {
     pub(super) alike: usize,
     /// How many grants of other clients than this one are asked there.
     pub(super) others: &'a dyn Fn(u32) -> usize,
+    /// The exchange that began last.
+    pub(super) latest: u64,
 }
 
 /// An exchange that failed.
@@ -98,7 +100,9 @@ enum Class {
 impl Rank {
     fn of(asking: &Asking, trouble: Option<Trouble>) -> Rank {
         let same = mischief::is(Mischief::ChainAlwaysSame);
-        let another = trouble.is_some() && asking.trouble != trouble;
+        // One that worked last tells best.
+        let failed = asking.sends > 0;
+        let another = failed && trouble.is_some() && asking.trouble != trouble;
         let otherwise = !same && (!asking.is_witness || (another && asking.ends_at.is_none()));
         let Some(ends_at) = asking.ends_at else {
             return Rank {
@@ -151,6 +155,8 @@ enum Phase {
         trouble: Trouble,
         /// Fresh ones that failed alike since it began.
         fresh: u32,
+        /// The exchange that began last when it did.
+        latest: u64,
         proven: bool,
         /// That it is on was told: where one of those who were freed failed, three have
         /// to fail alike first.
@@ -169,6 +175,8 @@ struct Chain {
     step: Duration,
     /// When the brake began.
     since: WallTime,
+    /// The last turn failed otherwise, and told nothing.
+    untold: bool,
 }
 
 /// What a change came to.
@@ -228,7 +236,7 @@ impl Brake {
     /// A brake that others have proven.
     pub(super) fn proven(trouble: Trouble, life: Duration, now: WallTime) -> Brake {
         let mut brake = Brake::default();
-        brake.begin(trouble, true, true, life, now);
+        brake.begin(trouble, true, true, life, 0, now);
         brake
     }
 
@@ -280,9 +288,12 @@ impl Brake {
     /// Takes a grant in that may not go.
     pub(super) fn wait(&mut self, grant: u32, pass: Pass, asking: &Asking, now: WallTime) {
         self.leave(grant);
-        let rank = self.rank(grant, asking, self.trouble().map(|(trouble, _)| trouble));
+        let trouble = self.trouble().map(|(trouble, _)| trouble);
+        let rank = self.rank(grant, asking, trouble);
         let stand = match pass {
-            Pass::Held(_) => Stand::Held,
+            // Where each try puts the next one off, the chain does not wait for last moments:
+            // who worked last tells best whether it is over, and loses nothing by being asked.
+            Pass::Held(_) if trouble != Some(Trouble::Wait) => Stand::Held,
             _ => Stand::Waits,
         };
         self.stands.insert(grant, (stand, rank));
@@ -466,9 +477,11 @@ impl Brake {
     }
 
     /// A turn brought no success.
-    pub(super) fn in_vain(&mut self, flight: u64, now: WallTime) {
+    pub(super) fn in_vain(&mut self, flight: u64, met: Option<Trouble>, now: WallTime) {
         if self.asking.remove(&flight) {
-            self.lengthen(now);
+            if !self.tells_nothing(met, now) {
+                self.lengthen(now);
+            }
             self.rest();
         }
     }
@@ -633,8 +646,7 @@ impl Brake {
         {
             self.remember(failure);
         }
-        // What one host of a template says is for that host.
-        if failure.trouble == Trouble::Wait && !self.never_proven {
+        if failure.trouble == Trouble::Wait {
             self.told = failure.told;
         }
         // Its own back-off holds it, but the end of the brake frees it. One that was asked
@@ -645,11 +657,25 @@ impl Brake {
         }
         self.spends = failure.trouble == Trouble::Lossy && asking.spends;
         let turn = self.weigh(failure, quorum, of_chain, now);
-        if of_chain && turn.is_none() {
+        if of_chain && turn.is_none() && !self.tells_nothing(Some(failure.trouble), now) {
             self.lengthen(now);
         }
         self.rest();
         turn
+    }
+
+    /// A turn that failed otherwise tells nothing of whether the brake is over: another has the
+    /// next soon. That is so once; then it may be a second trouble of all.
+    fn tells_nothing(&mut self, met: Option<Trouble>, now: WallTime) -> bool {
+        let Phase::On { trouble, chain, .. } = &mut self.phase else {
+            return false;
+        };
+        let otherwise = met != Some(*trouble);
+        if std::mem::replace(&mut chain.untold, otherwise) || !otherwise {
+            return false;
+        }
+        chain.at = now + chain.first.min(chain.step);
+        true
     }
 
     fn remember(&mut self, failure: Failure) {
@@ -680,11 +706,11 @@ impl Brake {
         match &mut self.phase {
             // What is lost by asking is not lost for each of them.
             Phase::Easing { .. } if of_chain && (self.spends || halts) && provable => {
-                self.begin(trouble, proves, begins, life, now);
+                self.begin(trouble, proves, begins, life, quorum.latest, now);
                 begins.then_some(began)
             }
             Phase::Easing { .. } if begins => {
-                self.begin(trouble, proves, true, life, now);
+                self.begin(trouble, proves, true, life, quorum.latest, now);
                 Some(began)
             }
             // One of those who were freed failed: it may be that grant's own trouble.
@@ -693,7 +719,7 @@ impl Brake {
                 None
             }
             Phase::Off if begins => {
-                self.begin(trouble, proves, true, life, now);
+                self.begin(trouble, proves, true, life, quorum.latest, now);
                 Some(began)
             }
             Phase::On {
@@ -704,16 +730,20 @@ impl Brake {
                 if !begins || *proven {
                     return None;
                 }
-                self.begin(trouble, proves, true, life, now);
+                self.begin(trouble, proves, true, life, quorum.latest, now);
                 Some(began)
             }
             Phase::On {
                 fresh,
+                latest,
                 proven,
                 announced,
                 ..
             } => {
-                *fresh += u32::from(failure.fresh);
+                // Those under way meanwhile met the same moment; where asking costs nothing, two
+                // later ones are to tell.
+                let later = trouble != Trouble::Wait || failure.flight > *latest;
+                *fresh += u32::from(failure.fresh && later);
                 let news = begins && provable && !*proven && (proves || *fresh >= FRESH);
                 let is_first = begins && !std::mem::replace(announced, *announced || begins);
                 *proven |= news;
@@ -733,6 +763,7 @@ impl Brake {
         proven: bool,
         announced: bool,
         life: Duration,
+        latest: u64,
         now: WallTime,
     ) {
         let shortest = self.failures.iter().map(|f| f.life).min().unwrap_or(life);
@@ -750,6 +781,7 @@ impl Brake {
         self.phase = Phase::On {
             trouble,
             fresh: 0,
+            latest,
             proven,
             announced,
             chain: Chain {
@@ -757,6 +789,7 @@ impl Brake {
                 step,
                 first: step,
                 since: now,
+                untold: false,
             },
         };
     }

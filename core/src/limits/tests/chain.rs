@@ -332,3 +332,92 @@ fn a_host_without_a_place_does_not_hold_up_its_templates_chain() {
         "{taken:?}"
     );
 }
+
+/// Each try of those that are told to wait puts the next one off: a healthy grant that waited
+/// for its last moment came too late.
+#[test]
+fn where_all_are_asked_to_wait_who_worked_last_goes_first_and_soon() {
+    let mut world = World::new(&[(here(), 9)]);
+    world.brake(here(), Trouble::Wait, true);
+    let flight = world.start(here(), 1, &failed(3600, 1), NOW);
+    world.land(flight, told(at(60)), &failed(3600, 2), NOW);
+    world.wait(here(), 2, &failed(300, 1), NOW);
+    world.wait(here(), 3, &fresh(900), NOW);
+    assert_eq!(world.take(here(), at(59)), None);
+    assert_eq!(world.take(here(), at(60)), Some(3), "long before its end");
+}
+
+/// Several that were under way at once met the same moment: two that are asked after it are to
+/// show that all are told to wait, since their first attempts are held then.
+#[test]
+fn what_was_under_way_when_a_wait_began_does_not_prove_it() {
+    let mut world = World::new(&[(here(), 20)]);
+    let start = |world: &mut World, grant| world.start(here(), grant, &fresh(3600), NOW);
+    let flights: Vec<u64> = (0..5).map(|grant| start(&mut world, grant)).collect();
+    for flight in flights {
+        world.land(flight, told(at(60)), &failed(3600, 1), NOW);
+    }
+    assert_eq!(world.known(HOST), Some((Trouble::Wait, false)));
+    world.fail(here(), 10, Trouble::Wait, NOW);
+    assert_eq!(world.known(HOST), Some((Trouble::Wait, false)));
+    world.fail(here(), 11, Trouble::Wait, NOW);
+    assert_eq!(world.known(HOST), Some((Trouble::Wait, true)));
+}
+
+/// A dead grant that worked last was asked after all that failed, which is never.
+#[test]
+fn of_the_dead_who_worked_last_goes_before_those_that_failed() {
+    let mut world = World::new(&[(here(), 9)]);
+    world.brake(here(), Trouble::Wait, true);
+    let waits = Asking {
+        trouble: Some(Trouble::Wait),
+        ..dead(1)
+    };
+    let worked = Asking {
+        fresh: true,
+        ..dead(0)
+    };
+    world.wait(here(), 1, &waits, NOW);
+    world.wait(here(), 2, &worked, NOW);
+    assert_eq!(world.take(here(), at(3600)), Some(2));
+}
+
+/// What fails otherwise says nothing of the brake; another is asked soon, once.
+#[test]
+fn a_turn_that_fails_otherwise_does_not_lengthen_the_chain() {
+    let mut world = World::new(&[(here(), 20)]);
+    world.brake(here(), Trouble::Sick, false);
+    let mut turn = |kind, after| {
+        world.wait(here(), 1, &dead(2), at(after));
+        let at_last = world.chain(HOST).max(at(after));
+        assert_eq!(world.take(here(), at_last), Some(1));
+        let flight = world.start(here(), 1, &dead(2), at_last);
+        world.land(flight, trouble(kind), &dead(3), at_last);
+        world.chain(HOST).since(at_last)
+    };
+    let long = turn(Trouble::Sick, 1000);
+    assert!(long > secs(1), "{long:?}");
+    assert_eq!(turn(Trouble::Lossy, 1000), secs(1));
+    assert!(turn(Trouble::Lossy, 1000) > secs(1));
+}
+
+/// 429 at some hosts stopped all hosts of a template for half a minute a try.
+#[test]
+fn hosts_that_ask_to_wait_do_not_fail_together() {
+    let host = |host| Route {
+        template: Some(0),
+        ..on_host(host)
+    };
+    let mut world = World::new(&[(host(1), 1), (host(2), 1), (host(3), 1), (host(4), 1)]);
+    for number in 1..4 {
+        world.fail(host(number), number, Trouble::Wait, NOW);
+    }
+    assert_eq!(world.known(Scope::Template(0)), None);
+    // They answer, so what had failed before is over.
+    for number in 1..4 {
+        world.fail(host(number), number, Trouble::Down, NOW);
+    }
+    assert!(world.known(Scope::Template(0)).is_some());
+    world.fail(host(4), 4, Trouble::Wait, NOW);
+    assert_eq!(world.known(Scope::Template(0)), None);
+}

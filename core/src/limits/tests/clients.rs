@@ -116,6 +116,37 @@ fn two_hosts_that_do_not_accept_a_client_hold_it_at_all() {
     assert_eq!(world.may(on_host(3), 39, &fresh(3600), NOW), Ok(()));
 }
 
+/// The chain of each host waited besides that of all hosts, and outlasted it.
+#[test]
+fn where_no_host_accepts_a_client_there_is_one_chain() {
+    let routes: Vec<(Route, u32)> = (0..3).map(|host| (on_host(host), 9)).collect();
+    let mut world = World::new(&routes);
+    for host in 0..3 {
+        for grant in 0..5 {
+            world.fail(on_host(host), host * 10 + grant, Trouble::Client, NOW);
+        }
+    }
+    let wide = Scope::Client(0);
+    // Its own chain at that host is longer by now.
+    let here = Scope::ClientAt { client: 0, host: 2 };
+    assert!(world.known(here).is_some());
+    for grant in [27, 28] {
+        world.wait(on_host(2), grant, &dead(3), NOW);
+        let next = world.chain(wide);
+        assert_eq!(world.take(on_host(2), next), Some(grant));
+        let may = (world.limits).may_start(on_host(2), grant, &dead(3), true, next);
+        assert_eq!(may, Ok(()));
+        let flight = world.start(on_host(2), grant, &dead(3), next);
+        world.land(flight, trouble(Trouble::Client), &dead(4), next);
+    }
+    // Accepted at one, it is tried at once at the others.
+    let later = at(7200);
+    world.wait(on_host(2), 26, &dead(3), later);
+    world.succeed(on_host(1), 18, later);
+    assert_eq!(world.known(wide), None);
+    assert_eq!(world.chain(here), later);
+}
+
 #[test]
 fn a_client_of_one_or_two_grants_has_an_incident_and_its_own_back_off() {
     for count in [1, 2] {
