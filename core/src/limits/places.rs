@@ -454,7 +454,7 @@ impl Places {
             freed = host.line.pop_first().map(|first| first.grant);
         });
         freed.map(|grant| self.lined.remove(&grant));
-        if answered && !was.slow && !was.overdue {
+        if answered && !was.overdue {
             self.hung.remove(&was.grant);
         }
         freed

@@ -102,12 +102,17 @@ fn grants_whose_last_exchange_hung_share_a_quarter_of_their_host_s_places() {
     }
     assert_eq!(tried(&mut world, 4), full(Full::Hung));
     assert_eq!(tried(&mut world, 20), Ok(()), "it has not hung");
+    // Nor has one whose answer took long, and came.
+    let slow = world.start(on_host(0), 21, &fresh(3600), at(60));
+    world.limits.give_places(at(65));
+    let _ended = (world.limits).ended(slow, Some(Sign::Success), &fresh(7200), at(70));
+    assert_eq!(world.may(on_host(0), 21, &fresh(3600), at(70)), Ok(()));
     // It waits in line, and goes when one of the four has ended.
     let blocked = Blocked::Full(Full::Hung);
     world
         .limits
         .wait(on_host(0), 4, blocked, &fresh(3600), at(60));
-    let latest = world.flights - 1;
+    let latest = world.flights - 2;
     let (_, freed) = world
         .limits
         .ended(latest, Some(Sign::Success), &fresh(7200), at(60));
