@@ -35,8 +35,21 @@ pub use trouble::{Sign, Trouble};
 /// So many of a line are looked at for one whose host has a place.
 const LOOKED_AT: usize = 16;
 
-/// The number of what was under way before the process began: that of no exchange of it.
-pub const RECALLED: u64 = 1;
+/// The numbers up to this are those of exchanges before the process began, by their times:
+/// milliseconds of the wall clock.
+pub const RECALLED: u64 = 1 << 48;
+
+fn recalled(at: WallTime) -> u64 {
+    u64::try_from(at.0).unwrap_or(0).min(RECALLED)
+}
+
+/// The grants of a client at a host.
+#[derive(Clone, Copy, Debug, Default)]
+struct Members {
+    count: usize,
+    /// The exchange that began last of those that brought a token set before the process began.
+    issued: u64,
+}
 
 /// Where a grant is asked, and as whose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -104,8 +117,8 @@ pub struct Limits {
     latest: u64,
     /// Under which brake a grant waits.
     waits: HashMap<u32, Scope>,
-    /// How many grants each client has at a host.
-    members: HashMap<u32, BTreeMap<u32, usize>>,
+    /// Of each host, the grants of each client.
+    members: HashMap<u32, BTreeMap<u32, Members>>,
     /// Grants that have cast suspicion on their client, until they work again.
     accusers: HashSet<u32>,
     /// Of each client, the grants for which it was not accepted when they were last asked.
@@ -147,7 +160,7 @@ impl Limits {
     /// A grant takes this route.
     pub fn enter(&mut self, route: Route) {
         let of_host = self.members.entry(route.host).or_default();
-        *of_host.entry(route.client).or_default() += 1;
+        of_host.entry(route.client).or_default().count += 1;
     }
 
     /// It leaves it.
@@ -155,11 +168,11 @@ impl Limits {
     pub fn leave(&mut self, route: Route, grant: u32) -> Vec<Effect> {
         let key = (route.client, route.host);
         let of_host = self.members.entry(route.host).or_default();
-        let left = of_host.get_mut(&route.client).map(|count| {
-            *count -= 1;
-            *count
+        let left = of_host.get_mut(&route.client).map(|members| {
+            members.count -= 1;
+            members.count
         });
-        of_host.retain(|_, count| *count > 0);
+        of_host.retain(|_, members| members.count > 0);
         if of_host.is_empty() {
             self.members.remove(&route.host);
         }
@@ -195,9 +208,8 @@ impl Limits {
     /// How many grants the client has at the host.
     fn members(&self, client: u32, host: u32) -> usize {
         let of_host = self.members.get(&host);
-        of_host
-            .and_then(|of_host| of_host.get(&client).copied())
-            .unwrap_or(0)
+        let members = of_host.and_then(|of_host| of_host.get(&client));
+        members.map_or(0, |members| members.count)
     }
 
     /// How many must fail alike. Of a client that is not accepted for its one or two grants
@@ -550,7 +562,40 @@ impl Limits {
         (effects, freed)
     }
 
-    /// A grant had failed before this process began.
+    /// A token set had been issued before this process began.
+    #[must_use]
+    pub fn recall_success(&mut self, route: Route, at: WallTime) -> Vec<Effect> {
+        let (number, client) = (recalled(at), route.client);
+        let of_host = self.members.entry(route.host).or_default();
+        let members = of_host.entry(client).or_default();
+        members.issued = number.max(members.issued);
+        let braked = route
+            .scopes()
+            .filter(|scope| self.brakes.contains_key(scope));
+        let braked: Vec<Scope> = braked.collect();
+        let ends = |scope| {
+            let threshold = self.threshold(scope, Trouble::Client);
+            self.refute(scope, number, |_| true, threshold)
+        };
+        braked.into_iter().filter_map(ends).collect()
+    }
+
+    /// Whether one at that brake's had succeeded later, before this process began.
+    fn worked_since(&self, scope: Scope, number: u64) -> bool {
+        let issued = |host: u32, client: Option<u32>| {
+            let of_host = self.members.get(&host).into_iter().flatten();
+            let of = of_host.filter(|(of, _)| client.is_none_or(|client| client == **of));
+            of.map(|(_, members)| members.issued).max()
+        };
+        let issued = match scope {
+            Scope::Host(host) => issued(host, None),
+            Scope::ClientAt { client, host } => issued(host, Some(client)),
+            Scope::Client(_) | Scope::Template(_) => None,
+        };
+        issued > Some(number)
+    }
+
+    /// A grant had failed before this process began, when it was asked then.
     #[must_use]
     pub fn recall(
         &mut self,
@@ -558,6 +603,7 @@ impl Limits {
         grant: u32,
         sign: Sign,
         asking: &Asking,
+        at: WallTime,
         now: WallTime,
     ) -> Vec<Effect> {
         let flight = Flight {
@@ -575,10 +621,17 @@ impl Limits {
             life: asking.life,
         };
         self.note_acceptance(flight, sign);
+        let number = recalled(at);
         let scopes = route.scopes();
-        scopes
-            .filter_map(|scope| self.tell(scope, RECALLED, flight, sign, asking, now))
-            .collect()
+        let scopes = scopes.filter(|scope| !self.worked_since(*scope, number));
+        let scopes: Vec<Scope> = scopes.collect();
+        let tell = |scope| self.tell(scope, number, flight, sign, asking, now);
+        scopes.into_iter().filter_map(tell).collect()
+    }
+
+    /// What is refused tells of its host, and stands in no line.
+    pub fn leave_brakes(&mut self, route: Route, grant: u32) {
+        self.each_brake(route, |brake| brake.leave(grant));
     }
 
     fn observe(&mut self, number: u64, sign: Sign, asking: &Asking, now: WallTime) -> Vec<Effect> {
@@ -678,9 +731,9 @@ impl Limits {
                 };
                 let of_host = self.members.get(&flight.route.host);
                 let others = |client: u32| {
-                    let other = |(of, _): &(&u32, &usize)| **of != client;
+                    let other = |(of, _): &(&u32, &Members)| **of != client;
                     let all = of_host.into_iter().flatten().filter(other);
-                    all.map(|(_, count)| count).sum()
+                    all.map(|(_, members)| members.count).sum()
                 };
                 let quorum = Quorum {
                     alike: self.threshold(scope, trouble),

@@ -185,6 +185,14 @@ impl<S: Post> Dispatch<S> {
         self.refused(index, 0, now)
     }
 
+    pub(super) fn recall_success(&mut self, index: u32, route: Route) -> Vec<Effect> {
+        let state = &self.entry(index).grant.state;
+        match state.generation {
+            0 => Vec::new(),
+            _ => self.limits.recall_success(route, state.issued_at),
+        }
+    }
+
     /// The limits remember nothing over a restart: where many fail, they do not all ask at
     /// once when it starts again.
     pub(super) fn recall_failure(&mut self, index: u32, now: WallTime) -> Vec<Effect> {
@@ -194,11 +202,27 @@ impl<S: Post> Dispatch<S> {
         };
         let (state, route) = (&entry.grant.state, seat.route());
         let last = state.last_outcome.as_ref().filter(|_| state.failures > 0);
-        let kind = last.and_then(|last| OutcomeKind::of_word(&last.kind));
-        match kind.map(|kind| Sign::of(kind, state)) {
-            Some(sign @ Sign::Failed { .. }) => {
-                let asking = Asking::of(state, seat.policy(), now);
-                self.limits.recall(route, index, sign, &asking, now)
+        let asking = Asking::of(state, seat.policy(), now);
+        // What it was refused for: the exchange in doubt had been carried out, and its answer lost.
+        let lost = state.doubt.as_ref().filter(|_| state.refusal.is_some());
+        if let Some(doubt) = lost {
+            let sign = Sign::Failed {
+                trouble: Trouble::Lossy,
+                overloaded: false,
+                told: None,
+            };
+            let at = doubt.last_sent;
+            let effects = self.limits.recall(route, index, sign, &asking, at, now);
+            self.limits.leave_brakes(route, index);
+            return effects;
+        }
+        let sign = last.and_then(|last| {
+            let sign = Sign::of(OutcomeKind::of_word(&last.kind)?, state);
+            Some((sign, state.last_send.unwrap_or(last.at)))
+        });
+        match sign {
+            Some((sign @ Sign::Failed { .. }, at)) => {
+                self.limits.recall(route, index, sign, &asking, at, now)
             }
             _ => Vec::new(),
         }

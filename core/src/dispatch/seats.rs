@@ -42,6 +42,7 @@ impl<S: Post> Dispatch<S> {
         let mut effects = left.unwrap_or_default();
         if let Some(route) = new {
             self.limits.enter(route);
+            effects.extend(self.recall_success(index, route));
             effects.extend(self.recall_refusal(index, now));
             effects.extend(self.recall_failure(index, now));
         }

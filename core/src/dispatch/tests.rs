@@ -432,13 +432,14 @@ fn refusals_and_failures_are_recalled_at_a_start() {
     let apart = |index: u32| hour + Duration::from_secs(200 * u64::from(index));
     let (_, effects) = with((0..5).map(|index| refused(index, apart(index))).collect());
     assert_eq!(effects, [], "one every three minutes are not many at once");
+    let minute = NOW - Duration::from_secs(60);
     let failed = |index: u32| {
         let mut grant = grant(60);
         grant.id = GrantId(format!("g{index}"));
         grant.state.failures = 1;
         grant.state.last_outcome = Some(LastOutcome {
             status: None,
-            at: hour,
+            at: minute,
             kind: OutcomeKind::NotSent.word().to_owned(),
             text: String::new(),
         });
@@ -448,6 +449,30 @@ fn refusals_and_failures_are_recalled_at_a_start() {
     let host = Scope::Host(0);
     assert!(matches!(effects[..], [Effect::Braked { scope, .. }] if scope == host));
     assert!(dispatch.limits().brake(host).is_some());
+    // What was issued there after they had failed refutes them, in whatever order they come.
+    let mut worked = grant(3600);
+    worked.id = GrantId("w".to_owned());
+    for at in 0..4 {
+        let mut grants: Vec<Grant> = (0..3).map(failed).collect();
+        grants.insert(at, worked.clone());
+        let (dispatch, _) = with(grants);
+        assert!(dispatch.limits().brake(host).is_none(), "{at}");
+    }
+    // Those whose answers were lost, and that were refused for it, tell of their host as well.
+    let lost = |index: u32| {
+        let mut grant = refused(index, minute);
+        grant.state.doubt = Some(Doubt::of_lost_time(TOKEN, Some(minute)));
+        grant.state.failures = 2;
+        grant
+    };
+    let (dispatch, _) = with((0..5).map(lost).collect());
+    let known = dispatch
+        .limits()
+        .brake(host)
+        .map(|(kind, proven, _)| (kind, proven));
+    assert_eq!(known, Some((Trouble::Lossy, true)));
+    let (dispatch, _) = with((0..5).map(lost).chain([worked]).collect());
+    assert!(dispatch.limits().brake(host).is_none());
 }
 
 #[test]

@@ -697,8 +697,14 @@ impl Brake {
         let begins = self.is_quorum(trouble, quorum);
         let halts = mischief::is(Mischief::FailureHaltsRound);
         let provable = !self.never_proven;
-        // Where nothing can be sent, the first three suffice.
-        let proves = begins && provable && trouble == Trouble::Down;
+        // Where nothing can be sent, the first three suffice. Elsewhere it may have taken more of
+        // them, so that they were of several clients.
+        let proves = match trouble {
+            Trouble::Down => true,
+            Trouble::Wait => false,
+            _ => self.fresh_alike(trouble) >= quorum.alike + FRESH as usize,
+        };
+        let proves = begins && provable && proves;
         let began = Turn::Began {
             trouble,
             proven: proves,
@@ -780,7 +786,10 @@ impl Brake {
         self.asking.clear();
         self.phase = Phase::On {
             trouble,
-            fresh: 0,
+            fresh: match trouble {
+                Trouble::Wait => 0,
+                _ => u32::try_from(self.fresh_alike(trouble).saturating_sub(ALIKE)).unwrap_or(0),
+            },
             latest,
             proven,
             announced,
@@ -819,6 +828,11 @@ impl Brake {
             .iter()
             .filter(|f| f.trouble == trouble)
             .count()
+    }
+
+    fn fresh_alike(&self, trouble: Trouble) -> usize {
+        let alike = self.failures.iter().filter(|f| f.trouble == trouble);
+        alike.filter(|failure| failure.fresh).count()
     }
 
     /// Who it was that failed is gone.

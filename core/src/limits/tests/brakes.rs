@@ -207,7 +207,7 @@ fn what_had_failed_before_a_restart_is_recalled() {
         let sign = trouble(Trouble::Lossy);
         world
             .limits
-            .recall(here(), grant, sign, &failed(3600, 1), NOW)
+            .recall(here(), grant, sign, &failed(3600, 1), NOW, NOW)
     };
     assert_eq!(
         (recall(&mut world, 1), recall(&mut world, 2)),

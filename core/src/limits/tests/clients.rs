@@ -89,7 +89,9 @@ fn clients_that_are_not_accepted_for_a_grant_are_known() {
     assert_eq!(rejected(&world), [] as [u32; 0]);
     // Over a restart too, and not once the grant is gone.
     let sign = trouble(Trouble::Client);
-    let _effects = world.limits.recall(here(), 1, sign, &failed(3600, 1), NOW);
+    let _effects = world
+        .limits
+        .recall(here(), 1, sign, &failed(3600, 1), NOW, NOW);
     assert_eq!(rejected(&world), [0]);
     let _effects = world.limits.leave(here(), 1);
     assert_eq!(rejected(&world), [] as [u32; 0]);
