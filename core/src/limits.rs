@@ -573,10 +573,7 @@ impl Limits {
             .scopes()
             .filter(|scope| self.brakes.contains_key(scope));
         let braked: Vec<Scope> = braked.collect();
-        let ends = |scope| {
-            let threshold = self.threshold(scope, Trouble::Client);
-            self.refute(scope, number, |_| true, threshold)
-        };
+        let ends = |scope| self.refute(scope, number, |_| true, true);
         braked.into_iter().filter_map(ends).collect()
     }
 
@@ -626,7 +623,7 @@ impl Limits {
         let scopes = scopes.filter(|scope| !self.worked_since(*scope, number));
         let scopes: Vec<Scope> = scopes.collect();
         let tell = |scope| self.tell(scope, number, flight, sign, asking, now);
-        scopes.into_iter().filter_map(tell).collect()
+        scopes.into_iter().flat_map(tell).collect()
     }
 
     /// What is refused tells of its host, and stands in no line.
@@ -655,6 +652,13 @@ impl Limits {
                 refused.succeeded(flight.grant, number);
             }
             self.retime_refused(key);
+        }
+        if matches!(sign, Sign::Failed { .. })
+            && let Some(refused) = self
+                .refused
+                .get_mut(&(flight.route.client, flight.route.host))
+        {
+            refused.failed(flight.grant);
         }
         for scope in flight.route.scopes() {
             effects.extend(self.tell(scope, number, flight, sign, asking, now));
@@ -708,77 +712,66 @@ impl Limits {
         sign: Sign,
         asking: &Asking,
         now: WallTime,
-    ) -> Option<Effect> {
-        let of_client = matches!(scope, Scope::ClientAt { .. } | Scope::Client(_));
-        let of_template = matches!(scope, Scope::Template(_));
-        let threshold = self.threshold(scope, Trouble::Client);
-        match sign {
-            Sign::Failed { trouble, told, .. } if self.counts(scope, trouble) => {
-                if trouble == Trouble::Client && !self.accuse(flight.grant, asking) {
-                    return self.refute(scope, number, |_| false, threshold);
-                }
-                let failure = Failure {
-                    who: match of_template {
-                        true => flight.route.host,
-                        false => flight.grant,
-                    },
-                    client: flight.route.client,
-                    flight: number,
-                    trouble,
-                    fresh: flight.fresh,
-                    life: flight.life,
-                    told,
-                };
-                let of_host = self.members.get(&flight.route.host);
-                let others = |client: u32| {
-                    let other = |(of, _): &(&u32, &Members)| **of != client;
-                    let all = of_host.into_iter().flatten().filter(other);
-                    all.map(|(_, members)| members.count).sum()
-                };
-                let quorum = Quorum {
-                    alike: self.threshold(scope, trouble),
-                    others: match scope {
-                        Scope::Host(_) => &others,
-                        _ => &|_| 0,
-                    },
-                    latest: self.latest,
-                };
-                let brake = self.brakes.entry(scope).or_default();
-                brake.never_proven = of_template;
-                let turn = brake.fail(failure, flight.grant, asking, &quorum, now);
-                self.retime(scope);
-                turn.map(|turn| effect(scope, turn))
-            }
-            Sign::Success => self.refute(scope, number, |_| true, threshold),
-            Sign::Answered { accepted } if of_client => {
-                let refuted = |trouble| match trouble {
-                    Trouble::Client => accepted,
-                    Trouble::Lossy => false,
-                    _ => true,
-                };
-                self.refute(scope, number, refuted, threshold)
-            }
-            // It answers, and judges what is asked of it; that answers come through where
-            // refresh tokens are rotated is shown by a success alone.
-            Sign::Answered { .. } => self.refute(
-                scope,
-                number,
-                |t| of_template || t != Trouble::Lossy,
-                threshold,
-            ),
-            Sign::Failed {
-                trouble: Trouble::Client,
-                ..
-            } => {
-                let refuted = |trouble| of_template || trouble == Trouble::Down;
-                self.refute(scope, number, refuted, threshold)
-            }
-            Sign::Failed {
-                trouble: Trouble::Wait,
-                ..
-            } if of_template => self.refute(scope, number, |_| true, threshold),
-            Sign::Failed { .. } => None,
+    ) -> Vec<Effect> {
+        let met = sign
+            .trouble()
+            .filter(|trouble| self.counts(scope, *trouble));
+        // An `invalid_client` casts suspicion once.
+        let met =
+            met.filter(|trouble| *trouble != Trouble::Client || self.accuse(flight.grant, asking));
+        let mut effects = Vec::new();
+        if let Some(trouble) = met {
+            let failed = (trouble, sign.told());
+            effects.extend(self.fail(scope, number, flight, failed, asking, now));
         }
+        if sign.is_answer() {
+            let refuted = |trouble| scope.is_refuted(trouble, sign);
+            effects.extend(self.refute(scope, number, refuted, met.is_none()));
+        }
+        effects
+    }
+
+    fn fail(
+        &mut self,
+        scope: Scope,
+        number: u64,
+        flight: Flight,
+        (trouble, told): (Trouble, Option<WallTime>),
+        asking: &Asking,
+        now: WallTime,
+    ) -> Option<Effect> {
+        let of_template = matches!(scope, Scope::Template(_));
+        let failure = Failure {
+            who: match of_template {
+                true => flight.route.host,
+                false => flight.grant,
+            },
+            client: flight.route.client,
+            flight: number,
+            trouble,
+            fresh: flight.fresh,
+            life: flight.life,
+            told,
+        };
+        let of_host = self.members.get(&flight.route.host);
+        let others = |client: u32| {
+            let other = |(of, _): &(&u32, &Members)| **of != client;
+            let all = of_host.into_iter().flatten().filter(other);
+            all.map(|(_, members)| members.count).sum()
+        };
+        let quorum = Quorum {
+            alike: self.threshold(scope, trouble),
+            others: match scope {
+                Scope::Host(_) => &others,
+                _ => &|_| 0,
+            },
+            latest: self.latest,
+        };
+        let brake = self.brakes.entry(scope).or_default();
+        brake.never_proven = of_template;
+        let turn = brake.fail(failure, flight.grant, asking, &quorum, now);
+        self.retime(scope);
+        turn.map(|turn| effect(scope, turn))
     }
 
     /// Whether that trouble is evidence for that brake. What is not about the client itself
@@ -794,18 +787,23 @@ impl Limits {
         }
     }
 
+    /// An answer refutes these troubles. `passed`: it is no failure of the brake's.
     fn refute(
         &mut self,
         scope: Scope,
         number: u64,
         refuted: impl Fn(Trouble) -> bool,
-        threshold: usize,
+        passed: bool,
     ) -> Option<Effect> {
+        let threshold = self.threshold(scope, Trouble::Client);
         // What is under way may fail after it, and began before: that is no news then.
         if !matches!(scope, Scope::Client(_)) && self.is_busy(scope) {
             self.brakes.entry(scope).or_default();
         }
         let brake = self.brakes.get_mut(&scope)?;
+        if passed {
+            brake.passed(number);
+        }
         let turn = brake.refute(number, refuted, threshold);
         self.retime(scope);
         turn.map(|turn| effect(scope, turn))

@@ -291,9 +291,9 @@ impl Brake {
         let trouble = self.trouble().map(|(trouble, _)| trouble);
         let rank = self.rank(grant, asking, trouble);
         let stand = match pass {
-            // Where each try puts the next one off, the chain does not wait for last moments:
-            // who worked last tells best whether it is over, and loses nothing by being asked.
-            Pass::Held(_) if trouble != Some(Trouble::Wait) => Stand::Held,
+            // Where it is no refresh token that a try may cost, the chain does not wait for last
+            // moments: who worked last tells best whether it is over.
+            Pass::Held(_) if trouble == Some(Trouble::Lossy) => Stand::Held,
             _ => Stand::Waits,
         };
         self.stands.insert(grant, (stand, rank));
@@ -538,6 +538,17 @@ impl Brake {
         }
     }
 
+    /// An exchange brought an answer that is no failure of the brake's: of those who were freed,
+    /// one more may go at a time.
+    pub(super) fn passed(&mut self, flight: u64) {
+        if let Phase::Easing { budget } = &mut self.phase
+            && self.asking.remove(&flight)
+        {
+            *budget = budget.saturating_add(1);
+            self.again |= self.failed;
+        }
+    }
+
     /// An exchange succeeded, or brought an answer that refutes these troubles.
     pub(super) fn refute(
         &mut self,
@@ -552,23 +563,15 @@ impl Brake {
         let by_end = mischief::is(Mischief::EvidenceByEnd);
         let stands = |f: &Failure| !refuted(f.trouble) || (f.flight > flight && !by_end);
         self.failures.retain(stands);
-        let over = match &mut self.phase {
-            Phase::Easing { budget } => {
-                if self.asking.remove(&flight) {
-                    *budget = budget.saturating_add(1);
-                    self.again |= self.failed;
-                }
-                false
-            }
+        let over = match self.phase {
             Phase::On { trouble, .. } => {
-                let trouble = *trouble;
                 let least = match trouble {
                     Trouble::Client => threshold,
                     _ => ALIKE,
                 };
                 refuted(trouble) && self.alike(trouble) < least
             }
-            Phase::Off => false,
+            Phase::Easing { .. } | Phase::Off => false,
         };
         let ended = over.then(|| self.end());
         self.rest();

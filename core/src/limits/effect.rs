@@ -1,6 +1,6 @@
 //! What limits say: not yet, or what must be done besides.
 
-use super::trouble::Trouble;
+use super::trouble::{Sign, Trouble};
 use crate::time::WallTime;
 
 /// Whom a brake is about. Hosts, clients and templates go by small numbers.
@@ -19,6 +19,29 @@ pub enum Scope {
     },
     /// A client, wherever.
     Client(u32),
+}
+
+impl Scope {
+    /// Whether an answer shows that this trouble is none of the brake's, or no longer.
+    pub(super) fn is_refuted(self, trouble: Trouble, answer: Sign) -> bool {
+        let of_template = matches!(self, Scope::Template(_));
+        let of_client = matches!(self, Scope::ClientAt { .. } | Scope::Client(_));
+        match answer {
+            Sign::Success => true,
+            // A host that answers at all has nothing to do with those that do not.
+            Sign::Answered { .. } if of_template => true,
+            // It judges what is asked of it; that answers come through where refresh tokens are
+            // rotated is shown by a success alone.
+            Sign::Answered { .. } if trouble == Trouble::Lossy => false,
+            Sign::Answered { accepted } => !of_client || trouble != Trouble::Client || accepted,
+            Sign::Failed {
+                trouble: Trouble::Client | Trouble::Wait,
+                ..
+            } if of_template => true,
+            // Whatever it says, it could be sent.
+            Sign::Failed { .. } => trouble == Trouble::Down,
+        }
+    }
 }
 
 /// What stands in the way of an exchange.

@@ -17,6 +17,8 @@ pub(super) struct Refused {
     provisional: BTreeMap<u32, Provisional>,
     /// Those whose refusal stands.
     standing: BTreeSet<u32>,
+    /// Others that failed when they were last asked: they vouch for nobody.
+    failing: BTreeSet<u32>,
     /// Those that are presented once more, from then on, one at a time.
     vouched: BTreeSet<(WallTime, u32)>,
     /// Those that are presented again.
@@ -68,6 +70,17 @@ impl Refused {
         }
     }
 
+    /// An exchange failed, of a grant that may be none of the refused.
+    pub(super) fn failed(&mut self, grant: u32) {
+        let is_refused = self.provisional.contains_key(&grant)
+            || self.standing.contains(&grant)
+            || self.asking.contains(&grant)
+            || self.vouched.iter().any(|(_, vouched)| *vouched == grant);
+        if !is_refused {
+            self.failing.insert(grant);
+        }
+    }
+
     /// A grant succeeded in that exchange: what was refused before it is presented once more.
     pub(super) fn succeeded(&mut self, grant: u32, flight: u64) {
         self.budget = match self.asking.contains(&grant) {
@@ -94,6 +107,7 @@ impl Refused {
     pub(super) fn leave(&mut self, grant: u32) {
         self.provisional.remove(&grant);
         self.standing.remove(&grant);
+        self.failing.remove(&grant);
         self.vouched.retain(|(_, vouched)| *vouched != grant);
         self.asking.remove(&grant);
     }
@@ -109,7 +123,7 @@ impl Refused {
     pub(super) fn take(&mut self, of: usize, now: WallTime) -> Option<u32> {
         if self.alone_at.is_some_and(|at| at <= now) {
             self.alone_at = Some(now + ALONE_AFTER).filter(|_| self.provisional.len() > 1);
-            let refused = self.provisional.len() + self.standing.len();
+            let refused = self.provisional.len() + self.standing.len() + self.failing.len();
             let alone = refused + self.vouched.len() + self.asking.len() >= of;
             if let Some(grant) = self.provisional.keys().next().copied().filter(|_| alone) {
                 self.vouch(grant);

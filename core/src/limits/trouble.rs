@@ -78,6 +78,30 @@ pub enum Sign {
 }
 
 impl Sign {
+    /// In which way it failed, if it did.
+    #[must_use]
+    pub fn trouble(self) -> Option<Trouble> {
+        match self {
+            Sign::Failed { trouble, .. } => Some(trouble),
+            Sign::Success | Sign::Answered { .. } => None,
+        }
+    }
+
+    /// Until when the provider asked to wait.
+    #[must_use]
+    pub fn told(self) -> Option<WallTime> {
+        match self {
+            Sign::Failed { told, .. } => told,
+            Sign::Success | Sign::Answered { .. } => None,
+        }
+    }
+
+    /// Whether an answer came that can be read.
+    #[must_use]
+    pub fn is_answer(self) -> bool {
+        !matches!(self.trouble(), Some(Trouble::Down | Trouble::Lossy))
+    }
+
     /// What a settled exchange said, for the grant as it is after it.
     #[must_use]
     pub fn of(kind: OutcomeKind, state: &GrantState) -> Sign {

@@ -68,9 +68,11 @@ fn second_turn(
         }
         waiting.remove(&send.grant);
         let other = waiting.first()?;
-        // A client's brake gives turns of its own.
-        let of_client = send.brake.is_some_and(|(t, _)| t == Trouble::Client);
-        if send.taken && !of_client && !had.insert((send.grant, send.generation)) {
+        // A client's brake gives turns of its own, and at its end too.
+        if send.brake.is_some_and(|(t, _)| t == Trouble::Client) {
+            return None;
+        }
+        if send.taken && !had.insert((send.grant, send.generation)) {
             return Some(format!(
                 "host {host} was freed at {freed}; g{} has a second turn at {}, and g{other} has had none",
                 send.grant, send.at

@@ -232,7 +232,7 @@ fn a_lost_answer_halts_those_who_are_freed_where_it_spends_a_token() {
 #[test]
 fn who_was_held_is_freed_too() {
     let mut world = World::new(&[(here(), 20)]);
-    world.brake(here(), Trouble::Down, true);
+    world.brake(here(), Trouble::Lossy, true);
     world.wait(here(), 1, &fresh(3600), NOW);
     assert_eq!(
         world.take(here(), at(3000)),
@@ -345,6 +345,35 @@ fn where_all_are_asked_to_wait_who_worked_last_goes_first_and_soon() {
     world.wait(here(), 3, &fresh(900), NOW);
     assert_eq!(world.take(here(), at(59)), None);
     assert_eq!(world.take(here(), at(60)), Some(3), "long before its end");
+}
+
+/// Held until its last moment, a healthy grant could not show that some others alone could not
+/// be reached.
+#[test]
+fn where_a_try_spends_nothing_who_is_held_stands_in_the_chain() {
+    for kind in [Trouble::Down, Trouble::Client] {
+        let mut world = World::new(&[(here(), 20)]);
+        world.brake(here(), kind, true);
+        world.wait(here(), 1, &dead(3), NOW);
+        world.wait(here(), 2, &fresh(3600), NOW);
+        assert_eq!(world.take(here(), at(60)), Some(2), "{kind:?}");
+    }
+}
+
+/// Whatever a host says, it could be reached; told that the client is not accepted, grants went
+/// on waiting for connections.
+#[test]
+fn any_answer_shows_that_exchanges_can_be_sent() {
+    let own = Scope::ClientAt { client: 1, host: 0 };
+    for kind in [Trouble::Wait, Trouble::Sick, Trouble::Client] {
+        let mut world = World::new(&[(here(), 20), (of_client(1), 20)]);
+        (0..3).for_each(|grant| drop(world.fail(of_client(1), grant, Trouble::Down, NOW)));
+        assert_eq!(world.known(own), Some((Trouble::Down, true)));
+        let effects = world.fail(of_client(1), 5, kind, NOW);
+        assert!(effects.contains(&Effect::Freed { scope: own }), "{kind:?}");
+        let lost = world.fail(of_client(1), 6, Trouble::Lossy, NOW);
+        assert_eq!(lost, [], "{kind:?}");
+    }
 }
 
 /// Several that were under way at once met the same moment: two that are asked after it are to

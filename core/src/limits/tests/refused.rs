@@ -113,6 +113,19 @@ fn where_no_other_works_one_is_presented_after_an_hour() {
     assert_eq!(world.take(here(), NOW + ALONE_AFTER), Some(1));
 }
 
+/// The only other grant hung for good, and vouched for nobody: it stayed refused for ever.
+#[test]
+fn where_the_others_fail_one_is_presented_after_an_hour() {
+    let mut world = World::new(&[(here(), 2)]);
+    refuse(&mut world, 1, NOW);
+    world.fail(here(), 2, Trouble::Lossy, NOW);
+    assert_eq!(world.take(here(), NOW + ALONE_AFTER), Some(1));
+    // One that has not failed may still vouch for it.
+    let mut world = World::new(&[(here(), 2)]);
+    refuse(&mut world, 1, NOW);
+    assert_eq!(world.take(here(), NOW + ALONE_AFTER), None);
+}
+
 #[test]
 fn five_within_ten_minutes_are_one_notice() {
     let many = |count| Some(Effect::ManyRefused { client: 0, count });
