@@ -411,7 +411,9 @@ fn fail_harmlessly(
             settled(state, OutcomeKind::InvalidClient, &text, now)
         }
         Outcome::TooEarly { text } => {
-            state.learned_lead = Some(shorter_lead(&state, &rules.policy));
+            if !was_early(&state, &rules.policy, intent.sent.wall) {
+                state.learned_lead = Some(shorter_lead(&state, &rules.policy));
+            }
             if state.expiry_unknown || !state.is_alive(now) {
                 // No lead makes it later: it would be asked for again and again.
                 back_off(rules, &mut state, intent, None, now);
@@ -566,6 +568,7 @@ fn succeed(
     let again = rules.fingerprinter.of(&success.access_token);
     let same_access = state.access == Some(again);
     let previous_issue = state.issued_at;
+    let was_early = was_early(&state, &rules.policy, intent.sent.wall);
     let after_doubt = intent.attempt > 1 && !mischief::is(Mischief::ReplayDatedFromReplay);
     let mut notes = success.notes.clone();
     let brought = success.refresh_token.as_ref();
@@ -606,7 +609,9 @@ fn succeed(
     state.access = Some(again);
     if same_access {
         state.issued_at = previous_issue.min(state.issued_at);
-        state.learned_lead = Some(shorter_lead(&state, &rules.policy));
+        if !was_early {
+            state.learned_lead = Some(shorter_lead(&state, &rules.policy));
+        }
     }
     let tokens = match intent.presents {
         Presents::RefreshToken(_) => renew(tokens, success),
@@ -682,6 +687,14 @@ fn recover(state: &mut GrantState) {
     state.refusal = None;
     state.renamed_from = None;
     state.access_dead = false;
+}
+
+/// Whether it was asked before it was due, since somebody wished it: what the provider says to
+/// that tells nothing of the lead.
+fn was_early(state: &GrantState, policy: &Policy, sent: WallTime) -> bool {
+    let lead = lead(state.lifetime(), &policy.schedule, state.learned_lead);
+    let jitter = lead / 5;
+    sent + lead + jitter < state.expires_at
 }
 
 /// Half the lead, but not under 30 s, or a quarter of a life so short that 30 s is much of it.

@@ -290,8 +290,13 @@ fn back_off_is_bounded_by_a_window_that_runs_out_and_by_nothing_else() {
 fn too_early_teaches_a_shorter_lead() {
     let early = json!({ "errors": { "too_early": ["token_too_young"] } });
     let ending = answered(400, &[], r#"{"error":"token_too_young"}"#);
-    let settled = exchange(&rules_of(early), &state(), FIRST, ending);
-    let after = settled.settlement.state;
+    let asked = |sent| {
+        let settled = exchange(&rules_of(early.clone()), &state(), sent, ending.clone());
+        settled.settlement.state
+    };
+    // Nobody asked for it so soon but who wished it.
+    assert_eq!(asked(FIRST - secs(600)).learned_lead, None);
+    let after = asked(FIRST);
     assert_eq!(after.learned_lead, Some(secs(180)));
     assert!(after.doubt.is_none() && after.refusal.is_none());
     assert_eq!(after.failures, 0, "nothing is wrong");

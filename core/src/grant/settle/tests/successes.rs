@@ -58,20 +58,27 @@ fn an_omitted_refresh_token_keeps_the_old() {
 
 #[test]
 fn the_same_access_token_again_teaches_a_shorter_lead() {
-    let same = |state: &GrantState, left: u64| {
-        let body = json!({ "access_token": "at-1", "refresh_token": "rt-1", "expires_in": left });
-        exchange(&rules(), state, FIRST, answered(200, &[], body.to_string()))
+    let same = |state: &GrantState, left: Duration| {
+        let left_secs = left.as_secs();
+        let body =
+            json!({ "access_token": "at-1", "refresh_token": "rt-1", "expires_in": left_secs });
+        let answer = answered(200, &[], body.to_string());
+        exchange(&rules(), state, state.expires_at - left, answer)
             .settlement
             .state
     };
-    let once = same(&state(), 300);
+    // As soon as it is due.
+    let due = |state: &GrantState| same(state, state.learned_lead.unwrap_or(secs(300)));
+    let once = due(&state());
     assert_eq!(once.generation, 5);
     assert_eq!(once.issued_at, ISSUED, "it is as old as it was");
     assert_eq!(once.expires_at, FIRST + secs(300));
     assert_eq!(once.learned_lead, Some(secs(180)), "half of 360 s");
-    let twice = same(&once, 300);
+    let early = same(&once, secs(300));
+    assert_eq!(early.learned_lead, Some(secs(180)), "somebody wished it");
+    let twice = due(&once);
     assert_eq!(twice.learned_lead, Some(secs(90)));
-    let often = (0..10).fold(twice, |state, _| same(&state, 300));
+    let often = (0..10).fold(twice, |state, _| due(&state));
     assert_eq!(often.learned_lead, Some(secs(30)), "but not under 30 s");
     let other = success(&rules(), &often, FIRST, json!({}));
     assert_eq!(other.learned_lead, Some(secs(30)), "and it is kept");
