@@ -53,7 +53,8 @@ pub struct Wished {
     pub at: WallTime,
     /// Which generation is to be replaced; `None`: whatever there is.
     pub generation: Option<u64>,
-    /// Nobody wishes it: a refusal may not have been meant. Brakes hold it.
+    /// Nobody wishes it: a refusal may not have been meant, or a client may not be accepted any
+    /// more. Brakes hold it.
     pub probe: bool,
 }
 
@@ -488,9 +489,38 @@ impl<S: Post> Dispatch<S> {
                 });
                 (grant, false)
             }
+            Some(Taken::Early(grant)) => {
+                if !self.ask_early(grant, now) {
+                    return Some((grant, Turn::Later));
+                }
+                (grant, false)
+            }
             None => (self.pop(now)?, false),
         };
         Some((index, self.launch(index, now, taken, in_hand)))
+    }
+
+    /// Wishes a refresh for a grant before it is due, if it loses nothing by it; whether it does.
+    fn ask_early(&mut self, index: u32, now: WallTime) -> bool {
+        let entry = self.entry(index);
+        let Some(seat) = entry.seat.as_ref().filter(|_| entry.wished.is_none()) else {
+            return false;
+        };
+        let (state, policy) = (&entry.grant.state, seat.policy());
+        let asking = Asking::of(state, policy, now);
+        let schedule = &policy.schedule;
+        let is_free = schedule.min_age.is_none() && schedule.max_per_window.is_none();
+        let brake = self.limits.braked(seat.route(), &asking, false, now);
+        let asks = asking.fresh && asking.harmless && is_free && brake.is_none();
+        if asks {
+            self.entry_mut(index).wished = Some(Wished {
+                urgency: Urgency::Wish,
+                at: now,
+                generation: None,
+                probe: true,
+            });
+        }
+        asks
     }
 
     /// The grant that is ready, and goes next.

@@ -14,6 +14,7 @@ mod brake;
 mod effect;
 mod places;
 mod refused;
+mod suspicion;
 mod trouble;
 
 use crate::mischief::{self, Mischief};
@@ -24,12 +25,14 @@ use refused::{ManyRefused, Refused};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
 use std::time::Duration;
+use suspicion::Suspicions;
 
 pub use asking::Asking;
 pub use brake::{FRESH, STEP_BASE, STEP_CAP};
 pub use effect::{Blocked, Effect, Scope};
 pub use places::{Caps, Full};
 pub use refused::{ALONE_AFTER, MANY};
+pub use suspicion::EARLY_EVERY;
 pub use trouble::{Sign, Trouble};
 
 /// So many of a line are looked at for one whose host has a place.
@@ -49,6 +52,8 @@ struct Members {
     count: usize,
     /// The exchange that began last of those that brought a token set before the process began.
     issued: u64,
+    /// The grant that succeeded last.
+    worked: Option<u32>,
 }
 
 /// Where a grant is asked, and as whose.
@@ -98,6 +103,9 @@ pub enum Taken {
     },
     /// A grant whose refusal may not have been meant is presented once more.
     Refused(u32),
+    /// A grant that works may be asked early, to find out whether its client is still accepted,
+    /// if it loses nothing by it.
+    Early(u32),
 }
 
 /// All limits of one daemon.
@@ -121,6 +129,8 @@ pub struct Limits {
     members: HashMap<u32, BTreeMap<u32, Members>>,
     /// Grants that have cast suspicion on their client, until they work again.
     accusers: HashSet<u32>,
+    /// Clients that may not be accepted any more, until one of their grants is.
+    suspicions: Suspicions,
     /// Of each client, the grants for which it was not accepted when they were last asked.
     rejected: BTreeMap<u32, BTreeSet<u32>>,
     /// Of each client, the grants that are refused, since when, and whether that was told.
@@ -146,6 +156,7 @@ impl Limits {
             waits: HashMap::new(),
             members: HashMap::new(),
             accusers: HashSet::new(),
+            suspicions: Suspicions::default(),
             rejected: BTreeMap::new(),
             many_refused: HashMap::new(),
             rejected_at: HashMap::new(),
@@ -170,8 +181,12 @@ impl Limits {
         let of_host = self.members.entry(route.host).or_default();
         let left = of_host.get_mut(&route.client).map(|members| {
             members.count -= 1;
+            members.worked = members.worked.filter(|worked| *worked != grant);
             members.count
         });
+        if left == Some(0) {
+            self.suspicions.end(key);
+        }
         of_host.retain(|_, members| members.count > 0);
         if of_host.is_empty() {
             self.members.remove(&route.host);
@@ -394,7 +409,8 @@ impl Limits {
         let refused = refused.map(|(at, _)| *at).next();
         let given_up = self.places.next_given_up();
         let given_up = given_up.filter(|at| *at > now);
-        [brakes, refused, self.places.next_slow(), given_up]
+        let early = self.suspicions.next_at();
+        [brakes, refused, self.places.next_slow(), given_up, early]
             .into_iter()
             .flatten()
             .min()
@@ -440,7 +456,19 @@ impl Limits {
             }
             return Some(Taken::Waited { grant, by, freed });
         }
-        self.take_refused(now).map(Taken::Refused)
+        let refused = self.take_refused(now).map(Taken::Refused);
+        refused.or_else(|| self.take_early(now).map(Taken::Early))
+    }
+
+    /// A grant that works, of a client that one of its grants was told is not accepted.
+    fn take_early(&mut self, now: WallTime) -> Option<u32> {
+        while let Some((client, host)) = self.suspicions.take(now) {
+            let members = self.members.get(&host)?.get(&client);
+            if let Some(worked) = members.and_then(|members| members.worked) {
+                return Some(worked);
+            }
+        }
+        None
     }
 
     /// A refused grant that is presented once more.
@@ -564,11 +592,13 @@ impl Limits {
 
     /// A token set had been issued before this process began.
     #[must_use]
-    pub fn recall_success(&mut self, route: Route, at: WallTime) -> Vec<Effect> {
+    pub fn recall_success(&mut self, route: Route, grant: u32, at: WallTime) -> Vec<Effect> {
         let (number, client) = (recalled(at), route.client);
         let of_host = self.members.entry(route.host).or_default();
         let members = of_host.entry(client).or_default();
-        members.issued = number.max(members.issued);
+        if number >= members.issued {
+            (members.issued, members.worked) = (number, Some(grant));
+        }
         let braked = route
             .scopes()
             .filter(|scope| self.brakes.contains_key(scope));
@@ -651,6 +681,11 @@ impl Limits {
             if let Some(refused) = self.refused.get_mut(&key) {
                 refused.succeeded(flight.grant, number);
             }
+            self.suspicions.refute(key, number);
+            let of_host = self.members.get_mut(&flight.route.host);
+            if let Some(members) = of_host.and_then(|of_host| of_host.get_mut(&key.0)) {
+                members.worked = Some(flight.grant);
+            }
             self.retime_refused(key);
         }
         if matches!(sign, Sign::Failed { .. })
@@ -720,6 +755,10 @@ impl Limits {
         let met =
             met.filter(|trouble| *trouble != Trouble::Client || self.accuse(flight.grant, asking));
         let mut effects = Vec::new();
+        if met == Some(Trouble::Client) {
+            let key = (flight.route.client, flight.route.host);
+            self.suspicions.begin(key, number, now);
+        }
         if let Some(trouble) = met {
             let failed = (trouble, sign.told());
             effects.extend(self.fail(scope, number, flight, failed, asking, now));
@@ -824,11 +863,18 @@ impl Limits {
         };
         for effect in effects.clone() {
             match effect {
+                // Its chain finds out.
+                Effect::Braked {
+                    scope: Scope::ClientAt { client, host },
+                    trouble: Trouble::Client,
+                    proven: false,
+                } => self.suspicions.end((client, host)),
                 Effect::Braked {
                     scope,
                     proven: true,
                     trouble: Trouble::Client,
                 } if scope == here => {
+                    self.suspicions.end((route.client, route.host));
                     let hosts = self.rejected_at.entry(route.client).or_default();
                     hosts.insert(route.host);
                     let wide = Scope::Client(route.client);
@@ -938,6 +984,7 @@ impl Limits {
             return;
         }
         self.places.bring_back(by);
+        self.suspicions.bring_back(by);
         let keys: Vec<(u32, u32)> = self.refused.keys().copied().collect();
         for key in keys {
             if let Some(refused) = self.refused.get_mut(&key) {

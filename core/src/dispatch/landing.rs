@@ -189,7 +189,7 @@ impl<S: Post> Dispatch<S> {
         let state = &self.entry(index).grant.state;
         match state.generation {
             0 => Vec::new(),
-            _ => self.limits.recall_success(route, state.issued_at),
+            _ => self.limits.recall_success(route, index, state.issued_at),
         }
     }
 

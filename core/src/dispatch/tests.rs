@@ -772,3 +772,40 @@ fn who_waits_for_a_place_is_looked_at_once_when_its_token_ends() {
     assert!(looked_at(&mut dispatch, 311).0.is_empty());
     assert!(looked_at(&mut dispatch, 400).0.is_empty());
 }
+
+/// A client whose tokens live for years would be found out years later.
+#[test]
+fn where_a_client_is_suspected_one_that_loses_nothing_is_asked_early_once_an_hour() {
+    let mut harmless = policy();
+    harmless.rotation.rotates = Rotates::Never;
+    let early = |policy: &Policy, kind| {
+        let grants = [60, 3000, 3200, 2000, 3100].map(grant);
+        let mut dispatch = with(grants, policy);
+        fail(&mut dispatch, 1, kind, NOW);
+        dispatch
+    };
+    let mut dispatch = early(&harmless, OutcomeKind::InvalidClient);
+    let asked = next_off(&mut dispatch, NOW);
+    assert_eq!(asked.index, 2, "the one that worked last");
+    assert!(!asked.due && asked.wished.is_some_and(|wished| wished.probe));
+    // It told nothing; the next one is asked an hour later.
+    let landed = after(&dispatch.entry(2).grant.clone(), OutcomeKind::TooEarly);
+    let _landed = dispatch.landed(2, asked.flight, landed, NOW);
+    assert!(rests(&mut dispatch, NOW + Duration::from_secs(290)));
+    // One that is accepted clears the client.
+    let mut dispatch = early(&harmless, OutcomeKind::InvalidClient);
+    let asked = next_off(&mut dispatch, NOW);
+    let _landed = dispatch.landed(asked.index, asked.flight, success(asked.index), NOW);
+    assert!(rests(&mut dispatch, NOW));
+    // Who may lose something is not asked, and where the client is not suspected nobody is.
+    assert!(rests(
+        &mut early(&policy(), OutcomeKind::InvalidClient),
+        NOW
+    ));
+    assert!(rests(&mut early(&harmless, OutcomeKind::NotSent), NOW));
+    harmless.schedule.min_age = Some(Duration::from_secs(60));
+    assert!(rests(
+        &mut early(&harmless, OutcomeKind::InvalidClient),
+        NOW
+    ));
+}

@@ -162,7 +162,7 @@ impl World {
     /// Whose turn it is of those who wait at this route.
     fn take(&mut self, route: Route, now: WallTime) -> Option<u32> {
         let taken = self.limits.take(now, |_| Some(route.host))?;
-        let (Taken::Waited { grant, .. } | Taken::Refused(grant)) = taken;
+        let (Taken::Waited { grant, .. } | Taken::Refused(grant) | Taken::Early(grant)) = taken;
         self.taken.insert(grant);
         Some(grant)
     }
