@@ -9,8 +9,9 @@ use crate::state::{
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use refreshd_core::enroll::business;
-use refreshd_core::flight::{Answer, FlightId};
+use refreshd_core::flight::FlightId;
 use refreshd_core::grant::{Grant, Presents, TokenSet};
+use refreshd_core::provider::Answer;
 use refreshd_core::provider::answer::{Outcome, Success, may_hold_token, read, text_of};
 use refreshd_core::provider::description::Description;
 use refreshd_core::secret::Secret;

@@ -30,7 +30,7 @@ use places::Places;
 use receive::{Received, receive};
 use refreshd_core::TokenSet;
 use refreshd_core::grant::replay::CONNECT_LIMIT;
-use refreshd_core::grant::settle::Ending;
+use refreshd_core::provider::Ending;
 use refreshd_core::provider::description::{OldValid, Reuse};
 use refreshd_core::provider::request::TokenRequest;
 use refreshd_core::secret::Secret;

@@ -3,9 +3,9 @@
 use crate::engine::perform::Deck;
 use crate::engine::roster::Seat;
 use crate::exit::{Exit, Failure};
-use refreshd_core::flight::Answer;
 use refreshd_core::grant::replay::EXCHANGE_LIMIT;
-use refreshd_core::grant::settle::Ending;
+use refreshd_core::provider::Answer;
+use refreshd_core::provider::Ending;
 use refreshd_core::provider::answer::redirect;
 use refreshd_core::provider::request::verify_url;
 use refreshd_core::{Grant, TokenSet};

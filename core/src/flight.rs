@@ -1,20 +1,24 @@
 //! One exchange, from the recorded intent to the commit.
 
+pub mod kept_refresh;
+mod life;
+pub mod settle;
 mod settlement;
 
+use crate::grant::outcome::OutcomeKind;
 use crate::grant::replay::{EXCHANGE_LIMIT, harmless_until};
-use crate::grant::settle::{Ending, OutcomeKind, Rules, Settled, settle};
 use crate::grant::state::Binding;
 use crate::grant::{Grant, GrantId, GrantState, Presents, TokenSet};
 use crate::mischief::{self, Mischief};
-use crate::provider::Description;
 use crate::provider::answer::{self, Outcome};
 use crate::provider::description::DescriptionHash;
+use crate::provider::{Answer, Description, Ending};
 pub use crate::time::Stamp;
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+use settle::{Rules, Settled, settle};
 pub use settlement::{Sent, Settlement, Standing};
 
 /// Tells one flight from every other: 16 random bytes.
@@ -223,40 +227,6 @@ impl Intent {
             again.first_sent = again.first_sent.min(doubt.first_sent);
         }
         again
-    }
-}
-
-/// What came back, as it came.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
-    /// HTTP status.
-    pub status: u16,
-    /// The headers that are read: `content-type`, `retry-after`, `date`; names in lower case.
-    pub headers: Vec<(String, String)>,
-    /// The body. Not part of the serialized form: it is stored beside it.
-    #[serde(skip)]
-    pub body: Vec<u8>,
-    /// Whether the body came to its end (and within the cap).
-    pub complete: bool,
-    /// When the last byte came.
-    pub received: WallTime,
-}
-
-impl std::fmt::Debug for Answer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "Answer({}, {} bytes, complete: {})",
-            self.status,
-            self.body.len(),
-            self.complete
-        )
-    }
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        zeroize::Zeroize::zeroize(&mut self.body);
     }
 }
 

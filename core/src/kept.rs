@@ -1,7 +1,8 @@
 //! Answers that are kept since they could not be taken in: how they are written down, and
 //! which of them are let go where they become many. None that may hold a token ever is.
 
-use crate::flight::{Answer, FlightId};
+use crate::flight::FlightId;
+use crate::provider::Answer;
 use crate::provider::answer::may_hold_token;
 use crate::secret::Secret;
 use crate::time::WallTime;

@@ -2,8 +2,8 @@
 
 use crate::rng::Rng;
 use crate::server::Mood;
-use refreshd_core::flight::Answer;
-use refreshd_core::grant::settle::Ending;
+use refreshd_core::provider::Answer;
+use refreshd_core::provider::Ending;
 use refreshd_core::time::WallTime;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

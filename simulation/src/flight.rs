@@ -11,11 +11,13 @@ use refreshd::state::SlotRef;
 use refreshd::state::journal::{JournalError, Record, flights_in};
 use refreshd_core::dispatch::{Landing, TakeOff};
 use refreshd_core::flight::{
-    Action, Answer, Commit, Event, Flight, FlightId, Intent, Standing, Step, Verdict,
+    Action, Commit, Event, Flight, FlightId, Intent, Standing, Step, Verdict,
 };
-use refreshd_core::grant::settle::{Ending, OutcomeKind};
+use refreshd_core::grant::outcome::OutcomeKind;
 use refreshd_core::grant::{Grant, GrantState, Presents, presentation};
 use refreshd_core::mischief::{self, Mischief};
+use refreshd_core::provider::Answer;
+use refreshd_core::provider::Ending;
 use refreshd_core::provider::description::DescriptionHash;
 use refreshd_core::time::{Clock, Stamp, WallTime};
 use std::time::Duration;

@@ -3,7 +3,7 @@
 
 use refreshd::state::SlotRef;
 use refreshd_core::fence::Fenced;
-use refreshd_core::flight::{Answer, FlightId, Intent, Settlement, Standing};
+use refreshd_core::flight::{FlightId, Intent, Settlement, Standing};
 use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
 use refreshd_core::ledger::fallback;
 use refreshd_core::ledger::import::{Import, ImportOutcome, import};
@@ -11,6 +11,7 @@ use refreshd_core::ledger::restore::{self, Restored};
 use refreshd_core::ledger::settle::{Settle, settle};
 use refreshd_core::ledger::{Candidate, Changes, Entry, Event, Facts, Owner, UnreadAnswer, allow};
 use refreshd_core::mischief::{self, Mischief};
+use refreshd_core::provider::Answer;
 use refreshd_core::secret::{Fingerprint, Fingerprinter};
 use refreshd_core::time::{Stamp, WallTime};
 use std::collections::{BTreeMap, BTreeSet};

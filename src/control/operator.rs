@@ -15,7 +15,7 @@ use axum::{Json, Router};
 use refreshd_core::grant::replay::EXCHANGE_LIMIT;
 use refreshd_core::grant::revocation::{Told, read};
 use refreshd_core::grant::schedule::Urgency;
-use refreshd_core::grant::settle::Ending;
+use refreshd_core::provider::Ending;
 use refreshd_core::provider::request::revocation;
 use std::time::Duration;
 

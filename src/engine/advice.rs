@@ -3,8 +3,8 @@
 
 use super::roster::Seat;
 use refreshd_core::GrantState;
+use refreshd_core::grant::outcome::OutcomeKind;
 use refreshd_core::grant::schedule::{Plan, plan};
-use refreshd_core::grant::settle::OutcomeKind;
 use refreshd_core::time::WallTime;
 
 /// A clause or two, to stand behind the outcome's own words.

@@ -7,8 +7,8 @@ use crate::engine::roster::Seat;
 use crate::state::Wanted;
 use refreshd_core::enroll::Stage;
 use refreshd_core::enroll::code;
-use refreshd_core::flight::Answer;
 use refreshd_core::kept::KeptAnswer;
+use refreshd_core::provider::Answer;
 use refreshd_core::provider::answer::{self, Outcome};
 
 impl Enroller {

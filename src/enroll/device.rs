@@ -9,10 +9,8 @@ use crate::exit::{Exit, Failure};
 use refreshd_core::enroll::device::pace::{Met, Pace};
 use refreshd_core::enroll::device::{self, Poll};
 use refreshd_core::enroll::{Enrollment, Secrets, Stage, Via};
-use refreshd_core::flight::Answer;
-use refreshd_core::grant::settle::Ending;
 use refreshd_core::provider::answer::{self, Outcome};
-use refreshd_core::provider::{Description, request};
+use refreshd_core::provider::{Answer, Description, Ending, request};
 use std::time::Duration;
 
 /// Whether a poll's answer says that the person has not decided.

@@ -5,8 +5,8 @@ use super::exchange::Under;
 use crate::engine::perform::{self, Patience};
 use crate::state::Landing;
 use refreshd_core::enroll::{Enrollment, Stage, Via};
-use refreshd_core::flight::Answer;
 use refreshd_core::kept::KeptAnswer;
+use refreshd_core::provider::Answer;
 
 /// What an exchange that brought nothing may end.
 const UNDECIDED: &[Stage] = &[Stage::Open, Stage::Received, Stage::Expired, Stage::InDoubt];

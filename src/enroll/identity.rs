@@ -3,10 +3,8 @@
 use super::Enroller;
 use crate::engine::roster::Seat;
 use refreshd_core::enroll::account::{self, Account, Expected};
-use refreshd_core::flight::Answer;
-use refreshd_core::grant::settle::Ending;
 use refreshd_core::provider::answer::Success;
-use refreshd_core::provider::request;
+use refreshd_core::provider::{Answer, Ending, request};
 use refreshd_core::secret::Secret;
 use std::time::Duration;
 

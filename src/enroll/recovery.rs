@@ -9,11 +9,11 @@ use crate::config::Client;
 use crate::engine::roster::Seat;
 use crate::state::{Recovered, SlotRef, StoreError};
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage, Via};
-use refreshd_core::flight::{Answer, Intent};
+use refreshd_core::flight::Intent;
 use refreshd_core::grant::Presents;
 use refreshd_core::kept::KeptAnswer;
-use refreshd_core::provider::Description;
 use refreshd_core::provider::answer::{self, Outcome, may_hold_token};
+use refreshd_core::provider::{Answer, Description};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

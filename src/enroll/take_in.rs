@@ -9,7 +9,7 @@ use crate::engine::roster::{Seat, binding_of};
 use crate::state::{ImportRefusal, ImportRequest, StoreError, TakenIn, Wanted};
 use refreshd_core::enroll::account::Account;
 use refreshd_core::enroll::{Enrollment, Stage};
-use refreshd_core::grant::settle;
+use refreshd_core::flight::settle;
 use refreshd_core::kept::KeptAnswer;
 use refreshd_core::provider::answer::Success;
 use refreshd_core::secret::Fingerprint;

@@ -4,7 +4,7 @@
 use super::framing::{Body, Framing};
 use super::head::{self, Head};
 use super::{BODY_CAP, READ_LIMIT};
-use refreshd_core::flight::Answer;
+use refreshd_core::provider::Answer;
 use refreshd_core::time::WallTime;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};

@@ -2,7 +2,7 @@
 
 use super::*;
 use refreshd_core::GrantId;
-use refreshd_core::grant::settle::OutcomeKind;
+use refreshd_core::grant::outcome::OutcomeKind;
 use refreshd_core::grant::state::LastOutcome;
 use refreshd_core::secret::Fingerprint;
 use std::time::Duration;

@@ -5,11 +5,12 @@ use super::disk::hex;
 use super::error::StoreError;
 use super::records::{flight_id, from_json, json, signed};
 use super::writer::Session;
-use refreshd_core::flight::{Answer, FlightId, Intent};
+use refreshd_core::flight::{FlightId, Intent};
 use refreshd_core::grant::GrantId;
 use refreshd_core::grant::state::Binding;
 use refreshd_core::kept;
 use refreshd_core::ledger::{Candidate, UnreadAnswer};
+use refreshd_core::provider::Answer;
 use refreshd_core::provider::description::DescriptionHash;
 use refreshd_core::time::WallTime;
 

@@ -2,8 +2,8 @@
 
 use super::{Dispatch, Post};
 use crate::grant::Grant;
+use crate::grant::outcome::OutcomeKind;
 use crate::grant::schedule::{RETRY_BASE, RETRY_CAP, gap};
-use crate::grant::settle::OutcomeKind;
 use crate::limits::{Asking, Effect, Route, Sign, Trouble};
 use crate::provider::description::Reuse;
 use crate::time::WallTime;

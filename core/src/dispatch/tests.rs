@@ -3,8 +3,8 @@
 use super::*;
 use crate::GrantState;
 use crate::grant::GrantId;
+use crate::grant::outcome::OutcomeKind;
 use crate::grant::schedule::{Denied, Never, Why};
-use crate::grant::settle::OutcomeKind;
 use crate::grant::state::{Binding, Doubt, LastOutcome, Refusal};
 use crate::limits::Effect;
 use crate::provider::description::{Reuse, Rotates};

@@ -3,9 +3,8 @@
 
 use super::device::{plain, words};
 use super::{Enrollment, Stage};
-use crate::flight::Answer;
-use crate::provider::Description;
 use crate::provider::answer::{self, Outcome, object_of, retry_after_of};
+use crate::provider::{Answer, Description};
 use crate::secret::Fingerprint;
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};

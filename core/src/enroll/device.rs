@@ -2,7 +2,7 @@
 
 pub mod pace;
 
-use crate::flight::Answer;
+use crate::provider::Answer;
 use crate::provider::answer::{names_token, object_of, retry_after_of};
 use crate::secret::Secret;
 use crate::text::printable;

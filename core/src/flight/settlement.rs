@@ -1,9 +1,9 @@
 //! What a flight commits, and what becomes of that.
 
-use super::Answer;
 use crate::grant::candidate::Kept;
 use crate::grant::{Grant, GrantState, Presents, TokenSet};
 use crate::mischief::{self, Mischief};
+use crate::provider::Answer;
 use crate::time::WallTime;
 use std::time::Duration;
 

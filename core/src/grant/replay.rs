@@ -109,7 +109,7 @@ fn harmless(doubt: &Doubt, rotation: &Rotation, at: WallTime) -> bool {
 }
 
 /// Whether the time in which the old refresh token is good runs, and will run out.
-pub(super) fn in_window(doubt: &Doubt, rotation: &Rotation, now: WallTime) -> bool {
+pub(crate) fn in_window(doubt: &Doubt, rotation: &Rotation, now: WallTime) -> bool {
     window(rotation).is_some() && harmless(doubt, rotation, now)
 }
 

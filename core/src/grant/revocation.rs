@@ -2,10 +2,9 @@
 //! before it is sent, so that no refresh overtakes it; what the provider did is
 //! told as it is known.
 
-use super::settle::Ending;
 use super::state::{GrantState, Revocation, Revoked};
-use crate::provider::Description;
 use crate::provider::answer::{self, Outcome};
+use crate::provider::{Description, Ending};
 use crate::time::WallTime;
 
 /// What became of the request.
@@ -105,9 +104,9 @@ pub fn answered(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flight::Answer;
     use crate::grant::schedule::{Never, Plan, Policy, Urgency, plan, wish};
     use crate::grant::state::Status;
+    use crate::provider::Answer;
     use crate::provider::description::With;
     use crate::secret::Fingerprint;
     use serde_json::json;

@@ -3,9 +3,9 @@
 
 use super::presentation::{self, Presents};
 use super::replay;
-use super::settle::OutcomeKind;
 use super::state::{GrantState, Refusal};
 use crate::duration::CENTURY;
+use crate::grant::outcome::OutcomeKind;
 use crate::mischief::{self, Mischief};
 use crate::provider::Description;
 use crate::provider::description::{

@@ -2,7 +2,7 @@
 //! and `status` go by. It survives restarts; every flight ends by committing one.
 
 use super::candidate::Kept;
-use super::settle::{AUTHORIZED, OutcomeKind};
+use crate::grant::outcome::{AUTHORIZED, OutcomeKind};
 use crate::mischief::{self, Mischief};
 use crate::secret::Fingerprint;
 use crate::time::WallTime;

@@ -4,8 +4,8 @@
 use super::{Kind, Kinds};
 use crate::grant::GrantState;
 use crate::grant::notice::notice;
+use crate::grant::outcome::{AUTHORIZED, OutcomeKind};
 use crate::grant::schedule::{Policy, reauthorize_before, refresh_token_over};
-use crate::grant::settle::{AUTHORIZED, OutcomeKind};
 use crate::time::WallTime;
 use std::time::Duration;
 

@@ -4,7 +4,8 @@
 use super::import::{Import, ImportOutcome, NotImported, import};
 use super::{Changes, Entry, Facts};
 use crate::enroll::{Enrollment, Stage};
-use crate::grant::{GrantId, GrantState, kept_refresh};
+use crate::flight::kept_refresh;
+use crate::grant::{GrantId, GrantState};
 use crate::secret::Fingerprint;
 
 /// Who wants a token set to be taken in.

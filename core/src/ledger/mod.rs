@@ -17,10 +17,11 @@ mod judgement;
 pub mod restore;
 pub mod settle;
 
-use crate::flight::{Answer, FlightId, Intent};
+use crate::flight::{FlightId, Intent};
 use crate::grant::candidate::Kept;
 use crate::grant::state::Binding;
 use crate::grant::{Grant, GrantId, GrantState, TokenSet};
+use crate::provider::Answer;
 use crate::provider::description::DescriptionHash;
 use crate::secret::Fingerprint;
 use crate::time::WallTime;

@@ -1,9 +1,9 @@
 //! What asking for a grant would be, as the brakes see it.
 
 use super::trouble::{Sign, Trouble};
+use crate::grant::outcome::OutcomeKind;
 use crate::grant::presentation::{self, Presents};
 use crate::grant::schedule::{Policy, last_moment_of};
-use crate::grant::settle::OutcomeKind;
 use crate::grant::state::GrantState;
 use crate::provider::description::{OldValid, Reuse, Rotates};
 use crate::time::WallTime;

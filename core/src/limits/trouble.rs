@@ -1,6 +1,6 @@
 //! What an exchange said about whom it was sent to.
 
-use crate::grant::settle::OutcomeKind;
+use crate::grant::outcome::OutcomeKind;
 use crate::grant::state::GrantState;
 use crate::mischief::{self, Mischief};
 use crate::time::WallTime;

@@ -23,9 +23,8 @@ pub use members::Unreadable;
 pub use told::redirect;
 pub(crate) use words::without_tokens;
 
-use crate::flight::Answer;
-use crate::provider::Description;
 use crate::provider::description::Response;
+use crate::provider::{Answer, Description};
 use crate::secret::Secret;
 use crate::text::printable;
 use crate::time::WallTime;

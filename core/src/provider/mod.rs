@@ -7,8 +7,12 @@
 pub mod answer;
 pub mod authorize;
 pub mod description;
+pub mod ending;
 mod fillable;
 pub mod request;
 pub mod template;
+pub mod token_set;
 
 pub use description::Description;
+pub use ending::{Answer, Ending};
+pub use token_set::TokenSet;

@@ -7,7 +7,7 @@
 mod draft;
 mod encode;
 
-use crate::grant::TokenSet;
+use super::TokenSet;
 use crate::provider::Description;
 use crate::provider::description::With;
 use crate::secret::Secret;

@@ -1,11 +1,10 @@
 //! What a host really does, and what its description says of it.
 
 use super::script::{Host, Kind, Manner};
-use refreshd_core::flight::Answer;
+use refreshd_core::flight::settle::Rules;
 use refreshd_core::grant::schedule::Policy;
-use refreshd_core::grant::settle::Rules;
-use refreshd_core::provider::Description;
 use refreshd_core::provider::description::Schedule;
+use refreshd_core::provider::{Answer, Description};
 use refreshd_core::secret::Fingerprinter;
 use refreshd_core::time::WallTime;
 use serde_json::json;

@@ -30,7 +30,8 @@ pub use recover::flights_in;
 pub use slot::{Recovered, SlotRef};
 
 use super::seal::Sealer;
-use refreshd_core::flight::{Answer, FlightId, Intent};
+use refreshd_core::flight::{FlightId, Intent};
+use refreshd_core::provider::Answer;
 use region::BLOCK;
 use slot::Slots;
 use std::fmt;

@@ -5,7 +5,8 @@ use super::{JournalError, SlotRef};
 use crate::state::disk;
 use crate::state::records::{answer_bytes, secret_json};
 use crate::state::seal::{Context, OVERHEAD, Sealer};
-use refreshd_core::flight::{Answer, FlightId, Intent};
+use refreshd_core::flight::{FlightId, Intent};
+use refreshd_core::provider::Answer;
 use zeroize::Zeroizing;
 
 /// The most bytes of an answer's body that are recorded.

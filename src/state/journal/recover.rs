@@ -6,8 +6,9 @@ use super::{JournalError, Recovered, Seal, Settled, SlotRef, files};
 use crate::state::disk;
 use crate::state::records::split_answer;
 use crate::state::seal::Context;
-use refreshd_core::flight::{Answer, FlightId, Intent};
+use refreshd_core::flight::{FlightId, Intent};
 use refreshd_core::mischief::{self, Mischief};
+use refreshd_core::provider::Answer;
 use std::collections::BTreeMap;
 use std::io;
 

@@ -1,6 +1,7 @@
 //! Slots, and the flights in them.
 
-use refreshd_core::flight::{Answer, Intent};
+use refreshd_core::flight::Intent;
+use refreshd_core::provider::Answer;
 use std::collections::BTreeSet;
 
 /// A slot that a flight occupies.

@@ -13,8 +13,9 @@ mod restores;
 mod second_chances;
 
 use super::*;
-use refreshd_core::flight::{Answer, FlightId, Intent, Sent, Settlement, Stamp};
+use refreshd_core::flight::{FlightId, Intent, Sent, Settlement, Stamp};
 use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
+use refreshd_core::provider::Answer;
 use refreshd_core::provider::description::DescriptionHash;
 use refreshd_core::secret::Secret;
 use refreshd_core::time::{BootTime, WallTime};

@@ -1,7 +1,7 @@
 //! `Retry-After` (RFC 9110 §10.2.3): seconds or one of the three HTTP dates.
 
 use super::date;
-use crate::flight::Answer;
+use crate::provider::Answer;
 use std::time::Duration;
 
 /// No server's wish holds us for longer.

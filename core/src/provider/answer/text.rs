@@ -2,7 +2,7 @@
 //! Neither the headers nor the coding's end are relied on: what there is, is used.
 
 use super::{header, lenient::WRONG};
-use crate::flight::Answer;
+use crate::provider::Answer;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use std::io::Read;
 use zeroize::Zeroizing;

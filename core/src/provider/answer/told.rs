@@ -1,7 +1,7 @@
 //! Where an answer redirects to: the one fact that mends it.
 
 use super::{header, words};
-use crate::flight::Answer;
+use crate::provider::Answer;
 
 pub(super) fn redirected(answer: &Answer) -> Option<String> {
     let place = redirect(answer)?;

@@ -1,9 +1,9 @@
 //! When the tokens of an answer end, by all that is said about it: by the answer itself,
 //! by the description, and by the answers before.
 
-use super::schedule::{ASSUMED_LIFETIME, Policy, clamp};
-use super::state::GrantState;
 use crate::duration::human;
+use crate::grant::schedule::{ASSUMED_LIFETIME, Policy, clamp};
+use crate::grant::state::GrantState;
 use crate::provider::answer::{Clocks, Success};
 use crate::provider::description::{ExpiresIn, RefreshFrom};
 use crate::time::WallTime;

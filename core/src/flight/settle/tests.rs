@@ -10,6 +10,7 @@ mod successes;
 use super::*;
 use crate::flight::{FlightId, Stamp};
 use crate::grant::GrantId;
+use crate::provider::Answer;
 use crate::provider::description::{DescriptionHash, Fallback};
 use crate::time::BootTime;
 use serde_json::{Value, json};

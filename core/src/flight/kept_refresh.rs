@@ -2,10 +2,10 @@
 //! providers give one at the first consent alone (Google without `prompt=consent`). The
 //! one that the grant has is as good as before, and goes on.
 
-use super::presentation::Presents;
-use super::state::GrantState;
-use super::token_set::TokenSet;
 use crate::flight::Settlement;
+use crate::grant::Presents;
+use crate::grant::TokenSet;
+use crate::grant::state::GrantState;
 use crate::time::WallTime;
 
 /// The token set of an authorization without a refresh token, with the one that the

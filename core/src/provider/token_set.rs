@@ -18,7 +18,7 @@ const SCHEMES: [&str; 8] = [
 ];
 
 /// Access token, refresh token if any, and what else the provider returned.
-/// All of it is sealed at rest. Its times are in [`super::GrantState`].
+/// All of it is sealed at rest. Its times are in [`crate::grant::GrantState`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenSet {
     /// The access token (RFC 6749 §1.4).

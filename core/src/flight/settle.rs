@@ -2,22 +2,21 @@
 //! set to commit.
 
 use super::life::{Sent as SentAt, date, forget_end_of_none};
-use super::presentation::Presents;
-use super::replay::{in_window, spacing};
-use super::schedule::{
+use crate::flight::{Intent, Sent, Settlement};
+use crate::grant::outcome::{AUTHORIZED, OutcomeKind};
+use crate::grant::replay::{in_window, spacing};
+use crate::grant::schedule::{
     Policy, RETRY_BASE, RETRY_CAP, SLOW_RETRY, last_moment, lead, refresh_token_over, retry_after,
     share,
 };
-use super::state::{Binding, Doubt, GrantState, LastOutcome, Refusal};
-use super::token_set::TokenSet;
-use crate::flight::{Answer, Intent, Sent, Settlement};
+use crate::grant::state::{Binding, Doubt, GrantState, LastOutcome, Refusal};
+use crate::grant::{Presents, TokenSet};
 use crate::mischief::{self, Mischief};
-use crate::provider::Description;
 use crate::provider::answer::{self, Outcome, Success};
 use crate::provider::description::{Auth, Rotates};
+use crate::provider::{Description, Ending};
 use crate::secret::{Fingerprint, Fingerprinter, Secret};
 use crate::time::WallTime;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,99 +28,6 @@ const WAIT_CAP: Duration = Duration::from_secs(900);
 const NOT_ACCEPTED_BASE: Duration = Duration::from_secs(30);
 /// The longest, once the access token is dead.
 const NOT_ACCEPTED_CAP: Duration = Duration::from_secs(3600);
-
-/// How an exchange ended, as the shell saw it.
-#[derive(Clone, Debug)]
-pub enum Ending {
-    /// Not a byte of the request left: no connection, no TLS.
-    NotSent {
-        /// Why, for people.
-        text: String,
-    },
-    /// The request left, and no answer will come; or none has come in time; or
-    /// the process ended before it could be written down.
-    Lost {
-        /// Why, for people.
-        text: String,
-    },
-    /// An answer came.
-    Answered(Answer),
-}
-
-/// In one word, what an exchange came to. The words stand in events, `status` and metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OutcomeKind {
-    /// A new token set.
-    Success,
-    /// Nothing was sent.
-    NotSent,
-    /// The provider asked to wait.
-    AskedToWait,
-    /// The refresh token may have been rotated.
-    InDoubt,
-    /// In doubt, and an answer is kept that could not be read.
-    Unread,
-    /// No answer that could be read, and nothing was at stake: client credentials.
-    Unanswered,
-    /// The refresh token is void.
-    InvalidGrant,
-    /// The client is not accepted.
-    InvalidClient,
-    /// A person has to do something at the provider.
-    InteractionRequired,
-    /// The access token is too young to be replaced.
-    TooEarly,
-    /// The provider cannot for now, and did nothing.
-    Unavailable,
-    /// Another error in the provider's own format.
-    Refused,
-}
-
-impl OutcomeKind {
-    /// All of them.
-    pub const ALL: [OutcomeKind; 12] = [
-        OutcomeKind::Success,
-        OutcomeKind::NotSent,
-        OutcomeKind::AskedToWait,
-        OutcomeKind::InDoubt,
-        OutcomeKind::Unread,
-        OutcomeKind::Unanswered,
-        OutcomeKind::InvalidGrant,
-        OutcomeKind::InvalidClient,
-        OutcomeKind::InteractionRequired,
-        OutcomeKind::TooEarly,
-        OutcomeKind::Unavailable,
-        OutcomeKind::Refused,
-    ];
-
-    /// The kind of a word.
-    #[must_use]
-    pub fn of_word(word: &str) -> Option<OutcomeKind> {
-        OutcomeKind::ALL
-            .into_iter()
-            .find(|kind| kind.word() == word)
-    }
-
-    /// The word.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            OutcomeKind::Success => "success",
-            OutcomeKind::NotSent => "not-sent",
-            OutcomeKind::AskedToWait => "asked-to-wait",
-            OutcomeKind::InDoubt => "in-doubt",
-            OutcomeKind::Unread => "unread",
-            OutcomeKind::Unanswered => "unanswered",
-            OutcomeKind::InvalidGrant => "invalid-grant",
-            OutcomeKind::InvalidClient => "invalid-client",
-            OutcomeKind::InteractionRequired => "interaction-required",
-            OutcomeKind::TooEarly => "too-early",
-            OutcomeKind::Unavailable => "unavailable",
-            OutcomeKind::Refused => "refused",
-        }
-    }
-}
 
 /// What settling goes by.
 #[derive(Clone, Debug)]
@@ -723,9 +629,6 @@ fn settled(mut state: GrantState, kind: OutcomeKind, text: &str, now: WallTime) 
         text,
     }
 }
-
-/// The word of an outcome that was no exchange of the grant's: an authorization, or an import.
-pub const AUTHORIZED: &str = "authorized";
 
 /// What a token response that a person brings becomes (`refreshd import`).
 #[derive(Clone, Debug)]
