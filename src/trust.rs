@@ -8,6 +8,9 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+/// The name of the database in the state directory.
+pub const DATABASE: &str = "refreshd.db";
+
 /// The users who may own what this process relies on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owners(Vec<u32>);
@@ -202,7 +205,7 @@ fn is_read_only(path: &Path) -> bool {
 /// The user and group that a state belongs to: the database's, else the directory's.
 #[must_use]
 pub fn state_owner(state_dir: &Path) -> Option<(u32, u32)> {
-    let database = state_dir.join(crate::state::DATABASE);
+    let database = state_dir.join(DATABASE);
     let found = fs::symlink_metadata(database).or_else(|_| fs::metadata(state_dir));
     found.ok().map(|found| (found.uid(), found.gid()))
 }

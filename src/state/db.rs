@@ -4,6 +4,7 @@ use super::disk;
 use super::schema;
 use super::seal::{Context, KeyId, SealError, Sealer};
 use crate::random;
+pub(super) use crate::trust::DATABASE as FILE;
 use crate::trust::{self, Owners};
 use rusqlite::backup::Backup;
 use rusqlite::config::DbConfig;
@@ -16,9 +17,6 @@ use std::time::Duration;
 
 /// Pages that are copied at once; nobody else waits for the copy.
 const COPIED_AT_ONCE: std::ffi::c_int = 4096;
-
-/// The database's name in the state directory.
-pub const FILE: &str = "refreshd.db";
 
 /// A database that is not opened. It is left as it was.
 #[derive(Debug, thiserror::Error)]

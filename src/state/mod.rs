@@ -58,7 +58,6 @@ pub(crate) use disk::network_file_system;
 pub use commit::{Commit, Committed};
 pub use copy::{Copied, CopyError};
 pub use db::DbError;
-pub use db::FILE as DATABASE;
 pub use enrollments::{
     GrantsByName, Landing, MOST_OPEN, MOST_QUARANTINED, OfAuthorization, Received, TakenIn, Wanted,
 };

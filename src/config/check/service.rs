@@ -144,7 +144,7 @@ fn configuration(path: &Path) -> Reads {
 
 /// What the service keeps itself, as far as it is there.
 fn kept(daemon: &Daemon) -> impl Iterator<Item = Reads> {
-    let database = daemon.state_dir.join(crate::state::DATABASE);
+    let database = daemon.state_dir.join(trust::DATABASE);
     let key = match &daemon.key {
         KeySource::File(path) => Some(path.clone()),
         KeySource::Credential(_) => None,
