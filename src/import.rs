@@ -4,9 +4,9 @@
 pub mod rclone_conf;
 
 use crate::clock::SharedClock;
+use crate::config::active::{Seat, binding_of, seat_of};
 use crate::config::{Client, Config};
 use crate::engine::perform;
-use crate::engine::roster::{Seat, binding_of, seat_of};
 use crate::random;
 use crate::state::{ImportRequest, Imported, Store};
 use refreshd_core::flight::settle::Rules;

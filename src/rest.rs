@@ -4,6 +4,7 @@
 
 use crate::answers::{self, KeptInFull};
 use crate::clock::SharedClock;
+use crate::config::active::{has_broken_client, seat_of};
 use crate::config::{Config, Database};
 use crate::control::api::{
     BackupMade, BackupRequest, Imported, KeyStatus, Status, Token, TokenQuery,
@@ -12,7 +13,6 @@ use crate::control::find;
 use crate::daemon::fence_text;
 use crate::daemon::recovery::{self, Unsaved};
 use crate::engine::perform::Deck;
-use crate::engine::roster::{has_broken_client, seat_of};
 use crate::enroll::scopes_of;
 use crate::exit::{Exit, Failure, no_such_grant, retired};
 use crate::history::{self, HistoryLine};

@@ -1,7 +1,7 @@
 //! `refreshd verify`: one harmless request that tells whether an access token works.
 
+use crate::config::active::Seat;
 use crate::engine::perform::Deck;
-use crate::engine::roster::Seat;
 use crate::exit::{Exit, Failure};
 use refreshd_core::grant::replay::EXCHANGE_LIMIT;
 use refreshd_core::provider::Answer;

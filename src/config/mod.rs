@@ -3,6 +3,7 @@
 //! `conf.d/*.toml`, the environment and the command line, and tells every
 //! [`Problem`] at once.
 
+pub mod active;
 mod check;
 mod enroll;
 mod extract;

@@ -2,11 +2,11 @@
 
 use super::api::{Done, Operation, VerifyRequest};
 use super::server::{Desk, internal, look, refresh_within, stopping};
+use crate::config::active::seat_of;
 use crate::config::grant_places;
 use crate::engine::ending::{Ended, Revoking};
 use crate::engine::message::{Message, Wish};
 use crate::engine::perform::registration;
-use crate::engine::roster::seat_of;
 use crate::exit::{Exit, Failure};
 use crate::verify::{Verdict, Verified, verify};
 use axum::extract::State;

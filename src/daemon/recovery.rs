@@ -2,11 +2,11 @@
 //! answer is adopted, an intent without one puts its grant in doubt.
 
 use crate::config::Config;
+use crate::config::active::seat_of;
 use crate::engine::EngineHandle;
 use crate::engine::arrivals::InHand;
 use crate::engine::message::Message;
 use crate::engine::perform::{Deck, Midway, Patience, adopt, leave};
-use crate::engine::roster::seat_of;
 use crate::exit::Failure;
 use crate::state::{Recovered, SlotRef, StoreError};
 use refreshd_core::Grant;

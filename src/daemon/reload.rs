@@ -385,7 +385,7 @@ pub(crate) async fn published_generations(
 }
 
 fn published_generation(config: &Config, store_id: &str, grant: &Grant) -> Option<u64> {
-    let seat = crate::engine::roster::seat_of(grant, config)?;
+    let seat = crate::config::active::seat_of(grant, config)?;
     config
         .outputs_of(&grant.name, &seat.client)
         .iter()

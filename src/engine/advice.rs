@@ -1,7 +1,7 @@
 //! What a person is told beside what a failed exchange came to: what serves
 //! meanwhile, and what happens next or is to be done.
 
-use super::roster::Seat;
+use crate::config::active::Seat;
 use refreshd_core::GrantState;
 use refreshd_core::grant::outcome::OutcomeKind;
 use refreshd_core::grant::schedule::{Plan, plan};

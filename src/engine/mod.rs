@@ -15,6 +15,7 @@ mod watch;
 
 use crate::clock::{Alarm, MAX_WAIT};
 use crate::config::Config;
+use crate::config::active::Seat;
 use crate::daemon::reload::save_descriptions;
 use crate::incidents::Incidents;
 use crate::publish::Reconciler;
@@ -31,7 +32,7 @@ use refreshd_core::incident::{Crowds, Kind, Subject};
 use refreshd_core::limits::Caps;
 use refreshd_core::time::{BootTime, WallTime};
 use refreshd_core::{Grant, GrantId};
-use roster::{Roster, Seat};
+use roster::Roster;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

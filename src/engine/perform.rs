@@ -3,8 +3,8 @@
 
 use crate::clock::SharedClock;
 use crate::config::Client;
+use crate::config::active::{Seat, binding_of};
 use crate::engine::arrivals::{Arrivals, InHand};
-use crate::engine::roster::{Seat, binding_of};
 use crate::http::Http;
 use crate::random;
 use crate::state::{

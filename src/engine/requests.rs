@@ -1,10 +1,10 @@
 //! What others ask the engine: status, a look at a grant, a refresh now.
 
 use super::message::{Look, NotRefreshed, RefreshReply, Refreshed, WhichGrants, Wish};
-use super::roster::{Seat, seat_of};
 use super::standing::Change;
 use super::{Engine, refreshed};
 use crate::config::Client;
+use crate::config::active::{Seat, seat_of};
 use crate::publish::reconcile::OutputReport;
 use crate::report::GrantReport;
 use refreshd_core::GrantId;

@@ -2,9 +2,9 @@
 //! operator confirms.
 
 use super::message::Accept;
-use super::roster::{self, aligned, seat_of};
 use super::{Engine, Errand, caps};
 use crate::config::Config;
+use crate::config::active::{self, aligned, seat_of};
 use crate::daemon::reload::published_generations;
 use crate::state::{Committed, Event as HistoryEvent, StoreError};
 use refreshd_core::grant::align;
@@ -220,7 +220,7 @@ impl Engine {
         if entry.grant.state.status(self.deck.clock.wall()) != Status::Paused {
             return Err(format!("{name} is not paused"));
         }
-        let binding = roster::binding_of(seat)?;
+        let binding = active::binding_of(seat)?;
         let text = format!(
             "its refresh token may go to client {} at {}",
             binding.client_id, binding.origin

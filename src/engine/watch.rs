@@ -4,7 +4,8 @@
 use super::Engine;
 use super::advice::advice;
 use super::effects::endpoint_for;
-use super::roster::{Desk, Seat};
+use super::roster::Desk;
+use crate::config::active::Seat;
 use crate::incidents::{Incidents, Told, Turned};
 use refreshd_core::dispatch::Entry;
 use refreshd_core::duration::human;

@@ -1,9 +1,9 @@
 //! An authorization is asked for.
 
 use super::{Enroller, failed, id_text};
+use crate::config::active::Seat;
 use crate::engine::message::{Message, NotRefreshed, Wish};
 use crate::engine::perform::registration;
-use crate::engine::roster::Seat;
 use crate::exit::{Exit, Failure};
 use crate::random;
 use base64::Engine;

@@ -3,7 +3,7 @@
 use super::exchange::{Spared, Under};
 use super::{Enroller, id_text};
 use crate::answers::short_id;
-use crate::engine::roster::Seat;
+use crate::config::active::Seat;
 use crate::state::Wanted;
 use refreshd_core::enroll::Stage;
 use refreshd_core::enroll::code;

@@ -3,8 +3,8 @@
 
 use super::Enroller;
 use super::conclude::in_doubt;
+use crate::config::active::{Seat, binding_of};
 use crate::engine::perform::{self, Patience, registration};
-use crate::engine::roster::{Seat, binding_of};
 use crate::random;
 use crate::state::{JournalError, Landing, SlotRef};
 use refreshd_core::enroll::code::{self, Unused};

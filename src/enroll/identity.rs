@@ -1,7 +1,7 @@
 //! Whose account a new token set belongs to.
 
 use super::Enroller;
-use crate::engine::roster::Seat;
+use crate::config::active::Seat;
 use refreshd_core::enroll::account::{self, Account, Expected};
 use refreshd_core::provider::answer::Success;
 use refreshd_core::provider::{Answer, Ending, request};

@@ -6,7 +6,7 @@
 use super::begin::{config, random_text, takes_nonce, takes_pkce};
 use super::receive::refused;
 use super::{Begin, Enroller, Report};
-use crate::engine::roster::Seat;
+use crate::config::active::Seat;
 use crate::exit::{Exit, Failure};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -27,10 +27,10 @@ pub use receive::Word;
 pub(crate) use view::scopes_of;
 pub use view::{Report, id_text, parse_id};
 
+use crate::config::active::{Seat, seat_of};
 use crate::daemon::reload::Reloader;
 use crate::engine::EngineHandle;
 use crate::engine::perform::Deck;
-use crate::engine::roster::{Seat, seat_of};
 use crate::exit::{Exit, Failure};
 use crate::state::StoreError;
 use passes::Passes;

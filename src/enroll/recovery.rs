@@ -6,7 +6,7 @@ use super::exchange::Under;
 use super::{Enroller, id_text};
 use crate::answers::short_id;
 use crate::config::Client;
-use crate::engine::roster::Seat;
+use crate::config::active::Seat;
 use crate::state::{Recovered, SlotRef, StoreError};
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage, Via};
 use refreshd_core::flight::Intent;

@@ -2,7 +2,7 @@
 
 use super::Enroller;
 use crate::config::Config;
-use crate::engine::roster::seat_of;
+use crate::config::active::seat_of;
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Stage, Via};
 use refreshd_core::grant::scopes::Scopes;
 use refreshd_core::grant::{Grant, TokenSet};

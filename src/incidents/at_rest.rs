@@ -1,7 +1,7 @@
 //! What is open while no daemon runs: what the rows say, in step with what a crash
 //! left. Nothing is written, so that the next daemon announces it.
 
-use crate::engine::roster::{has_broken_client, seat_of};
+use crate::config::active::{has_broken_client, seat_of};
 use crate::state::{Store, StoreError};
 use refreshd_core::Grant;
 use refreshd_core::incident::{Book, Incident, Kinds, Subject, over};

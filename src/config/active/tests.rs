@@ -4,6 +4,7 @@ use super::*;
 use crate::config::{Sources, load};
 use refreshd_core::grant::{GrantId, GrantState};
 use refreshd_core::secret::Fingerprint;
+use refreshd_core::time::WallTime;
 
 /// A configuration with the grant `one` at a client of this id and provider.
 fn config(provider: &str, id: &str) -> Config {
