@@ -18,12 +18,12 @@ use crate::control::server::{Desk, serve};
 use crate::descriptors::Ration;
 use crate::engine::message::Message;
 use crate::engine::perform::Deck;
-use crate::engine::{Engine, EngineHandle};
+use crate::engine::{Engine, EngineHandle, save_descriptions};
 use crate::enroll::{self, Enroller};
 use crate::exit::{Exit, Failure};
 use crate::http::Http;
 use crate::incidents::Incidents;
-use crate::publish::others;
+use crate::publish::{others, published_generations};
 use crate::rest::Make;
 use crate::state::{Fenced, State};
 use crate::upkeep::Upkeep;
@@ -72,7 +72,7 @@ pub async fn run(boot: Boot, sources: Sources, mut signals: Signals) -> Result<(
     let upkeep = Upkeep::new(deck.store.clone(), keys, deck.clock.clone());
     let upkeep = Arc::new(upkeep.telling(incidents.clone()));
     // On a full disk the engine sees to it before it refreshes; what lives is served.
-    if let Err(e) = reload::save_descriptions(&deck.store, &config).await {
+    if let Err(e) = save_descriptions(&deck.store, &config).await {
         tracing::error!("{e}");
     }
     let recovered = std::mem::take(&mut state.recovered);
@@ -220,8 +220,7 @@ async fn fenced(
 ) -> Result<Option<String>, Failure> {
     if deck.store.fence().is_none() {
         let store_id = deck.store.store_id().to_owned();
-        let published =
-            reload::published_generations(config.clone(), store_id, grants.to_vec()).await;
+        let published = published_generations(config.clone(), store_id, grants.to_vec()).await;
         let ahead = refreshd_core::fence::published_ahead(grants, &published);
         if let Some(ahead) = ahead {
             deck.store.set_fenced(ahead).await.map_err(internal)?;

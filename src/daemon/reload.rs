@@ -4,20 +4,18 @@ use super::book::StoreBook;
 use super::notify;
 use super::standby::{self, Broken};
 use crate::config::{Config, Loaded, Sources, load};
-use crate::engine::EngineHandle;
 use crate::engine::message::Message;
 use crate::engine::perform::Deck;
+use crate::engine::{EngineHandle, save_descriptions};
 use crate::exit::{Exit, Failure};
 use crate::incidents::Incidents;
-use crate::publish::database::read_generations;
 use crate::publish::reconcile::{BookError, OutputReport, Sink, Target, Trouble, What, Wiring};
-use crate::publish::{Reconciler, View, read_meta};
-use crate::state::{Store, StoreError};
+use crate::publish::{Reconciler, View};
+use crate::state::StoreError;
 use refreshd_core::incident::{Kind, Subject};
 use refreshd_core::text::counted;
-use refreshd_core::{Grant, GrantId, TokenSet};
+use refreshd_core::{Grant, TokenSet};
 use sd_notify::NotifyState;
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
@@ -44,9 +42,6 @@ pub struct Reloader {
     asked: AtomicU64,
     replaced: Notify,
 }
-
-/// How long the published files may take to be read at a start.
-const READ_LIMIT: Duration = Duration::from_secs(10);
 
 const WHOLE: &str = "nothing panics while it holds this";
 
@@ -337,62 +332,6 @@ impl Reloader {
         });
         self.publisher.set_targets(targets.collect());
     }
-}
-
-/// Descriptions are durable before any intent refers to them.
-pub(crate) async fn save_descriptions(store: &Store, config: &Config) -> Result<(), StoreError> {
-    for client in config.clients.values() {
-        if store.description(&client.hash).await?.is_some() {
-            continue;
-        }
-        let text =
-            serde_json::to_string(&*client.description).expect("a description is plain data");
-        store.put_description(&client.hash, &text).await?;
-    }
-    Ok(())
-}
-
-/// The highest generation that stands in the outputs of each grant. What
-/// cannot be read in time (a file system that hangs) says nothing.
-pub(crate) async fn published_generations(
-    config: Arc<Config>,
-    store_id: String,
-    grants: Vec<Grant>,
-) -> BTreeMap<GrantId, u64> {
-    let read = tokio::task::spawn_blocking(move || {
-        let mut published: BTreeMap<GrantId, u64> = BTreeMap::new();
-        let files = grants.iter().filter_map(|grant| {
-            let highest = published_generation(&config, &store_id, grant)?;
-            Some((grant.id.clone(), highest))
-        });
-        let databases = config.databases.iter();
-        let rows = databases.flat_map(|database| read_generations(&database.path, &store_id));
-        for (id, generation) in files.chain(rows) {
-            let highest = published.entry(id).or_default();
-            *highest = generation.max(*highest);
-        }
-        published
-    });
-    match tokio::time::timeout(READ_LIMIT, read).await {
-        Ok(Ok(published)) => published,
-        Ok(Err(_)) | Err(_) => {
-            tracing::error!(
-                "the outputs cannot be read: whether they are ahead of the state is not known"
-            );
-            BTreeMap::new()
-        }
-    }
-}
-
-fn published_generation(config: &Config, store_id: &str, grant: &Grant) -> Option<u64> {
-    let seat = crate::config::active::seat_of(grant, config)?;
-    config
-        .outputs_of(&grant.name, &seat.client)
-        .iter()
-        .filter_map(read_meta)
-        .filter(|meta| meta.store_id == store_id && meta.grant_id == grant.id)
-        .map(|meta| meta.generation)
-        .max()
 }
 
 fn tell_output(incidents: &Incidents, trouble: Trouble<'_>) {

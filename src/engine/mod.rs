@@ -3,6 +3,7 @@
 
 mod advice;
 pub mod arrivals;
+mod descriptions;
 mod effects;
 pub mod ending;
 pub mod message;
@@ -16,11 +17,11 @@ mod watch;
 use crate::clock::{Alarm, MAX_WAIT};
 use crate::config::Config;
 use crate::config::active::Seat;
-use crate::daemon::reload::save_descriptions;
 use crate::incidents::Incidents;
 use crate::publish::Reconciler;
 use crate::state::StoreError;
 use arrivals::InHand;
+pub(crate) use descriptions::save_descriptions;
 use message::{Message, NotRefreshed, Refreshed};
 use perform::{Assignment, Deck, Landing, Midway, fly, read_again};
 use refreshd_core::dispatch::{self, Declined, Dispatch, Landed, Next, TakeOff};

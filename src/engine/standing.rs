@@ -5,7 +5,7 @@ use super::message::Accept;
 use super::{Engine, Errand, caps};
 use crate::config::Config;
 use crate::config::active::{self, aligned, seat_of};
-use crate::daemon::reload::published_generations;
+use crate::publish::published_generations;
 use crate::state::{Committed, Event as HistoryEvent, StoreError};
 use refreshd_core::grant::align;
 use refreshd_core::grant::state::Status;

@@ -13,10 +13,12 @@ pub mod inspect;
 pub mod meta;
 pub mod others;
 pub mod output;
+mod published;
 pub mod reconcile;
 
 pub use meta::{Meta, read_meta};
 pub use output::{PublishError, withdraw};
+pub(crate) use published::published_generations;
 pub use reconcile::Reconciler;
 
 use refreshd_core::grant::{Grant, TokenSet};
