@@ -10,7 +10,6 @@ use crate::control::api::{
     BackupMade, BackupRequest, Imported, KeyStatus, Status, Token, TokenQuery,
 };
 use crate::control::find;
-use crate::daemon::fence_text;
 use crate::daemon::recovery::{self, Unsaved};
 use crate::engine::perform::Deck;
 use crate::enroll::scopes_of;
@@ -25,7 +24,7 @@ use crate::publish::others;
 use crate::publish::reconcile::OutputReport;
 use crate::publish::{View, inspect};
 use crate::report::{GrantReport, missing, tell_held};
-use crate::state::{self, LockError, OpenError, OpenOptions, Recovered, State};
+use crate::state::{self, LockError, OpenError, OpenOptions, Recovered, State, fence_text};
 use crate::upkeep::Upkeep;
 use crate::verify::{Verified, verify};
 use refreshd_core::grant::Grant;

@@ -1,9 +1,9 @@
 //! `refreshd run`.
 
 use super::{Context, output};
+use crate::config::standby::{Boot, Broken};
 use crate::config::{self, LastSound, Secrets, Sources};
 use crate::daemon::signals::{self, Signals};
-use crate::daemon::standby::{Boot, Broken};
 use crate::exit::{Exit, Failure};
 use crate::logging::{self, LogFormat};
 use std::io;

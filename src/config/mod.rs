@@ -19,6 +19,7 @@ mod raw;
 mod secret_source;
 mod source_text;
 mod sources;
+pub mod standby;
 #[cfg(test)]
 mod tests;
 

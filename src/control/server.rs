@@ -5,7 +5,6 @@ use super::api::{
     Status, StatusQuery, Token, TokenQuery,
 };
 use crate::connections::{self, Answer, Limits, Listener};
-use crate::daemon::reload::Reloader;
 use crate::descriptors::{self, Ration};
 use crate::engine::EngineHandle;
 use crate::engine::message::{Accept, Look, Message, NotRefreshed, Refreshed, Wish};
@@ -16,6 +15,7 @@ use crate::history::{self, HistoryLine};
 use crate::import::Importer;
 use crate::incidents::Incidents;
 use crate::incidents::report::{CLOSED_SHOWN, IncidentReport};
+use crate::reload::Reloader;
 use crate::report::tell_held;
 use crate::upkeep::Upkeep;
 use axum::body::Body;

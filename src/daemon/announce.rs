@@ -1,11 +1,11 @@
 //! What `systemctl status` shows of it, on a line: how many are well, who needs a person,
 //! what comes next.
 
-use super::notify;
-use super::reload::Reloader;
 use crate::engine::EngineHandle;
 use crate::engine::message::{Message, WhichGrants};
+use crate::reload::Reloader;
 use crate::report::{GrantReport, Urgency};
+use crate::systemd::notify;
 use sd_notify::NotifyState;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

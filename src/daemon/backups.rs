@@ -1,7 +1,7 @@
 //! Backups by cron; a reload changes when.
 
-use super::reload::Reloader;
 use crate::control::api::BackupRequest;
+use crate::reload::Reloader;
 use crate::upkeep::Upkeep;
 use std::sync::Arc;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};

@@ -1,10 +1,10 @@
 //! A client that its provider does not accept is looked at again when its
 //! secret changes where it lives: nobody has to think of a reload.
 
-use super::reload::Reloader;
 use crate::config::Config;
 use crate::engine::EngineHandle;
 use crate::engine::message::Message;
+use crate::reload::Reloader;
 
 /// Reloads the configuration when the credentials of a client that is not accepted have
 /// changed, or when the one that the daemon should have begun with has been mended.

@@ -4,12 +4,12 @@
 
 use super::backups;
 use super::healing;
-use super::reload::Reloader;
 use crate::descriptors::{self, Ration};
 use crate::engine::EngineHandle;
 use crate::engine::perform::Deck;
 use crate::exit::Failure;
 use crate::incidents::Incidents;
+use crate::reload::Reloader;
 use crate::upkeep::Upkeep;
 use refreshd_core::incident::{Kind, Subject};
 use std::sync::Arc;

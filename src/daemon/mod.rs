@@ -6,13 +6,13 @@ mod backups;
 mod book;
 mod healing;
 mod maintenance;
+mod outputs;
 pub(crate) mod recovery;
-pub mod reload;
 pub mod signals;
 mod socket;
-pub mod standby;
 
 use crate::clock::SharedClock;
+use crate::config::standby::Boot;
 use crate::config::{Config, Sources};
 use crate::control::server::{Desk, serve};
 use crate::descriptors::Ration;
@@ -24,16 +24,16 @@ use crate::exit::{Exit, Failure};
 use crate::http::Http;
 use crate::incidents::Incidents;
 use crate::publish::{others, published_generations};
+use crate::reload::Reloader;
 use crate::rest::Make;
-use crate::state::{Fenced, State};
+use crate::state::{State, fence_text};
+use crate::systemd::notify;
 use crate::upkeep::Upkeep;
 use refreshd_core::incident::{Kind, Subject};
 use refreshd_core::text::counted;
-use reload::Reloader;
 use sd_notify::NotifyState;
 use signals::{Signal, Signals};
 use socket::Socket;
-use standby::Boot;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -78,7 +78,7 @@ pub async fn run(boot: Boot, sources: Sources, mut signals: Signals) -> Result<(
     let recovered = std::mem::take(&mut state.recovered);
     let left = recovery::finish(&deck, &config, recovered).await?;
 
-    let publisher = reload::reconciler(&deck, incidents.clone(), ration.outputs)
+    let publisher = outputs::reconciler(&deck, incidents.clone(), ration.outputs)
         .await
         .map_err(internal)?;
     let grants = deck.store.grants().await.map_err(internal)?;
@@ -229,12 +229,6 @@ async fn fenced(
     Ok(deck.store.fence().map(|fenced| fence_text(&fenced)))
 }
 
-pub(crate) fn fence_text(fenced: &Fenced) -> String {
-    format!(
-        "{fenced}; refreshing from it could revoke grants, so nothing is refreshed until `refreshd doctor --accept-restore`"
-    )
-}
-
 async fn wait_for_stop(
     signals: &mut Signals,
     reloader: &Reloader,
@@ -274,13 +268,6 @@ async fn drain(signals: &mut Signals, config: &Config, handle: &EngineHandle, en
         _ = landed => {}
         () = tokio::time::sleep(config.daemon.drain) => tracing::warn!("some exchanges have not ended; they are settled at the next start"),
         Signal::Stop(name) = signals.next() => tracing::warn!("{name} again: not waiting for exchanges under way"),
-    }
-}
-
-/// Tells systemd; without systemd this does nothing.
-pub(crate) fn notify(states: &[NotifyState<'_>]) {
-    if let Err(e) = sd_notify::notify(states) {
-        tracing::debug!("systemd was not told: {e}");
     }
 }
 

@@ -28,10 +28,10 @@ pub(crate) use view::scopes_of;
 pub use view::{Report, id_text, parse_id};
 
 use crate::config::active::{Seat, seat_of};
-use crate::daemon::reload::Reloader;
 use crate::engine::EngineHandle;
 use crate::engine::perform::Deck;
 use crate::exit::{Exit, Failure};
+use crate::reload::Reloader;
 use crate::state::StoreError;
 use passes::Passes;
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Stage, business};

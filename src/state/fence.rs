@@ -16,6 +16,13 @@ const FILE: &str = "stamp";
 
 pub use refreshd_core::fence::Fenced;
 
+/// What a fence is to people, with what ends it.
+pub(crate) fn fence_text(fenced: &Fenced) -> String {
+    format!(
+        "{fenced}; refreshing from it could revoke grants, so nothing is refreshed until `refreshd doctor --accept-restore`"
+    )
+}
+
 #[derive(Serialize, Deserialize)]
 struct Stamp {
     store_id: String,

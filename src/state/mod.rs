@@ -63,6 +63,7 @@ pub use enrollments::{
 };
 pub use error::StoreError;
 pub use fence::Fenced;
+pub(crate) use fence::fence_text;
 pub use history::{EventRow, Note, Pruned, PublishedOutput};
 pub use import::{ImportRefusal, ImportRequest, Imported};
 pub use journal::{Journal, JournalError, Recovered, SlotRef};

@@ -1,20 +1,18 @@
 //! A new configuration, all or nothing, and the outputs that follow from it.
 
-use super::book::StoreBook;
-use super::notify;
-use super::standby::{self, Broken};
+use crate::config::standby::{self, Broken};
 use crate::config::{Config, Loaded, Sources, load};
 use crate::engine::message::Message;
 use crate::engine::perform::Deck;
 use crate::engine::{EngineHandle, save_descriptions};
 use crate::exit::{Exit, Failure};
 use crate::incidents::Incidents;
-use crate::publish::reconcile::{BookError, OutputReport, Sink, Target, Trouble, What, Wiring};
-use crate::publish::{Reconciler, View};
-use crate::state::StoreError;
+use crate::publish::Reconciler;
+use crate::publish::reconcile::{OutputReport, Sink, Target};
+use crate::state::{StoreError, fence_text};
+use crate::systemd::notify;
 use refreshd_core::incident::{Kind, Subject};
 use refreshd_core::text::counted;
-use refreshd_core::{Grant, TokenSet};
 use sd_notify::NotifyState;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
@@ -46,7 +44,7 @@ pub struct Reloader {
 const WHOLE: &str = "nothing panics while it holds this";
 
 impl Reloader {
-    pub(super) fn new(
+    pub(crate) fn new(
         sources: Sources,
         config: Arc<Config>,
         deck: Deck,
@@ -70,7 +68,7 @@ impl Reloader {
     }
 
     /// Says whether the configuration in force is the one on disk; if so, it is kept.
-    pub(super) async fn begin(&self, loaded: Option<Loaded>, broken: Option<Broken>) {
+    pub(crate) async fn begin(&self, loaded: Option<Loaded>, broken: Option<Broken>) {
         if let Some(broken) = broken {
             self.began_without.store(true, Ordering::Release);
             self.set_broken(broken);
@@ -86,7 +84,7 @@ impl Reloader {
 
     /// Whether the daemon began with a configuration that is not the one on disk: then that
     /// is taken over once it is sound, as it would have been at the start.
-    pub(super) fn waits_for_mending(&self) -> bool {
+    pub(crate) fn waits_for_mending(&self) -> bool {
         self.began_without.load(Ordering::Acquire)
     }
 
@@ -146,7 +144,7 @@ impl Reloader {
 
     /// Waits until the configuration has been replaced since this was last
     /// waited for; one task may.
-    pub(super) async fn replaced(&self) {
+    pub(crate) async fn replaced(&self) {
         self.replaced.notified().await;
     }
 
@@ -155,7 +153,7 @@ impl Reloader {
     pub fn notices(&self) -> Vec<String> {
         let mut notices = Vec::new();
         if let Some(fenced) = self.deck.store.fence() {
-            notices.push(super::fence_text(&fenced));
+            notices.push(fence_text(&fenced));
         }
         if !self.deck.clock.is_trusted() {
             notices.push(
@@ -167,7 +165,7 @@ impl Reloader {
     }
 
     /// The configuration as it is on disk now; `None` when something is wrong with it.
-    pub(super) fn read(&self) -> Option<Config> {
+    pub(crate) fn read(&self) -> Option<Config> {
         load(&self.sources).config
     }
 
@@ -332,73 +330,4 @@ impl Reloader {
         });
         self.publisher.set_targets(targets.collect());
     }
-}
-
-fn tell_output(incidents: &Incidents, trouble: Trouble<'_>) {
-    let (place, grant) = (trouble.address.place(), trouble.grant.to_owned());
-    let text =
-        |error| format!("output of {grant} fails, trying again until it works: {place}: {error}");
-    let subject = Subject::Output {
-        place: place.clone(),
-        grant: grant.clone(),
-    };
-    let gone = format!("output of {grant} is not configured any more, and was withdrawn");
-    match trouble.what {
-        What::Fails(error) => incidents.raise(&subject, Kind::OutputFailing, || text(error)),
-        What::Works => {
-            let works = format!("output of {grant} works again");
-            // Who wrote there before this process began is not seen any more.
-            incidents.disprove(&subject, Kind::ForeignWrite, "refreshd was started again");
-            incidents.close(&subject, Kind::OutputFailing, &works)
-        }
-        What::Gone => {
-            incidents.close(&subject, Kind::ForeignWrite, &gone);
-            incidents.close(&subject, Kind::OutputFailing, &gone)
-        }
-        What::Disturbed(why) => incidents.raise(&subject, Kind::ForeignWrite, || {
-            format!(
-                "output of {grant} is not left alone: {place}: {why}, and refreshd wrote it again; find out who writes there, or choose another path"
-            )
-        }),
-        What::Calm => {
-            let calm = "nobody else has written there for a while";
-            incidents.close(&subject, Kind::ForeignWrite, calm)
-        }
-    };
-}
-
-/// The outputs' reconciler over the store.
-pub(super) async fn reconciler(
-    deck: &Deck,
-    incidents: Incidents,
-    at_once: usize,
-) -> Result<Reconciler, BookError> {
-    let store = deck.store.clone();
-    let source = move |name: String| {
-        let store = store.clone();
-        async move {
-            let view = |(grant, tokens): (Grant, Option<TokenSet>)| {
-                Some(View {
-                    store_id: store.store_id().to_owned(),
-                    grant,
-                    // Of an import that brought a refresh token alone, there is none to show yet.
-                    tokens: tokens.filter(|tokens| !tokens.access_token.is_empty())?,
-                })
-            };
-            Ok::<_, StoreError>(store.load_named(&name).await?.and_then(view))
-        }
-    };
-    let clock = deck.clock.clone();
-    Reconciler::start(Wiring {
-        store_id: deck.store.store_id().to_owned(),
-        source: Arc::new(move |name| {
-            let view = source(name);
-            Box::pin(async move { view.await.map_err(|e| e.to_string()) })
-        }),
-        book: Arc::new(StoreBook(deck.store.clone())),
-        clock: Arc::new(move || clock.wall()),
-        trouble: Arc::new(move |trouble| tell_output(&incidents, trouble)),
-        at_once,
-    })
-    .await
 }

@@ -1,6 +1,6 @@
 //! A configuration that is broken, and the one that is served by meanwhile.
 
-use crate::config::{Config, LastSound, Loaded, Problem, Severity, Sources};
+use super::{Config, LastSound, Loaded, Problem, Severity, Sources};
 use refreshd_core::text::counted;
 
 /// What the daemon begins with.
@@ -54,7 +54,7 @@ impl Broken {
 }
 
 /// Keeps what was taken over, so that a boot can begin by it.
-pub(super) async fn keep(loaded: &Loaded, sources: &Sources, at: String) {
+pub(crate) async fn keep(loaded: &Loaded, sources: &Sources, at: String) {
     let config = loaded.config.as_ref();
     let last = config.and_then(|config| LastSound::of(loaded, config, sources, at));
     let Some(last) = last else {
