@@ -26,6 +26,7 @@ pub mod import;
 pub mod incidents;
 pub mod logging;
 pub mod net;
+pub mod opening;
 pub mod publish;
 mod random;
 pub mod reload;

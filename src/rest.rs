@@ -9,7 +9,6 @@ use crate::config::{Config, Database};
 use crate::control::api::{
     BackupMade, BackupRequest, Imported, KeyStatus, Status, Token, TokenQuery,
 };
-use crate::control::find;
 use crate::daemon::recovery::{self, Unsaved};
 use crate::engine::perform::Deck;
 use crate::enroll::scopes_of;
@@ -19,38 +18,26 @@ use crate::http::Http;
 use crate::import::Importer;
 use crate::incidents::at_rest::open_incidents;
 use crate::incidents::report::{CLOSED_SHOWN, IncidentReport};
+use crate::opening::{Make, failure, open, options};
 use crate::publish::database::read_generations;
-use crate::publish::others;
 use crate::publish::reconcile::OutputReport;
 use crate::publish::{View, inspect};
 use crate::report::{GrantReport, missing, tell_held};
-use crate::state::{self, LockError, OpenError, OpenOptions, Recovered, State, fence_text};
+use crate::state::{Recovered, State, fence_text};
 use crate::upkeep::Upkeep;
 use crate::verify::{Verified, verify};
 use refreshd_core::grant::Grant;
 use refreshd_core::grant::GrantId;
 use refreshd_core::grant::schedule::{Never, Plan, plan};
 use refreshd_core::grant::scopes::Scopes;
-use refreshd_core::text::counted;
 use refreshd_core::time::WallTime;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A file system that takes longer hangs, and is not waited for.
 const HANGS: Duration = Duration::from_secs(5);
-
-/// Whether a state is made where there is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Make {
-    /// None is.
-    Never,
-    /// A first one is, and only a first one.
-    First,
-    /// One is, and what an earlier one held is given up: a person says so.
-    Anew,
-}
 
 /// The state, opened by a command.
 pub struct Rest {
@@ -426,81 +413,6 @@ fn not_begun(name: &str) -> Failure {
             "{name} has no token set yet, and refreshd is not running; start it with `refreshd run`"
         ),
     )
-}
-
-/// Opens the state of a configuration; makes it where there is none, if it may be.
-///
-/// # Errors
-/// What is wrong with it, with the exit code that fits.
-pub fn open(config: &Config, make: Make) -> Result<State, Failure> {
-    if make == Make::First && !state::exists(&config.daemon.state_dir) {
-        check_first(config)?;
-    }
-    State::open(&options(config, make)).map_err(|error| failure(config, error))
-}
-
-/// Refuses to make a state where another one has published: it was lost, or is elsewhere.
-fn check_first(config: &Config) -> Result<(), Failure> {
-    // What is left of it beside its place says more.
-    if let Err(error @ OpenError::Db(_)) = State::look(&options(config, Make::Never)) {
-        return Err(failure(config, error));
-    }
-    let places = others::places(config, None);
-    let Some(first) = places.first() else {
-        return Ok(());
-    };
-    let (dir, more) = (config.daemon.state_dir.display(), places.len() - 1);
-    let verb = if more == 0 { "holds" } else { "hold" };
-    let more = match more {
-        0 => String::new(),
-        more => format!(" and {}", counted(more, "other output")),
-    };
-    let message = format!(
-        "there is no state in {dir}, but {first}{more} {verb} what another state of refreshd has published: this is no first start. Nothing was touched. Bring that state back: mount its volume, set daemon.state_dir to where it is, or restore a backup (docs/operations.md). To begin anew without the refresh tokens that it held: refreshd doctor --accept-new-state"
-    );
-    Err(Failure::new(Exit::Data, message))
-}
-
-fn options(config: &Config, make: Make) -> OpenOptions<'_> {
-    OpenOptions {
-        state_dir: &config.daemon.state_dir,
-        may_make: make != Make::Never,
-        key: &config.daemon.key,
-        flights: config.daemon.max_flights,
-    }
-}
-
-fn failure(config: &Config, error: OpenError) -> Failure {
-    match error {
-        OpenError::Lock(LockError::Absent(dir)) => no_state(config, &dir),
-        error => Failure::new(exit_of(&error), error.to_string()),
-    }
-}
-
-/// Nobody is there: neither a daemon nor a state.
-fn no_state(config: &Config, dir: &Path) -> Failure {
-    let (dir, socket) = (dir.display(), find::socket(config));
-    let text = format!(
-        "refreshd is not running (nobody answers at {}), and there is no state in {dir}; start it with `refreshd run` or as a service{}",
-        socket.display(),
-        match config.daemon.state_is_named {
-            true => "",
-            false =>
-                ". If it runs elsewhere, name its directories: state_dir and runtime_dir in [daemon]",
-        }
-    );
-    Failure::new(Exit::Unavailable, text)
-}
-
-fn exit_of(error: &OpenError) -> Exit {
-    match error {
-        OpenError::Lock(LockError::Held { .. }) => Exit::TempFail,
-        OpenError::Lock(LockError::Absent(_)) => Exit::Unavailable,
-        OpenError::Lock(_) => Exit::NoPermission,
-        OpenError::Key(_) => Exit::Config,
-        OpenError::Db(_) => Exit::Data,
-        OpenError::Journal(_) => Exit::CannotCreate,
-    }
 }
 
 fn internal(error: impl std::fmt::Display) -> Failure {

@@ -3,8 +3,8 @@
 use super::{Context, Service, Work, block_on, output, status};
 use crate::engine::message::Accept;
 use crate::exit::{Exit, Failure};
+use crate::opening::Make;
 use crate::report::{GrantReport, Urgency, table};
-use crate::rest::Make;
 use crate::state;
 
 /// `refreshd doctor`

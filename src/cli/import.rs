@@ -7,7 +7,7 @@ use crate::control::client::Control;
 use crate::control::find;
 use crate::exit::{Exit, Failure};
 use crate::import::{ImportLine, LineReport, ObtainedAt, rclone_conf};
-use crate::rest::Make;
+use crate::opening::Make;
 use crate::state;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use refreshd_core::provider::answer::ImportFormat;
@@ -176,7 +176,7 @@ impl Import {
         }
         let message = format!(
             "refreshd is not running (nobody answers at {}), and there is no state in {}: nothing was imported. Start refreshd first (refreshd run, or its service), then import; or have this command make the state there: refreshd import --create-state …",
-            find::socket(config).display(),
+            config.socket().display(),
             dir.display()
         );
         Err(Failure::new(Exit::Unavailable, message))

@@ -31,7 +31,8 @@ use crate::control::client::Control;
 use crate::control::find;
 use crate::daemon::signals::Signals;
 use crate::exit::{Exit, Failure};
-use crate::rest::{Make, Rest};
+use crate::opening::Make;
+use crate::rest::Rest;
 use clap::{Parser, Subcommand};
 use refreshd_core::text::counted;
 use std::ffi::OsString;
@@ -253,7 +254,7 @@ impl Context {
         self.control(&config)?.ok_or_else(|| {
             let message = format!(
                 "refreshd is not running (nobody answers at {}); start it with `refreshd run`",
-                find::socket(&config).display()
+                config.socket().display()
             );
             Failure::new(Exit::Unavailable, message)
         })

@@ -10,7 +10,16 @@ use std::sync::Arc;
 /// What SQLite has beside a database.
 pub const DATABASE_SUFFIXES: [&str; 3] = ["-wal", "-shm", "-journal"];
 
+/// The control socket's name in the runtime directory.
+pub const SOCKET: &str = "control.sock";
+
 impl Config {
+    /// Where the daemon of this configuration listens as a rule.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.daemon.runtime_dir.join(SOCKET)
+    }
+
     /// The databases in which a grant has a row. It need not be configured.
     pub fn databases_of(&self, grant_name: &str) -> impl Iterator<Item = &Arc<Database>> {
         let has_row = move |database: &&Arc<Database>| {

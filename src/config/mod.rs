@@ -27,7 +27,7 @@ pub use check::{Loaded, Secrets, grant_places, load, load_with, survey};
 pub use enroll::{Enroll, Push};
 pub use ids::{group_name, group_number, user_name, user_number};
 pub use last_sound::LastSound;
-pub use lookup::{DATABASE_SUFFIXES, meta_beside};
+pub use lookup::{DATABASE_SUFFIXES, SOCKET, meta_beside};
 use lookup::{filled_path, filled_vars};
 pub use pattern::Pattern;
 pub use problem::{Problem, Severity, Spot, render};

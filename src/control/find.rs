@@ -4,7 +4,7 @@
 //! asked.
 
 use super::client::Control;
-use super::{SOCKET, connect_now};
+use super::connect_now;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::state::{Holder, holder};
@@ -25,7 +25,7 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// # Errors
 /// When there is one, but it may not be talked to, or does not answer.
 pub fn daemon(config: &Config) -> Result<Option<Control>, Failure> {
-    let usual = socket(config);
+    let usual = config.socket();
     let owners = Owners::of_state(&config.daemon.state_dir);
     let begun = Instant::now();
     loop {
@@ -41,12 +41,6 @@ pub fn daemon(config: &Config) -> Result<Option<Control>, Failure> {
         }
         std::thread::sleep(AGAIN);
     }
-}
-
-/// Where the daemon of this configuration listens as a rule.
-#[must_use]
-pub fn socket(config: &Config) -> PathBuf {
-    config.daemon.runtime_dir.join(SOCKET)
 }
 
 /// The configuration of the daemon that holds the state, where it is another one: its
@@ -128,6 +122,7 @@ fn check(socket: &Path, stream: &UnixStream, owners: &Owners) -> Result<(), Fail
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::SOCKET;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixListener;

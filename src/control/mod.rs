@@ -13,9 +13,6 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-/// The socket's name in the runtime directory.
-pub const SOCKET: &str = "control.sock";
-
 /// A connection that is there at once, or not at all: one to a queue that a stopped
 /// daemon has let fill up would wait for as long as it is stopped.
 pub(crate) fn connect_now(socket: &Path) -> io::Result<UnixStream> {

@@ -23,9 +23,9 @@ use crate::enroll::{self, Enroller};
 use crate::exit::{Exit, Failure};
 use crate::http::Http;
 use crate::incidents::Incidents;
+use crate::opening::Make;
 use crate::publish::{others, published_generations};
 use crate::reload::Reloader;
-use crate::rest::Make;
 use crate::state::{State, fence_text};
 use crate::systemd::notify;
 use crate::upkeep::Upkeep;
@@ -55,7 +55,7 @@ pub async fn run(boot: Boot, sources: Sources, mut signals: Signals) -> Result<(
     }
     crate::install_tls();
     let config = Arc::new(boot.config);
-    let mut state = crate::rest::open(&config, Make::First)?;
+    let mut state = crate::opening::open(&config, Make::First)?;
     let (store_id, of) = (state.store.store_id().to_owned(), config.clone());
     tokio::task::spawn_blocking(move || tell_others(&store_id, &of));
     let socket = Socket::bind(&config.daemon.runtime_dir)?;
@@ -188,7 +188,7 @@ fn tell_others(store_id: &str, config: &Config) {
 
 /// Commands find the socket by the lock, whatever their own surroundings say.
 fn name_socket(state: &mut State, config: &Config) {
-    let socket = crate::control::find::socket(config);
+    let socket = config.socket();
     let main = config.files.first().map(PathBuf::as_path);
     let main = main.unwrap_or(Path::new(""));
     let main = std::path::absolute(main).unwrap_or_else(|_| main.to_owned());

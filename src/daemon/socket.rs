@@ -2,8 +2,9 @@
 //! ours. A socket that a living daemon serves is nobody else's; one that was swept away
 //! comes back; and what is removed at the end is ours alone.
 
+use crate::config::SOCKET;
 use crate::connections::Listener;
-use crate::control::{SOCKET, connect_now};
+use crate::control::connect_now;
 use crate::exit::{Exit, Failure};
 use crate::trust::{self, Owners};
 use rustix::fs::{FlockOperation, OFlags, flock, open};

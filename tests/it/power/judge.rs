@@ -4,7 +4,8 @@
 use super::disk::Disk;
 use super::fate::Fate;
 use refreshd::config::{self, Config, Sources};
-use refreshd::rest::{self, Make, Rest};
+use refreshd::opening::{self, Make};
+use refreshd::rest::Rest;
 use refreshd_core::flight::FlightId;
 use refreshd_core::secret::Fingerprinter;
 use rusqlite::{Connection, OpenFlags};
@@ -123,14 +124,14 @@ impl Judge {
     }
 
     async fn look(&self) -> Result<Found, String> {
-        let mut state = rest::open(&self.config, Make::Anew);
+        let mut state = opening::open(&self.config, Make::Anew);
         // Where another test starts a process, that one has our lock until it is another program.
         while state
             .as_ref()
             .is_err_and(|e| e.message.contains("another refreshd"))
         {
             tokio::time::sleep(Duration::from_millis(2)).await;
-            state = rest::open(&self.config, Make::Anew);
+            state = opening::open(&self.config, Make::Anew);
         }
         let mut state = state.map_err(|e| format!("opens-again: {}", e.message))?;
         let recovered = std::mem::take(&mut state.recovered);
