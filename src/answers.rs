@@ -3,6 +3,7 @@
 //! handed to its owner, and dropped here; what is read of it goes the way of an import.
 
 use crate::enroll::id_text;
+use crate::history::id_of;
 use crate::state::{
     Candidate, Committed, Event, OfAuthorization, Recovered, Store, StoreError, Unread,
 };
@@ -400,14 +401,4 @@ fn of_answer(
         vars: subject.vars,
         redirect_uri: subject.redirect_uri,
     }
-}
-
-/// An answer's id, as short as people have it.
-#[must_use]
-pub fn short_id(flight: FlightId) -> String {
-    id_of(flight).chars().take(8).collect()
-}
-
-fn id_of(flight: FlightId) -> String {
-    flight.0.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,7 +1,7 @@
 //! What happened to a grant, as people and programs are shown it.
 
-use crate::answers::short_id;
 use crate::state::{EventRow, Store, StoreError};
+use refreshd_core::flight::FlightId;
 use serde::{Deserialize, Serialize};
 
 /// One thing that happened to a grant.
@@ -64,4 +64,15 @@ pub async fn of(
     };
     let events = store.events(&grant.id, limit).await?;
     Ok(Some(events.into_iter().map(HistoryLine::of).collect()))
+}
+
+/// The id of an exchange, and of what is kept of it, as short as people have it.
+#[must_use]
+pub fn short_id(flight: FlightId) -> String {
+    id_of(flight).chars().take(8).collect()
+}
+
+/// The id in full.
+pub(crate) fn id_of(flight: FlightId) -> String {
+    flight.0.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -7,6 +7,7 @@
 //! [`authorities`] serve [`config`] and [`http`]; [`trust`] serves whoever opens a file or a socket.
 
 pub mod answers;
+pub mod api;
 pub mod authorities;
 pub mod cli;
 pub mod clock;

@@ -4,6 +4,7 @@
 //! - [`Summary`]: the most urgent things of all, counts, and an exit code
 //! - [`table`]: the grants as rows of 80 columns, the most urgent first
 
+pub mod status;
 mod summary;
 mod table;
 mod urgency;

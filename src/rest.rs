@@ -3,12 +3,10 @@
 //! journal, and sends nothing but what `verify` asks.
 
 use crate::answers::{self, KeptInFull};
+use crate::api::{BackupMade, BackupRequest, Imported, KeyStatus, Token, TokenQuery};
 use crate::clock::SharedClock;
 use crate::config::active::{has_broken_client, seat_of};
 use crate::config::{Config, Database};
-use crate::control::api::{
-    BackupMade, BackupRequest, Imported, KeyStatus, Status, Token, TokenQuery,
-};
 use crate::daemon::recovery::{self, Unsaved};
 use crate::engine::perform::Deck;
 use crate::enroll::scopes_of;
@@ -22,6 +20,7 @@ use crate::opening::{Make, failure, open, options};
 use crate::publish::database::read_generations;
 use crate::publish::reconcile::OutputReport;
 use crate::publish::{View, inspect};
+use crate::report::status::Status;
 use crate::report::{GrantReport, missing, tell_held};
 use crate::state::{Recovered, State, fence_text};
 use crate::upkeep::Upkeep;

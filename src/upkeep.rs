@@ -2,9 +2,9 @@
 //! One thing at a time, so that no key goes while a backup that needs it is
 //! being made.
 
+use crate::api::{BackupMade, BackupRequest, KeyProgress, KeyStatus};
 use crate::clock::SharedClock;
 use crate::config::Config;
-use crate::control::api::{BackupMade, BackupRequest, KeyProgress, KeyStatus};
 use crate::exit::{Exit, Failure};
 use crate::incidents::Incidents;
 use crate::state::{CopyError, KeyError, Keys, KeysError, Store, StoreError, Walk, backups};

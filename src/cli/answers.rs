@@ -3,8 +3,8 @@
 use super::confirm::confirm;
 use super::{Context, Service, Work, block_on, grant_name, output};
 use crate::answers::{Kept, KeptInFull};
+use crate::api::{ImportQuery, Imported};
 use crate::config::{Config, description_in, description_of};
-use crate::control::api::{ImportQuery, Imported};
 use crate::exit::{Exit, Failure};
 use crate::import::{ImportLine, ObtainedAt};
 use refreshd_core::provider::answer::ImportFormat;

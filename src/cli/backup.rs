@@ -1,7 +1,7 @@
 //! `refreshd backup`.
 
 use super::{Context, Service, Work, block_on, output};
-use crate::control::api::{BackupMade, BackupRequest};
+use crate::api::{BackupMade, BackupRequest};
 use crate::exit::{Exit, Failure};
 use refreshd_core::text::counted;
 use std::path::PathBuf;

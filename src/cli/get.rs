@@ -1,7 +1,7 @@
 //! `refreshd get`.
 
 use super::{Context, Service, Work, block_on, grant_name, output};
-use crate::control::api::TokenQuery;
+use crate::api::TokenQuery;
 use crate::exit::{Exit, Failure};
 use refreshd_core::duration;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! `refreshd import`.
 
 use super::{Context, Service, Work, block_on, grant_name, output};
+use crate::api::{ImportQuery, Imported};
 use crate::config::Config;
-use crate::control::api::{ImportQuery, Imported};
 use crate::control::client::Control;
 use crate::control::find;
 use crate::exit::{Exit, Failure};

@@ -1,7 +1,7 @@
 //! `refreshd key`.
 
 use super::{Context, Service, Work, block_on, output, passphrase};
-use crate::control::api::KeyStatus;
+use crate::api::KeyStatus;
 use crate::control::client::Control;
 use crate::exit::{Exit, Failure};
 use crate::state::key::export::{self, ExportError};

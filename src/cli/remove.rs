@@ -2,7 +2,7 @@
 
 use super::confirm::confirm;
 use super::{Context, block_on, grant_name, output};
-use crate::control::api::Operation;
+use crate::api::Operation;
 use crate::exit::{Exit, Failure};
 
 /// `refreshd remove`

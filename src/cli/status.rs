@@ -1,11 +1,10 @@
 //! `refreshd status`.
 
 use super::{Context, Service, Work, block_on, grant_name, history, output, tell_broken};
-use crate::control::api;
 use crate::exit::{Exit, Failure, no_such_grant};
 use crate::history::HistoryLine;
 use crate::incidents::report::IncidentReport;
-use crate::report::{outputs, table};
+use crate::report::{outputs, status, table};
 use refreshd_core::incident::Kind;
 use refreshd_core::name::is_valid;
 
@@ -108,7 +107,7 @@ fn is_theirs(incident: &IncidentReport, clients: &[String]) -> bool {
 
 /// The status, from the daemon or from the state at rest, with the last closed
 /// incidents of some grants.
-pub(super) fn fetch(context: &Context, grants: &[String]) -> Result<api::Status, Failure> {
+pub(super) fn fetch(context: &Context, grants: &[String]) -> Result<status::Status, Failure> {
     let config = context.sound_config()?;
     block_on(async {
         match context.service(config.clone(), Work::Look).await? {

@@ -1,7 +1,7 @@
 //! `refreshd verify`.
 
 use super::{Context, Service, Work, block_on, grant_name, output};
-use crate::control::api::VerifyRequest;
+use crate::api::VerifyRequest;
 use crate::exit::{Exit, Failure};
 
 /// `refreshd verify`

@@ -1,8 +1,8 @@
 //! What is kept of providers' answers, over the control socket.
 
-use super::api::{Done, KeptRequest};
 use super::server::{Desk, internal};
 use crate::answers::{self, KeptInFull};
+use crate::api::{Done, KeptRequest};
 use crate::engine::message::Message;
 use crate::exit::Failure;
 use axum::extract::{Query, State};

@@ -1,7 +1,6 @@
 //! HTTP over the control socket: what other processes ask the daemon.
 
 mod answers;
-pub mod api;
 pub mod client;
 pub mod enroll;
 pub mod find;

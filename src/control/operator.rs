@@ -1,7 +1,7 @@
 //! What an operator asks of a grant by hand: to try it, to revoke it, to take it away.
 
-use super::api::{Done, Operation, VerifyRequest};
 use super::server::{Desk, internal, look, refresh_within, stopping};
+use crate::api::{Done, Operation, VerifyRequest};
 use crate::config::active::seat_of;
 use crate::config::grant_places;
 use crate::engine::ending::{Ended, Revoking};

@@ -1,8 +1,8 @@
 //! Serves the control socket.
 
-use super::api::{
+use crate::api::{
     BackupMade, BackupRequest, Done, HistoryQuery, ImportQuery, Imported, KeyProgress, KeyStatus,
-    Status, StatusQuery, Token, TokenQuery,
+    StatusQuery, Token, TokenQuery,
 };
 use crate::connections::{self, Answer, Limits, Listener};
 use crate::descriptors::{self, Ration};
@@ -16,6 +16,7 @@ use crate::import::Importer;
 use crate::incidents::Incidents;
 use crate::incidents::report::{CLOSED_SHOWN, IncidentReport};
 use crate::reload::Reloader;
+use crate::report::status::Status;
 use crate::report::tell_held;
 use crate::upkeep::Upkeep;
 use axum::body::Body;

@@ -1,6 +1,6 @@
 //! Backups by cron; a reload changes when.
 
-use crate::control::api::BackupRequest;
+use crate::api::BackupRequest;
 use crate::reload::Reloader;
 use crate::upkeep::Upkeep;
 use std::sync::Arc;

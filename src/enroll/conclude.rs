@@ -2,8 +2,8 @@
 
 use super::exchange::{Spared, Under};
 use super::{Enroller, id_text};
-use crate::answers::short_id;
 use crate::config::active::Seat;
+use crate::history::short_id;
 use crate::state::Wanted;
 use refreshd_core::enroll::Stage;
 use refreshd_core::enroll::code;

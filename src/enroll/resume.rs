@@ -4,8 +4,8 @@
 use super::exchange::Under;
 use super::receive::refused;
 use super::{Enroller, Report, failed};
-use crate::answers::short_id;
 use crate::exit::{Exit, Failure};
+use crate::history::short_id;
 use crate::random;
 use crate::state::Wanted;
 use refreshd_core::enroll::{EnrollmentId, Stage, Via};

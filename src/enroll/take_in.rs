@@ -2,10 +2,10 @@
 
 use super::Enroller;
 use super::exchange::Under;
-use crate::answers::short_id;
 use crate::config::active::{Seat, binding_of};
 use crate::engine::message::Message;
 use crate::engine::perform::{self, Patience};
+use crate::history::short_id;
 use crate::state::{ImportRefusal, ImportRequest, StoreError, TakenIn, Wanted};
 use refreshd_core::enroll::account::Account;
 use refreshd_core::enroll::{Enrollment, Stage};

@@ -1,9 +1,9 @@
 //! The most urgent things first, in a few lines, whatever the number of grants.
 
 use super::{GrantReport, Urgency};
-use crate::control::api::Status;
 use crate::exit::Exit;
 use crate::incidents::report::IncidentReport;
+use crate::report::status::Status;
 use refreshd_core::incident::Kind;
 use refreshd_core::text::counted;
 use serde::{Deserialize, Serialize};

@@ -2,8 +2,8 @@
 //! walked for such types, so that none is forgotten.
 
 use refreshd::answers::{Kept, KeptInFull};
+use refreshd::api::Token;
 use refreshd::config::{Sources, load};
-use refreshd::control::api::Token;
 use refreshd::control::enroll::Redirect;
 use refreshd::enroll::Attempt;
 use refreshd::import::ImportLine;
