@@ -45,6 +45,11 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use url::Url;
 
+/// Makes ring the process's cryptography; once is enough.
+pub(crate) fn install_tls() {
+    let _installed_before = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// The largest body that is read.
 pub const BODY_CAP: usize = 256 * 1024;
 const TOO_LATE: &str = "when the connection stood, the time was over in which a refresh token that was presented before may be presented again";

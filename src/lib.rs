@@ -39,8 +39,3 @@ mod systemd;
 pub mod trust;
 pub mod upkeep;
 pub mod verify;
-
-/// Makes ring the process's cryptography; once is enough.
-pub(crate) fn install_tls() {
-    let _installed_before = rustls::crypto::ring::default_provider().install_default();
-}

@@ -75,7 +75,7 @@ impl Discover {
             let text = format!("{:?} is not a name: {rule}", printable(name));
             return Err(Failure::new(Exit::Usage, text));
         }
-        crate::install_tls();
+        crate::http::install_tls();
         let reach = Reach {
             allowed: self.allow_network,
             ca_file: self.ca_file,

@@ -35,7 +35,7 @@ impl Verify {
             match context.service(config, Work::Look).await? {
                 Service::Running(control) => control.verify(&request).await,
                 Service::AtRest(rest) => {
-                    crate::install_tls();
+                    crate::http::install_tls();
                     let verified = rest.verify(&request.grant).await;
                     rest.close().await?;
                     verified

@@ -41,7 +41,7 @@ impl Control {
     /// # Errors
     /// When the client cannot be made.
     pub fn to(socket: &Path) -> Result<Self, Failure> {
-        crate::install_tls();
+        crate::http::install_tls();
         let http = reqwest::Client::builder()
             .unix_socket(socket.to_owned())
             // Plain HTTP: no authorities are needed, and a small image has none.

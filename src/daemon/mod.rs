@@ -53,7 +53,7 @@ pub async fn run(boot: Boot, sources: Sources, mut signals: Signals) -> Result<(
     if let Err(e) = crate::hygiene::keep_memory_private() {
         tracing::warn!("{e}");
     }
-    crate::install_tls();
+    crate::http::install_tls();
     let config = Arc::new(boot.config);
     let mut state = crate::opening::open(&config, Make::First)?;
     let (store_id, of) = (state.store.store_id().to_owned(), config.clone());

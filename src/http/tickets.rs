@@ -121,7 +121,7 @@ mod tests {
     use std::sync::Arc;
 
     fn configs(tickets: usize) -> (Arc<ClientConfig>, Arc<ServerConfig>) {
-        crate::install_tls();
+        crate::http::install_tls();
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
         let mut roots = RootCertStore::empty();

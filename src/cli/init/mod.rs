@@ -142,7 +142,7 @@ impl Init {
             let text = "a secret on the command line can be read by everyone on this machine: give it by --secret-from FILE, or - for standard input";
             return Err(Failure::new(Exit::Usage, text));
         }
-        crate::install_tls();
+        crate::http::install_tls();
         let mut asker = Asker::new(self.yes);
         let home = Home::find(&context.sources)?;
         let adds = self.adds(&home, &mut asker)?;
