@@ -73,6 +73,11 @@ pub fn retired(grant: &refreshd_core::Grant) -> Failure {
     Failure::new(Exit::NoGrant, format!("{name}: {}", why_retired(grant)))
 }
 
+/// The failure for what has nothing to do with what was asked.
+pub(crate) fn internal(error: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Internal, error.to_string())
+}
+
 /// Why a grant is not refreshed any more.
 #[must_use]
 pub fn why_retired(grant: &refreshd_core::Grant) -> &'static str {

@@ -7,10 +7,10 @@ use crate::api::{BackupMade, BackupRequest, Imported, KeyStatus, Token, TokenQue
 use crate::clock::SharedClock;
 use crate::config::active::{has_broken_client, seat_of};
 use crate::config::{Config, Database};
-use crate::daemon::recovery::{self, Unsaved};
 use crate::engine::perform::Deck;
+use crate::engine::recovery::{self, Unsaved};
 use crate::enroll::scopes_of;
-use crate::exit::{Exit, Failure, no_such_grant, retired};
+use crate::exit::{Exit, Failure, internal, no_such_grant, retired};
 use crate::history::{self, HistoryLine};
 use crate::http::Http;
 use crate::import::Importer;
@@ -412,8 +412,4 @@ fn not_begun(name: &str) -> Failure {
             "{name} has no token set yet, and refreshd is not running; start it with `refreshd run`"
         ),
     )
-}
-
-fn internal(error: impl std::fmt::Display) -> Failure {
-    Failure::new(Exit::Internal, error.to_string())
 }

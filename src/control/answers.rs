@@ -1,10 +1,10 @@
 //! What is kept of providers' answers, over the control socket.
 
-use super::server::{Desk, internal};
+use super::server::Desk;
 use crate::answers::{self, KeptInFull};
 use crate::api::{Done, KeptRequest};
 use crate::engine::message::Message;
-use crate::exit::Failure;
+use crate::exit::{Failure, internal};
 use axum::extract::{Query, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};

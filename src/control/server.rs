@@ -10,7 +10,7 @@ use crate::engine::EngineHandle;
 use crate::engine::message::{Accept, Look, Message, NotRefreshed, Refreshed, Wish};
 use crate::enroll::Enroller;
 use crate::enroll::scopes_of;
-use crate::exit::{Exit, Failure, no_such_grant, retired};
+use crate::exit::{Exit, Failure, internal, no_such_grant, retired};
 use crate::history::{self, HistoryLine};
 use crate::import::Importer;
 use crate::incidents::Incidents;
@@ -407,8 +407,4 @@ async fn rotate_key(State(desk): State<Desk>) -> Result<Json<KeyStatus>, Failure
         status
     });
     rotated.await.map_err(internal)?.map(Json)
-}
-
-pub(super) fn internal(error: impl std::fmt::Display) -> Failure {
-    Failure::new(Exit::Internal, error.to_string())
 }

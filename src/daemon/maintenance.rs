@@ -7,7 +7,7 @@ use super::healing;
 use crate::descriptors::{self, Ration};
 use crate::engine::EngineHandle;
 use crate::engine::perform::Deck;
-use crate::exit::Failure;
+use crate::exit::{Failure, internal};
 use crate::incidents::Incidents;
 use crate::reload::Reloader;
 use crate::upkeep::Upkeep;
@@ -33,7 +33,7 @@ pub(super) async fn start(
     ration: Ration,
 ) -> Result<JobScheduler, Failure> {
     let deck = &reloader.deck;
-    let scheduler = JobScheduler::new().await.map_err(super::internal)?;
+    let scheduler = JobScheduler::new().await.map_err(internal)?;
     let current = reloader.clone();
     let (healer, engine) = (reloader.clone(), engine.clone());
     let (keeper, keys) = (reloader.clone(), upkeep.clone());
@@ -66,9 +66,9 @@ pub(super) async fn start(
         })?,
     ];
     for job in jobs {
-        scheduler.add(job).await.map_err(super::internal)?;
+        scheduler.add(job).await.map_err(internal)?;
     }
-    scheduler.start().await.map_err(super::internal)?;
+    scheduler.start().await.map_err(internal)?;
     // A rotation that was cut short is gone on with.
     let (config, keys) = (reloader.config(), upkeep.clone());
     tokio::spawn(async move { keys.settle(&config).await });
@@ -89,7 +89,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let deck = deck.clone();
-    Job::new_async(schedule, move |_, _| Box::pin(work(deck.clone()))).map_err(super::internal)
+    Job::new_async(schedule, move |_, _| Box::pin(work(deck.clone()))).map_err(internal)
 }
 
 async fn checkpoint(deck: &Deck) {

@@ -7,7 +7,6 @@ mod book;
 mod healing;
 mod maintenance;
 mod outputs;
-pub(crate) mod recovery;
 pub mod signals;
 mod socket;
 
@@ -18,9 +17,9 @@ use crate::control::server::{Desk, serve};
 use crate::descriptors::Ration;
 use crate::engine::message::Message;
 use crate::engine::perform::Deck;
-use crate::engine::{Engine, EngineHandle, save_descriptions};
+use crate::engine::{Engine, EngineHandle, recovery, save_descriptions};
 use crate::enroll::{self, Enroller};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, internal};
 use crate::http::Http;
 use crate::incidents::Incidents;
 use crate::opening::Make;
@@ -269,8 +268,4 @@ async fn drain(signals: &mut Signals, config: &Config, handle: &EngineHandle, en
         () = tokio::time::sleep(config.daemon.drain) => tracing::warn!("some exchanges have not ended; they are settled at the next start"),
         Signal::Stop(name) = signals.next() => tracing::warn!("{name} again: not waiting for exchanges under way"),
     }
-}
-
-fn internal(error: impl std::fmt::Display) -> Failure {
-    Failure::new(Exit::Internal, error.to_string())
 }

@@ -8,6 +8,7 @@ mod effects;
 pub mod ending;
 pub mod message;
 pub mod perform;
+pub(crate) mod recovery;
 mod requests;
 pub mod roster;
 mod standing;

@@ -7,7 +7,7 @@ use crate::engine::EngineHandle;
 use crate::engine::arrivals::InHand;
 use crate::engine::message::Message;
 use crate::engine::perform::{Deck, Midway, Patience, adopt, leave};
-use crate::exit::Failure;
+use crate::exit::{Failure, internal};
 use crate::state::{Recovered, SlotRef, StoreError};
 use refreshd_core::Grant;
 use refreshd_core::flight::settle::Rules;
@@ -85,11 +85,7 @@ pub(crate) async fn finish(
         answer,
     } in recovered
     {
-        let loaded = deck
-            .store
-            .load(&intent.grant)
-            .await
-            .map_err(super::internal)?;
+        let loaded = deck.store.load(&intent.grant).await.map_err(internal)?;
         let name = intent.name.clone();
         let Some((grant, tokens)) = loaded else {
             tracing::warn!(grant = %name, "{name}: the journal holds a flight of a grant that is gone");
@@ -250,7 +246,7 @@ async fn description(
         .store
         .description(&intent.description)
         .await
-        .map_err(super::internal)?;
+        .map_err(internal)?;
     let recorded = stored.and_then(|text| serde_json::from_str(&text).ok());
     Ok(recorded.or_else(|| seat_of(grant, config).map(|seat| (*seat.client.description).clone())))
 }
