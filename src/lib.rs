@@ -1,10 +1,11 @@
 //! `refreshd` keeps OAuth 2.0 access tokens fresh and hands them to other programs.
 //!
 //! What decides is in the crate `refreshd-core`; this one acts. The arrows point
-//! one way: `cli::run` → [`daemon`] → [`control`], [`enroll`] → [`engine`] → [`state`],
-//! [`http`], [`publish`], [`incidents`] → core; every other command → `control::client`, or
-//! [`rest`] while no daemon runs; [`config`] feeds them all. [`net`] and
-//! [`authorities`] serve [`config`] and [`http`]; [`trust`] serves whoever opens a file or a socket.
+//! one way: [`cli`] → [`daemon`], which wires → [`control`] → what the commands come to
+//! ([`rest`], [`upkeep`], [`answers`], [`import`], [`verify`]) → [`enroll`] → [`engine`] →
+//! [`report`] → [`publish`], [`incidents`] → [`state`], [`http`] → core. [`config`] feeds
+//! them all; [`net`] and [`authorities`] serve [`config`] and [`http`]; [`trust`] serves
+//! whoever opens a file or a socket. A test reads the imports and holds them to it.
 
 pub mod answers;
 pub mod api;

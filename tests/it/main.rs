@@ -20,6 +20,7 @@ mod setting;
 mod support;
 mod tiny;
 
+mod arrows;
 mod at_rest;
 mod authorize;
 mod backups;
