@@ -133,8 +133,6 @@ pub enum Mischief {
     UnavailableIsSlow,
     /// Exchanges without an answer keep their places until they are in doubt.
     HangingKeepPlaces,
-    /// One turn that fails after a success makes all others wait again.
-    FailureHaltsRound,
     /// Who had a turn after a success comes before those who had none.
     TurnsForgotten,
     /// What was kept is presented where the grant is bound, whoever it came of.
@@ -219,7 +217,6 @@ pub const BRAKES: [Mischief; 17] = [
     Mischief::OneRejectionPausesClient,
     Mischief::UnavailableIsSlow,
     Mischief::HangingKeepPlaces,
-    Mischief::FailureHaltsRound,
     Mischief::TurnsForgotten,
 ];
 

@@ -698,7 +698,6 @@ impl Brake {
     ) -> Option<Turn> {
         let Failure { trouble, life, .. } = failure;
         let begins = self.is_quorum(trouble, quorum);
-        let halts = mischief::is(Mischief::FailureHaltsRound);
         let provable = !self.never_proven;
         // Where nothing can be sent, the first three suffice. Elsewhere it may have taken more of
         // them, so that they were of several clients.
@@ -714,7 +713,7 @@ impl Brake {
         };
         match &mut self.phase {
             // What is lost by asking is not lost for each of them.
-            Phase::Easing { .. } if of_chain && (self.spends || halts) && provable => {
+            Phase::Easing { .. } if of_chain && self.spends && provable => {
                 self.begin(trouble, proves, begins, life, quorum.latest, now);
                 begins.then_some(began)
             }

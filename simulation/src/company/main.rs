@@ -231,7 +231,7 @@ fn troubles_of(mischief: refreshd_core::mischief::Mischief) -> &'static [Dwellin
         Mischief::SuspicionAtEachRetry | Mischief::OneRejectionPausesClient => {
             &[Dwelling::Rejected]
         }
-        Mischief::FailureHaltsRound | Mischief::TurnsForgotten => &[Dwelling::Sick, Dwelling::Down],
+        Mischief::TurnsForgotten => &[Dwelling::Sick, Dwelling::Down],
         Mischief::EndTimerOverwritten => &[Dwelling::Down, Dwelling::Sick],
         _ => &[],
     }
