@@ -47,7 +47,7 @@ pub(crate) fn judge(script: &Script, tells: bool) -> Verdict {
     gaps(script, &course, &mut verdict);
     storm(script, &course, &mut verdict);
     needless_loss(script, &course, &mut verdict);
-    shared_limit(&course, &mut verdict);
+    shared_limit(script, &course, &mut verdict);
     turns::check(script, &course, &mut verdict);
     rules::check(script, &course, &mut verdict);
     verdict
@@ -115,7 +115,17 @@ fn length(turn: Turn) -> i64 {
         Turn::Restart(down) => down + 3_000,
         Turn::Suspend(length) => length + 1_000,
         Turn::Reload => 0,
+        // What is thought to be dead by so much too early waits under a brake. A clock that is set
+        // back is not followed.
+        Turn::Step(by) => by.max(0),
     }
+}
+
+/// When the clock was set: what was to be waited for is over by it, or is not yet.
+pub(crate) fn steps(script: &Script) -> impl Iterator<Item = i64> + '_ {
+    let steps = script.turns.iter();
+    let steps = steps.filter(|(_, turn)| matches!(turn, Turn::Step(_)));
+    steps.map(|(at, _)| *at)
 }
 
 fn gaps(script: &Script, course: &Course, verdict: &mut Verdict) {
@@ -124,6 +134,7 @@ fn gaps(script: &Script, course: &Course, verdict: &mut Verdict) {
         let host = script.members[send.grant as usize].route.host;
         let gap = gap(script.hosts[host as usize].life);
         if let Some(before) = last.insert(send.grant, send.at)
+            && !steps(script).any(|at| before <= at && at <= send.at)
             && send.at - before < gap.min(1_000)
         {
             let text = format!("g{} at {} and {}", send.grant, before, send.at);
@@ -238,10 +249,11 @@ fn needless_loss(script: &Script, course: &Course, verdict: &mut Verdict) {
 }
 
 /// Who was told to wait is not asked before that.
-fn shared_limit(course: &Course, verdict: &mut Verdict) {
+fn shared_limit(script: &Script, course: &Course, verdict: &mut Verdict) {
     let mut told: BTreeMap<u32, i64> = BTreeMap::new();
     for send in &course.sends {
         if let Some(until) = told.remove(&send.grant)
+            && !steps(script).any(|at| at <= send.at)
             && send.at < until
         {
             let text = format!(

@@ -1,7 +1,7 @@
 //! What holds of each send, and of each grant whose token ends.
 
 use super::course::{Course, Send};
-use super::judge::Verdict;
+use super::judge::{Verdict, steps};
 use super::script::{Kind, Manner, Script, Turn};
 use refreshd_core::limits::Trouble;
 use std::collections::BTreeMap;
@@ -122,6 +122,10 @@ fn two_attempts(script: &Script, course: &Course, verdict: &mut Verdict) {
         let issued = first.ends_at - first.life;
         let began = brought.get(&(grant, generation));
         if began.is_some_and(|began| issued < *began) {
+            continue;
+        }
+        // A clock that was set moves its last moment.
+        if steps(script).any(|at| at <= first.at) {
             continue;
         }
         let last = first.ends_at - 45_000.min(first.life / 4);

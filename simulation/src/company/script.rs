@@ -91,6 +91,8 @@ pub(crate) enum Turn {
     Reload,
     /// The machine sleeps for so long.
     Suspend(i64),
+    /// The system's wall clock is set, by so much.
+    Step(i64),
 }
 
 /// One grant.
@@ -229,9 +231,15 @@ impl Script {
                 (at, turn)
             })
             .collect();
+        let flights = draw.pick(&[16, 64]).max(needed(&hosts, &members));
+        let mut turns: Vec<(i64, Turn)> = turns;
+        if draw.percent(15) {
+            let by = draw.pick(&[-3_600_000, -60_000, 2_000, 60_000, 600_000]);
+            turns.push((draw.below(horizon * 3 / 4), Turn::Step(by)));
+        }
         Script {
             seed,
-            flights: draw.pick(&[16, 64]).max(needed(&hosts, &members)),
+            flights,
             hosts,
             members,
             faults,

@@ -17,7 +17,7 @@ use refreshd_core::mischief::{self, Mischief};
 use refreshd_core::provider::Ending;
 use refreshd_core::provider::description::DescriptionHash;
 use refreshd_core::secret::Secret;
-use refreshd_core::time::{BootTime, Stamp, WallTime};
+use refreshd_core::time::{BootTime, Clock, Now, Stamp, WallTime};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::rc::Rc;
@@ -83,6 +83,10 @@ pub(crate) struct World<'a> {
     rules: Vec<Rules>,
     policies: Vec<Rc<Policy>>,
     now: i64,
+    /// What the system's wall clock is ahead of the truth.
+    ahead: i64,
+    /// The daemon's clock.
+    clock: Clock,
     asleep_until: i64,
     events: BinaryHeap<Reverse<(i64, u64, Event)>>,
     count: u64,
@@ -116,6 +120,8 @@ impl<'a> World<'a> {
             rules,
             policies,
             now: 0,
+            ahead: 0,
+            clock: Clock::new(reading(0, 0), "boot", None),
             asleep_until: 0,
             events: BinaryHeap::new(),
             count: 0,
@@ -183,7 +189,8 @@ impl<'a> World<'a> {
     }
 
     fn wall(&self) -> WallTime {
-        WallTime(BASE + self.now)
+        let mut clock = self.clock.clone();
+        clock.observe(reading(self.now, self.ahead)).wall
     }
 
     fn after(&mut self, wait: i64, event: Event) {
@@ -206,6 +213,7 @@ impl<'a> World<'a> {
                 break;
             }
             self.now = at;
+            self.clock.observe(reading(self.now, self.ahead));
             let inside = !matches!(event, Event::Reaches(_) | Event::Turn(_));
             if inside && at < self.asleep_until {
                 let wait = self.asleep_until - at;
@@ -275,6 +283,10 @@ impl<'a> World<'a> {
                     }
                 }
                 self.dispatch = Some(dispatch);
+                self.poll();
+            }
+            Turn::Step(by) => {
+                self.ahead += by;
                 self.poll();
             }
             Turn::Suspend(length) => self.asleep_until = self.asleep_until.max(self.now + length),
@@ -449,7 +461,8 @@ impl<'a> World<'a> {
             told: None,
             refused: false,
             probe: taking_off.wished.is_some_and(|wished| wished.probe),
-            ends_at: ends_at.0 - BASE,
+            // By the truth as the daemon's clock has it.
+            ends_at: ends_at.0 - now.0 + self.now,
             life: ends_at.0 - issued_at.0,
             at_host: at_host + 1,
             read_on,
@@ -698,6 +711,14 @@ impl<'a> World<'a> {
             self.course.unfounded.extend(lacks);
             self.note(|| format!("{effect:?}"));
         }
+    }
+}
+
+/// What the system's clocks show.
+fn reading(now: i64, ahead: i64) -> Now {
+    Now {
+        wall: WallTime(BASE + now + ahead),
+        boot: BootTime(now),
     }
 }
 
