@@ -3,7 +3,7 @@
 
 use crate::mischief::{self, Mischief};
 use crate::time::WallTime;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 /// After so long without an answer an exchange gives its place to other hosts.
@@ -13,8 +13,8 @@ const SLOW_AFTER: Duration = Duration::from_secs(5);
 /// however many are.
 const READ_AT_LEAST: Duration = Duration::from_secs(150);
 
-/// So many exchanges of a client without an answer are not their grants' own affair.
-const ALIKE: u32 = 3;
+/// That so many grants of a client get no answer is not their own affair.
+const ALIKE: usize = 3;
 
 /// How many exchanges may be under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,8 @@ struct Host {
     slow: u32,
     /// Of these, those of grants whose last exchange hung.
     hung: u32,
+    /// Of these, those of other grants of clients whose exchanges hang there.
+    beside: u32,
     /// Read on, though overdue.
     overdue: u32,
     /// The exchange that began last of those that brought no answer in time.
@@ -99,8 +101,8 @@ impl Host {
 /// The exchanges of a client at a host.
 #[derive(Debug, Default)]
 struct Served {
-    /// Under way or read on without an answer in time.
-    unanswered: u32,
+    /// Under way or read on without an answer in time, of each grant.
+    unanswered: BTreeMap<u32, u32>,
     /// As for a host.
     silent: u64,
     answered: u64,
@@ -108,8 +110,17 @@ struct Served {
 
 impl Served {
     fn hangs(&self) -> bool {
-        self.unanswered >= ALIKE && self.silent > self.answered
+        self.unanswered.len() >= ALIKE && self.silent > self.answered
     }
+}
+
+/// Why an exchange is likely to get no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Likely {
+    /// Its grant's last one got none.
+    Hung,
+    /// Those of its client get none, where other clients' do.
+    Beside,
 }
 
 /// Who begins an exchange, as far as places go.
@@ -134,7 +145,7 @@ struct Flight {
     began: WallTime,
     slow_at: WallTime,
     slow: bool,
-    hung: bool,
+    hung: Option<Likely>,
     overdue: bool,
     harmless: bool,
     given_up: bool,
@@ -267,19 +278,29 @@ impl Places {
         Some(flight.began + READ_AT_LEAST)
     }
 
-    /// Whether it is likely to get no answer: its last exchange hung, or those of its client
-    /// do, where other clients are answered.
-    fn is_hung(&self, asker: &Asker) -> bool {
+    /// Whether it is likely to get no answer.
+    fn likely_hung(&self, asker: &Asker) -> Option<Likely> {
+        if self.hung.contains(&asker.grant) {
+            return Some(Likely::Hung);
+        }
         let served = self.served.get(&(asker.host, asker.client));
-        self.hung.contains(&asker.grant) || (asker.has_company && served.is_some_and(Served::hangs))
+        let hangs = asker.has_company && served.is_some_and(Served::hangs);
+        hangs.then_some(Likely::Beside)
     }
 
     /// Whether the grant has a place, where its host has one.
     pub(super) fn grant_has_place(&self, asker: &Asker) -> Result<(), Full> {
-        let Some(state) = self.hosts.get(&asker.host).filter(|_| self.is_hung(asker)) else {
+        let state = self.hosts.get(&asker.host);
+        let Some((state, likely)) = state.zip(self.likely_hung(asker)) else {
             return Ok(());
         };
-        match state.hung >= (self.share(false) / 4).max(1) {
+        // Those that hang for good take none of the places by which their client could show that
+        // it is answered.
+        let alike = match likely {
+            Likely::Hung => state.hung,
+            Likely::Beside => state.beside,
+        };
+        match alike >= (self.share(false) / 4).max(1) {
             true => Err(Full::Hung),
             false => Ok(()),
         }
@@ -339,12 +360,13 @@ impl Places {
             false => SLOW_AFTER.min(life / 4),
         };
         let slow_at = now + patience;
-        let hung = self.is_hung(asker);
+        let hung = self.likely_hung(asker);
         self.taken += 1;
         self.leave_line(host, grant);
         self.change(host, |state| {
             state.flights += 1;
-            state.hung += u32::from(hung);
+            state.hung += u32::from(hung == Some(Likely::Hung));
+            state.beside += u32::from(hung == Some(Likely::Beside));
         });
         self.slow_next.insert((slow_at, flight));
         self.flights.insert(
@@ -393,7 +415,7 @@ impl Places {
     fn is_silent(&mut self, number: u64, by: (u32, u32), grant: u32) {
         self.hung.insert(grant);
         let served = self.served.entry(by).or_default();
-        served.unanswered += 1;
+        *served.unanswered.entry(grant).or_default() += 1;
         served.silent = served.silent.max(number);
     }
 
@@ -427,11 +449,12 @@ impl Places {
         self.taken -= u32::from(!flight.slow);
         self.change(flight.host, |host| {
             host.flights -= 1;
-            host.hung -= u32::from(flight.hung);
+            host.hung -= u32::from(flight.hung == Some(Likely::Hung));
+            host.beside -= u32::from(flight.hung == Some(Likely::Beside));
             host.slow -= u32::from(flight.slow);
         });
         if let Some(flight) = self.flights.get_mut(&number) {
-            (flight.hung, flight.slow) = (false, false);
+            (flight.hung, flight.slow) = (None, false);
         }
     }
 
@@ -465,11 +488,20 @@ impl Places {
         let Some(served) = self.served.get_mut(&by) else {
             return;
         };
-        served.unanswered -= u32::from(was.slow || was.overdue);
+        if was.slow || was.overdue {
+            let left = served
+                .unanswered
+                .get(&was.grant)
+                .map_or(0, |count| count - 1);
+            match left {
+                0 => served.unanswered.remove(&was.grant),
+                left => served.unanswered.insert(was.grant, left),
+            };
+        }
         if answered {
             served.answered = served.answered.max(number);
         }
-        if served.unanswered == 0 {
+        if served.unanswered.is_empty() {
             self.served.remove(&by);
         }
     }

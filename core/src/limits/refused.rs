@@ -60,9 +60,11 @@ impl Refused {
         }
         match again.filter(|_| !second || mischief::is(Mischief::RefusedRetriedForEver)) {
             Some(not_before) => {
+                // The hour counts from the first of those that wait for it.
+                let alone_at = self.alone_at.filter(|_| !self.provisional.is_empty());
+                self.alone_at = alone_at.or(Some(now + ALONE_AFTER));
                 self.provisional
                     .insert(grant, Provisional { flight, not_before });
-                self.alone_at.get_or_insert(now + ALONE_AFTER);
             }
             None => {
                 self.standing.insert(grant);

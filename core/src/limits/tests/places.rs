@@ -218,17 +218,19 @@ fn a_client_whose_exchanges_hang_has_a_quarter_beside_others() {
     let more = world.may(hanging, 13, &fresh(3600), at(5));
     assert_eq!(more, full(Full::Hung));
     assert_eq!(world.may(other, 20, &fresh(3600), at(5)), Ok(()));
-    // Who waits since its client hangs goes before those that hung themselves.
-    for grant in [0, 14, 13] {
-        let hung = world.may(hanging, grant, &fresh(3600), at(5));
-        let blocked = hung.expect_err("it has to wait");
+    // Those that hung themselves take none of these places; who waits goes in turn.
+    assert_eq!(world.may(hanging, 0, &fresh(3600), at(5)), Ok(()));
+    for grant in [14, 13] {
+        let blocked = Blocked::Full(Full::Hung);
         (world.limits).wait(hanging, grant, blocked, &fresh(3600), at(5));
     }
-    let mut flights =
-        (RECALLED + 1..).map(|flight| world.limits.ended(flight, None, &fresh(3600), at(5)).1);
+    let mut freed = |flight| {
+        let (_, freed) = world.limits.ended(flight, None, &fresh(3600), at(5));
+        freed
+    };
     assert_eq!(
-        [(); 3].map(|()| flights.next().flatten()),
-        [Some(14), Some(13), Some(0)]
+        [1, 2].map(|flight| freed(RECALLED + flight)),
+        [Some(14), Some(13)]
     );
     // One that is answered shows that it was not the client.
     world.land(world.flights, Sign::Success, &fresh(7200), at(6));

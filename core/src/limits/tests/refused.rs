@@ -113,6 +113,17 @@ fn where_no_other_works_one_is_presented_after_an_hour() {
     assert_eq!(world.take(here(), NOW + ALONE_AFTER), Some(1));
 }
 
+/// The hour of one that was refused long before counted for those that were refused since.
+#[test]
+fn the_hour_counts_from_the_first_that_waits() {
+    let mut world = World::new(&[(here(), 1)]);
+    refuse(&mut world, 1, NOW);
+    world.succeed(here(), 1, at(60));
+    refuse(&mut world, 1, at(3000));
+    assert_eq!(world.take(here(), NOW + ALONE_AFTER), None);
+    assert_eq!(world.take(here(), at(3000) + ALONE_AFTER), Some(1));
+}
+
 /// The only other grant hung for good, and vouched for nobody: it stayed refused for ever.
 #[test]
 fn where_the_others_fail_one_is_presented_after_an_hour() {
