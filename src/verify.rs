@@ -4,10 +4,9 @@ use crate::config::active::Seat;
 use crate::engine::perform::Deck;
 use crate::exit::{Exit, Failure};
 use refreshd_core::grant::replay::EXCHANGE_LIMIT;
-use refreshd_core::provider::Answer;
-use refreshd_core::provider::Ending;
 use refreshd_core::provider::answer::redirect;
 use refreshd_core::provider::request::verify_url;
+use refreshd_core::provider::{Answer, Ending};
 use refreshd_core::{Grant, TokenSet};
 use serde::{Deserialize, Serialize};
 

@@ -13,8 +13,8 @@ mod seats;
 mod wishes;
 
 use crate::grant::notice::look_again;
-use crate::grant::schedule::{Denied, Plan, Policy, RETRY_BASE, Urgency, gap, plan, wish};
-use crate::grant::{Grant, GrantId, GrantState};
+use crate::grant::schedule::{Denied, Plan, RETRY_BASE, Urgency, gap, plan, wish};
+use crate::grant::{Grant, GrantId, GrantState, Policy};
 use crate::incident::lacks_token_at;
 use crate::limits::{
     Asking, Blocked, Caps, Effect, Full, Limits, RECALLED, Route, Scope, Taken, Trouble,

@@ -7,8 +7,7 @@ mod settlement;
 
 use crate::grant::outcome::OutcomeKind;
 use crate::grant::replay::{EXCHANGE_LIMIT, harmless_until};
-use crate::grant::state::Binding;
-use crate::grant::{Grant, GrantId, GrantState, Presents, TokenSet};
+use crate::grant::{Binding, Grant, GrantId, GrantState, Presents, TokenSet};
 use crate::mischief::{self, Mischief};
 use crate::provider::answer::{self, Outcome};
 use crate::provider::description::DescriptionHash;

@@ -2,8 +2,7 @@
 
 use crate::rng::Rng;
 use crate::server::Mood;
-use refreshd_core::provider::Answer;
-use refreshd_core::provider::Ending;
+use refreshd_core::provider::{Answer, Ending};
 use refreshd_core::time::WallTime;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

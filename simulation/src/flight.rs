@@ -16,9 +16,8 @@ use refreshd_core::flight::{
 use refreshd_core::grant::outcome::OutcomeKind;
 use refreshd_core::grant::{Grant, GrantState, Presents, presentation};
 use refreshd_core::mischief::{self, Mischief};
-use refreshd_core::provider::Answer;
-use refreshd_core::provider::Ending;
 use refreshd_core::provider::description::DescriptionHash;
+use refreshd_core::provider::{Answer, Ending};
 use refreshd_core::time::{Clock, Stamp, WallTime};
 use std::time::Duration;
 

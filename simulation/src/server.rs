@@ -3,7 +3,7 @@
 
 use crate::rng::{Rng, millis};
 use refreshd_core::flight::settle::Rules;
-use refreshd_core::grant::schedule::Policy;
+use refreshd_core::grant::Policy;
 use refreshd_core::provider::Description;
 use refreshd_core::secret::Fingerprinter;
 use serde_json::json;

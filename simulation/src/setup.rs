@@ -4,8 +4,9 @@
 
 use crate::audit::{Check, ensure};
 use crate::world::{Happening, Inside, World};
+use refreshd_core::grant::Binding;
 use refreshd_core::grant::align::{self, Wanted};
-use refreshd_core::grant::state::{Binding, Status};
+use refreshd_core::grant::state::Status;
 use refreshd_core::mischief::{self, Mischief};
 use std::collections::BTreeSet;
 

@@ -2,10 +2,8 @@
 
 use super::{Client, Config};
 use refreshd_core::dispatch::Post;
-use refreshd_core::grant::Grant;
 use refreshd_core::grant::align::{self, Wanted};
-use refreshd_core::grant::schedule::Policy;
-use refreshd_core::grant::state::Binding;
+use refreshd_core::grant::{Binding, Grant, Policy};
 use refreshd_core::limits::Route;
 use refreshd_core::provider::request::token_origin;
 use std::collections::BTreeMap;

@@ -55,7 +55,7 @@ mod tests {
         let config = load(&sources).config.unwrap();
         let client = config.clients["c"].clone();
         Seat {
-            policy: refreshd_core::grant::schedule::Policy::new(
+            policy: refreshd_core::grant::Policy::new(
                 &client.description,
                 config.schedule_of("g", &client),
             ),

@@ -15,12 +15,11 @@ use refreshd_core::flight::settle::{Rules, Settled};
 use refreshd_core::flight::{Action, Event, Flight, FlightId, Intent, Step, Verdict};
 use refreshd_core::grant::outcome::OutcomeKind;
 use refreshd_core::grant::replay::EXCHANGE_LIMIT;
-use refreshd_core::grant::schedule::Policy;
-use refreshd_core::grant::state::Binding;
-use refreshd_core::grant::{Grant, GrantId, GrantState, Presents, TokenSet, presentation};
-use refreshd_core::provider::Answer;
-use refreshd_core::provider::Ending;
+use refreshd_core::grant::{
+    Binding, Grant, GrantId, GrantState, Policy, Presents, TokenSet, presentation,
+};
 use refreshd_core::provider::request::{self, Registration, RequestError, TokenRequest};
+use refreshd_core::provider::{Answer, Ending};
 use refreshd_core::secret::Fingerprinter;
 use std::sync::Arc;
 use std::time::Duration;

@@ -3,11 +3,10 @@
 use super::GrantReport;
 use refreshd_core::GrantState;
 use refreshd_core::duration::human;
+use refreshd_core::grant::Policy;
 use refreshd_core::grant::notice::notice;
 use refreshd_core::grant::outcome::OutcomeKind;
-use refreshd_core::grant::schedule::{
-    Never, Plan, Policy, plan, reauthorize_before, refresh_token_over,
-};
+use refreshd_core::grant::schedule::{Never, Plan, plan, reauthorize_before, refresh_token_over};
 use refreshd_core::grant::state::{Pause, Refusal, Revocation, Status};
 use refreshd_core::time::WallTime;
 use serde::{Deserialize, Serialize};

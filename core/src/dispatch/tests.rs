@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::GrantState;
-use crate::grant::GrantId;
 use crate::grant::outcome::OutcomeKind;
 use crate::grant::schedule::{Denied, Never, Why};
-use crate::grant::state::{Binding, Doubt, LastOutcome, Refusal};
+use crate::grant::state::{Doubt, LastOutcome, Refusal};
+use crate::grant::{Binding, GrantId};
 use crate::limits::Effect;
 use crate::provider::description::{Reuse, Rotates};
 use crate::secret::Fingerprint;

@@ -3,9 +3,8 @@
 //! one that the grant has is as good as before, and goes on.
 
 use crate::flight::Settlement;
-use crate::grant::Presents;
-use crate::grant::TokenSet;
 use crate::grant::state::GrantState;
+use crate::grant::{Presents, TokenSet};
 use crate::time::WallTime;
 
 /// The token set of an authorization without a refresh token, with the one that the
@@ -91,7 +90,8 @@ impl Settlement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grant::state::{Binding, Doubt, Refusal};
+    use crate::grant::Binding;
+    use crate::grant::state::{Doubt, Refusal};
     use crate::secret::{Fingerprint, Secret};
 
     const OLD: Fingerprint = Fingerprint([1; 16]);

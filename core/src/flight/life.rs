@@ -2,7 +2,8 @@
 //! by the description, and by the answers before.
 
 use crate::duration::human;
-use crate::grant::schedule::{ASSUMED_LIFETIME, Policy, clamp};
+use crate::grant::Policy;
+use crate::grant::schedule::{ASSUMED_LIFETIME, clamp};
 use crate::grant::state::GrantState;
 use crate::provider::answer::{Clocks, Success};
 use crate::provider::description::{ExpiresIn, RefreshFrom};

@@ -6,11 +6,10 @@ use crate::flight::{Intent, Sent, Settlement};
 use crate::grant::outcome::{AUTHORIZED, OutcomeKind};
 use crate::grant::replay::{in_window, spacing};
 use crate::grant::schedule::{
-    Policy, RETRY_BASE, RETRY_CAP, SLOW_RETRY, last_moment, lead, refresh_token_over, retry_after,
-    share,
+    RETRY_BASE, RETRY_CAP, SLOW_RETRY, last_moment, lead, refresh_token_over, retry_after, share,
 };
-use crate::grant::state::{Binding, Doubt, GrantState, LastOutcome, Refusal};
-use crate::grant::{Presents, TokenSet};
+use crate::grant::state::{Doubt, GrantState, LastOutcome, Refusal};
+use crate::grant::{Binding, Policy, Presents, TokenSet};
 use crate::mischief::{self, Mischief};
 use crate::provider::answer::{self, Outcome, Success};
 use crate::provider::description::{Auth, Rotates};

@@ -1,7 +1,7 @@
 //! Regressions; every order of events is in `tests/simulation`.
 
 use super::*;
-use crate::grant::schedule::Policy;
+use crate::grant::Policy;
 use crate::grant::state::{Doubt, Refusal};
 use crate::provider::Description;
 use crate::provider::description::{OldValid, Reuse};

@@ -1,6 +1,7 @@
 //! What has to be committed so that a grant's state agrees with the configuration.
 
-use super::state::{Binding, GrantState, Pause};
+use super::binding::Binding;
+use super::state::{GrantState, Pause};
 use crate::mischief::{self, Mischief};
 
 /// What the configuration says about a grant.

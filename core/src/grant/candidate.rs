@@ -1,6 +1,7 @@
 //! Which of the token sets that are kept beside the current one is tried, and when.
 
-use super::state::{Binding, GrantState};
+use super::binding::Binding;
+use super::state::GrantState;
 use crate::mischief::{self, Mischief};
 use crate::time::WallTime;
 

@@ -1,6 +1,7 @@
 //! When to tell a grant's owner that an end is near which refreshing cannot move.
 
-use super::schedule::{Policy, reauthorize_before, refresh_token_over};
+use super::policy::Policy;
+use super::schedule::{reauthorize_before, refresh_token_over};
 use super::state::GrantState;
 use crate::time::WallTime;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! What the next exchange of a grant presents.
 
-use super::schedule::Policy;
+use super::policy::Policy;
 use super::state::GrantState;
 use crate::mischief::{self, Mischief};
 use crate::provider::description::With;

@@ -104,7 +104,8 @@ pub fn answered(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grant::schedule::{Never, Plan, Policy, Urgency, plan, wish};
+    use crate::grant::Policy;
+    use crate::grant::schedule::{Never, Plan, Urgency, plan, wish};
     use crate::grant::state::Status;
     use crate::provider::Answer;
     use crate::provider::description::With;

@@ -1,16 +1,14 @@
 //! When a grant is due. Every rule is a bound on one moment; the latest lower
 //! bound wins, so no order of events can make a hot loop.
 
+use super::policy::Policy;
 use super::presentation::{self, Presents};
 use super::replay;
 use super::state::{GrantState, Refusal};
 use crate::duration::CENTURY;
 use crate::grant::outcome::OutcomeKind;
 use crate::mischief::{self, Mischief};
-use crate::provider::Description;
-use crate::provider::description::{
-    Fallback, Lifetime, RefreshFrom, Rotates, Rotation, Schedule, With,
-};
+use crate::provider::description::{RefreshFrom, Rotates, Schedule, With};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -31,42 +29,6 @@ const JUST_DEAD: Duration = Duration::from_secs(600);
 pub const AT_MOST: Duration = Duration::from_secs(30 * 86_400);
 /// How long to wait after an error that trying again is not likely to mend.
 pub const SLOW_RETRY: Duration = Duration::from_secs(900);
-
-/// What the schedule goes by, from the description and the configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Policy {
-    /// Lead, least age, window; the most special configuration wins.
-    pub schedule: Schedule,
-    /// What becomes of a presented refresh token.
-    pub rotation: Rotation,
-    /// Lifetimes that answers do not state.
-    pub lifetime: Lifetime,
-    /// What is presented.
-    pub with: With,
-    /// What is presented when that cannot be.
-    pub fallback: Option<Fallback>,
-}
-
-impl Policy {
-    /// From a description and the schedule keys of client and grant laid over it.
-    #[must_use]
-    pub fn new(description: &Description, schedule: Schedule) -> Self {
-        Policy {
-            schedule,
-            rotation: description.rotation.clone(),
-            lifetime: description.lifetime.clone(),
-            with: description.refresh.with,
-            fallback: description.refresh.fallback,
-        }
-    }
-
-    /// Whether the client can ask for a token set itself: such a grant begins by
-    /// itself and never holds.
-    #[must_use]
-    pub fn asks_anew(&self) -> bool {
-        self.with.asks_anew(self.fallback)
-    }
-}
 
 /// What a grant waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! A grant and the part of it that is no secret: what the schedule, the queue
 //! and `status` go by. It survives restarts; every flight ends by committing one.
 
+use super::binding::Binding;
 use super::candidate::Kept;
 use crate::grant::outcome::{AUTHORIZED, OutcomeKind};
 use crate::mischief::{self, Mischief};
@@ -250,15 +251,6 @@ pub enum Revocation {
     Unknown,
     /// The provider has confirmed it.
     Confirmed,
-}
-
-/// A refresh token is bound to the client and the token endpoint's origin that issued it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Binding {
-    /// `client_id`.
-    pub client_id: String,
-    /// Scheme, host and port of the token URL.
-    pub origin: String,
 }
 
 /// What the last flight came to, for `status`.

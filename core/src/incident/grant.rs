@@ -2,10 +2,10 @@
 //! left untold is told at the next start.
 
 use super::{Kind, Kinds};
-use crate::grant::GrantState;
 use crate::grant::notice::notice;
 use crate::grant::outcome::{AUTHORIZED, OutcomeKind};
-use crate::grant::schedule::{Policy, reauthorize_before, refresh_token_over};
+use crate::grant::schedule::{reauthorize_before, refresh_token_over};
+use crate::grant::{GrantState, Policy};
 use crate::time::WallTime;
 use std::time::Duration;
 

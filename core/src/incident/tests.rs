@@ -1,7 +1,6 @@
 use super::*;
-use crate::grant::GrantState;
-use crate::grant::schedule::Policy;
 use crate::grant::state::{Doubt, LastOutcome, Refusal};
+use crate::grant::{GrantState, Policy};
 use crate::secret::Fingerprint;
 use proptest::prelude::*;
 use std::collections::BTreeMap;

@@ -19,8 +19,7 @@ pub mod settle;
 
 use crate::flight::{FlightId, Intent};
 use crate::grant::candidate::Kept;
-use crate::grant::state::Binding;
-use crate::grant::{Grant, GrantId, GrantState, TokenSet};
+use crate::grant::{Binding, Grant, GrantId, GrantState, TokenSet};
 use crate::provider::Answer;
 use crate::provider::description::DescriptionHash;
 use crate::secret::Fingerprint;

@@ -1,9 +1,10 @@
 //! What asking for a grant would be, as the brakes see it.
 
 use super::trouble::{Sign, Trouble};
+use crate::grant::Policy;
 use crate::grant::outcome::OutcomeKind;
 use crate::grant::presentation::{self, Presents};
-use crate::grant::schedule::{Policy, last_moment_of};
+use crate::grant::schedule::last_moment_of;
 use crate::grant::state::GrantState;
 use crate::provider::description::{OldValid, Reuse, Rotates};
 use crate::time::WallTime;

@@ -2,7 +2,7 @@
 
 use super::script::{Host, Kind, Manner};
 use refreshd_core::flight::settle::Rules;
-use refreshd_core::grant::schedule::Policy;
+use refreshd_core::grant::Policy;
 use refreshd_core::provider::description::Schedule;
 use refreshd_core::provider::{Answer, Description};
 use refreshd_core::secret::Fingerprinter;

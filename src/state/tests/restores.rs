@@ -1,6 +1,6 @@
 use super::*;
 use crate::state::DbError;
-use refreshd_core::grant::state::Binding;
+use refreshd_core::grant::Binding;
 use std::fs;
 
 /// A house whose database was put back to the state of generation 1 after the

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::grant::state::LastOutcome;
-use crate::provider::description::{OldValid, Window};
+use crate::provider::description::{Lifetime, OldValid, Rotation, Window};
 use crate::secret::Fingerprint;
 use proptest::prelude::*;
 
