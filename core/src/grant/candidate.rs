@@ -1,8 +1,9 @@
 //! Which of the token sets that are kept beside the current one is tried, and when.
 
 use super::binding::Binding;
-use super::state::GrantState;
+use super::state::{Doubt, GrantState};
 use crate::mischief::{self, Mischief};
+use crate::secret::Fingerprint;
 use crate::time::WallTime;
 
 /// A token set that is kept, as far as that matters.
@@ -58,6 +59,28 @@ pub fn newer(kept: &[Kept], state: &GrantState) -> Option<usize> {
 pub fn highest(generation: u64, kept: &[Kept]) -> u64 {
     let brought = kept.iter().map(|kept| kept.base_generation + 1);
     brought.fold(generation, u64::max)
+}
+
+impl GrantState {
+    /// The state with another refresh token to present in the place of a refused
+    /// one, at the next occasion: what was kept. What was kept before a restore is in
+    /// doubt, as the current one was.
+    #[must_use]
+    pub fn trying(&self, presents: Fingerprint, kept: &Kept) -> GrantState {
+        let relic = kept.base_generation < self.doubts_before;
+        let doubted = relic && !mischief::is(Mischief::RelicTrusted);
+        let binding = kept.binding.clone();
+        let binding = binding.filter(|_| !mischief::is(Mischief::ChanceElsewhere));
+        GrantState {
+            presents: Some(presents),
+            refusal: None,
+            doubt: doubted.then(|| Doubt::of_lost_time(presents, self.last_send)),
+            not_before: None,
+            refresh_expires_at: None,
+            binding: binding.or_else(|| self.binding.clone()),
+            ..self.clone()
+        }
+    }
 }
 
 #[cfg(test)]

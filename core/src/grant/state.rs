@@ -2,7 +2,6 @@
 //! and `status` go by. It survives restarts; every flight ends by committing one.
 
 use super::binding::Binding;
-use super::candidate::Kept;
 use crate::grant::outcome::{AUTHORIZED, OutcomeKind};
 use crate::mischief::{self, Mischief};
 use crate::secret::Fingerprint;
@@ -336,26 +335,6 @@ impl GrantState {
     #[must_use]
     pub fn revocation_was_sent(&self) -> bool {
         (self.revoked).is_some_and(|revoked| revoked.how != Revocation::Asked)
-    }
-
-    /// The state with another refresh token to present in the place of a refused
-    /// one, at the next occasion: what was kept. What was kept before a restore is in
-    /// doubt, as the current one was.
-    #[must_use]
-    pub fn trying(&self, presents: Fingerprint, kept: &Kept) -> GrantState {
-        let relic = kept.base_generation < self.doubts_before;
-        let doubted = relic && !mischief::is(Mischief::RelicTrusted);
-        let binding = kept.binding.clone();
-        let binding = binding.filter(|_| !mischief::is(Mischief::ChanceElsewhere));
-        GrantState {
-            presents: Some(presents),
-            refusal: None,
-            doubt: doubted.then(|| Doubt::of_lost_time(presents, self.last_send)),
-            not_before: None,
-            refresh_expires_at: None,
-            binding: binding.or_else(|| self.binding.clone()),
-            ..self.clone()
-        }
     }
 
     /// The state for a clock that was set back by so much, which has been accepted:
