@@ -100,9 +100,14 @@ enum Class {
 impl Rank {
     fn of(asking: &Asking, trouble: Option<Trouble>) -> Rank {
         let same = mischief::is(Mischief::ChainAlwaysSame);
-        // One that worked last tells best.
+        // One that worked last tells best. Where nothing can be sent, any that could be tells.
         let failed = asking.sends > 0;
-        let another = failed && trouble.is_some() && asking.trouble != trouble;
+        let another = match trouble {
+            Some(Trouble::Down) => asking.trouble == trouble,
+            Some(_) => asking.trouble != trouble,
+            None => false,
+        };
+        let another = failed && another;
         let otherwise = !same && (!asking.is_witness || (another && asking.ends_at.is_none()));
         let Some(ends_at) = asking.ends_at else {
             return Rank {

@@ -393,6 +393,21 @@ fn what_was_under_way_when_a_wait_began_does_not_prove_it() {
     assert_eq!(world.known(HOST), Some((Trouble::Wait, true)));
 }
 
+/// Some could not be reached for good, the others had been told to wait; the others were asked
+/// after them, though any answer shows that the host can be reached.
+#[test]
+fn where_nothing_can_be_sent_who_was_answered_goes_first() {
+    let mut world = World::new(&[(here(), 9)]);
+    world.brake(here(), Trouble::Down, true);
+    let last = |kind, sends| Asking {
+        trouble: Some(kind),
+        ..dead(sends)
+    };
+    world.wait(here(), 1, &last(Trouble::Down, 1), NOW);
+    world.wait(here(), 2, &last(Trouble::Wait, 5), NOW);
+    assert_eq!(world.take(here(), at(3600)), Some(2));
+}
+
 /// A dead grant that worked last was asked after all that failed, which is never.
 #[test]
 fn of_the_dead_who_worked_last_goes_before_those_that_failed() {
