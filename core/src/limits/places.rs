@@ -238,7 +238,8 @@ impl Places {
         };
         let borne = host.bears.is_none_or(|bears| at_work < bears);
         let has_share = towards_own < self.share(false) && at_work < self.share(others);
-        if !(has_share && borne) && !mischief::is(Mischief::CapIgnored) {
+        let has_place = has_share && borne;
+        if !has_place && !mischief::is(Mischief::CapIgnored) {
             return Err(Full::Host);
         }
         let half = (self.caps.flights / 2).max(1);
