@@ -47,7 +47,7 @@ pub struct Rest {
     /// What the store did not take: their grants present nothing meanwhile.
     _unsaved: Vec<Unsaved>,
     /// Held for its lock.
-    _state: State,
+    state: State,
 }
 
 impl Rest {
@@ -91,8 +91,14 @@ impl Rest {
             upkeep,
             waiting: left.enrolments,
             _unsaved: left.unsaved,
-            _state: state,
+            state,
         })
+    }
+
+    /// Where the journal and the rows of exchanges under way disagreed as it was opened.
+    #[must_use]
+    pub fn disagreements(&self) -> &[String] {
+        &self.state.disagreements
     }
 
     /// `refreshd status`.

@@ -8,8 +8,8 @@ use crate::engine::arrivals::{Arrivals, InHand};
 use crate::http::Http;
 use crate::random;
 use crate::state::{
-    Commit as StoreCommit, Committed, Event as HistoryEvent, Journal, SlotRef, Store, StoreError,
-    Unread,
+    Commit as StoreCommit, Committed, Event as HistoryEvent, Journal, JournalError, SlotRef, Store,
+    StoreError, Unread,
 };
 use refreshd_core::flight::settle::{Rules, Settled};
 use refreshd_core::flight::{Action, Event, Flight, FlightId, Intent, Step, Verdict};
@@ -369,14 +369,50 @@ async fn perform(
     }
 }
 
-/// Gives back the slot of a flight that has nothing more to commit, once the store
-/// knows that what stands there is done with. If it does not get to know, the next
-/// start finds a doubt there that is known already.
+/// Ends a flight that has nothing more to commit, and gives back its slot. Where the store
+/// does not take the end, that is tried again behind whoever asked, and the slot is kept
+/// until then; a process that stops before leaves a doubt that is known already.
 pub async fn leave(deck: &Deck, flight: FlightId, slot: SlotRef) {
-    if let Err(e) = deck.store.settle(flight, slot).await {
-        tracing::warn!("a flight that is over stays in the journal until the next start: {e}");
+    let Err(e) = deck.store.settle(flight, slot).await else {
+        return deck.journal.free(slot);
+    };
+    tracing::warn!("the end of an exchange could not be written down; it is tried again: {e}");
+    let deck = deck.clone();
+    tokio::spawn(async move {
+        let mut patience = Patience::default();
+        loop {
+            patience.wait().await;
+            match deck.store.settle(flight, slot).await {
+                Ok(()) => return deck.journal.free(slot),
+                Err(StoreError::Closed) => return,
+                Err(e) => tracing::debug!("the end of an exchange could not be written down: {e}"),
+            }
+        }
+    });
+}
+
+/// Writes down what is about to be sent, in the journal and then in the store.
+///
+/// # Errors
+/// When it is not durable: nothing may be sent. It may stand there all the same, so it is
+/// ended as well as can be.
+pub async fn record_intent(deck: &Deck, intent: &Intent) -> Result<SlotRef, JournalError> {
+    let slot = match deck.journal.record_intent(intent).await {
+        Ok(slot) => slot,
+        Err(e) => {
+            if let Some(place) = e.place() {
+                leave(deck, intent.flight, place).await;
+            }
+            return Err(e);
+        }
+    };
+    match deck.store.record_intent(intent).await {
+        Ok(()) => Ok(slot),
+        Err(e) => {
+            leave(deck, intent.flight, slot).await;
+            Err(JournalError::Store(e))
+        }
     }
-    deck.journal.free(slot);
 }
 
 struct Performer<'a> {
@@ -430,20 +466,14 @@ impl<'a> Performer<'a> {
     }
 
     async fn record_intent(&mut self, intent: &Intent) -> Event {
-        match self.deck.journal.record_intent(intent).await {
+        match record_intent(self.deck, intent).await {
             Ok(slot) => {
                 self.slot = Some(slot);
                 Event::IntentRecorded
             }
-            Err(e) => {
-                // It may stand there all the same, and would be a doubt at the next start.
-                if let Some(place) = e.place() {
-                    leave(self.deck, intent.flight, place).await;
-                }
-                Event::IntentFailed {
-                    text: e.to_string(),
-                }
-            }
+            Err(e) => Event::IntentFailed {
+                text: e.to_string(),
+            },
         }
     }
 

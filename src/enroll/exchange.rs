@@ -297,17 +297,12 @@ impl Enroller {
     async fn record_intent(&self, intent: &Intent) -> Result<SlotRef, String> {
         let until = tokio::time::Instant::now() + SLOT_PATIENCE;
         loop {
-            match self.0.deck.journal.record_intent(intent).await {
+            match perform::record_intent(&self.0.deck, intent).await {
                 Ok(slot) => return Ok(slot),
                 Err(JournalError::NoSlot) if tokio::time::Instant::now() < until => {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
-                Err(e) => {
-                    if let Some(place) = e.place() {
-                        perform::leave(&self.0.deck, intent.flight, place).await;
-                    }
-                    return Err(e.to_string());
-                }
+                Err(e) => return Err(e.to_string()),
             }
         }
     }

@@ -1,6 +1,7 @@
 //! How a flight ends.
 
 use super::error::StoreError;
+use super::intents;
 use super::journal::SlotRef;
 use super::ledger::{self, Sealed};
 use super::seal::Sealer;
@@ -144,21 +145,24 @@ fn of(grant: &Grant, error: NotTheNext) -> StoreError {
     }
 }
 
+/// The flight's intent goes with what it came to, unless its answer is waited for still.
 /// The store remembers what it has committed from each slot of the journal.
 fn settle_flight(s: &Session<'_>, commit: &Commit) -> Result<(), StoreError> {
     match (commit.flight(), commit.slot) {
         (Some(flight), Some(slot)) => settle_slot(s, flight, slot),
-        _ => Ok(()),
+        (Some(flight), None) => intents::mark_overdue(s, flight),
+        (None, _) => Ok(()),
     }
 }
 
-/// Remembers that a flight is done with in its places, and forgets who was done
-/// with there before, unless that one may come back.
+/// Ends a flight's intent. Remembers that it is done with in its places, and forgets who
+/// was done with there before, unless that one may come back.
 pub(super) fn settle_slot(
     s: &Session<'_>,
     flight: FlightId,
     slot: SlotRef,
 ) -> Result<(), StoreError> {
+    intents::end(s, flight)?;
     let doubtful = slot.is_doubtful();
     for (file, slot) in slot.places() {
         if !doubtful {

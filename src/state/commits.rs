@@ -1,8 +1,9 @@
-//! The commits of one transaction. What makes one of them fail half-way is its own
-//! trouble: the others are run again without it.
+//! What exchanges write, in one transaction: settlements first, then intents. What makes
+//! one of them fail half-way is its own trouble: the others are run again without it.
 
 use super::commit::{self, Commit, Committed, Prepared};
 use super::error::StoreError;
+use super::intents::BeginJob;
 use super::writer::{Reply, Session};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,12 +16,34 @@ pub(super) struct CommitJob {
     pub(super) answer: oneshot::Sender<Result<Committed, StoreError>>,
 }
 
-impl CommitJob {
-    /// Its result, if it was made whole or not at all.
-    fn run(&self, session: &Session<'_>) -> Result<Result<Committed, StoreError>, StoreError> {
+/// What is run without a savepoint, and perhaps more than once.
+pub(super) enum FastJob {
+    /// A settlement, or a change of state.
+    Commit(CommitJob),
+    /// An intent.
+    Begin(BeginJob),
+}
+
+/// What a job did.
+pub(super) enum Done {
+    Committed(Box<Committed>),
+    Begun,
+}
+
+impl FastJob {
+    pub(super) fn is_begin(&self) -> bool {
+        matches!(self, FastJob::Begin(_))
+    }
+
+    /// Its result, if it was done whole or not at all.
+    fn run(&self, session: &Session<'_>) -> Result<Result<Done, StoreError>, StoreError> {
         let conn = session.conn;
         let changes = conn.total_changes();
-        let result = commit::commit(session, &self.commit, &self.prepared);
+        let result = match self {
+            FastJob::Commit(job) => commit::commit(session, &job.commit, &job.prepared)
+                .map(|committed| Done::Committed(Box::new(committed))),
+            FastJob::Begin(job) => job.run(session).map(|()| Done::Begun),
+        };
         // SQLite may have rolled everything back by itself.
         let half_done = conn.is_autocommit() || conn.total_changes() != changes;
         match result {
@@ -30,10 +53,23 @@ impl CommitJob {
     }
 
     /// Sends the result, once the fate of its transaction is known.
-    pub(super) fn reply(self, result: Result<Committed, StoreError>) -> Reply {
+    pub(super) fn reply(self, result: Result<Done, StoreError>) -> Reply {
         Box::new(move |durable| {
             let result = result.and_then(|done| durable.map(|()| done));
-            let _gone = self.answer.send(result);
+            match (self, result) {
+                (FastJob::Commit(job), Ok(Done::Committed(done))) => {
+                    let _gone = job.answer.send(Ok(*done));
+                }
+                (FastJob::Commit(job), Err(error)) => {
+                    let _gone = job.answer.send(Err(error));
+                }
+                (FastJob::Begin(job), result) => {
+                    let _gone = job.answer.send(result.map(drop));
+                }
+                (FastJob::Commit(_), Ok(Done::Begun)) => {
+                    unreachable!("a commit begins nothing")
+                }
+            }
         })
     }
 }
@@ -46,13 +82,13 @@ impl CommitJob {
 /// When nothing can be committed at present; no transaction is open then.
 pub(super) fn begin(
     session: &Session<'_>,
-    jobs: &[CommitJob],
+    jobs: &[FastJob],
     execute: impl Fn(&str) -> Result<(), StoreError>,
-) -> Result<Vec<Result<Committed, StoreError>>, StoreError> {
+) -> Result<Vec<Result<Done, StoreError>>, StoreError> {
     let mut left_out = BTreeMap::new();
     loop {
         execute("BEGIN IMMEDIATE")?;
-        let run = |(at, job): (usize, &CommitJob)| match left_out.get(&at) {
+        let run = |(at, job): (usize, &FastJob)| match left_out.get(&at) {
             Some(error) => Ok(Err(StoreError::clone(error))),
             None => job.run(session).map_err(|error| (at, error)),
         };

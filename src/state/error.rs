@@ -24,6 +24,9 @@ pub enum StoreError {
     /// No grant has this id.
     #[error("there is no grant with id {0}")]
     NoSuchGrant(String),
+    /// An exchange of the grant has not ended.
+    #[error("an exchange of {0} has not ended, and its answer would have no grant")]
+    UnderWay(String),
     /// A state whose generation is neither the grant's nor the next one.
     #[error("generations only rise, by one: {grant} is at {have}, and was to become {wanted}")]
     Generation {

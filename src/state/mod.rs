@@ -1,8 +1,8 @@
 //! What survives a crash, and the order in which it does.
 //!
-//! A flight goes: [`Journal::record_intent`] (durable) → send →
-//! [`Journal::record_answer`] (durable) → read → [`Store::commit`] (durable) →
-//! [`Journal::free`]. At the next start [`State::open`] hands out the flights
+//! A flight goes: [`Journal::record_intent`] (durable) → [`Store::record_intent`]
+//! (durable) → send → [`Journal::record_answer`] (durable) → read →
+//! [`Store::commit`] (durable) → [`Journal::free`]. At the next start [`State::open`] hands out the flights
 //! that did not get to the commit.
 //!
 //! - [`Store`]: grants, sealed token sets, history; SQLite, one writer
@@ -15,6 +15,7 @@
 mod allowance;
 pub mod backups;
 mod begin;
+mod both;
 mod commit;
 mod commits;
 mod copy;
@@ -28,6 +29,7 @@ mod gather;
 mod history;
 mod import;
 mod incidents;
+mod intents;
 pub mod journal;
 mod kept;
 pub mod key;
@@ -55,6 +57,7 @@ mod tests;
 
 pub(crate) use disk::network_file_system;
 
+pub use both::DISAGREE;
 pub use commit::{Commit, Committed};
 pub use copy::{Copied, CopyError};
 pub use db::DbError;
@@ -124,6 +127,8 @@ pub struct State {
     pub keys: Keys,
     /// Flights of the last run that were not committed; their slots are occupied.
     pub recovered: Vec<Recovered>,
+    /// Where the journal and the rows of exchanges under way disagreed; see [`DISAGREE`].
+    pub disagreements: Vec<String>,
     /// The directory is ours until this is dropped, which must be last. Whoever only
     /// looks does not hold it.
     pub lock: Option<StateLock>,
@@ -198,13 +203,15 @@ impl State {
         let machine = machine.identity(&opened.store_id);
         let fenced = restore::fence_at_start(dir, &opened, machine.as_deref()).map_err(sql)?;
         // A store that was put back has another journal anyway, and is doubted as a whole.
-        if fenced.is_none() {
-            witness::examine(dir, &opened.conn).map_err(sql)?;
-        }
+        let comparable = match fenced {
+            None => witness::examine(dir, &opened.conn).map_err(sql)?,
+            Some(_) => false,
+        };
         let settled = history::settled_flights(&opened.conn).map_err(sql)?;
         let (journal, recovered) = journal(&opened.conn, &|place, flight| {
             settled.contains(&(place, flight))
         })?;
+        let compared = both::compare(&opened.conn, &recovered, comparable);
         let accepted = seen::accepted(&opened.conn).map_err(sql)?;
         let dated = |found: Recovered| Recovered {
             intent: found.intent.by_accepted_clock(accepted.as_ref()),
@@ -229,6 +236,7 @@ impl State {
             journal,
             keys,
             recovered,
+            disagreements: compared.map_err(sql)?,
             lock: None,
         })
     }

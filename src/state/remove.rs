@@ -2,6 +2,7 @@
 
 use super::enrollments::forget_answers_of;
 use super::error::StoreError;
+use super::intents;
 use super::records::{key_of, signed};
 use super::store::Store;
 use super::writer::Session;
@@ -13,7 +14,7 @@ impl Store {
     /// it is withdrawn. False: the grant has moved on, and nothing was done.
     ///
     /// # Errors
-    /// When it did not become durable.
+    /// [`StoreError::UnderWay`], or when it did not become durable.
     pub async fn remove(&self, grant: &Grant) -> Result<bool, StoreError> {
         let grant = grant.clone();
         self.write(move |s| remove(s, &grant)).await
@@ -22,6 +23,9 @@ impl Store {
 
 fn remove(s: &Session<'_>, grant: &Grant) -> Result<bool, StoreError> {
     let key = key_of(&grant.id);
+    if intents::is_under_way(s, key)? {
+        return Err(StoreError::UnderWay(grant.name.clone()));
+    }
     let gone = s
         .conn
         .prepare_cached("DELETE FROM grants WHERE key = ?1 AND id = ?2 AND revision = ?3")?

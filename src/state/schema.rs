@@ -9,7 +9,7 @@ type Migration = fn(&Connection) -> Result<()>;
 
 /// Each entry raises `PRAGMA user_version` by one. Entries are never edited
 /// once they are released; a change is another entry.
-const MIGRATIONS: [Migration; 7] = [
+const MIGRATIONS: [Migration; 8] = [
     |conn| conn.execute_batch(V1),
     |conn| conn.execute_batch(V2),
     by_number,
@@ -17,6 +17,7 @@ const MIGRATIONS: [Migration; 7] = [
     |conn| conn.execute_batch(V5),
     |conn| conn.execute_batch(V6),
     |conn| conn.execute_batch(V7),
+    |conn| conn.execute_batch(V8),
 ];
 
 /// The schema this program knows.
@@ -240,6 +241,22 @@ CREATE INDEX enrollments_by_stage ON enrollments (stage, expires_at);
 
 // What is kept is presented to nobody but those to whom it is bound.
 const V7: &str = "ALTER TABLE candidates ADD COLUMN binding TEXT;";
+
+// Exchanges under way. A grant is not taken away while it has one; a code names no grant.
+// What was on its way before stands in the journal alone.
+const V8: &str = "
+CREATE TABLE intents (
+    flight     BLOB PRIMARY KEY,
+    grant_key  INTEGER REFERENCES grants (key),
+    code       BLOB,
+    generation INTEGER NOT NULL,
+    attempt    INTEGER NOT NULL,
+    begun      INTEGER NOT NULL,
+    overdue    INTEGER NOT NULL DEFAULT 0, -- its doubt is settled, its answer may still come
+    intent     TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT OR REPLACE INTO meta (key, value) VALUES ('intents', 'as in the journal');
+";
 
 /// The schema of an open database; 0 for an empty one.
 pub(super) fn version(conn: &Connection) -> Result<i64> {

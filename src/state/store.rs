@@ -1,7 +1,7 @@
 //! The store's handle: asks the writer's thread, waits for the commit.
 
 use super::commit::{self, Commit, Committed, Prepared};
-use super::commits::CommitJob;
+use super::commits::{CommitJob, FastJob};
 use super::copy::{Copied, CopyError, Draft};
 use super::db;
 use super::error::StoreError;
@@ -104,6 +104,7 @@ impl Store {
                     stamp_failed: false,
                     in_memory: opened.in_memory,
                     log_is_ours: opened.log_is_ours,
+                    begins_in_doubt: false,
                 };
                 writer.run(&messages);
             })
@@ -117,7 +118,7 @@ impl Store {
         })))
     }
 
-    fn send(&self, message: Message) -> Result<(), StoreError> {
+    pub(super) fn send(&self, message: Message) -> Result<(), StoreError> {
         let queue = self.0.queue.as_ref().ok_or(StoreError::Closed)?;
         queue.send(message).map_err(|_| StoreError::Closed)
     }
@@ -265,16 +266,16 @@ impl Store {
         let commit = commit.into();
         let prepared = Prepared::of(&commit, &self.0.sealer, &self.0.fingerprints);
         let (answer, answered) = oneshot::channel();
-        self.send(Message::Job(Job::Commit(CommitJob {
+        self.send(Message::Job(Job::Fast(FastJob::Commit(CommitJob {
             commit,
             prepared,
             answer,
-        })))?;
+        }))))?;
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Remembers that a flight is done with and has nothing to commit, so that its
-    /// record is passed over at the next start. Then its slot may be freed.
+    /// Ends a flight that has nothing to commit: its intent goes, and its record in the
+    /// journal is passed over at the next start. Then its slot may be freed.
     ///
     /// # Errors
     /// When it did not become durable.

@@ -34,20 +34,21 @@ struct Known {
 }
 
 /// Looks whether the journal is the one that the store knows, before it is opened, and
-/// remembers it where it is not.
-pub(super) fn examine(dir: &Path, conn: &Connection) -> rusqlite::Result<()> {
+/// remembers it where it is not. Whether nothing is missing, as far as is known.
+pub(super) fn examine(dir: &Path, conn: &Connection) -> rusqlite::Result<bool> {
     let known = known(conn)?;
     if known.clean {
-        return Ok(());
+        return Ok(true);
     }
     let missing = known.files.iter();
     let missing: Vec<String> = missing
         .filter_map(|(number, size)| mark::missing(dir, *number, *size, known.session))
         .collect();
     if missing.is_empty() {
-        return Ok(());
+        // What was lost before is remembered until it has been allowed for.
+        return Ok(db::meta_if_any::<String>(conn, LOST)?.is_none());
     }
-    db::set_meta(conn, LOST, missing.join("; "))
+    db::set_meta(conn, LOST, missing.join("; ")).map(|()| false)
 }
 
 /// Forgets what was known, before the files change.

@@ -2,7 +2,7 @@
 //! transaction and one fsync; nobody is answered before the commit. A command has a
 //! savepoint of its own.
 
-use super::commits::{self, CommitJob};
+use super::commits::{self, FastJob};
 use super::copy::{self, CopyError};
 use super::db;
 use super::disk;
@@ -36,6 +36,8 @@ const CHECKPOINT_SCARCE: usize = 64;
 const IDLE: Duration = Duration::from_millis(100);
 /// The stamp is written at most this often.
 const STAMP_EVERY: Duration = Duration::from_secs(1);
+/// What a failed commit may have left in the log is overwritten, or tried to be, this often.
+const OVERWRITE_EVERY: Duration = Duration::from_secs(1);
 
 /// What a command may use while it runs inside the transaction.
 pub(super) struct Session<'a> {
@@ -88,13 +90,17 @@ pub(super) enum Kind {
 pub(super) enum Job {
     /// A command.
     Command { kind: Kind, op: Op },
-    /// A commit, which may be run more than once; see [`commits::begin`].
-    Commit(CommitJob),
+    /// What an exchange writes, which may be run more than once; see [`commits::begin`].
+    Fast(FastJob),
 }
 
 impl Job {
     fn is_read(&self) -> bool {
         matches!(self, Job::Command { kind, .. } if *kind == Kind::Read)
+    }
+
+    fn is_begin(&self) -> bool {
+        matches!(self, Job::Fast(job) if job.is_begin())
     }
 }
 
@@ -129,6 +135,9 @@ pub(super) struct Writer {
     pub(super) in_memory: bool,
     /// See [`db::empty_log`].
     pub(super) log_is_ours: bool,
+    /// An intent that was told to have failed may stand in the log all the same, and would
+    /// count after a kill: nothing begins before another commit has taken its place.
+    pub(super) begins_in_doubt: bool,
 }
 
 impl Writer {
@@ -240,22 +249,53 @@ impl Writer {
                 .stamp_pending
                 .then(|| STAMP_EVERY.saturating_sub(since));
             let checkpoint = (self.since_checkpoint >= CHECKPOINT_IDLE).then_some(IDLE);
-            let Some(wait) = stamp.into_iter().chain(checkpoint).min() else {
+            let overwrite = self.begins_in_doubt.then_some(OVERWRITE_EVERY);
+            let waits = stamp.into_iter().chain(checkpoint).chain(overwrite);
+            let Some(wait) = waits.min() else {
                 return queue.recv().ok();
             };
             match queue.recv_timeout(wait) {
                 Ok(message) => return Some(message),
                 Err(RecvTimeoutError::Disconnected) => return None,
                 Err(RecvTimeoutError::Timeout) if stamp == Some(wait) => self.write_stamp(),
+                Err(RecvTimeoutError::Timeout) if overwrite == Some(wait) => {
+                    let _tried_again = self.overwrite();
+                }
                 Err(RecvTimeoutError::Timeout) => self.checkpoint_after(CHECKPOINT_IDLE),
             }
         }
     }
 
-    fn run_alike(&mut self, jobs: Vec<Job>, writes: bool) {
+    fn run_alike(&mut self, mut jobs: Vec<Job>, writes: bool) {
+        let begins = jobs.iter().filter(|job| job.is_begin()).count();
+        if begins > 0
+            && self.begins_in_doubt
+            && let Err(error) = self.overwrite()
+        {
+            jobs = turn_down_begins(jobs, &error);
+        }
         if jobs.is_empty() {
             return;
         }
+        let begins = jobs.iter().any(Job::is_begin);
+        let done = self.run_together(jobs, writes);
+        if begins && done.is_err() {
+            tracing::warn!(
+                "the intents of this transaction may stand in the log all the same: no exchange begins before another commit has taken their place"
+            );
+            self.begins_in_doubt = true;
+            let _tried_again_later = self.overwrite();
+        }
+    }
+
+    /// A commit of nothing but its own number: what a failed one has left in the log before
+    /// it counts no longer, whatever becomes of this process.
+    fn overwrite(&mut self) -> Result<(), StoreError> {
+        self.run_together(Vec::new(), true)
+    }
+
+    /// Runs jobs in one transaction, and tells what became of it.
+    fn run_together(&mut self, jobs: Vec<Job>, writes: bool) -> Result<(), StoreError> {
         let count = jobs.len();
         let mut replies = Vec::with_capacity(count);
         let was_writable = *self.shared.writable.borrow();
@@ -268,8 +308,9 @@ impl Writer {
         match &done {
             Ok(Some(commit_seq)) => {
                 self.shared.commit_seq.store(*commit_seq, Ordering::Release);
-                self.since_checkpoint += count;
+                self.since_checkpoint += count.max(1);
                 self.stamp_pending = true;
+                self.begins_in_doubt = false;
             }
             Ok(None) => {}
             // Once, and not with every try until there is room.
@@ -285,6 +326,7 @@ impl Writer {
         if self.stamp_pending && self.last_stamp.is_none_or(|at| at.elapsed() >= STAMP_EVERY) {
             self.write_stamp();
         }
+        done
     }
 
     /// Whether further commits can be expected to work. Whoever holds an answer
@@ -314,27 +356,28 @@ impl Writer {
             false => Ok(()),
         };
         self.log_is_ours |= writes && emptied.is_ok();
-        let (mut commands, mut commits) = (Vec::new(), Vec::new());
+        let (mut commands, mut fast) = (Vec::new(), Vec::new());
         for job in jobs {
             match job {
                 Job::Command { kind, op } => commands.push((kind, op)),
-                Job::Commit(commit) => commits.push(commit),
+                Job::Fast(job) => fast.push(job),
             }
         }
-        // What exchanges brought comes first.
+        // What exchanges brought comes first, then those that begin.
+        fast.sort_by_key(FastJob::is_begin);
         let begun = emptied.and_then(|()| match writes {
-            true => commits::begin(&self.session(), &commits, |sql| self.execute(sql)),
+            true => commits::begin(&self.session(), &fast, |sql| self.execute(sql)),
             false => self.execute("BEGIN").map(|()| Vec::new()),
         });
         let mut failed = None;
         match begun {
             Ok(results) => {
-                let told = commits.into_iter().zip(results);
-                replies.extend(told.map(|(commit, result)| commit.reply(result)));
+                let told = fast.into_iter().zip(results);
+                replies.extend(told.map(|(job, result)| job.reply(result)));
             }
             Err(error) => {
-                let untold = commits.into_iter();
-                replies.extend(untold.map(|commit| commit.reply(Err(error.clone()))));
+                let untold = fast.into_iter();
+                replies.extend(untold.map(|job| job.reply(Err(error.clone()))));
                 failed = Some(error);
             }
         }
@@ -456,4 +499,15 @@ impl Writer {
             }
         }
     }
+}
+
+/// The jobs without those that begin something, which are told why.
+fn turn_down_begins(jobs: Vec<Job>, error: &StoreError) -> Vec<Job> {
+    let (begins, others): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(Job::is_begin);
+    for begin in begins {
+        if let Job::Fast(job) = begin {
+            job.reply(Err(error.clone()))(Err(error.clone()));
+        }
+    }
+    others
 }

@@ -9,7 +9,7 @@ mod reader;
 
 use crate::incidents::of_grant;
 use crate::resource::{Asker, published};
-use crate::support::{Daemon, House, PATIENCE, text, wait_for};
+use crate::support::{Daemon, House, PATIENCE, rows_agree, text, wait_for};
 use judge::{judge_loss, judge_presentations};
 use kinds::Kind;
 use sandbox::{OldValid, Reuse};
@@ -188,6 +188,7 @@ impl<'a> Campaign<'a> {
     fn count_recoveries(&mut self) {
         let log = self.house.path("log");
         let life = std::fs::read_to_string(&log).unwrap();
+        rows_agree(&life);
         let adopted = life
             .matches("from before the last stop was adopted")
             .count();

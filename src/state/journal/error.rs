@@ -3,6 +3,7 @@
 use super::SlotRef;
 use super::files;
 use super::medium::Medium;
+use crate::state::StoreError;
 use std::io;
 use std::path::PathBuf;
 
@@ -40,6 +41,9 @@ pub enum JournalError {
         /// The slot.
         slot: u16,
     },
+    /// The store did not take the intent.
+    #[error(transparent)]
+    Store(StoreError),
     /// The journal's thread is gone.
     #[error("the journal is closed")]
     Closed,

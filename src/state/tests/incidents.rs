@@ -109,8 +109,9 @@ async fn a_database_of_the_version_before_is_brought_up() {
     let wanted = tables(&house);
     let old = rusqlite::Connection::open(house.database()).unwrap();
     old.execute_batch(
-        "DROP TABLE incidents; DROP TABLE enrollments; ALTER TABLE candidates DROP COLUMN binding;
-             PRAGMA user_version = 3",
+        "DROP TABLE incidents; DROP TABLE enrollments; DROP TABLE intents;
+         ALTER TABLE candidates DROP COLUMN binding;
+         PRAGMA user_version = 3",
     )
     .unwrap();
     old.close().unwrap();

@@ -7,6 +7,7 @@ mod enrollments;
 mod files;
 mod imports;
 mod incidents;
+mod intents;
 mod keys;
 mod opening;
 mod restores;

@@ -175,7 +175,7 @@ CREATE TABLE old_ev (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, grant_id TEXT 
     kind TEXT NOT NULL, generation INTEGER NOT NULL, flight BLOB, text TEXT NOT NULL) STRICT;
 INSERT INTO old_ev SELECT e.id, at, g.id, kind, e.generation, flight, text FROM events e
     JOIN grants g ON g.key = e.grant_key;
-DROP TABLE grants; DROP TABLE fingerprints; DROP TABLE events; DROP TABLE incidents;
+DROP TABLE intents; DROP TABLE grants; DROP TABLE fingerprints; DROP TABLE events; DROP TABLE incidents;
 DROP TABLE enrollments; ALTER TABLE candidates DROP COLUMN binding;
 ALTER TABLE old RENAME TO grants;
 ALTER TABLE old_fp RENAME TO fingerprints;

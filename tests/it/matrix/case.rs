@@ -6,6 +6,7 @@ use super::slots::flights;
 use super::strace::{Role, Tracer};
 use crate::resource::Asker;
 use crate::support::wait_for;
+use refreshd::state::DISAGREE;
 use sandbox::Verdict;
 use std::path::Path;
 use std::process::Child;
@@ -207,6 +208,10 @@ fn killed(place: &mut Place, before: Before, point: &Point, trace: &str, wish: C
         done.wrong.push(format!(
             "journal: {answered:?}, presented: {presented}, performed: {performed}, after the restart {report:#}"
         ));
+    }
+    let told = place.log_since(log);
+    if told.contains(DISAGREE) {
+        done.wrong.push(told);
     }
     check_works(place, &mut done);
     done

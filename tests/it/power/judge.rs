@@ -112,6 +112,9 @@ impl Judge {
             // The outputs lie on another disk, and are those of the end.
             let rest = Rest::open(self.config.clone(), Make::Anew).await;
             let rest = rest.map_err(|e| format!("opens: {}", e.message))?;
+            if let Some(differs) = rest.disagreements().first() {
+                return Err(format!("rows-agree: {differs}"));
+            }
             let status = rest.status().await.map_err(|e| e.message)?;
             if let Some(fence) = status.notices.iter().find(|n| n.contains("accept-restore")) {
                 return Err(format!("not-fenced: {fence}"));
