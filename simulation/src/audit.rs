@@ -425,6 +425,11 @@ impl Audit {
         }
     }
 
+    /// What is kept of a grant could not be read for now, since that could not be saved.
+    pub(crate) fn is_read_later(&mut self, index: u32, form: usize, at: i64) {
+        self.in_force.insert(index, (form, at));
+    }
+
     /// The process is gone: no description is in force.
     pub(crate) fn nothing_is_described(&mut self) {
         self.in_force.clear();

@@ -30,6 +30,8 @@ pub(crate) enum Trouble {
     DiskFull,
     BadSyncs,
     BadWrites,
+    /// Commits of the store fail, and may count all the same after a kill.
+    BadCommits,
     /// The process ends in the middle of the journal's next batch.
     DiesWriting,
     /// The disk hangs over the next intent.
@@ -64,6 +66,7 @@ const ALL: &[Trouble] = &[
     Trouble::DiskFull,
     Trouble::BadSyncs,
     Trouble::BadWrites,
+    Trouble::BadCommits,
     Trouble::DiesWriting,
     Trouble::DiesWriting,
     Trouble::Hangs,
@@ -104,6 +107,7 @@ impl Trouble {
             | Trouble::DiskFull
             | Trouble::BadSyncs
             | Trouble::BadWrites
+            | Trouble::BadCommits
             | Trouble::DiesWriting
             | Trouble::Hangs
             | Trouble::NewSecret
@@ -197,6 +201,10 @@ impl World {
                 let writes = self.rng.pick(&[1, 1, 2, 5]);
                 self.disk.fail(0, writes);
             }
+            Trouble::BadCommits => {
+                self.audit.promptly.clear();
+                self.failing_commits = self.rng.pick(&[1, 1, 2, 3, 5, 9]);
+            }
             Trouble::DiesWriting => {
                 let operations = self.rng.pick(&[0, 0, 1, 1, 2, 3, 5, 9]);
                 self.disk.die_in(operations);
@@ -217,7 +225,7 @@ impl World {
             Trouble::NewForm => self.change_form(self.lane(grant), lasts),
             Trouble::NewHome => return self.move_home(self.lane(grant), lasts),
             Trouble::Backup => self.copy_away(),
-            Trouble::Restore => self.put_back(lasts),
+            Trouble::Restore => return self.put_back(lasts),
             Trouble::AcceptClock => return self.trust_clock(),
         }
         Ok(())

@@ -6,6 +6,7 @@ use crate::disk::SimDisk;
 use crate::flight::Aloft;
 use crate::rng::millis;
 use crate::setup::{Config, HEALING};
+use crate::transactions::Job;
 use crate::world::{Happening, Inside, World};
 use refreshd::state::journal::{Book, Record};
 use refreshd_core::dispatch::{Declined, Dispatch, Granted, Landed, Landing, Next, Post, TakeOff};
@@ -48,6 +49,13 @@ pub(crate) struct Process {
     pub(crate) book: Book<SimDisk>,
     pub(crate) records: Vec<(u64, Record)>,
     pub(crate) syncing: bool,
+    /// What the store is asked for.
+    pub(crate) jobs: Vec<Job>,
+    pub(crate) transacting: bool,
+    /// A failed intent may stand in the log: nothing begins before another commit.
+    pub(crate) begins_in_doubt: bool,
+    /// Flights that are over, whose end is not written down yet.
+    pub(crate) ending: usize,
     /// When the timer rings next.
     wakes_at: i64,
     slots: usize,
@@ -79,6 +87,10 @@ impl Process {
             book,
             records: Vec::new(),
             syncing: false,
+            jobs: Vec::new(),
+            transacting: false,
+            begins_in_doubt: false,
+            ending: 0,
             wakes_at: i64::MAX,
             slots: usize::from(slots),
             launches: 0,
@@ -160,7 +172,7 @@ impl World {
         ensure(!process.went_back, "time-never-goes-back", || {
             format!("{now:?}")
         })?;
-        if process.aloft.is_empty() && process.book.is_open() {
+        if process.aloft.is_empty() && process.ending == 0 && process.book.is_open() {
             let free = process.book.free_slots();
             ensure(free == slots, "landed-is-free", || {
                 format!("{free} of {slots} slots are free, and no flight is under way")
@@ -419,7 +431,8 @@ impl World {
         };
         for index in 0..self.size.grants {
             let form = process.config.clients[self.lane(index) as usize].form;
-            if !process.config.retired.contains(&index) {
+            let busy = process.aloft.values().any(|it| it.keeps_busy(index));
+            if !process.config.retired.contains(&index) && !busy {
                 self.audit.is_described(index, form, self.now);
             }
         }

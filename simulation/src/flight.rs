@@ -6,6 +6,8 @@ use crate::fate::{Fate, ending};
 use crate::seal::SimSeal;
 use crate::server::TokenId;
 use crate::setup::{Setup, binding};
+use crate::store::Unread;
+use crate::transactions::{Job, Settling};
 use crate::world::{Exchange, Happening, Inside, World};
 use refreshd::state::SlotRef;
 use refreshd::state::journal::{JournalError, Record, flights_in};
@@ -29,12 +31,16 @@ pub(crate) struct Aloft {
     setup: Setup,
     /// It reads once more what came before, and sends nothing.
     reads: bool,
+    /// What it reads is ours once its commit is durable.
+    readable: Vec<TokenId>,
     flight: Flight,
     base: GrantState,
     /// The newest refresh token at the server, and whether it was ours.
     newest: (TokenId, bool),
     token: Option<TokenId>,
     forced: bool,
+    /// What is to become a row.
+    begins: Option<Intent>,
     slot: Option<SlotRef>,
     /// It waits for the end of its exchange.
     waits: bool,
@@ -56,6 +62,11 @@ pub(crate) struct Aloft {
 }
 
 impl Aloft {
+    /// What is kept of that grant cannot be read meanwhile, or is being read.
+    pub(crate) fn keeps_busy(&self, index: u32) -> bool {
+        self.index == index && !self.told
+    }
+
     /// A late answer of that grant is being written down, or settled.
     pub(crate) fn has_in_hand(&self, index: u32) -> bool {
         self.index == index && self.told && self.answer.is_some()
@@ -188,11 +199,13 @@ impl World {
             ticket: taking_off.flight,
             setup,
             reads: false,
+            readable: Vec::new(),
             newest: (newest, had),
             base: grant.state.clone(),
             flight: Flight::new(intent, grant, tokens, rules),
             token,
             forced,
+            begins: None,
             slot: None,
             waits: false,
             overdue: false,
@@ -226,13 +239,14 @@ impl World {
         );
         let row = &self.store.rows[index as usize];
         let state = &row.grant.state;
-        for kept in (row.unread.iter()).filter(|kept| form_of(&kept.answer) == setup.form) {
-            if let Some(token) = brought(&kept.answer) {
-                self.audit.can_read(token);
-            }
-        }
+        let ours = |kept: &&Unread| form_of(&kept.answer) == setup.form;
+        let readable = row.unread.iter().filter(ours);
+        let readable: Vec<_> = readable.filter_map(|kept| brought(&kept.answer)).collect();
         let kept = row.unread.iter().map(|kept| (&kept.intent, &kept.answer));
         let Some(newest) = Intent::newest_unread(kept, state, &rules.description, &hash) else {
+            for token in readable {
+                self.audit.can_read(token);
+            }
             // What answers the refresh token that the grant has, and can be read, is read.
             let missed = row.unread.iter().find(|kept| {
                 let doubt = state.doubt.as_ref();
@@ -282,11 +296,13 @@ impl World {
             ticket,
             setup,
             reads: true,
+            readable,
             newest,
             base,
             flight,
             token: None,
             forced: false,
+            begins: None,
             slot: None,
             waits: false,
             overdue: false,
@@ -356,13 +372,18 @@ impl World {
                 self.feed(number, Event::Reloaded(grant, tokens))
             }
             Inside::Sync => self.sync(),
-            Inside::BeginFile => {
-                self.begin_file();
+            Inside::BeginFile => self.begin_file(),
+            Inside::Transact => self.transact(),
+            Inside::Again(job) => {
+                self.ask_store(*job);
                 Ok(())
             }
-            Inside::Commit(number) => self.commit(number),
+            Inside::Overwrite => {
+                let _tried_again = !self.process().begins_in_doubt || self.overwrite();
+                Ok(())
+            }
             Inside::Probe => {
-                if self.store.full {
+                if !self.overwrite() {
                     self.inside(1000, Inside::Probe);
                     return Ok(());
                 }
@@ -406,6 +427,9 @@ impl World {
                 self.check_answer_is_kept(number)?;
                 self.leave(number);
                 let aloft = self.process().aloft.remove(&number).expect("it was aloft");
+                for token in &aloft.readable {
+                    self.audit.can_read(*token);
+                }
                 let landing = landing(verdict);
                 let unread = matches!(
                     &landing,
@@ -430,24 +454,18 @@ impl World {
         }
     }
 
-    /// Gives back the slot of a flight that has nothing more to commit.
-    fn leave(&mut self, number: u64) {
+    /// Ends a flight that has nothing more to commit; its slot is free once the store
+    /// has taken that.
+    pub(crate) fn leave(&mut self, number: u64) {
         let aloft = self.aloft(number);
         let Some(slot) = aloft.slot.take() else {
             return;
         };
         let flight = aloft.flight.intent().flight;
-        self.settle_slot(flight, slot);
-    }
-
-    /// What stands in a slot is done with; if the store takes that, for ever.
-    pub(crate) fn settle_slot(&mut self, flight: FlightId, slot: SlotRef) {
         // Whatever it was about is known already.
         self.audit.open.remove(&flight);
-        if self.store.settle(flight, slot) {
-            self.audit.closes(flight);
-        }
-        self.process().book.free(slot);
+        self.process().ending += 1;
+        self.ask_store(Job::End(flight, slot));
     }
 
     /// What came must be somewhere when the flight is over.
@@ -488,6 +506,7 @@ impl World {
                     self.audit.promptly.clear();
                     self.hangs_until = self.now + hangs;
                 }
+                self.aloft(number).begins = Some(intent);
                 self.queue_record(number, record.expect("it fits"), hangs);
                 Ok(())
             }
@@ -515,8 +534,7 @@ impl World {
                 let aloft = self.aloft(number);
                 aloft.commit = Some(*commit);
                 aloft.patience = 0;
-                let wait = self.rng.millis(1, 10);
-                self.inside(wait, Inside::Commit(number));
+                self.ask_store(Job::Commit(number));
                 Ok(())
             }
         }
@@ -542,20 +560,21 @@ impl World {
         let is_open = process.book.is_open();
         if self.disk.take_dead() {
             self.report.count("died writing");
-            self.end_process();
-            return Ok(());
+            return self.end_process();
         }
         if !is_open {
             self.inside(1000, Inside::BeginFile);
         }
         for (number, result) in numbers.into_iter().zip(results) {
-            let event = self.recorded(number, result);
-            self.inside(0, Inside::Tell(number, Box::new(event)));
+            if let Some(event) = self.recorded(number, result) {
+                self.inside(0, Inside::Tell(number, Box::new(event)));
+            }
         }
         Ok(())
     }
 
-    fn recorded(&mut self, number: u64, result: Result<SlotRef, JournalError>) -> Event {
+    /// What the flight is told of its record; an intent becomes a row first.
+    fn recorded(&mut self, number: u64, result: Result<SlotRef, JournalError>) -> Option<Event> {
         if result.is_err() {
             self.report.count("journal refused");
         }
@@ -564,14 +583,16 @@ impl World {
             return match result {
                 Ok(slot) => {
                     aloft.slot = Some(slot);
-                    Event::IntentRecorded
+                    let intent = aloft.begins.take().expect("it was to be recorded");
+                    self.ask_store(Job::Begin(number, Box::new(intent)));
+                    None
                 }
                 Err(error) => {
                     // It may stand there all the same.
                     aloft.slot = error.place();
-                    Event::IntentFailed {
+                    Some(Event::IntentFailed {
                         text: error.to_string(),
-                    }
+                    })
                 }
             };
         }
@@ -596,18 +617,19 @@ impl World {
                 aloft.slot = error.place().or(aloft.slot);
             }
         }
-        Event::AnswerRecorded
+        Some(Event::AnswerRecorded)
     }
 
-    fn begin_file(&mut self) {
+    fn begin_file(&mut self) -> Check {
         let process = self.process();
         if process.book.is_open() || process.book.begin_file().is_ok() {
-            return;
+            return Ok(());
         }
         if self.disk.take_dead() {
             return self.end_process();
         }
         self.inside(1000, Inside::BeginFile);
+        Ok(())
     }
 
     /// Whether intent and answer of the flight stand in the journal beyond loss.
@@ -638,6 +660,7 @@ impl World {
         let (token, forced, base) = (aloft.token, aloft.forced, aloft.base.clone());
         let setup = aloft.setup;
         let (durable, _) = self.stands(aloft.slot, intent.flight);
+        let durable = durable && self.store.has_intent(intent.flight);
         ensure(durable, "intent-before-byte", || format!("{intent:?}"))?;
         self.check_alone(number, index)?;
         self.check_fence(index, token)?;
@@ -813,6 +836,7 @@ impl World {
             && now >= self.asleep_until
             && now >= self.hangs_until
             && !self.store.full
+            && self.failing_commits == 0
             && !self.disk.is_troubled();
         let until = now + exchange.back + 2000;
         let dies = access.family == token.family && access.number < before;
@@ -911,25 +935,43 @@ impl World {
         ensure(durable, "answer-before-read", || format!("flight {number}"))
     }
 
-    /// The store's thread commits a flight.
-    fn commit(&mut self, number: u64) -> Check {
-        if self.store.full {
-            self.report.count("commits failed");
-            self.cannot_write();
-            let aloft = self.aloft(number);
-            let wait = (250 << aloft.patience.min(7)).min(30_000);
-            aloft.patience += 1;
-            self.inside(wait, Inside::Commit(number));
-            return Ok(());
-        }
-        let (now, physical) = (self.time(), self.now);
+    /// A commit has failed, and is tried again.
+    pub(crate) fn commit_later(&mut self, number: u64) {
+        let now = self.now;
         let aloft = self.aloft(number);
-        let commit = aloft.commit.take().expect("there is something to commit");
-        let (index, intent) = (aloft.index, aloft.flight.intent().clone());
-        let slot = aloft.done_with();
-        let ago = Duration::from_millis(physical.saturating_sub(aloft.came).max(0).unsigned_abs());
-        let asked = asked_until(aloft.answer.as_ref(), now, ago);
-        let (standing, grant) = self.commit_now(index, &intent, slot, &commit, asked)?;
+        let wait = (250 << aloft.patience.min(7)).min(30_000);
+        let (index, form, reads) = (aloft.index, aloft.setup.form, aloft.reads);
+        if reads {
+            self.audit.is_read_later(index, form, now + wait);
+        }
+        let aloft = self.aloft(number);
+        aloft.patience += 1;
+        self.inside(wait, Inside::Again(Box::new(Job::Commit(number))));
+    }
+
+    /// What a flight has to commit.
+    pub(crate) fn settling(&self, number: u64) -> Option<Settling> {
+        let process = self.process.as_ref()?;
+        let aloft = process.aloft.get(&number)?;
+        let now = process.last_now;
+        let ago = self.now.saturating_sub(aloft.came).max(0).unsigned_abs();
+        Some(Settling {
+            index: aloft.index,
+            intent: aloft.flight.intent().clone(),
+            slot: aloft.done_with(),
+            commit: aloft.commit.clone()?,
+            asked: asked_until(aloft.answer.as_ref(), now, Duration::from_millis(ago)),
+        })
+    }
+
+    /// The store's thread commits a flight.
+    pub(crate) fn commit(&mut self, number: u64) -> Check {
+        let _now = self.time();
+        let it = self.settling(number);
+        let it = it.expect("there is something to commit");
+        self.aloft(number).commit = None;
+        let (standing, grant) =
+            self.commit_now(it.index, &it.intent, it.slot, &it.commit, it.asked)?;
         let grant = Box::new(grant);
         let event = match standing {
             Standing::Current => Event::Committed(grant),
@@ -950,11 +992,14 @@ impl World {
     ) -> Result<(Standing, Grant), crate::audit::Violation> {
         let now = self.time();
         let settlement = &commit.settled.settlement;
-        let before = self.store.rows[index as usize].tokens.clone();
+        let row = &self.store.rows[index as usize];
+        let (before, refused) = (row.tokens.clone(), row.grant.state.refusal.is_some());
+        // A client that asks for itself is glad of anything where its newer token was refused.
+        let any = refused && intent.presents == Presents::ClientCredentials;
         let (stamp, physical) = (self.stamp(now), self.now);
         self.store.saw(stamp, physical);
         let flight = intent.flight;
-        let standing = self.store.commit(
+        let committed = self.store.commit(
             index,
             slot,
             commit.base_revision,
@@ -962,6 +1007,13 @@ impl World {
             intent,
             (now, physical),
         );
+        let standing = match committed {
+            Ok(standing) => standing,
+            Err(error) => {
+                ensure(false, "generations-rise", || error.to_string())?;
+                unreachable!("it is broken")
+            }
+        };
         let grant = self.store.rows[index as usize].grant.clone();
         let kind = commit.settled.kind;
         self.note(|_| {
@@ -1003,7 +1055,7 @@ impl World {
             }
             if standing == Standing::Current {
                 self.report.generations += 1;
-                self.check_tokens(index, &before, tokens, &grant.state, intent)?;
+                self.check_tokens(index, (&before, any), tokens, &grant.state, intent)?;
             }
         }
         Ok((standing, grant))
@@ -1012,7 +1064,7 @@ impl World {
     fn check_tokens(
         &mut self,
         index: u32,
-        before: &refreshd_core::TokenSet,
+        (before, any): (&refreshd_core::TokenSet, bool),
         after: &refreshd_core::TokenSet,
         state: &GrantState,
         intent: &Intent,
@@ -1027,7 +1079,8 @@ impl World {
         // Beside a backup the journal may hold answers of what has been another since.
         let candidates = self.store.rows[index as usize].candidates.iter();
         let mut candidates = candidates.map(|candidate| candidate.tokens.as_ref().and_then(number));
-        let kept = new >= old || self.audit.was_put_back || candidates.any(|kept| kept == old);
+        let kept =
+            new >= old || any || self.audit.was_put_back || candidates.any(|kept| kept == old);
         ensure(kept, "newest-kept", || {
             format!("{old:?} gave way to {new:?}")
         })?;
@@ -1093,11 +1146,13 @@ impl World {
         ensure(closed.is_none(), "settled-stays-settled", || {
             format!("{closed:?}")
         })?;
+        let records = recovered.clone();
         for found in &mut recovered {
             let accepted = self.store.accepted.as_ref();
             found.intent = found.intent.clone().by_accepted_clock(accepted);
         }
         self.look_at_fence();
+        self.compare_rows(&records)?;
         let clock = self.start_clock(&recovered)?;
         let caps = refreshd_core::limits::Caps {
             flights: self.temper.flights,
@@ -1220,7 +1275,7 @@ impl World {
         let (mut flight, mut step) = Flight::recovered(held, answer, base, tokens, rules, &stamp);
         loop {
             if self.dies_here() {
-                self.end_process();
+                self.end_process()?;
                 return Ok(false);
             }
             let event = match step {

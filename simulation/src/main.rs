@@ -23,6 +23,7 @@ mod seal;
 mod server;
 mod setup;
 mod store;
+mod transactions;
 mod world;
 
 use audit::Violation;

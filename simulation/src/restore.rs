@@ -35,18 +35,18 @@ impl World {
     }
 
     /// The daemon is stopped, and the copy put in the place of what there is.
-    pub(crate) fn put_back(&mut self, after: i64) {
+    pub(crate) fn put_back(&mut self, after: i64) -> Check {
         let Some(copied) = self.copied.take() else {
-            return;
+            return Ok(());
         };
         // Without a mark nobody would notice: a snapshot of everything cannot be told from the present.
         let noticed = copied.store.backup_of.is_some() || copied.store.commit_seq < self.stamp_seq;
         if !noticed || copied.store.rows.len() != self.store.rows.len() {
-            return;
+            return Ok(());
         }
         self.report.count("stores put back");
         if self.process.is_some() {
-            self.end_process();
+            self.end_process()?;
         }
         let full = self.store.full;
         self.store = copied.store;
@@ -57,6 +57,7 @@ impl World {
         }
         self.audit.put_back(&self.store.rows, copied.at, self.now);
         self.schedule(after, Happening::Person(Errand::AcceptRestore));
+        Ok(())
     }
 
     /// Whoever opens the store finds out whether it is fenced, and notes it there.

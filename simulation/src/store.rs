@@ -1,14 +1,14 @@
 //! The store as it is on disk: every transaction whole or not at all. What a transaction
 //! writes is decided by the ledger, as it is for the daemon's.
 
-use refreshd::state::SlotRef;
+use refreshd::state::{Recovered, SlotRef};
 use refreshd_core::fence::Fenced;
 use refreshd_core::flight::{FlightId, Intent, Settlement, Standing};
 use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
 use refreshd_core::ledger::fallback;
 use refreshd_core::ledger::import::{Import, ImportOutcome, import};
 use refreshd_core::ledger::restore::{self, Restored};
-use refreshd_core::ledger::settle::{Settle, settle};
+use refreshd_core::ledger::settle::{NotTheNext, Settle, settle};
 use refreshd_core::ledger::{Candidate, Changes, Entry, Event, Facts, Owner, UnreadAnswer, allow};
 use refreshd_core::mischief::{self, Mischief};
 use refreshd_core::provider::Answer;
@@ -47,6 +47,8 @@ pub(crate) struct Store {
     /// Of what is kept, so far.
     numbers: u64,
     pub(crate) rows: Vec<Row>,
+    /// The exchanges under way, and whether each is overdue.
+    intents: BTreeMap<FlightId, (Intent, bool)>,
     /// The flights that are done with, by their places in the journal.
     slots: BTreeSet<((u32, u16), FlightId)>,
     pub(crate) last_seen: Option<Stamp>,
@@ -70,6 +72,7 @@ impl Store {
             owners: BTreeMap::new(),
             numbers: 0,
             rows: Vec::new(),
+            intents: BTreeMap::new(),
             slots: BTreeSet::new(),
             last_seen: None,
             last_seen_at: 0,
@@ -81,6 +84,26 @@ impl Store {
 
     pub(crate) fn settled(&self, place: (u32, u16), flight: FlightId) -> bool {
         self.slots.contains(&(place, flight))
+    }
+
+    /// Records what is about to be sent.
+    pub(crate) fn begin(&mut self, intent: Intent) {
+        self.commit_seq += 1;
+        self.intents.insert(intent.flight, (intent, false));
+    }
+
+    pub(crate) fn has_intent(&self, flight: FlightId) -> bool {
+        self.intents.contains_key(&flight)
+    }
+
+    pub(crate) fn intents(&self) -> impl Iterator<Item = &Intent> {
+        self.intents.values().map(|(intent, _)| intent)
+    }
+
+    /// Makes the rows what the journal says.
+    pub(crate) fn follow(&mut self, recovered: &[Recovered]) {
+        let row = |it: &Recovered| (it.intent.flight, (it.intent.clone(), false));
+        self.intents = recovered.iter().map(row).collect();
     }
 
     pub(crate) fn keep_slots_of(&mut self, files: &[u32]) {
@@ -123,7 +146,7 @@ impl Store {
         settlement: &Settlement,
         intent: &Intent,
         (at, physical): (WallTime, i64),
-    ) -> Standing {
+    ) -> Result<Standing, NotTheNext> {
         let tokens = settlement.tokens.as_ref();
         let identity = tokens.map(|tokens| self.prints.of(tokens.identity()));
         let command = Settle {
@@ -136,20 +159,24 @@ impl Store {
         let row = &self.rows[index as usize];
         let entry = Entry::of(row.grant.clone(), Some(row.tokens.clone()));
         let facts = self.facts(identity);
-        let settled = settle(&entry, &facts, &command);
-        let (standing, mut changes) = settled.expect("generations rise by one");
+        let (standing, mut changes) = settle(&entry, &facts, &command)?;
         if standing == Standing::Superseded {
             falsify(&mut changes);
         }
         if standing == Standing::Outdated {
-            return standing;
+            return Ok(standing);
         }
         self.commit_seq += 1;
-        if let Some(slot) = slot {
-            self.remember_slot(intent.flight, slot);
+        match slot {
+            Some(slot) => self.remember_slot(intent.flight, slot),
+            None => {
+                if let Some((_, overdue)) = self.intents.get_mut(&intent.flight) {
+                    *overdue = true;
+                }
+            }
         }
         self.write(index as usize, changes, physical);
-        standing
+        Ok(standing)
     }
 
     /// The contract of a transaction: all of it, or nothing. `physical`: now.
@@ -197,17 +224,14 @@ impl Store {
         }
     }
 
-    /// A flight is done with at that place; whether the store took that.
-    pub(crate) fn settle(&mut self, flight: FlightId, slot: SlotRef) -> bool {
-        if self.full {
-            return false;
-        }
+    /// A flight is over, and done with at that place.
+    pub(crate) fn settle(&mut self, flight: FlightId, slot: SlotRef) {
         self.commit_seq += 1;
         self.remember_slot(flight, slot);
-        true
     }
 
     fn remember_slot(&mut self, flight: FlightId, slot: SlotRef) {
+        self.intents.remove(&flight);
         for place in slot.places() {
             self.slots
                 .retain(|(p, _)| slot.is_doubtful() || *p != place);
@@ -287,6 +311,7 @@ impl Store {
 
     /// An answer that could be read at last is not kept any more.
     pub(crate) fn forget_unread(&mut self, index: u32, flight: FlightId) {
+        self.commit_seq += 1;
         let row = &mut self.rows[index as usize];
         row.unread.retain(|kept| kept.intent.flight != flight);
     }

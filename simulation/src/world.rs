@@ -14,6 +14,7 @@ use crate::rng::Rng;
 use crate::server::{Server, TokenId};
 use crate::setup::{Config, Errand, Setup, binding};
 use crate::store::{Store, Unread};
+use crate::transactions::{Ghost, Job};
 use refreshd_core::flight::Event;
 use refreshd_core::flight::settle::{Import, import};
 use refreshd_core::grant::schedule::{Never, Plan, plan};
@@ -118,8 +119,12 @@ pub(crate) enum Inside {
     /// The journal's thread takes what has queued up.
     Sync,
     BeginFile,
-    /// The store's thread commits a flight.
-    Commit(u64),
+    /// The store's thread takes what has queued up.
+    Transact,
+    /// The store is asked once more.
+    Again(Box<Job>),
+    /// The store takes the place of what a failed commit left.
+    Overwrite,
     /// Whether the store takes commits again.
     Probe,
     Publish(u32),
@@ -187,6 +192,10 @@ pub(crate) struct World {
     pub(crate) hangs_until: i64,
     pub(crate) disk: SimDisk,
     pub(crate) store: Store,
+    /// So many transactions of the store are yet to fail.
+    pub(crate) failing_commits: u32,
+    /// What the last that failed may have left.
+    pub(crate) ghost: Option<Ghost>,
     pub(crate) servers: Vec<Server>,
     pub(crate) exchanges: BTreeMap<u64, Exchange>,
     pub(crate) flights: u64,
@@ -239,6 +248,8 @@ impl World {
             hangs_until: 0,
             disk: SimDisk::new(seed),
             store: Store::new(prints),
+            failing_commits: 0,
+            ghost: None,
             servers,
             exchanges: BTreeMap::new(),
             flights: 0,
@@ -392,6 +403,7 @@ impl World {
         self.disk.set_full(false);
         self.disk.fail(0, 0);
         self.store.full = false;
+        self.failing_commits = 0;
         self.schedule(1, Happening::Person(Errand::PutRight));
         let end = self.now + CALM.max(3 * self.longest_life());
         while self.is_dying() && self.now < end {
@@ -491,10 +503,7 @@ impl World {
                 self.schedule(wait, Happening::Inside(incarnation, what));
                 Ok(())
             }
-            Happening::Inside(..) if self.dies_here() => {
-                self.end_process();
-                Ok(())
-            }
+            Happening::Inside(..) if self.dies_here() => self.end_process(),
             Happening::Inside(_, what) => {
                 self.happen(what)?;
                 self.write_stamp();
@@ -519,7 +528,8 @@ impl World {
     }
 
     /// The process ends, or the whole machine does.
-    pub(crate) fn end_process(&mut self) {
+    pub(crate) fn end_process(&mut self) -> Check {
+        self.settle_ghost()?;
         let power = self.rng.percent(40);
         self.note(|_| {
             format!(
@@ -552,6 +562,7 @@ impl World {
             self.boot_at = self.now + down;
         }
         self.schedule(down, Happening::Start);
+        Ok(())
     }
 
     /// What must hold at the end of the day.
