@@ -201,7 +201,7 @@ pub const ALL: [Mischief; 51] = [
 
 /// Those of the brakes: a world of its own finds them.
 #[cfg(feature = "mischief")]
-pub const BRAKES: [Mischief; 17] = [
+pub const BRAKES: [Mischief; 16] = [
     Mischief::ChainAlwaysSame,
     Mischief::HarmlessHeld,
     Mischief::DeadHaveFirstAttempts,
