@@ -511,7 +511,8 @@ impl<S: Post> Dispatch<S> {
         let schedule = &policy.schedule;
         let is_free = schedule.min_age.is_none() && schedule.max_per_window.is_none();
         let brake = self.limits.braked(seat.route(), &asking, false, now);
-        let asks = asking.fresh && asking.harmless && is_free && brake.is_none();
+        let asks =
+            asking.fresh && asking.harmless && asking.outlasts_loss && is_free && brake.is_none();
         if asks {
             self.entry_mut(index).wished = Some(Wished {
                 urgency: Urgency::Wish,

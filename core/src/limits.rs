@@ -409,7 +409,7 @@ impl Limits {
         let refused = refused.map(|(at, _)| *at).next();
         let given_up = self.places.next_given_up();
         let given_up = given_up.filter(|at| *at > now);
-        let early = self.suspicions.next_at();
+        let early = self.suspicions.next_at().filter(|at| *at > now);
         [brakes, refused, self.places.next_slow(), given_up, early]
             .into_iter()
             .flatten()
@@ -520,7 +520,7 @@ impl Limits {
             client: route.client,
             grant,
             has_company: self.serves_several(route.host),
-            harmless: asking.harmless,
+            outlasts_loss: asking.outlasts_loss,
             life: asking.life,
         }
     }
@@ -688,7 +688,8 @@ impl Limits {
             }
             self.retime_refused(key);
         }
-        if matches!(sign, Sign::Failed { .. })
+        let met = sign.trouble();
+        if met.is_some()
             && let Some(refused) = self
                 .refused
                 .get_mut(&(flight.route.client, flight.route.host))
@@ -698,10 +699,6 @@ impl Limits {
         for scope in flight.route.scopes() {
             effects.extend(self.tell(scope, number, flight, sign, asking, now));
         }
-        let met = match sign {
-            Sign::Failed { trouble, .. } => Some(trouble),
-            _ => None,
-        };
         self.each_brake(flight.route, |brake| {
             // Its turn brought no success: the next one comes later.
             brake.in_vain(number, met, now);

@@ -803,6 +803,22 @@ fn where_a_client_is_suspected_one_that_loses_nothing_is_asked_early_once_an_hou
         NOW
     ));
     assert!(rests(&mut early(&harmless, OutcomeKind::NotSent), NOW));
+    // Presented again it does no harm, but where the answer is lost its refresh token is.
+    let mut rotates = policy();
+    rotates.rotation.reuse = Reuse::Error;
+    assert!(rests(&mut early(&rotates, OutcomeKind::InvalidClient), NOW));
+    // Where there is no place it waits for one, and nobody looks again before that.
+    let mut dispatch = early(&harmless, OutcomeKind::InvalidClient);
+    dispatch.set_caps(Caps::new(1, 8));
+    let wish = dispatch.wish(3, Urgency::Force, None, NOW);
+    assert!(wish.is_ok(), "{wish:?}");
+    let first = taken_off(dispatch.start(3, NOW, true, nobody));
+    let Next::Wait(Some(due)) = dispatch.poll(NOW, true, nobody) else {
+        panic!("there is no place");
+    };
+    assert!(due > NOW);
+    let _landed = dispatch.landed(first.index, first.flight, Landing::Idle, NOW);
+    assert_ne!(next_off(&mut dispatch, NOW).index, first.index);
     harmless.schedule.min_age = Some(Duration::from_secs(60));
     assert!(rests(
         &mut early(&harmless, OutcomeKind::InvalidClient),

@@ -39,6 +39,8 @@ pub struct Asking {
     pub spends: bool,
     /// Nothing can be lost by asking.
     pub harmless: bool,
+    /// It has a good refresh token, or needs none, also where an answer is lost.
+    pub outlasts_loss: bool,
     /// Somebody wishes it.
     pub wished: bool,
     /// It would tell whether a brake is over: it is in no trouble of another sort.
@@ -71,6 +73,7 @@ impl Asking {
                 && rotation.reuse == Reuse::Revokes
                 && rotation.old_valid() == OldValid::For(Duration::ZERO),
             harmless: (!rotates || forgiving) && !rotation.revokes_old_access,
+            outlasts_loss: !rotates || rotation.old_valid() == OldValid::Forever,
             wished: false,
             is_witness: true,
         }
@@ -88,6 +91,7 @@ impl Asking {
             fresh: false,
             spends: false,
             harmless: false,
+            outlasts_loss: false,
             wished: false,
             is_witness: true,
         }

@@ -131,8 +131,8 @@ pub(super) struct Asker {
     pub(super) grant: u32,
     /// Other clients are asked at that host too.
     pub(super) has_company: bool,
-    /// Nothing is lost where its answer is.
-    pub(super) harmless: bool,
+    /// No refresh token is lost where its answer is.
+    pub(super) outlasts_loss: bool,
     /// How long its access tokens live.
     pub(super) life: Duration,
 }
@@ -147,7 +147,7 @@ struct Flight {
     slow: bool,
     hung: Option<Likely>,
     overdue: bool,
-    harmless: bool,
+    outlasts_loss: bool,
     given_up: bool,
 }
 
@@ -160,7 +160,7 @@ pub(super) struct Places {
     served: HashMap<(u32, u32), Served>,
     flights: HashMap<u64, Flight>,
     /// The overdue ones that may be given up at any time, and the others.
-    overdue_harmless: BTreeSet<u64>,
+    overdue_spare: BTreeSet<u64>,
     overdue_others: BTreeSet<u64>,
     /// How many were given up and have not ended.
     given_up: usize,
@@ -183,7 +183,7 @@ impl Places {
             hosts: HashMap::new(),
             served: HashMap::new(),
             flights: HashMap::new(),
-            overdue_harmless: BTreeSet::new(),
+            overdue_spare: BTreeSet::new(),
             overdue_others: BTreeSet::new(),
             given_up: 0,
             slow_next: BTreeSet::new(),
@@ -261,7 +261,7 @@ impl Places {
         if !self.is_crowded() {
             return None;
         }
-        let given_up = self.overdue_harmless.pop_first().or_else(|| {
+        let given_up = self.overdue_spare.pop_first().or_else(|| {
             self.next_given_up().filter(|at| *at <= now)?;
             self.overdue_others.pop_first()
         })?;
@@ -352,7 +352,7 @@ impl Places {
             host,
             client,
             grant,
-            harmless,
+            outlasts_loss,
             life,
             ..
         } = *asker;
@@ -381,7 +381,7 @@ impl Places {
                 slow: false,
                 hung,
                 overdue: false,
-                harmless,
+                outlasts_loss,
                 given_up: false,
             },
         );
@@ -429,8 +429,8 @@ impl Places {
         };
         flight.overdue = true;
         let (host, client, grant) = (flight.host, flight.client, flight.grant);
-        match flight.harmless {
-            true => self.overdue_harmless.insert(number),
+        match flight.outlasts_loss {
+            true => self.overdue_spare.insert(number),
             false => self.overdue_others.insert(number),
         };
         if !was_slow {
@@ -465,7 +465,7 @@ impl Places {
         let was = self.flights.get(&number).copied()?;
         self.give_back(number);
         self.flights.remove(&number);
-        self.overdue_harmless.remove(&number);
+        self.overdue_spare.remove(&number);
         self.overdue_others.remove(&number);
         self.given_up -= usize::from(was.given_up);
         self.forget_silence(number, &was, answered);

@@ -47,6 +47,7 @@ fn fresh(ends_in: u64) -> Asking {
         fresh: true,
         spends: true,
         harmless: false,
+        outlasts_loss: false,
         wished: false,
         trouble: None,
         is_witness: true,

@@ -264,7 +264,7 @@ fn what_hangs_is_no_part_of_the_half_that_others_leave() {
 fn where_too_many_are_read_on_the_oldest_is_given_up() {
     let mut world = World::with(Caps::new(1, 4), &[]);
     let harmless = Asking {
-        harmless: true,
+        outlasts_loss: true,
         spends: false,
         ..fresh(3600)
     };
