@@ -1,14 +1,12 @@
 //! `refreshd` keeps OAuth 2.0 access tokens fresh and hands them to other programs.
 //!
 //! What decides is in the crate `refreshd-core`; this one acts. The arrows point
-//! one way: [`cli`] → [`daemon`], which wires → [`control`] → what the commands come to
-//! ([`rest`], [`upkeep`], [`answers`], [`import`], [`verify`]) → [`enroll`] → [`engine`] →
-//! [`report`] → [`publish`], [`incidents`] → [`state`], [`http`] → core. [`config`] feeds
-//! them all; [`net`] and [`authorities`] serve [`config`] and [`http`]; [`trust`] serves
-//! whoever opens a file or a socket. A test reads the imports and holds them to it.
+//! one way: [`cli`] → [`daemon`], which wires → [`control`] → [`rest`] → [`service`], what
+//! the commands come to → [`enroll`] → [`engine`] → [`report`] → [`publish`], [`incidents`] →
+//! [`state`], [`http`] → core. [`config`] feeds them all; [`net`] and [`authorities`] serve
+//! [`config`] and [`http`]; [`trust`] serves whoever opens a file or a socket. A test reads
+//! the imports and holds them to it.
 
-pub mod answers;
-pub mod api;
 pub mod authorities;
 pub mod cli;
 pub mod clock;
@@ -24,7 +22,6 @@ pub mod exit;
 pub mod history;
 pub mod http;
 pub mod hygiene;
-pub mod import;
 pub mod incidents;
 pub mod logging;
 pub mod net;
@@ -35,8 +32,7 @@ pub mod reload;
 pub mod report;
 pub mod rest;
 mod sandboxed;
+pub mod service;
 pub mod state;
 mod systemd;
 pub mod trust;
-pub mod upkeep;
-pub mod verify;

@@ -2,8 +2,6 @@
 //! while no daemon runs. It takes the daemon's lock, settles what a crash left in the
 //! journal, and sends nothing but what `verify` asks.
 
-use crate::answers::{self, KeptInFull};
-use crate::api::{BackupMade, BackupRequest, Imported, KeyStatus, Token, TokenQuery};
 use crate::clock::SharedClock;
 use crate::config::active::{has_broken_client, seat_of};
 use crate::config::{Config, Database};
@@ -13,7 +11,6 @@ use crate::enroll::scopes_of;
 use crate::exit::{Exit, Failure, internal, no_such_grant, retired};
 use crate::history::{self, HistoryLine};
 use crate::http::Http;
-use crate::import::Importer;
 use crate::incidents::at_rest::open_incidents;
 use crate::incidents::report::{CLOSED_SHOWN, IncidentReport};
 use crate::opening::{Make, failure, open, options};
@@ -22,9 +19,12 @@ use crate::publish::reconcile::OutputReport;
 use crate::publish::{View, inspect};
 use crate::report::status::Status;
 use crate::report::{GrantReport, missing, tell_held};
+use crate::service::answers::{self, KeptInFull};
+use crate::service::api::{BackupMade, BackupRequest, Imported, KeyStatus, Token, TokenQuery};
+use crate::service::import::Importer;
+use crate::service::maintenance::Maintenance;
+use crate::service::verify::{Verified, verify};
 use crate::state::{Recovered, State, fence_text};
-use crate::upkeep::Upkeep;
-use crate::verify::{Verified, verify};
 use refreshd_core::grant::schedule::{Never, Plan, plan};
 use refreshd_core::grant::scopes::Scopes;
 use refreshd_core::grant::{Grant, GrantId};
@@ -41,7 +41,7 @@ const HANGS: Duration = Duration::from_secs(5);
 pub struct Rest {
     config: Arc<Config>,
     deck: Deck,
-    upkeep: Upkeep,
+    maintenance: Maintenance,
     /// What the journal holds of authorizations: only a daemon reads it.
     waiting: Vec<Recovered>,
     /// What the store did not take: their grants present nothing meanwhile.
@@ -84,11 +84,11 @@ impl Rest {
         };
         let recovered = std::mem::take(&mut state.recovered);
         let left = recovery::finish(&deck, &config, recovered).await?;
-        let upkeep = Upkeep::new(deck.store.clone(), state.keys.clone(), deck.clock.clone());
+        let maintenance = Maintenance::new(deck.store.clone(), state.keys.clone(), deck.clock.clone());
         Ok(Rest {
             config,
             deck,
-            upkeep,
+            maintenance,
             waiting: left.enrolments,
             _unsaved: left.unsaved,
             state,
@@ -374,7 +374,7 @@ impl Rest {
     /// # Errors
     /// When the copy cannot be made.
     pub async fn backup(&self, request: &BackupRequest) -> Result<BackupMade, Failure> {
-        self.upkeep.backup(&self.config, request).await
+        self.maintenance.backup(&self.config, request).await
     }
 
     /// `refreshd key status`.
@@ -382,7 +382,7 @@ impl Rest {
     /// # Errors
     /// When something cannot be read.
     pub async fn key_status(&self) -> Result<KeyStatus, Failure> {
-        self.upkeep.key_status(&self.config).await
+        self.maintenance.key_status(&self.config).await
     }
 
     /// `refreshd key rotate`, to its end.
@@ -391,9 +391,9 @@ impl Rest {
     /// When the new key cannot be written, or the state not read.
     pub async fn rotate_key(&self) -> Result<KeyStatus, Failure> {
         // One that was cut short is brought to its end first.
-        self.upkeep.settle(&self.config).await;
-        self.upkeep.rotate().await?;
-        self.upkeep.settle(&self.config).await;
+        self.maintenance.settle(&self.config).await;
+        self.maintenance.rotate().await?;
+        self.maintenance.settle(&self.config).await;
         self.key_status().await
     }
 

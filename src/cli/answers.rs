@@ -2,11 +2,11 @@
 
 use super::confirm::confirm;
 use super::{Context, Service, Work, block_on, grant_name, output};
-use crate::answers::{Kept, KeptInFull};
-use crate::api::{ImportQuery, Imported};
 use crate::config::{Config, description_in, description_of};
 use crate::exit::{Exit, Failure};
-use crate::import::{ImportLine, ObtainedAt};
+use crate::service::answers::{Kept, KeptInFull};
+use crate::service::api::{ImportQuery, Imported};
+use crate::service::import::{ImportLine, ObtainedAt};
 use refreshd_core::provider::answer::ImportFormat;
 use refreshd_core::provider::description::Description;
 use refreshd_core::text::printable;

@@ -1,8 +1,8 @@
 //! `refreshd backup`.
 
 use super::{Context, Service, Work, block_on, output};
-use crate::api::{BackupMade, BackupRequest};
 use crate::exit::{Exit, Failure};
+use crate::service::api::{BackupMade, BackupRequest};
 use refreshd_core::text::counted;
 use std::path::PathBuf;
 

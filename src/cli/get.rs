@@ -1,8 +1,8 @@
 //! `refreshd get`.
 
 use super::{Context, Service, Work, block_on, grant_name, output};
-use crate::api::TokenQuery;
 use crate::exit::{Exit, Failure};
+use crate::service::api::TokenQuery;
 use refreshd_core::duration;
 use std::time::Duration;
 

@@ -1,13 +1,13 @@
 //! `refreshd import`.
 
-use super::{Context, Service, Work, block_on, grant_name, output};
-use crate::api::{ImportQuery, Imported};
+use super::{Context, Service, Work, block_on, grant_name, output, rclone_conf};
 use crate::config::Config;
 use crate::control::client::Control;
 use crate::control::find;
 use crate::exit::{Exit, Failure};
-use crate::import::{ImportLine, LineReport, ObtainedAt, rclone_conf};
 use crate::opening::Make;
+use crate::service::api::{ImportQuery, Imported};
+use crate::service::import::{ImportLine, LineReport, ObtainedAt};
 use crate::state;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use refreshd_core::provider::answer::ImportFormat;

@@ -1,9 +1,9 @@
 //! `refreshd key`.
 
 use super::{Context, Service, Work, block_on, output, passphrase};
-use crate::api::KeyStatus;
 use crate::control::client::Control;
 use crate::exit::{Exit, Failure};
+use crate::service::api::KeyStatus;
 use crate::state::key::export::{self, ExportError};
 use crate::state::{KeyError, KeyId, KeyUse};
 use clap::Subcommand;

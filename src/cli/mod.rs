@@ -18,6 +18,7 @@ mod output;
 mod owner;
 mod passphrase;
 mod provider;
+mod rclone_conf;
 mod refresh;
 mod reload;
 mod remove;

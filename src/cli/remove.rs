@@ -2,8 +2,8 @@
 
 use super::confirm::confirm;
 use super::{Context, block_on, grant_name, output};
-use crate::api::Operation;
 use crate::exit::{Exit, Failure};
+use crate::service::api::Operation;
 
 /// `refreshd remove`
 #[derive(Debug, clap::Args)]

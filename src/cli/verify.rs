@@ -1,8 +1,8 @@
 //! `refreshd verify`.
 
 use super::{Context, Service, Work, block_on, grant_name, output};
-use crate::api::VerifyRequest;
 use crate::exit::{Exit, Failure};
+use crate::service::api::VerifyRequest;
 
 /// `refreshd verify`
 #[derive(Debug, clap::Args)]

@@ -1,10 +1,10 @@
 //! What is kept of providers' answers, over the control socket.
 
 use super::server::Desk;
-use crate::answers::{self, KeptInFull};
-use crate::api::{Done, KeptRequest};
 use crate::engine::message::Message;
 use crate::exit::{Failure, internal};
+use crate::service::answers::{self, KeptInFull};
+use crate::service::api::{Done, KeptRequest};
 use axum::extract::{Query, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};

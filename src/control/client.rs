@@ -1,18 +1,18 @@
 //! The other end of the control socket, for the commands.
 
 use super::enroll::{Patience, Redirect};
-use crate::answers::KeptInFull;
-use crate::api::{
-    BackupMade, BackupRequest, Done, ImportQuery, Imported, KeptRequest, KeyProgress, KeyStatus,
-    Operation, Token, TokenQuery, VerifyRequest,
-};
 use crate::engine::message::{Accept, Refreshed, Wish};
 use crate::enroll::{Approve, Begin, Begun, Report};
 use crate::exit::{Exit, Failure};
 use crate::history::HistoryLine;
 use crate::incidents::report::IncidentReport;
 use crate::report::status::Status;
-use crate::verify::Verified;
+use crate::service::answers::KeptInFull;
+use crate::service::api::{
+    BackupMade, BackupRequest, Done, ImportQuery, Imported, KeptRequest, KeyProgress, KeyStatus,
+    Operation, Token, TokenQuery, VerifyRequest,
+};
+use crate::service::verify::Verified;
 use refreshd_core::grant::scopes::Scopes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -1,14 +1,14 @@
 //! What an operator asks of a grant by hand: to try it, to revoke it, to take it away.
 
 use super::server::{Desk, look, refresh_within, stopping};
-use crate::api::{Done, Operation, VerifyRequest};
 use crate::config::active::seat_of;
 use crate::config::grant_places;
 use crate::engine::ending::{Ended, Revoking};
 use crate::engine::message::{Message, Wish};
 use crate::engine::perform::registration;
 use crate::exit::{Exit, Failure, internal};
-use crate::verify::{Verdict, Verified, verify};
+use crate::service::api::{Done, Operation, VerifyRequest};
+use crate::service::verify::{Verdict, Verified, verify};
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};

@@ -1,9 +1,5 @@
 //! Serves the control socket.
 
-use crate::api::{
-    BackupMade, BackupRequest, Done, HistoryQuery, ImportQuery, Imported, KeyProgress, KeyStatus,
-    StatusQuery, Token, TokenQuery,
-};
 use crate::connections::{self, Answer, Limits, Listener};
 use crate::descriptors::{self, Ration};
 use crate::engine::EngineHandle;
@@ -12,13 +8,17 @@ use crate::enroll::Enroller;
 use crate::enroll::scopes_of;
 use crate::exit::{Exit, Failure, internal, no_such_grant, retired};
 use crate::history::{self, HistoryLine};
-use crate::import::Importer;
 use crate::incidents::Incidents;
 use crate::incidents::report::{CLOSED_SHOWN, IncidentReport};
 use crate::reload::Reloader;
 use crate::report::status::Status;
 use crate::report::tell_held;
-use crate::upkeep::Upkeep;
+use crate::service::api::{
+    BackupMade, BackupRequest, Done, HistoryQuery, ImportQuery, Imported, KeyProgress, KeyStatus,
+    StatusQuery, Token, TokenQuery,
+};
+use crate::service::import::Importer;
+use crate::service::maintenance::Maintenance;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{Request, StatusCode};
@@ -51,7 +51,7 @@ pub struct Desk {
     /// Where token sets live; the configuration is the current one.
     pub reloader: Arc<Reloader>,
     /// Backups and keys.
-    pub upkeep: Arc<Upkeep>,
+    pub maintenance: Arc<Maintenance>,
     /// Who may use how many file descriptors.
     pub ration: Ration,
     /// What is not healthy.
@@ -160,7 +160,7 @@ async fn status(
         tracing::warn!("status could not look for authorizations that wait for a person");
     }
     let mut notices = desk.reloader.notices();
-    notices.extend(desk.upkeep.notice());
+    notices.extend(desk.maintenance.notice());
     let max_flights = desk.reloader.config().daemon.max_flights;
     let status = Status {
         running: true,
@@ -385,25 +385,25 @@ async fn backup(
 ) -> Result<Json<BackupMade>, Failure> {
     let config = desk.reloader.config();
     // A copy that has begun is made, whether or not whoever asked goes on waiting.
-    let made = tokio::spawn(async move { desk.upkeep.backup(&config, &request).await });
+    let made = tokio::spawn(async move { desk.maintenance.backup(&config, &request).await });
     made.await.map_err(internal)?.map(Json)
 }
 
 async fn key(State(desk): State<Desk>) -> Result<Json<KeyStatus>, Failure> {
     let config = desk.reloader.config();
-    desk.upkeep.key_status(&config).await.map(Json)
+    desk.maintenance.key_status(&config).await.map(Json)
 }
 
 async fn key_progress(State(desk): State<Desk>) -> Json<KeyProgress> {
-    Json(desk.upkeep.progress())
+    Json(desk.maintenance.progress())
 }
 
 async fn rotate_key(State(desk): State<Desk>) -> Result<Json<KeyStatus>, Failure> {
     let config = desk.reloader.config();
     let rotated = tokio::spawn(async move {
-        desk.upkeep.rotate().await?;
-        let status = desk.upkeep.key_status(&config).await;
-        tokio::spawn(async move { desk.upkeep.settle(&config).await });
+        desk.maintenance.rotate().await?;
+        let status = desk.maintenance.key_status(&config).await;
+        tokio::spawn(async move { desk.maintenance.settle(&config).await });
         status
     });
     rotated.await.map_err(internal)?.map(Json)

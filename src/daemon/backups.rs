@@ -1,15 +1,15 @@
 //! Backups by cron; a reload changes when.
 
-use crate::api::BackupRequest;
 use crate::reload::Reloader;
-use crate::upkeep::Upkeep;
+use crate::service::api::BackupRequest;
+use crate::service::maintenance::Maintenance;
 use std::sync::Arc;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 /// Keeps the job as the configuration has it, for as long as the process lives.
 pub(super) async fn keep_schedule(
     reloader: Arc<Reloader>,
-    upkeep: Arc<Upkeep>,
+    maintenance: Arc<Maintenance>,
     scheduler: JobScheduler,
 ) {
     let mut current: Option<(String, Job)> = None;
@@ -17,7 +17,7 @@ pub(super) async fn keep_schedule(
         let config = reloader.config();
         let wanted = config.backup.as_ref().map(|backup| &backup.schedule);
         if wanted.is_none() {
-            upkeep.expects_no_backups();
+            maintenance.expects_no_backups();
         }
         if current.as_ref().map(|(schedule, _)| schedule) != wanted {
             if let Some((_, job)) = current.take()
@@ -26,7 +26,7 @@ pub(super) async fn keep_schedule(
                 tracing::error!("the old schedule of backups goes on: {e}");
             }
             if let Some(schedule) = wanted {
-                match add(schedule, &reloader, &upkeep, &scheduler).await {
+                match add(schedule, &reloader, &maintenance, &scheduler).await {
                     Ok(job) => current = Some((schedule.clone(), job)),
                     Err(e) => tracing::error!("no backups will be made: {e}"),
                 }
@@ -39,16 +39,16 @@ pub(super) async fn keep_schedule(
 async fn add(
     schedule: &str,
     reloader: &Arc<Reloader>,
-    upkeep: &Arc<Upkeep>,
+    maintenance: &Arc<Maintenance>,
     scheduler: &JobScheduler,
 ) -> Result<Job, JobSchedulerError> {
-    let (reloader, upkeep) = (reloader.clone(), upkeep.clone());
+    let (reloader, maintenance) = (reloader.clone(), maintenance.clone());
     let job = Job::new_async(schedule, move |_, _| {
-        let (config, upkeep) = (reloader.config(), upkeep.clone());
+        let (config, maintenance) = (reloader.config(), maintenance.clone());
         Box::pin(async move {
             // What it came to is logged, and a failure stands in the status.
-            let _told = upkeep.backup(&config, &BackupRequest::default()).await;
-            upkeep.settle(&config).await;
+            let _told = maintenance.backup(&config, &BackupRequest::default()).await;
+            maintenance.settle(&config).await;
         })
     })?;
     scheduler.add(job.clone()).await?;

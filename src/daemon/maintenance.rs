@@ -10,7 +10,7 @@ use crate::engine::perform::Deck;
 use crate::exit::{Failure, internal};
 use crate::incidents::Incidents;
 use crate::reload::Reloader;
-use crate::upkeep::Upkeep;
+use crate::service::maintenance::Maintenance;
 use refreshd_core::incident::{Kind, Subject};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ const INTEGRITY: &str = "0 47 3 * * Sun";
 pub(super) async fn start(
     reloader: &Arc<Reloader>,
     engine: &EngineHandle,
-    upkeep: &Arc<Upkeep>,
+    upkeep: &Arc<Maintenance>,
     incidents: &Incidents,
     ration: Ration,
 ) -> Result<JobScheduler, Failure> {

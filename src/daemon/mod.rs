@@ -25,9 +25,9 @@ use crate::incidents::Incidents;
 use crate::opening::Make;
 use crate::publish::{others, published_generations};
 use crate::reload::Reloader;
+use crate::service::maintenance::Maintenance;
 use crate::state::{State, fence_text};
 use crate::systemd::notify;
-use crate::upkeep::Upkeep;
 use refreshd_core::incident::{Kind, Subject};
 use refreshd_core::text::counted;
 use sd_notify::NotifyState;
@@ -68,7 +68,7 @@ pub async fn run(boot: Boot, sources: Sources, mut signals: Signals) -> Result<(
     let recalled = Incidents::recall(deck.store.clone(), deck.clock.clone()).await;
     let incidents = recalled.map_err(internal)?;
     let keys = state.keys.clone();
-    let upkeep = Upkeep::new(deck.store.clone(), keys, deck.clock.clone());
+    let upkeep = Maintenance::new(deck.store.clone(), keys, deck.clock.clone());
     let upkeep = Arc::new(upkeep.telling(incidents.clone()));
     // On a full disk the engine sees to it before it refreshes; what lives is served.
     if let Err(e) = save_descriptions(&deck.store, &config).await {
@@ -126,7 +126,7 @@ pub async fn run(boot: Boot, sources: Sources, mut signals: Signals) -> Result<(
     let desk = Desk {
         engine: handle.clone(),
         reloader: reloader.clone(),
-        upkeep: upkeep.clone(),
+        maintenance: upkeep.clone(),
         ration,
         incidents: incidents.clone(),
         enroller: enroller.clone(),

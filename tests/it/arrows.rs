@@ -37,10 +37,9 @@ const DAEMON: House = &[
     // The configuration in force.
     &["reload"],
     // What people and providers are asked.
-    &["enroll", "import", "opening", "verify"],
+    &["enroll", "opening"],
     // What the commands come to, with or without a daemon.
-    &["answers", "api"],
-    &["upkeep"],
+    &["service"],
     &["rest"],
     // How it is asked for.
     &["control"],

@@ -1,15 +1,15 @@
 //! `Debug` of everything that holds a secret shows none of it. The sources are
 //! walked for such types, so that none is forgotten.
 
-use refreshd::answers::{Kept, KeptInFull};
-use refreshd::api::Token;
 use refreshd::config::{Sources, load};
 use refreshd::control::enroll::Redirect;
 use refreshd::enroll::Attempt;
-use refreshd::import::ImportLine;
 use refreshd::publish::View;
 use refreshd::publish::database::RowJob;
 use refreshd::publish::output::Job;
+use refreshd::service::answers::{Kept, KeptInFull};
+use refreshd::service::api::Token;
+use refreshd::service::import::ImportLine;
 use refreshd::state::{Candidate, Commit, Event, ImportRequest, Sealer, Unread};
 use refreshd_core::enroll::account::Expected;
 use refreshd_core::enroll::device::DeviceCode;

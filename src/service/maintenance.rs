@@ -2,11 +2,11 @@
 //! One thing at a time, so that no key goes while a backup that needs it is
 //! being made.
 
-use crate::api::{BackupMade, BackupRequest, KeyProgress, KeyStatus};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::incidents::Incidents;
+use crate::service::api::{BackupMade, BackupRequest, KeyProgress, KeyStatus};
 use crate::state::{CopyError, KeyError, Keys, KeysError, Store, StoreError, Walk, backups};
 use refreshd_core::incident::{Kind, Subject};
 use refreshd_core::text::counted;
@@ -15,7 +15,7 @@ use std::sync::Mutex;
 
 /// See the module.
 #[derive(Debug)]
-pub struct Upkeep {
+pub struct Maintenance {
     store: Store,
     keys: Keys,
     clock: SharedClock,
@@ -26,11 +26,11 @@ pub struct Upkeep {
     incidents: Option<Incidents>,
 }
 
-impl Upkeep {
+impl Maintenance {
     /// Of an open state.
     #[must_use]
     pub fn new(store: Store, keys: Keys, clock: SharedClock) -> Self {
-        Upkeep {
+        Maintenance {
             store,
             keys,
             clock,
@@ -45,7 +45,7 @@ impl Upkeep {
     #[must_use]
     pub fn telling(self, incidents: Incidents) -> Self {
         let incidents = Some(incidents);
-        Upkeep { incidents, ..self }
+        Maintenance { incidents, ..self }
     }
 
     /// What holds for all grants: that the last backup into the configured
@@ -158,7 +158,7 @@ impl Upkeep {
         })
     }
 
-    /// Begins to seal with a new key; [`Upkeep::settle`] does the rest.
+    /// Begins to seal with a new key; [`Maintenance::settle`] does the rest.
     ///
     /// # Errors
     /// When the new key cannot be written, or the last rotation has not come to its end.

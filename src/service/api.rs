@@ -1,7 +1,7 @@
 //! What goes over the control socket, as JSON.
 
 use crate::engine::message::WhichGrants;
-use crate::import::LineReport;
+use crate::service::import::LineReport;
 use crate::state::{Copied, KeyUse};
 use refreshd_core::grant::{Grant, TokenSet};
 use refreshd_core::secret::Secret;

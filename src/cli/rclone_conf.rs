@@ -5,13 +5,13 @@ use serde_json::Value;
 
 /// A token as rclone keeps it.
 #[derive(Clone, PartialEq)]
-pub struct Found {
+pub(super) struct Found {
     /// The JSON of its `token`.
-    pub token: Value,
+    pub(super) token: Value,
     /// The `client_id` beside it; `None`: rclone's own client, or only the token was given.
-    pub client_id: Option<String>,
+    pub(super) client_id: Option<String>,
     /// It stood in a section, where a `client_id` would stand too.
-    pub in_section: bool,
+    pub(super) in_section: bool,
 }
 
 impl std::fmt::Debug for Found {
@@ -23,7 +23,7 @@ impl std::fmt::Debug for Found {
 
 /// Why no token was found.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RcloneError {
+pub(super) enum RcloneError {
     /// The file is under rclone's own password.
     #[error(
         "this rclone.conf is encrypted; pipe the section in the clear: rclone config show NAME | refreshd import …"
@@ -71,7 +71,7 @@ struct Section<'a> {
 ///
 /// # Errors
 /// When there is none, or it is not clear which.
-pub fn find(text: &str, wanted: Option<&str>) -> Result<Found, RcloneError> {
+pub(super) fn find(text: &str, wanted: Option<&str>) -> Result<Found, RcloneError> {
     let text = text.trim_start_matches('\u{feff}').trim();
     if text.starts_with('{') {
         return match wanted {

@@ -1,8 +1,6 @@
 //! `refreshd import`: token responses that people bring, one or many. The same
 //! code serves the running daemon and the state at rest.
 
-pub mod rclone_conf;
-
 use crate::clock::SharedClock;
 use crate::config::active::{Seat, binding_of, seat_of};
 use crate::config::{Client, Config};
