@@ -1,8 +1,8 @@
 //! `refreshd` keeps OAuth 2.0 access tokens fresh and hands them to other programs.
 //!
 //! What decides is in the crate `refreshd-core`; this one acts. The arrows point
-//! one way: [`cli`] → [`daemon`], which wires → [`control`] → [`rest`] → [`service`], what
-//! the commands come to → [`enroll`] → [`engine`] → [`report`] → [`publish`], [`incidents`] →
+//! one way: [`cli`] → [`daemon`], which wires → [`control`] → [`service`], what the commands
+//! come to → [`enroll`] → [`engine`] → [`report`] → [`publish`], [`incidents`] →
 //! [`state`], [`http`] → core. [`config`] feeds them all; [`net`] and [`authorities`] serve
 //! [`config`] and [`http`]; [`trust`] serves whoever opens a file or a socket. A test reads
 //! the imports and holds them to it.
@@ -30,7 +30,6 @@ pub mod publish;
 mod random;
 pub mod reload;
 pub mod report;
-pub mod rest;
 mod sandboxed;
 pub mod service;
 pub mod state;

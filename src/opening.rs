@@ -18,6 +18,29 @@ pub enum Make {
     Anew,
 }
 
+/// What the state is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// To look at a copy: nothing is made or changed, and a daemon may start meanwhile.
+    Look,
+    /// To work on it, under its lock.
+    Write(Make),
+}
+
+/// Opens the state of a configuration, as far as it is needed.
+///
+/// # Errors
+/// What is wrong with it, with the exit code that fits.
+pub fn access(config: &Config, how: Access) -> Result<State, Failure> {
+    match how {
+        Access::Look => {
+            let looked = State::look(&options(config, Make::Never));
+            looked.map_err(|error| failure(config, error))
+        }
+        Access::Write(make) => open(config, make),
+    }
+}
+
 /// Opens the state of a configuration; makes it where there is none, if it may be.
 ///
 /// # Errors
@@ -52,7 +75,7 @@ fn check_first(config: &Config) -> Result<(), Failure> {
 }
 
 /// How the state of a configuration is opened.
-pub(crate) fn options(config: &Config, make: Make) -> OpenOptions<'_> {
+fn options(config: &Config, make: Make) -> OpenOptions<'_> {
     OpenOptions {
         state_dir: &config.daemon.state_dir,
         may_make: make != Make::Never,
@@ -62,7 +85,7 @@ pub(crate) fn options(config: &Config, make: Make) -> OpenOptions<'_> {
 }
 
 /// What is wrong with it, with the exit code that fits.
-pub(crate) fn failure(config: &Config, error: OpenError) -> Failure {
+fn failure(config: &Config, error: OpenError) -> Failure {
     match error {
         OpenError::Lock(LockError::Absent(dir)) => no_state(config, &dir),
         error => Failure::new(exit_of(&error), error.to_string()),

@@ -9,7 +9,7 @@ use crate::exit::{Exit, Failure};
 use crate::incidents::Incidents;
 use crate::publish::Reconciler;
 use crate::publish::reconcile::{OutputReport, Sink, Target};
-use crate::state::{StoreError, fence_text};
+use crate::state::StoreError;
 use crate::systemd::notify;
 use refreshd_core::incident::{Kind, Subject};
 use refreshd_core::text::counted;
@@ -146,22 +146,6 @@ impl Reloader {
     /// waited for; one task may.
     pub(crate) async fn replaced(&self) {
         self.replaced.notified().await;
-    }
-
-    /// What holds for all grants.
-    #[must_use]
-    pub fn notices(&self) -> Vec<String> {
-        let mut notices = Vec::new();
-        if let Some(fenced) = self.deck.store.fence() {
-            notices.push(fence_text(&fenced));
-        }
-        if !self.deck.clock.is_trusted() {
-            notices.push(
-                "the system's wall clock was set back and is not followed; see `refreshd doctor`"
-                    .to_owned(),
-            );
-        }
-        notices
     }
 
     /// The configuration as it is on disk now; `None` when something is wrong with it.

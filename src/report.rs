@@ -239,7 +239,9 @@ impl GrantReport {
 
     /// Adds where it is published, and what is wrong there.
     pub fn tell_outputs(&mut self, outputs: &[OutputReport]) {
-        let error = |output: &OutputReport| {
+        let mut outputs: Vec<&OutputReport> = outputs.iter().collect();
+        outputs.sort_by_key(|output| (output.is_row, &output.path));
+        let error = |output: &&OutputReport| {
             let error = output.error.as_ref()?;
             Some(format!("{}: {error}", output.path.display()))
         };
@@ -248,7 +250,7 @@ impl GrantReport {
             let reason = format!("its output fails: {error}");
             self.tell_trouble(&reason);
         }
-        let state = |output: &OutputReport| OutputState {
+        let state = |output: &&OutputReport| OutputState {
             path: output.path.display().to_string(),
             kind: if output.is_row { "row" } else { "file" }.to_owned(),
             generation: output.published_generation,

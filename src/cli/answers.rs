@@ -1,11 +1,13 @@
 //! `refreshd answers`.
 
 use super::confirm::confirm;
-use super::{Context, Service, Work, block_on, grant_name, output};
+use super::{Context, grant_name, output};
 use crate::config::{Config, description_in, description_of};
+use crate::control::client::Control;
 use crate::exit::{Exit, Failure};
+use crate::opening::{Access, Make};
 use crate::service::answers::{Kept, KeptInFull};
-use crate::service::api::{ImportQuery, Imported};
+use crate::service::api::ImportQuery;
 use crate::service::import::{ImportLine, ObtainedAt};
 use refreshd_core::provider::answer::ImportFormat;
 use refreshd_core::provider::description::Description;
@@ -14,6 +16,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read};
 use std::path::Path;
+
+/// What is kept is taken or dropped in a state that is there.
+const WRITE: Access = Access::Write(Make::Never);
 
 /// `refreshd answers`
 #[derive(Debug, clap::Args)]
@@ -88,69 +93,58 @@ enum Command {
 
 impl Answers {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let config = context.sound_config()?;
-        block_on(async {
-            match self.command {
-                None => list(context, config, self.grant.as_deref(), self.json).await,
-                Some(Command::Show { id, full, raw }) => {
-                    let as_what = match (full, raw) {
-                        (true, _) => As::Text,
-                        (_, true) => As::Bytes,
-                        _ => As::Form,
-                    };
-                    show(context, config, &id, as_what).await
-                }
-                Some(Command::Read {
-                    id,
-                    provider,
-                    grant,
-                }) => {
-                    let description = provider.map(|p| description(context, &p)).transpose()?;
-                    adopt(context, config, &id, grant, |kept, config| {
-                        let own = || own_description(kept, config);
-                        let description = description.clone().map_or_else(own, Ok)?;
-                        kept.response(&description).map_err(|text| unread(&text))
-                    })
-                    .await
-                }
-                Some(Command::Take {
-                    id,
-                    access_token_at,
-                    refresh_token_at,
-                    grant,
-                }) => {
-                    let given = match &access_token_at {
-                        Some(_) => None,
-                        None => Some(from_stdin()?),
-                    };
-                    adopt(context, config, &id, grant, |kept, config| match &given {
-                        Some(given) => Ok(given.clone()),
-                        None => {
-                            let mut description = own_description(kept, config)?;
-                            description.response.root = None;
-                            description.response.access_token = access_token_at.clone();
-                            description.response.refresh_token = refresh_token_at.clone();
-                            kept.response(&description).map_err(|text| unread(&text))
-                        }
-                    })
-                    .await
-                }
-                Some(Command::Drop { id, yes }) => drop_one(context, config, &id, yes).await,
+        match self.command {
+            None => list(context, self.grant.as_deref(), self.json),
+            Some(Command::Show { id, full, raw }) => {
+                let as_what = match (full, raw) {
+                    (true, _) => As::Text,
+                    (_, true) => As::Bytes,
+                    _ => As::Form,
+                };
+                show(context, &id, as_what)
             }
-        })
+            Some(Command::Read {
+                id,
+                provider,
+                grant,
+            }) => {
+                let description = provider.map(|p| description(context, &p)).transpose()?;
+                adopt(context, &id, grant, |kept, config| {
+                    let own = || own_description(kept, config);
+                    let description = description.clone().map_or_else(own, Ok)?;
+                    kept.response(&description).map_err(|text| unread(&text))
+                })
+            }
+            Some(Command::Take {
+                id,
+                access_token_at,
+                refresh_token_at,
+                grant,
+            }) => {
+                let given = match &access_token_at {
+                    Some(_) => None,
+                    None => Some(from_stdin()?),
+                };
+                adopt(context, &id, grant, |kept, config| match &given {
+                    Some(given) => Ok(given.clone()),
+                    None => {
+                        let mut description = own_description(kept, config)?;
+                        description.response.root = None;
+                        description.response.access_token = access_token_at.clone();
+                        description.response.refresh_token = refresh_token_at.clone();
+                        kept.response(&description).map_err(|text| unread(&text))
+                    }
+                })
+            }
+            Some(Command::Drop { id, yes }) => drop_one(context, &id, yes),
+        }
     }
 }
 
-async fn list(
-    context: &Context,
-    config: Config,
-    grant: Option<&str>,
-    as_json: bool,
-) -> Result<Exit, Failure> {
+fn list(context: &Context, grant: Option<&str>, as_json: bool) -> Result<Exit, Failure> {
     let grant = grant.map(grant_name).transpose()?;
-    let service = context.service(config, Work::Look).await?;
-    let all = service.answers(grant).await?;
-    service.close().await?;
+    let ask = async |control: &Control| control.answers(grant).await;
+    let all = context.ask(Access::Look, ask)?;
     if as_json {
         let all: Vec<_> = all.iter().map(|kept| &kept.kept).collect();
         output::json(&json!({ "answers": all }));
@@ -190,10 +184,9 @@ enum As {
     Bytes,
 }
 
-async fn show(context: &Context, config: Config, id: &str, how: As) -> Result<Exit, Failure> {
-    let service = context.service(config, Work::Look).await?;
-    let kept = service.kept(id).await?;
-    service.close().await?;
+fn show(context: &Context, id: &str, how: As) -> Result<Exit, Failure> {
+    let find = async |control: &Control| find(control, id).await;
+    let kept = context.ask(Access::Look, find)?;
     let text = kept.text();
     match (how, &text) {
         (As::Form, _) => {}
@@ -306,54 +299,54 @@ fn redacted(text: &str) -> String {
     printable(&kept)
 }
 
-async fn drop_one(context: &Context, config: Config, id: &str, yes: bool) -> Result<Exit, Failure> {
-    let service = context.service(config, Work::Change).await?;
-    let kept = service.kept(id).await?.kept;
-    check_is_kept(&kept)?;
-    if !yes {
-        confirm(&format!(
-            "drop {} of {}? it may hold the only copy of a refresh token",
-            kept.id,
-            name(&kept)
-        ))?;
-    }
-    service.drop_answer(&kept.id, None).await?;
-    service.close().await?;
-    output::line(&format!("{}: dropped", kept.id));
-    Ok(Exit::Ok)
+fn drop_one(context: &Context, id: &str, yes: bool) -> Result<Exit, Failure> {
+    context.ask(WRITE, async |control: &Control| {
+        let kept = find(control, id).await?.kept;
+        check_is_kept(&kept)?;
+        if !yes {
+            confirm(&format!(
+                "drop {} of {}? it may hold the only copy of a refresh token",
+                kept.id,
+                name(&kept)
+            ))?;
+        }
+        let done = control.drop_answer(&kept.id, None).await?;
+        output::line(&done.message);
+        Ok(Exit::Ok)
+    })
 }
 
 /// Takes in what is read of one, and lets go of it then.
-async fn adopt(
+fn adopt(
     context: &Context,
-    config: Config,
     id: &str,
     grant: Option<String>,
     read: impl Fn(&KeptInFull, &Config) -> Result<Value, Failure>,
 ) -> Result<Exit, Failure> {
-    let service = context.service(config.clone(), Work::Change).await?;
-    let kept = service.kept(id).await?;
-    check_is_kept(&kept.kept)?;
-    let response = read(&kept, &config)?;
-    let line = line(&kept, &config, grant, response)?;
-    let grant = line.name.clone();
-    let line = serde_json::to_string(&line).expect("a line is plain data");
-    let imported = service.import(line).await?;
-    let report = imported.lines.into_iter().next();
-    let report = report.ok_or_else(|| Failure::new(Exit::Internal, "nothing was imported"))?;
-    if let Some(error) = report.error {
-        let text = format!("{grant}: {error}; the answer stays");
-        return Err(Failure::new(Exit::Data, text));
-    }
-    service
-        .drop_answer(&kept.kept.id, report.generation)
-        .await?;
-    service.close().await?;
-    output::line(&format!(
-        "{grant}: taken in, generation {}",
-        report.generation.unwrap_or_default()
-    ));
-    Ok(Exit::Ok)
+    let config = context.sound_config()?;
+    context.ask(WRITE, async |control: &Control| {
+        let kept = find(control, id).await?;
+        check_is_kept(&kept.kept)?;
+        let response = read(&kept, &config)?;
+        let line = line(&kept, &config, grant, response)?;
+        let grant = line.name.clone();
+        let line = serde_json::to_string(&line).expect("a line is plain data");
+        // What was kept may be older than what there is; its operator means it.
+        let imported = control.import(line, ImportQuery { replace: true }).await?;
+        let report = imported.lines.into_iter().next();
+        let report = report.ok_or_else(|| Failure::new(Exit::Internal, "nothing was imported"))?;
+        if let Some(error) = report.error {
+            let text = format!("{grant}: {error}; the answer stays");
+            return Err(Failure::new(Exit::Data, text));
+        }
+        let generation = report.generation;
+        control.drop_answer(&kept.kept.id, generation).await?;
+        output::line(&format!(
+            "{grant}: taken in, generation {}",
+            generation.unwrap_or_default()
+        ));
+        Ok(Exit::Ok)
+    })
 }
 
 /// The import of what was read of one, for the grant that it is for.
@@ -440,54 +433,22 @@ fn from_stdin() -> Result<Value, Failure> {
     serde_json::from_str(&input).map_err(|_| bad("is not a token response in JSON"))
 }
 
-impl Service {
-    async fn answers(&self, grant: Option<&str>) -> Result<Vec<KeptInFull>, Failure> {
-        match self {
-            Service::Running(control) => control.answers(grant).await,
-            Service::AtRest(rest) => rest.answers(grant).await,
-        }
-    }
-
-    /// The one whose id begins so.
-    async fn kept(&self, id: &str) -> Result<KeptInFull, Failure> {
-        let none = |text: String| Failure::new(Exit::NoGrant, text);
-        let all = self.answers(None).await?;
-        let mut found = all.into_iter().filter(|kept| kept.kept.id.starts_with(id));
-        let shown = printable(id);
-        let first = found.next().filter(|_| !id.is_empty()).ok_or_else(|| {
-            none(format!(
-                "nothing is kept as {shown}; see `refreshd answers`"
-            ))
-        })?;
-        match found.next() {
-            None => Ok(first),
-            Some(_) => Err(none(format!(
-                "several begin with {shown}; write more of the id"
-            ))),
-        }
-    }
-
-    async fn drop_answer(&self, id: &str, became: Option<u64>) -> Result<(), Failure> {
-        match self {
-            Service::Running(control) => control.drop_answer(id, became).await.map(|_| ()),
-            Service::AtRest(rest) => rest.drop_answer(id, became).await,
-        }
-    }
-
-    async fn import(&self, line: String) -> Result<Imported, Failure> {
-        // What was kept may be older than what there is; its operator means it.
-        let query = ImportQuery { replace: true };
-        match self {
-            Service::Running(control) => control.import(line, query).await,
-            Service::AtRest(rest) => Ok(rest.import(&line, query.replace).await),
-        }
-    }
-
-    async fn close(self) -> Result<(), Failure> {
-        match self {
-            Service::Running(_) => Ok(()),
-            Service::AtRest(rest) => rest.close().await,
-        }
+/// The one whose id begins so.
+async fn find(control: &Control, id: &str) -> Result<KeptInFull, Failure> {
+    let none = |text: String| Failure::new(Exit::NoGrant, text);
+    let all = control.answers(None).await?;
+    let mut found = all.into_iter().filter(|kept| kept.kept.id.starts_with(id));
+    let shown = printable(id);
+    let first = found.next().filter(|_| !id.is_empty()).ok_or_else(|| {
+        none(format!(
+            "nothing is kept as {shown}; see `refreshd answers`"
+        ))
+    })?;
+    match found.next() {
+        None => Ok(first),
+        Some(_) => Err(none(format!(
+            "several begin with {shown}; write more of the id"
+        ))),
     }
 }
 

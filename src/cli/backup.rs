@@ -1,7 +1,9 @@
 //! `refreshd backup`.
 
-use super::{Context, Service, Work, block_on, output};
+use super::{Context, output};
+use crate::control::client::Control;
 use crate::exit::{Exit, Failure};
+use crate::opening::Access;
 use crate::service::api::{BackupMade, BackupRequest};
 use refreshd_core::text::counted;
 use std::path::PathBuf;
@@ -29,7 +31,6 @@ pub(super) struct Backup {
 
 impl Backup {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let config = context.sound_config()?;
         let absolute = |file: PathBuf| {
             std::path::absolute(file).map_err(|e| Failure::new(Exit::Usage, e.to_string()))
         };
@@ -37,16 +38,8 @@ impl Backup {
             file: self.file.map(absolute).transpose()?,
             replace: self.force,
         };
-        let made = block_on(async {
-            match context.service(config, Work::Look).await? {
-                Service::Running(control) => control.backup(&request).await,
-                Service::AtRest(rest) => {
-                    let made = rest.backup(&request).await;
-                    rest.close().await?;
-                    made
-                }
-            }
-        })?;
+        let ask = async |control: &Control| control.backup(&request).await;
+        let made = context.ask(Access::Look, ask)?;
         if self.json {
             output::json(&made);
         } else {

@@ -1,9 +1,10 @@
 //! `refreshd doctor`.
 
-use super::{Context, Service, Work, block_on, output, status};
+use super::{Context, output, status};
+use crate::control::client::Control;
 use crate::engine::message::Accept;
 use crate::exit::{Exit, Failure};
-use crate::opening::Make;
+use crate::opening::{Access, Make};
 use crate::report::{GrantReport, Urgency, table};
 use crate::state;
 
@@ -47,11 +48,12 @@ impl Doctor {
         if accepted.is_empty() {
             return examine(context, self.json);
         }
-        let control = context.running()?;
-        for what in &accepted {
-            output::line(&block_on(control.accept(what))?.message);
-        }
-        Ok(Exit::Ok)
+        context.ask(Access::Look, async |control: &Control| {
+            for what in &accepted {
+                output::line(&control.accept(what).await?.message);
+            }
+            Ok(Exit::Ok)
+        })
     }
 }
 
@@ -64,12 +66,8 @@ fn begin_anew(context: &Context) -> Result<Exit, Failure> {
         output::line(&format!("there is a state in {shown}; nothing was made"));
         return Ok(Exit::Ok);
     }
-    block_on(async {
-        match context.service(config, Work::Make(Make::Anew)).await? {
-            Service::Running(_) => Ok(()),
-            Service::AtRest(rest) => rest.close().await,
-        }
-    })?;
+    let offline = |config| Ok((config, Access::Write(Make::Anew)));
+    context.ask_by(config, offline, async |_: &Control| Ok(()))?;
     output::line(&format!(
         "a new state is in {shown}; start refreshd, and authorize or import what the earlier one held"
     ));
@@ -78,7 +76,7 @@ fn begin_anew(context: &Context) -> Result<Exit, Failure> {
 
 /// Everything that needs a person, and nothing else.
 fn examine(context: &Context, json: bool) -> Result<Exit, Failure> {
-    let mut status = status::fetch(context, &[])?;
+    let mut status = status::fetch(context, &[], 0)?;
     let well = |report: &GrantReport| matches!(report.urgency, Urgency::Well | Urgency::Ended);
     status.grants.retain(|report| !well(report));
     if json {

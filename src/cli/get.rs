@@ -1,7 +1,9 @@
 //! `refreshd get`.
 
-use super::{Context, Service, Work, block_on, grant_name, output};
+use super::{Context, grant_name, output};
+use crate::control::client::Control;
 use crate::exit::{Exit, Failure};
+use crate::opening::Access;
 use crate::service::api::TokenQuery;
 use refreshd_core::duration;
 use std::time::Duration;
@@ -30,22 +32,13 @@ pub(super) struct Get {
 impl Get {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let name = grant_name(&self.grant)?;
-        let config = context.sound_config()?;
         let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
         let query = TokenQuery {
             min_valid_ms: millis(self.min_valid),
             timeout_ms: millis(self.timeout),
         };
-        let token = block_on(async {
-            match context.service(config, Work::Look).await? {
-                Service::Running(control) => control.token(name, query).await,
-                Service::AtRest(rest) => {
-                    let token = rest.token(name, query).await;
-                    rest.close().await?;
-                    token
-                }
-            }
-        })?;
+        let ask = async |control: &Control| control.token(name, query).await;
+        let token = context.ask(Access::Look, ask)?;
         if self.json {
             output::json(&token);
         } else {

@@ -1,8 +1,9 @@
 //! `refreshd history`.
 
-use super::{Context, Service, Work, block_on, grant_name, output};
+use super::{Context, grant_name, output};
+use crate::control::client::Control;
 use crate::exit::{Exit, Failure};
-use crate::history::HistoryLine;
+use crate::opening::Access;
 
 /// Events that are shown where nobody says how many.
 pub(super) const SHOWN: u32 = 20;
@@ -28,7 +29,9 @@ pub(super) struct History {
 
 impl History {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let lines = fetch(context, grant_name(&self.grant)?, self.limit)?;
+        let name = grant_name(&self.grant)?;
+        let ask = async |control: &Control| control.history(name, self.limit).await;
+        let lines = context.ask(Access::Look, ask)?;
         if self.json {
             output::json(&lines);
         } else {
@@ -36,23 +39,4 @@ impl History {
         }
         Ok(Exit::Ok)
     }
-}
-
-/// What happened to a grant, from the daemon or from the state at rest.
-pub(super) fn fetch(
-    context: &Context,
-    name: &str,
-    limit: u32,
-) -> Result<Vec<HistoryLine>, Failure> {
-    let config = context.sound_config()?;
-    block_on(async {
-        match context.service(config, Work::Look).await? {
-            Service::Running(control) => control.history(name, limit).await,
-            Service::AtRest(rest) => {
-                let lines = rest.history(name, limit).await;
-                rest.close().await?;
-                lines
-            }
-        }
-    })
 }

@@ -1,11 +1,11 @@
 //! `refreshd import`.
 
-use super::{Context, Service, Work, block_on, grant_name, output, rclone_conf};
+use super::{Context, grant_name, output, rclone_conf};
 use crate::config::Config;
 use crate::control::client::Control;
 use crate::control::find;
 use crate::exit::{Exit, Failure};
-use crate::opening::Make;
+use crate::opening::{Access, Make};
 use crate::service::api::{ImportQuery, Imported};
 use crate::service::import::{ImportLine, LineReport, ObtainedAt};
 use crate::state;
@@ -134,52 +134,39 @@ impl Import {
         let query = ImportQuery {
             replace: self.replace,
         };
-        let imported = block_on(async {
-            let running = find::daemon(&config)?;
-            if let Some(theirs) = running.as_ref().and(find::other_configuration(&config)) {
-                return Err(belongs_elsewhere(&config, &theirs));
-            }
-            let (config, work) = match running {
-                Some(_) => (config, Work::Change),
-                // Here it is this configuration that says whose the tokens are.
-                None => (context.config()?, self.work(&config)?),
-            };
-            let state_dir = config.daemon.state_dir.clone();
-            match context.service(config, work).await? {
-                Service::Running(control) => send(&control, &lines, query).await,
-                Service::AtRest(rest) => {
-                    output::note(&format!(
-                        "refreshd is not running: the state in {} takes the import",
-                        state_dir.display()
-                    ));
-                    let imported = rest.import(&lines, self.replace).await;
-                    rest.close().await?;
-                    Ok(imported)
-                }
-            }
+        let running = find::daemon(&config)?;
+        if let Some(theirs) = running.and(find::other_configuration(&config)) {
+            return Err(belongs_elsewhere(&config, &theirs));
+        }
+        // Without a daemon it is this configuration that says whose the tokens are.
+        let offline = |_| self.offline(context.config()?);
+        let imported = context.ask_by(config, offline, async |control: &Control| {
+            send(control, &lines, query).await
         })?;
         Ok(self.report(&imported))
     }
 
     /// Whether a state may be made. Unasked only where the configuration names its
     /// directory: elsewhere it depends on who asks, and the daemon's may be another.
-    fn work(&self, config: &Config) -> Result<Work, Failure> {
-        let dir = &config.daemon.state_dir;
-        if self.create_state {
-            return Ok(Work::Make(Make::Anew));
-        }
-        if config.daemon.state_is_named {
-            return Ok(Work::Make(Make::First));
-        }
-        if state::exists(dir) {
-            return Ok(Work::Change);
-        }
-        let message = format!(
-            "refreshd is not running (nobody answers at {}), and there is no state in {}: nothing was imported. Start refreshd first (refreshd run, or its service), then import; or have this command make the state there: refreshd import --create-state …",
-            config.socket().display(),
-            dir.display()
-        );
-        Err(Failure::new(Exit::Unavailable, message))
+    fn offline(&self, config: Config) -> Result<(Config, Access), Failure> {
+        let dir = config.daemon.state_dir.display();
+        let make = if self.create_state {
+            Make::Anew
+        } else if config.daemon.state_is_named {
+            Make::First
+        } else if state::exists(&config.daemon.state_dir) {
+            Make::Never
+        } else {
+            let message = format!(
+                "refreshd is not running (nobody answers at {}), and there is no state in {dir}: nothing was imported. Start refreshd first (refreshd run, or its service), then import; or have this command make the state there: refreshd import --create-state …",
+                config.socket().display()
+            );
+            return Err(Failure::new(Exit::Unavailable, message));
+        };
+        output::note(&format!(
+            "refreshd is not running: the state in {dir} takes the import"
+        ));
+        Ok((config, Access::Write(make)))
     }
 
     /// One response as a line.

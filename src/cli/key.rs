@@ -1,8 +1,9 @@
 //! `refreshd key`.
 
-use super::{Context, Service, Work, block_on, output, passphrase};
+use super::{Context, output, passphrase};
 use crate::control::client::Control;
 use crate::exit::{Exit, Failure};
+use crate::opening::{Access, Make};
 use crate::service::api::KeyStatus;
 use crate::state::key::export::{self, ExportError};
 use crate::state::{KeyError, KeyId, KeyUse};
@@ -105,38 +106,18 @@ impl Key {
 }
 
 fn status(context: &Context, json: bool) -> Result<Exit, Failure> {
-    let config = context.sound_config()?;
-    let status = block_on(async {
-        match context.service(config, Work::Look).await? {
-            Service::Running(control) => control.key().await,
-            Service::AtRest(rest) => {
-                let status = rest.key_status().await;
-                rest.close().await?;
-                status
-            }
-        }
-    })?;
-    show(&status, json);
+    let ask = async |control: &Control| control.key().await;
+    show(&context.ask(Access::Look, ask)?, json);
     Ok(Exit::Ok)
 }
 
 fn rotate(context: &Context, json: bool) -> Result<Exit, Failure> {
-    let config = context.sound_config()?;
-    let status = block_on(async {
-        match context.service(config, Work::Change).await? {
-            Service::Running(control) => rotate_running(&control).await,
-            Service::AtRest(rest) => {
-                let status = rest.rotate_key().await;
-                rest.close().await?;
-                status
-            }
-        }
-    })?;
+    let status = context.ask(Access::Write(Make::Never), rotate_to_the_end)?;
     show(&status, json);
     Ok(Exit::Ok)
 }
 
-async fn rotate_running(control: &Control) -> Result<KeyStatus, Failure> {
+async fn rotate_to_the_end(control: &Control) -> Result<KeyStatus, Failure> {
     control.rotate_key().await?;
     let cut_short = |failure: Failure| {
         let message = format!(

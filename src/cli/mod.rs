@@ -1,5 +1,5 @@
-//! The command line, one file a subcommand. Only `run` sees the daemon; the
-//! others are clients of its control socket.
+//! The command line, one file a subcommand. Only `run` sees the daemon; the others ask it
+//! through its control socket or, while none runs, the same service in their own process.
 
 mod answers;
 mod authorize;
@@ -32,8 +32,8 @@ use crate::control::client::Control;
 use crate::control::find;
 use crate::daemon::signals::Signals;
 use crate::exit::{Exit, Failure};
-use crate::opening::Make;
-use crate::rest::Rest;
+use crate::opening::Access;
+use crate::service::Service;
 use clap::{Parser, Subcommand};
 use refreshd_core::text::counted;
 use std::ffi::OsString;
@@ -225,40 +225,48 @@ impl Context {
         Ok(control)
     }
 
-    /// Who serves this configuration: the running daemon, or the state at rest, as its
-    /// owner.
-    async fn service(&self, config: Config, work: Work) -> Result<Service, Failure> {
-        if let Some(control) = self.control(&config)? {
-            return Ok(Service::Running(control));
-        }
-        owner::become_owner(&config.daemon.state_dir)?;
-        let config = Arc::new(config);
-        let opened = match work {
-            Work::Look => Rest::look(config.clone()).await,
-            Work::Change => Rest::open(config.clone(), Make::Never).await,
-            Work::Make(make) => Rest::open(config.clone(), make).await,
-        };
-        match opened {
-            Ok(rest) => Ok(Service::AtRest(Box::new(rest))),
-            // A daemon has started meanwhile.
-            Err(failure) if failure.exit == Exit::TempFail => {
-                let control = self.control(&config)?.ok_or(failure)?;
-                Ok(Service::Running(control))
-            }
-            Err(failure) => Err(failure),
-        }
+    /// Asks the running daemon, or the same service in this process.
+    fn ask<T>(
+        &self,
+        access: Access,
+        question: impl AsyncFnOnce(&Control) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let offline = |config| Ok((config, access));
+        self.ask_by(self.sound_config()?, offline, question)
     }
 
-    /// The running daemon, for a command that needs one.
-    fn running(&self) -> Result<Control, Failure> {
-        let config = self.sound_config()?;
-        self.control(&config)?.ok_or_else(|| {
-            let message = format!(
-                "refreshd is not running (nobody answers at {}); start it with `refreshd run`",
-                config.socket().display()
-            );
-            Failure::new(Exit::Unavailable, message)
+    /// The same by a configuration. `offline`: what is opened where no daemon runs.
+    fn ask_by<T>(
+        &self,
+        config: Config,
+        offline: impl FnOnce(Config) -> Result<(Config, Access), Failure>,
+        question: impl AsyncFnOnce(&Control) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        block_on(async {
+            let control = match self.control(&config)? {
+                Some(control) => control,
+                None => {
+                    let (config, access) = offline(config)?;
+                    self.open(config, access).await?
+                }
+            };
+            let answer = question(&control).await;
+            let closed = control.close().await;
+            let answer = answer?;
+            closed.map(|()| answer)
         })
+    }
+
+    /// A service in this process, as the owner of the state.
+    async fn open(&self, config: Config, access: Access) -> Result<Control, Failure> {
+        owner::become_owner(&config.daemon.state_dir)?;
+        let config = Arc::new(config);
+        match Service::offline(config.clone(), access).await {
+            Ok(service) => Ok(Control::own(service)),
+            // A daemon has started meanwhile.
+            Err(failure) if failure.exit == Exit::TempFail => self.control(&config)?.ok_or(failure),
+            Err(failure) => Err(failure),
+        }
     }
 }
 
@@ -270,23 +278,6 @@ fn tell_broken(config: &Config, then: &str) {
             "refreshd: the configuration is broken ({errors}; `refreshd check` shows all); {then}"
         ));
     }
-}
-
-/// What a command does with a state at rest.
-#[derive(Clone, Copy, Debug)]
-enum Work {
-    /// It reads.
-    Look,
-    /// It writes to one that is there.
-    Change,
-    /// It makes one where there is none.
-    Make(Make),
-}
-
-/// Who does what a command asks.
-enum Service {
-    Running(Control),
-    AtRest(Box<Rest>),
 }
 
 /// Runs a future to its end, on this thread.

@@ -1,8 +1,10 @@
 //! `refreshd refresh`.
 
-use super::{Context, block_on, grant_name, output};
+use super::{Context, grant_name, output};
+use crate::control::client::Control;
 use crate::engine::message::Wish;
 use crate::exit::{Exit, Failure};
+use crate::opening::Access;
 use refreshd_core::grant::schedule::Urgency;
 
 /// `refreshd refresh`
@@ -43,8 +45,8 @@ impl Refresh {
             urgency,
             generation: self.generation,
         };
-        let control = context.running()?;
-        let refreshed = block_on(control.refresh(&wish))?;
+        let ask = async |control: &Control| control.refresh(&wish).await;
+        let refreshed = context.ask(Access::Look, ask)?;
         if self.json {
             output::json(&refreshed);
         } else {

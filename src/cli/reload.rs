@@ -1,7 +1,9 @@
 //! `refreshd reload`.
 
-use super::{Context, block_on, output};
+use super::{Context, output};
+use crate::control::client::Control;
 use crate::exit::{Exit, Failure};
+use crate::opening::Access;
 
 /// `refreshd reload`
 #[derive(Debug, clap::Args)]
@@ -10,8 +12,8 @@ pub(super) struct Reload {}
 
 impl Reload {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let control = context.running()?;
-        let done = block_on(control.reload())?;
+        let ask = async |control: &Control| control.reload().await;
+        let done = context.ask(Access::Look, ask)?;
         output::line(&done.message);
         Ok(Exit::Ok)
     }

@@ -1,8 +1,10 @@
 //! `refreshd remove`.
 
 use super::confirm::confirm;
-use super::{Context, block_on, grant_name, output};
+use super::{Context, grant_name, output};
+use crate::control::client::Control;
 use crate::exit::{Exit, Failure};
+use crate::opening::Access;
 use crate::service::api::Operation;
 
 /// `refreshd remove`
@@ -22,8 +24,7 @@ pub(super) struct Remove {
 impl Remove {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let grant = grant_name(&self.grant)?.to_owned();
-        let control = context.running()?;
-        let done = block_on(async {
+        let done = context.ask(Access::Look, async |control: &Control| {
             if !self.yes {
                 confirm(&control.remove(&Operation::asked(&grant)).await?.message)?;
             }

@@ -1,9 +1,11 @@
 //! `refreshd status`.
 
-use super::{Context, Service, Work, block_on, grant_name, history, output, tell_broken};
+use super::{Context, grant_name, history, output, tell_broken};
+use crate::control::client::Control;
 use crate::exit::{Exit, Failure, no_such_grant};
 use crate::history::HistoryLine;
 use crate::incidents::report::IncidentReport;
+use crate::opening::Access;
 use crate::report::{outputs, status, table};
 use refreshd_core::incident::Kind;
 use refreshd_core::name::is_valid;
@@ -34,7 +36,8 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let mut status = fetch(context, &self.grants)?;
+        let events = if self.history { history::SHOWN } else { 0 };
+        let mut status = fetch(context, &self.grants, events)?;
         if !self.grants.is_empty() {
             for name in &self.grants {
                 if !status
@@ -55,10 +58,6 @@ impl Status {
                 None => is_theirs(incident, &clients),
             });
             status = status.summed_up();
-        }
-        for name in self.grants.iter().filter(|_| self.history) {
-            let lines = history::fetch(context, grant_name(name)?, history::SHOWN)?;
-            status.history.insert(name.clone(), lines);
         }
         if self.json {
             output::json(&status);
@@ -105,40 +104,35 @@ fn is_theirs(incident: &IncidentReport, clients: &[String]) -> bool {
     }
 }
 
-/// The status, from the daemon or from the state at rest, with the last closed
-/// incidents of some grants.
-pub(super) fn fetch(context: &Context, grants: &[String]) -> Result<status::Status, Failure> {
+/// The status; of the grants that are named with their last closed incidents, what they may
+/// do, and their last events.
+pub(super) fn fetch(
+    context: &Context,
+    grants: &[String],
+    events: u32,
+) -> Result<status::Status, Failure> {
     let config = context.sound_config()?;
-    block_on(async {
-        match context.service(config.clone(), Work::Look).await? {
-            Service::Running(control) => {
-                tell_broken(&config, "the daemon goes on with the one that it has read");
-                let names = grants.iter().map(String::as_str);
-                let names: Vec<&str> = names.filter(|name| is_valid(name)).collect();
-                let mut status = control.status(&names).await?;
-                for name in names {
-                    let closed = control.closed_incidents(name).await?;
-                    status.closed_incidents.extend(closed);
-                    let scopes = control.scopes(name).await?;
-                    status
-                        .scopes
-                        .extend(scopes.map(|scopes| (name.to_owned(), scopes)));
-                }
-                Ok(status)
-            }
-            Service::AtRest(rest) => {
-                let mut status = rest.status().await?;
-                for name in grants {
-                    let closed = rest.closed_incidents(name).await?;
-                    status.closed_incidents.extend(closed);
-                    let scopes = rest.scopes(name).await?;
-                    status
-                        .scopes
-                        .extend(scopes.map(|scopes| (name.clone(), scopes)));
-                }
-                rest.close().await?;
-                Ok(status)
+    let names = grants.iter().map(String::as_str);
+    let names: Vec<&str> = names.filter(|name| is_valid(name)).collect();
+    let status = context.ask(Access::Look, async |control: &Control| {
+        let mut status = control.status(&names).await?;
+        let known = |name: &str| status.grants.iter().any(|report| report.grant == name);
+        let known: Vec<&str> = names.iter().copied().filter(|name| known(name)).collect();
+        for name in known {
+            let closed = control.closed_incidents(name).await?;
+            status.closed_incidents.extend(closed);
+            let scopes = control.scopes(name).await?;
+            let scopes = scopes.map(|scopes| (name.to_owned(), scopes));
+            status.scopes.extend(scopes);
+            if events > 0 {
+                let lines = control.history(name, events).await?;
+                status.history.insert(name.to_owned(), lines);
             }
         }
-    })
+        Ok(status)
+    })?;
+    if status.running {
+        tell_broken(&config, "the daemon goes on with the one that it has read");
+    }
+    Ok(status)
 }

@@ -1,7 +1,9 @@
 //! `refreshd verify`.
 
-use super::{Context, Service, Work, block_on, grant_name, output};
+use super::{Context, grant_name, output};
+use crate::control::client::Control;
 use crate::exit::{Exit, Failure};
+use crate::opening::Access;
 use crate::service::api::VerifyRequest;
 
 /// `refreshd verify`
@@ -27,21 +29,10 @@ impl Verify {
             grant: grant_name(&self.grant)?.to_owned(),
             refresh: self.refresh,
         };
-        if self.refresh {
-            context.running()?;
-        }
         let config = context.sound_config_with_secrets()?;
-        let verified = block_on(async {
-            match context.service(config, Work::Look).await? {
-                Service::Running(control) => control.verify(&request).await,
-                Service::AtRest(rest) => {
-                    crate::http::install_tls();
-                    let verified = rest.verify(&request.grant).await;
-                    rest.close().await?;
-                    verified
-                }
-            }
-        })?;
+        let offline = |config| Ok((config, Access::Look));
+        let ask = async |control: &Control| control.verify(&request).await;
+        let verified = context.ask_by(config, offline, ask)?;
         if self.json {
             output::json(&verified);
         } else {

@@ -66,6 +66,12 @@ pub fn has_broken_client(grant: &Grant, config: &Config) -> bool {
     config.broken_clients.contains(client)
 }
 
+/// Whether the configuration does not have it any more.
+#[must_use]
+pub fn has_retired(grant: &Grant, config: &Config) -> bool {
+    seat_of(grant, config).is_none() && !has_broken_client(grant, config)
+}
+
 /// To whom the configuration would send the refresh token.
 ///
 /// # Errors

@@ -1,6 +1,8 @@
-//! The other end of the control socket, for the commands.
+//! Whom the commands ask: the daemon at its socket, or a service in their own process. The
+//! same requests go either way.
 
-use super::enroll::{Patience, Redirect};
+use super::router::Routes;
+use crate::connections::Answer as _;
 use crate::engine::message::{Accept, Refreshed, Wish};
 use crate::enroll::{Approve, Begin, Begun, Report};
 use crate::exit::{Exit, Failure};
@@ -10,13 +12,17 @@ use crate::report::status::Status;
 use crate::service::answers::KeptInFull;
 use crate::service::api::{
     BackupMade, BackupRequest, Done, ImportQuery, Imported, KeptRequest, KeyProgress, KeyStatus,
-    Operation, Token, TokenQuery, VerifyRequest,
+    Operation, Patience, Redirect, Token, TokenQuery, VerifyRequest,
 };
-use crate::service::verify::Verified;
+use crate::service::{Service, Verified};
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::{Method, Request};
 use refreshd_core::grant::scopes::Scopes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest that anything is waited for; a copy of a large state takes its time.
@@ -28,10 +34,25 @@ const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// … and says so within this, however busy it is.
 const ALIVE: Duration = Duration::from_secs(8);
 
-/// A connection to a running daemon; clones share it.
-#[derive(Clone, Debug)]
+/// Whom a command asks; clones share it.
+#[derive(Clone)]
 pub struct Control {
-    http: reqwest::Client,
+    way: Way,
+}
+
+#[derive(Clone)]
+enum Way {
+    Socket(reqwest::Client),
+    Own(Routes, Arc<Service>),
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.way {
+            Way::Socket(_) => "Control(socket)",
+            Way::Own(..) => "Control(own process)",
+        })
+    }
 }
 
 impl Control {
@@ -50,67 +71,96 @@ impl Control {
             // One that is kept may be closed at the moment of the next request.
             .pool_max_idle_per_host(0)
             .build();
-        http.map(|http| Control { http })
-            .map_err(|e| Failure::new(Exit::Internal, e.to_string()))
+        let http = http.map_err(|e| Failure::new(Exit::Internal, e.to_string()))?;
+        Ok(Control {
+            way: Way::Socket(http),
+        })
+    }
+
+    /// To a service in this process.
+    #[must_use]
+    pub fn own(service: Service) -> Self {
+        let service = Arc::new(service);
+        Control {
+            way: Way::Own(Routes::to(service.clone()), service),
+        }
+    }
+
+    /// Lets go of what was opened for it.
+    ///
+    /// # Errors
+    /// When the state cannot be closed.
+    pub async fn close(self) -> Result<(), Failure> {
+        match self.way {
+            Way::Socket(_) => Ok(()),
+            Way::Own(_, service) => service.close().await,
+        }
+    }
+
+    /// `GET /v1/alive`.
+    ///
+    /// # Errors
+    /// When no daemon runs.
+    pub async fn alive(&self) -> Result<Done, Failure> {
+        self.get("alive").await
     }
 
     /// `GET /v1/status`, of these grants or, without a name, of all.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// What is answered.
     pub async fn status(&self, names: &[&str]) -> Result<Status, Failure> {
         let path = match names {
             [] => "status".to_owned(),
             names => format!("status?names={}", names.join(",")),
         };
-        self.answer(self.http.get(url(&path))).await
+        self.get(&path).await
     }
 
     /// `GET /v1/grants/NAME/incidents`.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// What is answered.
     pub async fn closed_incidents(&self, name: &str) -> Result<Vec<IncidentReport>, Failure> {
         let path = format!("grants/{name}/incidents");
-        self.answer(self.http.get(url(&path))).await
+        self.get(&path).await
     }
 
     /// `GET /v1/grants/NAME/history`.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// What is answered.
     pub async fn history(&self, name: &str, limit: u32) -> Result<Vec<HistoryLine>, Failure> {
         let path = format!("grants/{name}/history?limit={limit}");
-        self.answer(self.http.get(url(&path))).await
+        self.get(&path).await
     }
 
     /// `GET /v1/grants/NAME/scopes`.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// What is answered.
     pub async fn scopes(&self, name: &str) -> Result<Option<Scopes>, Failure> {
         let path = format!("grants/{name}/scopes");
-        self.answer(self.http.get(url(&path))).await
+        self.get(&path).await
     }
 
     /// `GET /v1/grants/NAME/token`.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// What is answered.
     pub async fn token(&self, name: &str, query: TokenQuery) -> Result<Token, Failure> {
         let path = format!(
             "grants/{name}/token?min_valid_ms={}&timeout_ms={}",
             query.min_valid_ms, query.timeout_ms
         );
         let limit = query.timeout().saturating_add(MARGIN);
-        let request = self.http.get(url(&path));
-        self.answer_within(request, limit).await
+        self.ask(Method::GET, &path, String::new(), limit).await
     }
 
     /// `POST /v1/refresh`.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// What is answered.
     pub async fn refresh(&self, wish: &Wish) -> Result<Refreshed, Failure> {
         self.post("refresh", wish).await
     }
@@ -118,16 +168,16 @@ impl Control {
     /// `POST /v1/import`, a part of the lines at a time.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// What is answered.
     pub async fn import(&self, lines: String, query: ImportQuery) -> Result<Imported, Failure> {
         let path = format!("import?replace={}", query.replace);
-        self.answer(self.http.post(url(&path)).body(lines)).await
+        self.ask(Method::POST, &path, lines, ANSWER).await
     }
 
     /// `POST /v1/reload`.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// What is answered.
     pub async fn reload(&self) -> Result<Done, Failure> {
         self.post("reload", &()).await
     }
@@ -135,7 +185,7 @@ impl Control {
     /// `POST /v1/accept`.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// What is answered.
     pub async fn accept(&self, what: &Accept) -> Result<Done, Failure> {
         self.post("accept", what).await
     }
@@ -143,7 +193,7 @@ impl Control {
     /// `POST /v1/verify`.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// What is answered.
     pub async fn verify(&self, request: &VerifyRequest) -> Result<Verified, Failure> {
         self.post("verify", request).await
     }
@@ -151,7 +201,7 @@ impl Control {
     /// `POST /v1/revoke`.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// What is answered.
     pub async fn revoke(&self, operation: &Operation) -> Result<Done, Failure> {
         self.post("revoke", operation).await
     }
@@ -159,17 +209,17 @@ impl Control {
     /// `GET /v1/answers`.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// What is answered.
     pub async fn answers(&self, grant: Option<&str>) -> Result<Vec<KeptInFull>, Failure> {
         let query = grant.map(|grant| format!("?grant={grant}"));
         let path = format!("answers{}", query.unwrap_or_default());
-        self.answer(self.http.get(url(&path))).await
+        self.get(&path).await
     }
 
     /// `POST /v1/answers/drop`.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// What is answered.
     pub async fn drop_answer(&self, id: &str, became: Option<u64>) -> Result<Done, Failure> {
         let request = KeptRequest {
             grant: None,
@@ -182,7 +232,7 @@ impl Control {
     /// `POST /v1/remove`.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// What is answered.
     pub async fn remove(&self, operation: &Operation) -> Result<Done, Failure> {
         self.post("remove", operation).await
     }
@@ -190,7 +240,7 @@ impl Control {
     /// `POST /v1/backup`.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// What is answered.
     pub async fn backup(&self, request: &BackupRequest) -> Result<BackupMade, Failure> {
         self.post("backup", request).await
     }
@@ -198,23 +248,23 @@ impl Control {
     /// `GET /v1/key`.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// What is answered.
     pub async fn key(&self) -> Result<KeyStatus, Failure> {
-        self.answer(self.http.get(url("key"))).await
+        self.get("key").await
     }
 
     /// `GET /v1/key/progress`.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// What is answered.
     pub async fn key_progress(&self) -> Result<KeyProgress, Failure> {
-        self.answer(self.http.get(url("key/progress"))).await
+        self.get("key/progress").await
     }
 
     /// `POST /v1/enroll`.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// What is answered.
     pub async fn begin_enrollment(&self, begin: &Begin) -> Result<Begun, Failure> {
         self.post("enroll", begin).await
     }
@@ -222,24 +272,24 @@ impl Control {
     /// `GET /v1/enroll`.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// What is answered.
     pub async fn enrollments(&self) -> Result<Vec<Report>, Failure> {
-        self.answer(self.http.get(url("enroll"))).await
+        self.get("enroll").await
     }
 
     /// `GET /v1/enroll/ID`.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// What is answered.
     pub async fn enrollment(&self, id: &str, patience: Patience) -> Result<Report, Failure> {
         let path = format!("enroll/{id}?wait_ms={}", patience.wait_ms);
-        self.answer(self.http.get(url(&path))).await
+        self.get(&path).await
     }
 
     /// `POST /v1/enroll/ID/redirect`.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// What is answered.
     pub async fn redirected(&self, id: &str, redirect: &Redirect) -> Result<Report, Failure> {
         self.post(&format!("enroll/{id}/redirect"), redirect).await
     }
@@ -247,7 +297,7 @@ impl Control {
     /// `POST /v1/enroll/ID/accept`.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// What is answered.
     pub async fn accept_enrollment(&self, id: &str) -> Result<Report, Failure> {
         self.post(&format!("enroll/{id}/accept"), &()).await
     }
@@ -255,7 +305,7 @@ impl Control {
     /// `POST /v1/enroll/ID/approve`.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// What is answered.
     pub async fn approve_enrollment(&self, id: &str, whose: &Approve) -> Result<Report, Failure> {
         self.post(&format!("enroll/{id}/approve"), whose).await
     }
@@ -263,18 +313,22 @@ impl Control {
     /// `DELETE /v1/enroll/ID`.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// What is answered.
     pub async fn cancel_enrollment(&self, id: &str) -> Result<Report, Failure> {
         let path = format!("enroll/{id}");
-        self.answer(self.http.delete(url(&path))).await
+        self.ask(Method::DELETE, &path, String::new(), ANSWER).await
     }
 
     /// `POST /v1/key/rotate`.
     ///
     /// # Errors
-    /// What the daemon answers.
+    /// What is answered.
     pub async fn rotate_key(&self) -> Result<KeyStatus, Failure> {
         self.post("key/rotate", &()).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.ask(Method::GET, path, String::new(), ANSWER).await
     }
 
     async fn post<T: DeserializeOwned>(
@@ -283,83 +337,93 @@ impl Control {
         body: &impl Serialize,
     ) -> Result<T, Failure> {
         let body = serde_json::to_string(body).expect("requests are plain data");
-        self.answer(
-            self.http
-                .post(url(path))
-                .header("content-type", "application/json")
-                .body(body),
-        )
-        .await
+        self.ask(Method::POST, path, body, ANSWER).await
     }
 
-    /// An answer takes its time, as long as the daemon lives.
-    async fn answer<T: DeserializeOwned>(
+    async fn ask<T: DeserializeOwned>(
         &self,
-        request: reqwest::RequestBuilder,
-    ) -> Result<T, Failure> {
-        self.answer_within(request, ANSWER).await
-    }
-
-    async fn answer_within<T: DeserializeOwned>(
-        &self,
-        request: reqwest::RequestBuilder,
+        method: Method,
+        path: &str,
+        body: String,
         limit: Duration,
     ) -> Result<T, Failure> {
-        let answered = async {
-            let response = request.send().await?;
-            let success = response.status().is_success();
-            Ok((success, response.bytes().await?))
-        };
-        let silent = |why: &str| {
-            Failure::new(
-                Exit::Unavailable,
-                format!("refreshd did not answer: {why}; see whether it is stopped or hangs"),
-            )
-        };
-        let answered = tokio::select! {
-            answered = answered => answered,
-            () = self.is_silent() => return Err(silent("it takes connections and is silent")),
-            () = tokio::time::sleep(limit) => {
-                let limit = refreshd_core::duration::human(limit);
-                return Err(silent(&format!("it took more than {limit}")));
-            }
-        };
-        let (success, body) = answered.map_err(|e: reqwest::Error| {
-            Failure::new(
-                Exit::Unavailable,
-                format!("refreshd did not answer: {}", e.without_url()),
-            )
-        })?;
-        let garbled = |e: serde_json::Error| {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("http://refreshd/v1/{path}"))
+            .header("content-type", "application/json");
+        let garbled = |e: &dyn fmt::Display| {
             Failure::new(
                 Exit::Internal,
                 format!("refreshd's answer is not understood ({e}); is it another version?"),
             )
         };
-        if success {
-            serde_json::from_slice(&body).map_err(garbled)
-        } else {
-            Err(serde_json::from_slice::<Failure>(&body).map_err(garbled)?)
-        }
-    }
-
-    /// Returns when the daemon does not answer at all: it is asked now and then whether
-    /// it lives, beside what it is really asked.
-    async fn is_silent(&self) {
-        let mut failed = 0;
-        while failed < 3 {
-            tokio::time::sleep(ASK_AGAIN).await;
-            let asked = self.http.get(url("alive")).timeout(ALIVE).send().await;
-            match asked {
-                Ok(_) => failed = 0,
-                Err(e) if e.is_timeout() => return,
-                // It may be ending, and answering before it does.
-                Err(_) => failed += 1,
+        let unfit = |e: axum::http::Error| Failure::new(Exit::Internal, e.to_string());
+        let (success, body) = match &self.way {
+            Way::Socket(http) => {
+                let request = request.body(body).map_err(unfit)?;
+                answer_within(http, request, limit).await?
             }
+            Way::Own(routes, _) => {
+                let request = request.body(Body::from(body)).map_err(unfit)?;
+                let response = routes.answer(request).await;
+                let success = response.status().is_success();
+                let body = to_bytes(response.into_body(), usize::MAX).await;
+                (success, body.map_err(|e| garbled(&e))?)
+            }
+        };
+        if success {
+            serde_json::from_slice(&body).map_err(|e| garbled(&e))
+        } else {
+            Err(serde_json::from_slice::<Failure>(&body).map_err(|e| garbled(&e))?)
         }
     }
 }
 
-fn url(path: &str) -> String {
-    format!("http://refreshd/v1/{path}")
+/// Whether it succeeded, and the body. An answer takes its time, as long as the daemon lives.
+async fn answer_within(
+    http: &reqwest::Client,
+    request: Request<String>,
+    limit: Duration,
+) -> Result<(bool, Bytes), Failure> {
+    let answered = async {
+        let response = http.execute(request.try_into()?).await?;
+        let success = response.status().is_success();
+        Ok((success, response.bytes().await?))
+    };
+    let silent = |why: &str| {
+        Failure::new(
+            Exit::Unavailable,
+            format!("refreshd did not answer: {why}; see whether it is stopped or hangs"),
+        )
+    };
+    let answered = tokio::select! {
+        answered = answered => answered,
+        () = is_silent(http) => return Err(silent("it takes connections and is silent")),
+        () = tokio::time::sleep(limit) => {
+            let limit = refreshd_core::duration::human(limit);
+            return Err(silent(&format!("it took more than {limit}")));
+        }
+    };
+    answered.map_err(|e: reqwest::Error| {
+        Failure::new(
+            Exit::Unavailable,
+            format!("refreshd did not answer: {}", e.without_url()),
+        )
+    })
+}
+
+/// Returns when the daemon does not answer at all: it is asked now and then whether
+/// it lives, beside what it is really asked.
+async fn is_silent(http: &reqwest::Client) {
+    let mut failed = 0;
+    while failed < 3 {
+        tokio::time::sleep(ASK_AGAIN).await;
+        let alive = http.get("http://refreshd/v1/alive").timeout(ALIVE);
+        match alive.send().await {
+            Ok(_) => failed = 0,
+            Err(e) if e.is_timeout() => return,
+            // It may be ending, and answering before it does.
+            Err(_) => failed += 1,
+        }
+    }
 }

@@ -1,11 +1,9 @@
-//! HTTP over the control socket: what other processes ask the daemon.
+//! The way from a command to the service: HTTP over the control socket, or within the
+//! command's own process.
 
-mod answers;
 pub mod client;
-pub mod enroll;
 pub mod find;
-mod operator;
-pub mod server;
+pub mod router;
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use std::io;

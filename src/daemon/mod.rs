@@ -13,7 +13,7 @@ mod socket;
 use crate::clock::SharedClock;
 use crate::config::standby::Boot;
 use crate::config::{Config, Sources};
-use crate::control::server::{Desk, serve};
+use crate::control::router::serve;
 use crate::descriptors::Ration;
 use crate::engine::message::Message;
 use crate::engine::perform::Deck;
@@ -26,6 +26,7 @@ use crate::opening::Make;
 use crate::publish::{others, published_generations};
 use crate::reload::Reloader;
 use crate::service::maintenance::Maintenance;
+use crate::service::{Running, Service};
 use crate::state::{State, fence_text};
 use crate::systemd::notify;
 use refreshd_core::incident::{Kind, Subject};
@@ -123,16 +124,16 @@ pub async fn run(boot: Boot, sources: Sources, mut signals: Signals) -> Result<(
     // Before anybody can begin another: what waits is presented and polled by one task each.
     enroller.resume().await?;
     let (stop, stopped) = watch::channel(false);
-    let desk = Desk {
+    let running = Running {
         engine: handle.clone(),
         reloader: reloader.clone(),
-        maintenance: upkeep.clone(),
         ration,
         incidents: incidents.clone(),
         enroller: enroller.clone(),
-        waits: Arc::new(Semaphore::new(ration.served * 3 / 4)),
+        waits: Semaphore::new(ration.served * 3 / 4),
     };
-    let server = tokio::spawn(serve(socket, desk, ration.served, stopped));
+    let service = Arc::new(Service::running(running, upkeep.clone()));
+    let server = tokio::spawn(serve(socket, service, ration.served, stopped));
     let maintenance = maintenance::start(&reloader, &handle, &upkeep, &incidents, ration).await?;
     let (close, closed) = watch::channel(false);
     if let Some(web) = web {

@@ -139,9 +139,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes a grant away from the store and from here. False: an exchange is under
+    /// Takes a grant away from the store and from here. `None`: an exchange is under
     /// way; ask again when it has ended. Where it is not `meant`, only looks.
-    pub(super) async fn remove(&mut self, name: &str, meant: bool) -> Result<bool, Failure> {
+    pub(super) async fn remove(&mut self, name: &str, meant: bool) -> Result<Option<()>, Failure> {
         let index = self.ready(name)?;
         if self.config.grants.contains_key(name) {
             return Err(Failure::new(
@@ -153,7 +153,7 @@ impl Engine {
         }
         let entry = self.dispatch.entry(index);
         if entry.in_flight.is_some() {
-            return Ok(false);
+            return Ok(None);
         }
         if self.dispatch.is_aloft(index) || self.deck.arrivals.are_in_hand(&entry.grant.id) {
             let text = format!(
@@ -162,7 +162,7 @@ impl Engine {
             return Err(Failure::new(Exit::TempFail, text));
         }
         if !meant {
-            return Ok(true);
+            return Ok(Some(()));
         }
         let grant = entry.grant.clone();
         match self.deck.store.remove(&grant).await {
@@ -180,7 +180,7 @@ impl Engine {
         let gone = Subject::Grant(name.to_owned());
         self.incidents.forget(|subject| *subject == gone);
         tracing::warn!(grant = %name, "{name}: its operator took it away");
-        Ok(true)
+        Ok(Some(()))
     }
 
     /// The index of a grant, where the store can be trusted and written.

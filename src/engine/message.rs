@@ -66,8 +66,9 @@ pub enum Message {
     BeginRevocation(String, bool, oneshot::Sender<Begun>),
     /// What became of a revocation.
     EndRevocation(Box<Ended>, oneshot::Sender<Result<(), Failure>>),
-    /// Whether a grant can be taken away; where it is meant, it is.
-    Remove(String, bool, oneshot::Sender<Result<bool, Failure>>),
+    /// Whether a grant can be taken away; where it is meant, it is. `None`: an exchange is
+    /// under way.
+    Remove(String, bool, oneshot::Sender<Result<Option<()>, Failure>>),
     /// No new flights; answers when the last has landed.
     Drain(oneshot::Sender<()>),
 }

@@ -34,6 +34,7 @@ use refreshd_core::incident::{Crowds, Kind, Subject};
 use refreshd_core::limits::Caps;
 use refreshd_core::time::{BootTime, WallTime};
 use refreshd_core::{Grant, GrantId};
+pub(crate) use requests::declined;
 use roster::Roster;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

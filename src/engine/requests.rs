@@ -4,13 +4,13 @@ use super::message::{Look, NotRefreshed, RefreshReply, Refreshed, WhichGrants, W
 use super::standing::Change;
 use super::{Engine, refreshed};
 use crate::config::Client;
-use crate::config::active::{Seat, seat_of};
+use crate::config::active::{Seat, has_retired, seat_of};
 use crate::publish::reconcile::OutputReport;
 use crate::report::GrantReport;
-use refreshd_core::GrantId;
 use refreshd_core::dispatch::{Declined, Entry, Granted};
-use refreshd_core::grant::schedule::{Denied, Why};
+use refreshd_core::grant::schedule::{Denied, Never, Why};
 use refreshd_core::limits::Scope;
+use refreshd_core::{Grant, GrantId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -73,7 +73,7 @@ impl Engine {
         Some(Look {
             grant: entry.grant.clone(),
             suspect: self.dispatch.is_suspect(index),
-            retired: seat_of(&entry.grant, &self.config).is_none(),
+            retired: has_retired(&entry.grant, &self.config),
         })
     }
 
@@ -128,32 +128,11 @@ impl Engine {
     }
 
     /// Why a wish comes to nothing, for whoever wished.
-    fn declined(&self, index: u32, declined: Declined) -> Result<Refreshed, NotRefreshed> {
+    fn declined(&self, index: u32, why: Declined) -> Result<Refreshed, NotRefreshed> {
         let grant = &self.dispatch.entry(index).grant;
-        let (name, state) = (&grant.name, &grant.state);
-        match declined {
-            Declined::Fulfilled => Ok(refreshed(name, state.generation, state.expires_at)),
-            Declined::Fenced => {
-                let why = self.dispatch.fenced().unwrap_or_default();
-                Err(NotRefreshed::NeedsPerson(format!("{name}: {why}")))
-            }
-            Declined::Unwritable => Err(NotRefreshed::Later(format!(
-                "{name}: the database cannot be written, so nothing is refreshed until it can; the log says why"
-            ))),
-            Declined::Retired => Err(NotRefreshed::NeedsPerson(format!(
-                "{name}: it is not in the configuration any more"
-            ))),
-            Declined::Denied(denied) => Err(refusal(name, denied)),
-            Declined::Braked { by, trouble, until } => {
-                let until =
-                    until.map_or_else(String::new, |at| format!(" before {}", at.rfc3339()));
-                Err(NotRefreshed::Later(format!(
-                    "{name}: not asked{until}: {}: {}, so grants are asked one at a time; `refreshd refresh {name} --force` asks all the same, which where answers are lost can cost the refresh token",
-                    self.name_of(by),
-                    trouble.explain()
-                )))
-            }
-        }
+        declined(grant, why, self.dispatch.fenced(), |scope| {
+            self.name_of(scope)
+        })
     }
 
     /// Answers those who wait for a refresh that is not made after all.
@@ -188,6 +167,39 @@ impl Engine {
     }
 }
 
+/// Why a wish comes to nothing, for whoever wished. `fenced`: why nothing is refreshed;
+/// `name_of`: whom a brake is about.
+pub(crate) fn declined(
+    grant: &Grant,
+    why: Declined,
+    fenced: Option<&str>,
+    name_of: impl Fn(Scope) -> String,
+) -> Result<Refreshed, NotRefreshed> {
+    let (name, state) = (&grant.name, &grant.state);
+    match why {
+        Declined::Fulfilled => Ok(refreshed(name, state.generation, state.expires_at)),
+        Declined::Fenced => {
+            let why = fenced.unwrap_or_default();
+            Err(NotRefreshed::NeedsPerson(format!("{name}: {why}")))
+        }
+        Declined::Unwritable => Err(NotRefreshed::Later(format!(
+            "{name}: the database cannot be written, so nothing is refreshed until it can; the log says why"
+        ))),
+        Declined::Retired => Err(NotRefreshed::NeedsPerson(format!(
+            "{name}: it is not in the configuration any more"
+        ))),
+        Declined::Denied(denied) => Err(refusal(name, denied)),
+        Declined::Braked { by, trouble, until } => {
+            let until = until.map_or_else(String::new, |at| format!(" before {}", at.rfc3339()));
+            Err(NotRefreshed::Later(format!(
+                "{name}: not asked{until}: {}: {}, so grants are asked one at a time; `refreshd refresh {name} --force` asks all the same, which where answers are lost can cost the refresh token",
+                name_of(by),
+                trouble.explain()
+            )))
+        }
+    }
+}
+
 fn stopping(name: &str) -> NotRefreshed {
     NotRefreshed::Later(format!(
         "{name}: refreshd is stopping; ask again when it runs"
@@ -197,6 +209,9 @@ fn stopping(name: &str) -> NotRefreshed {
 /// Why a wish is turned down, for a person.
 fn refusal(grant: &str, denied: Denied) -> NotRefreshed {
     match denied {
+        Denied::Never(Never::AnswerKept) => NotRefreshed::NeedsPerson(format!(
+            "{grant}: an answer that could not be read may hold its refresh token, and presenting the old one could revoke that; see `refreshd answers {grant}`, or take the risk with `refreshd refresh {grant} --force --accept-risk`"
+        )),
         Denied::Never(why) => NotRefreshed::NeedsPerson(format!("{grant}: {}", why.explain())),
         // Waiting is not likely to help: the retries are there in case it does.
         Denied::NotBefore {

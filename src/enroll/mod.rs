@@ -24,8 +24,8 @@ pub use begin::{Begin, Begun};
 pub use link::{Attempt, Offer};
 pub use push::{PushRefusal, Pushed};
 pub use receive::Word;
-pub(crate) use view::scopes_of;
 pub use view::{Report, id_text, parse_id};
+pub(crate) use view::{report_of, scopes_of};
 
 use crate::config::active::{Seat, seat_of};
 use crate::engine::EngineHandle;
@@ -156,19 +156,6 @@ impl Enroller {
                 return Ok(self.report(self.find(id).await?).await);
             }
         }
-    }
-
-    /// Every enrolment that is remembered, the latest first.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn list(&self) -> Result<Vec<Report>, Failure> {
-        let all = self.0.deck.store.enrollments().await.map_err(failed)?;
-        let mut reports = Vec::new();
-        for enrollment in all {
-            reports.push(self.report(enrollment).await);
-        }
-        Ok(reports)
     }
 
     async fn find(&self, id: EnrollmentId) -> Result<Enrollment, Failure> {

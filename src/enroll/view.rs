@@ -3,6 +3,7 @@
 use super::Enroller;
 use crate::config::Config;
 use crate::config::active::seat_of;
+use crate::state::Store;
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Stage, Via};
 use refreshd_core::grant::scopes::Scopes;
 use refreshd_core::grant::{Grant, TokenSet};
@@ -44,43 +45,47 @@ pub struct Report {
 
 impl Enroller {
     pub(super) async fn report(&self, enrollment: Enrollment) -> Report {
-        let mut report = Report {
-            id: id_text(enrollment.id),
-            grant: enrollment.grant,
-            client: enrollment.client,
-            via: enrollment.via,
-            stage: enrollment.stage,
-            text: enrollment.text,
-            begun_at: enrollment.begun_at.rfc3339(),
-            expires_at: enrollment.expires_at.rfc3339(),
-            generation: enrollment.generation,
-            token_expires_at: None,
-            outputs: Vec::new(),
-            scopes: None,
-        };
-        if report.stage == Stage::Received && report.text.is_empty() {
-            "its code is being exchanged".clone_into(&mut report.text);
-        }
-        let Some(name) = report.grant.clone().filter(|_| report.stage == Stage::Done) else {
-            return report;
-        };
-        let config = self.0.reloader.config();
-        if let Ok(Some((grant, tokens))) = self.0.deck.store.load_named(&name).await
-            && Some(grant.state.generation) == report.generation
-        {
-            report.token_expires_at = Some(grant.state.expires_at.rfc3339());
-            report.scopes = scopes_of(&grant, tokens.as_ref(), &config);
-        }
-        if let Some(client) = config.clients.get(&report.client) {
-            let files = config.outputs_of(&name, client).into_iter();
-            let rows = config.databases_of(&name);
-            report.outputs = files
-                .map(|output| output.path.display().to_string())
-                .chain(rows.map(|database| format!("{} ({name})", database.path.display())))
-                .collect();
-        }
-        report
+        report_of(enrollment, &self.0.deck.store, &self.0.reloader.config()).await
     }
+}
+
+/// What there is to tell of an enrolment.
+pub(crate) async fn report_of(enrollment: Enrollment, store: &Store, config: &Config) -> Report {
+    let mut report = Report {
+        id: id_text(enrollment.id),
+        grant: enrollment.grant,
+        client: enrollment.client,
+        via: enrollment.via,
+        stage: enrollment.stage,
+        text: enrollment.text,
+        begun_at: enrollment.begun_at.rfc3339(),
+        expires_at: enrollment.expires_at.rfc3339(),
+        generation: enrollment.generation,
+        token_expires_at: None,
+        outputs: Vec::new(),
+        scopes: None,
+    };
+    if report.stage == Stage::Received && report.text.is_empty() {
+        "its code is being exchanged".clone_into(&mut report.text);
+    }
+    let Some(name) = report.grant.clone().filter(|_| report.stage == Stage::Done) else {
+        return report;
+    };
+    if let Ok(Some((grant, tokens))) = store.load_named(&name).await
+        && Some(grant.state.generation) == report.generation
+    {
+        report.token_expires_at = Some(grant.state.expires_at.rfc3339());
+        report.scopes = scopes_of(&grant, tokens.as_ref(), config);
+    }
+    if let Some(client) = config.clients.get(&report.client) {
+        let files = config.outputs_of(&name, client).into_iter();
+        let rows = config.databases_of(&name);
+        report.outputs = files
+            .map(|output| output.path.display().to_string())
+            .chain(rows.map(|database| format!("{} ({name})", database.path.display())))
+            .collect();
+    }
+    report
 }
 
 /// What a grant may do, against what its client asks for; `None`: it has no token set, or

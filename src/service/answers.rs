@@ -2,7 +2,10 @@
 //! read, what came too late, what another token set took the place of. It is listed,
 //! handed to its owner, and dropped here; what is read of it goes the way of an import.
 
+use super::api::Done;
+use super::{Host, Service};
 use crate::enroll::id_text;
+use crate::exit::{Failure, internal};
 use crate::history::id_of;
 use crate::state::{
     Candidate, Committed, Event, OfAuthorization, Recovered, Store, StoreError, Unread,
@@ -149,11 +152,40 @@ fn response(success: &Success, received: WallTime) -> serde_json::Value {
     response
 }
 
+impl Service {
+    /// `refreshd answers`, in full: whoever may ask owns the state.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn answers(&self, grant: Option<&str>) -> Result<Vec<KeptInFull>, Failure> {
+        let store = &self.deck.store;
+        let mut found = all(store, grant).await.map_err(internal)?;
+        let waiting = match &self.host {
+            Host::Daemon(_) => &[][..],
+            Host::Command(offline) => &offline.waiting,
+        };
+        for recovered in waiting {
+            let kept = in_journal(store, recovered).await.map_err(internal)?;
+            let wanted = |kept: &KeptInFull| grant.is_none_or(|name| name == kept.kept.grant);
+            found.extend(kept.filter(wanted));
+        }
+        Ok(found)
+    }
+
+    /// `refreshd answers drop`; `became`: the generation that was taken out of it by hand.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn drop_answer(&self, id: &str, became: Option<u64>) -> Result<Done, Failure> {
+        let (store, now) = (&self.deck.store, self.deck.clock.wall());
+        let changed = forget(store, id, became, now).await.map_err(internal)?;
+        self.changed(changed);
+        Ok(Done::told(format!("{id}: dropped")))
+    }
+}
+
 /// All that is kept, or what is kept of one grant and its authorizations; the latest first.
-///
-/// # Errors
-/// When the store cannot be read.
-pub async fn all(store: &Store, grant: Option<&str>) -> Result<Vec<KeptInFull>, StoreError> {
+async fn all(store: &Store, grant: Option<&str>) -> Result<Vec<KeptInFull>, StoreError> {
     let mut found = Vec::new();
     for it in store.grants().await? {
         if grant.is_some_and(|name| name != it.name) {
@@ -184,10 +216,7 @@ pub async fn all(store: &Store, grant: Option<&str>) -> Result<Vec<KeptInFull>, 
 
 /// What the journal holds of an authorization that was answered, while no daemon reads it;
 /// `None`: nothing that is worth anything.
-///
-/// # Errors
-/// When the store cannot be read.
-pub async fn in_journal(
+async fn in_journal(
     store: &Store,
     recovered: &Recovered,
 ) -> Result<Option<KeptInFull>, StoreError> {
@@ -218,10 +247,7 @@ pub async fn in_journal(
 
 /// Lets go of one; `became`: the generation that was taken out of it by hand. Returns the
 /// grant where it has changed: nothing is kept any more that may hold its refresh token.
-///
-/// # Errors
-/// When the store cannot be written.
-pub async fn forget(
+async fn forget(
     store: &Store,
     id: &str,
     became: Option<u64>,

@@ -1,7 +1,7 @@
-//! What goes over the control socket, as JSON.
+//! What is asked and answered, as JSON.
 
+use super::import::LineReport;
 use crate::engine::message::WhichGrants;
-use crate::service::import::LineReport;
 use crate::state::{Copied, KeyUse};
 use refreshd_core::grant::{Grant, TokenSet};
 use refreshd_core::secret::Secret;
@@ -201,6 +201,34 @@ impl Operation {
 pub struct Done {
     /// What was done, for a person.
     pub message: String,
+}
+
+impl Done {
+    /// With these words.
+    #[must_use]
+    pub fn told(message: impl Into<String>) -> Self {
+        Done {
+            message: message.into(),
+        }
+    }
+}
+
+/// Body of `POST /v1/enroll/ID/redirect`: what the browser was sent back with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Redirect {
+    /// The query; or, by hand, whatever the person has of it.
+    pub query: Secret,
+    /// A person pasted it.
+    #[serde(default)]
+    pub by_hand: bool,
+}
+
+/// Query of `GET /v1/enroll/ID`.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Patience {
+    /// How long to wait for it to turn, in milliseconds.
+    #[serde(default)]
+    pub wait_ms: u64,
 }
 
 /// Query of `GET /v1/answers`, and body of `POST /v1/answers/drop`.

@@ -1,6 +1,7 @@
-//! `refreshd import`: token responses that people bring, one or many. The same
-//! code serves the running daemon and the state at rest.
+//! `refreshd import`: token responses that people bring, one or many.
 
+use super::api::{self, ImportQuery};
+use super::{Host, Service};
 use crate::clock::SharedClock;
 use crate::config::active::{Seat, binding_of, seat_of};
 use crate::config::{Client, Config};
@@ -90,19 +91,34 @@ pub struct LineReport {
     pub error: Option<String>,
 }
 
+impl Service {
+    /// `refreshd import`: a line of JSON each.
+    pub async fn import(&self, lines: &str, query: ImportQuery) -> api::Imported {
+        let importer = Importer {
+            config: self.config(),
+            store: self.deck.store.clone(),
+            clock: self.deck.clock.clone(),
+            fingerprinter: self.deck.fingerprinter.clone(),
+            replace: query.replace,
+        };
+        let (lines, changed) = importer.lines(lines).await;
+        self.changed(changed);
+        if let Host::Daemon(running) = &self.host {
+            running.reloader.retarget(&running.engine).await;
+        }
+        api::Imported { lines }
+    }
+}
+
 /// Brings token sets into a store.
 #[derive(Clone)]
-pub struct Importer {
-    /// The configuration.
-    pub config: Arc<Config>,
-    /// Where they go.
-    pub store: Store,
-    /// The time.
-    pub clock: SharedClock,
-    /// Makes fingerprints.
-    pub fingerprinter: Fingerprinter,
+struct Importer {
+    config: Arc<Config>,
+    store: Store,
+    clock: SharedClock,
+    fingerprinter: Fingerprinter,
     /// Also takes an older token set in the place of a newer one.
-    pub replace: bool,
+    replace: bool,
 }
 
 /// Lines that are imported at the same time, so that they share commits.
@@ -111,7 +127,7 @@ const ABREAST: usize = 64;
 impl Importer {
     /// Imports lines of JSON; bad ones are named and the good ones kept. Empty
     /// lines are skipped. Returns a report a line, and the grants that changed.
-    pub async fn lines(&self, text: &str) -> (Vec<LineReport>, Vec<Grant>) {
+    async fn lines(&self, text: &str) -> (Vec<LineReport>, Vec<Grant>) {
         let mut reports = Vec::new();
         let mut changed = Vec::new();
         let lines: Vec<(usize, &str)> = text
@@ -178,11 +194,8 @@ impl Importer {
         }
     }
 
-    /// Imports one token response.
-    ///
-    /// # Errors
-    /// What is wrong with it, for a person.
-    pub async fn import(&self, line: ImportLine) -> Result<Imported, String> {
+    /// Imports one token response; or says what is wrong with it, for a person.
+    async fn import(&self, line: ImportLine) -> Result<Imported, String> {
         if !name::is_valid(&line.name) {
             return Err(format!(
                 "{:?} is not a name: {}",

@@ -1,17 +1,55 @@
-//! Backups and sealing keys: what the daemon and the commands at rest do alike.
-//! One thing at a time, so that no key goes while a backup that needs it is
-//! being made.
+//! Backups and sealing keys, one thing at a time, so that no key goes while a backup that
+//! needs it is being made.
 
+use super::Service;
+use super::api::{BackupMade, BackupRequest, KeyProgress, KeyStatus};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::incidents::Incidents;
-use crate::service::api::{BackupMade, BackupRequest, KeyProgress, KeyStatus};
 use crate::state::{CopyError, KeyError, Keys, KeysError, Store, StoreError, Walk, backups};
 use refreshd_core::incident::{Kind, Subject};
 use refreshd_core::text::counted;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+
+impl Service {
+    /// `refreshd backup`.
+    ///
+    /// # Errors
+    /// When the copy cannot be made.
+    pub async fn backup(&self, request: &BackupRequest) -> Result<BackupMade, Failure> {
+        self.maintenance.backup(&self.config(), request).await
+    }
+
+    /// `refreshd key status`.
+    ///
+    /// # Errors
+    /// When something cannot be read.
+    pub async fn key(&self) -> Result<KeyStatus, Failure> {
+        self.maintenance.key_status(&self.config()).await
+    }
+
+    /// How far sealing anew has come.
+    #[must_use]
+    pub fn key_progress(&self) -> KeyProgress {
+        self.maintenance.progress()
+    }
+
+    /// `refreshd key rotate`. What the old key has sealed is sealed anew after this answer.
+    ///
+    /// # Errors
+    /// When the new key cannot be written, or the state not read.
+    pub async fn rotate_key(&self) -> Result<KeyStatus, Failure> {
+        let (maintenance, config) = (self.maintenance.clone(), self.config());
+        // One that was cut short is brought to its end first.
+        maintenance.settle(&config).await;
+        maintenance.rotate().await?;
+        let status = maintenance.key_status(&config).await;
+        tokio::spawn(async move { maintenance.settle(&config).await });
+        status
+    }
+}
 
 /// See the module.
 #[derive(Debug)]

@@ -1,9 +1,13 @@
 //! `refreshd verify`: one harmless request that tells whether an access token works.
 
-use crate::config::active::Seat;
+use super::Service;
+use super::api::VerifyRequest;
+use crate::config::active::{Seat, seat_of};
+use crate::engine::message::Wish;
 use crate::engine::perform::Deck;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, internal};
 use refreshd_core::grant::replay::EXCHANGE_LIMIT;
+use refreshd_core::grant::schedule::Urgency;
 use refreshd_core::provider::answer::redirect;
 use refreshd_core::provider::request::verify_url;
 use refreshd_core::provider::{Answer, Ending};
@@ -50,11 +54,60 @@ pub struct Verified {
     pub text: String,
 }
 
+impl Service {
+    /// `refreshd verify`.
+    ///
+    /// # Errors
+    /// When there is nothing to try, or nowhere to; or it is refused, and is not replaced
+    /// as was asked for.
+    pub async fn verify(&self, request: &VerifyRequest) -> Result<Verified, Failure> {
+        if request.refresh {
+            self.daemon()?;
+        }
+        let name = &request.grant;
+        let grant = self.look(name).await?.grant;
+        let seat = seat_of(&grant, &self.config()).ok_or_else(|| {
+            let text = format!(
+                "{name}: something is wrong with its client in the configuration; see `refreshd check`"
+            );
+            Failure::new(Exit::Config, text)
+        })?;
+        let loaded = self.deck.store.load(&grant.id).await.map_err(internal)?;
+        let (grant, tokens) = loaded.unwrap_or((grant, None));
+        let verified = verify(&self.deck, &seat, &grant, tokens.as_ref()).await?;
+        match verified.verdict == Verdict::Refused && request.refresh {
+            true => self.replace(verified).await,
+            false => Ok(verified),
+        }
+    }
+
+    /// Has the token that was refused replaced.
+    async fn replace(&self, refused: Verified) -> Result<Verified, Failure> {
+        let Verified { grant, text, .. } = &refused;
+        let wish = Wish {
+            grant: grant.clone(),
+            urgency: Urgency::Rejected,
+            generation: Some(refused.generation),
+        };
+        let refreshed = self.refresh_within(wish, 2 * EXCHANGE_LIMIT).await;
+        let refreshed = refreshed.map_err(|e| {
+            let text = format!("{grant}: {text}, and it was not replaced: {}", e.message);
+            Failure::new(e.exit, text)
+        })?;
+        Ok(Verified {
+            generation: refreshed.generation,
+            verdict: Verdict::Works,
+            text: format!(
+                "{text}; it was replaced: generation {} until {}",
+                refreshed.generation, refreshed.expires_at
+            ),
+            grant: refused.grant,
+        })
+    }
+}
+
 /// Tries the access token at the provider's verify URL. Nothing is changed by it.
-///
-/// # Errors
-/// When there is nothing to try, or nowhere to.
-pub async fn verify(
+async fn verify(
     deck: &Deck,
     seat: &Seat,
     grant: &Grant,

@@ -40,7 +40,6 @@ const DAEMON: House = &[
     &["enroll", "opening"],
     // What the commands come to, with or without a daemon.
     &["service"],
-    &["rest"],
     // How it is asked for.
     &["control"],
     // The wiring.
@@ -137,12 +136,12 @@ fn an_import_that_runs_up_is_found() {
         (1, "macro_rules! say { () => { $crate::cli::say() } }"),
         (
             3,
-            "#[cfg(test)]\nmod tests { use crate::rest; }\nuse crate::cli;",
+            "#[cfg(test)]\nmod tests { use crate::control; }\nuse crate::cli;",
         ),
-        (3, "#[cfg(test)]\nuse crate::{rest};\nuse crate::cli;"),
+        (3, "#[cfg(test)]\nuse crate::{control};\nuse crate::cli;"),
         (
             3,
-            "#[cfg(test)]\nmod tests;\nconst R: &str = r#\"\"crate::rest\"#; use crate::cli;",
+            "#[cfg(test)]\nmod tests;\nconst R: &str = r#\"\"crate::control\"#; use crate::cli;",
         ),
         // Another room on the same floor, and what stands in no room.
         (1, "use crate::http::Http;"),

@@ -1,6 +1,7 @@
 //! A configuration has one state and one socket: commands find them from anywhere, make
 //! none by looking, and hand nothing to somebody else.
 
+mod every_command;
 mod journal;
 mod looking;
 mod others;

@@ -1,10 +1,10 @@
 //! The loopback callback (RFC 8252 §7.3): open for one authorization, and no longer.
 
 use crate::control::client::Control;
-use crate::control::enroll::Redirect;
 use crate::enroll::Report;
 use crate::enroll::serve::returned;
 use crate::exit::{Exit, Failure};
+use crate::service::api::Redirect;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};

@@ -9,11 +9,12 @@ mod patience;
 mod route;
 mod terminal;
 
-use super::{Context, block_on, grant_name, output};
+use super::{Context, grant_name, output};
 use crate::control::client::Control;
-use crate::control::enroll::Patience;
 use crate::enroll::{Approve, Begin, Begun, Report};
 use crate::exit::{Exit, Failure};
+use crate::opening::Access;
+use crate::service::api::Patience;
 use refreshd_core::enroll::{Stage, Via};
 use refreshd_core::grant::scopes::Scopes;
 use refreshd_core::time::WallTime;
@@ -82,23 +83,28 @@ const STEP: Duration = Duration::from_secs(20);
 
 impl Authorize {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let control = context.running()?;
+        context.ask(Access::Look, async |control: &Control| {
+            self.ask(context, control).await
+        })
+    }
+
+    async fn ask(&self, context: &Context, control: &Control) -> Result<Exit, Failure> {
         if self.list {
-            return self.show_all(&control);
+            self.show_all(&control.enrollments().await?);
+            return Ok(Exit::Ok);
         }
         if let Some(id) = &self.accept {
-            return self.tell(&block_on(control.accept_enrollment(plain_id(id)?))?);
+            return self.tell(&control.accept_enrollment(plain_id(id)?).await?);
         }
         if let Some(id) = &self.approve {
             let whose = Approve {
                 grant: self.approve_as.clone(),
             };
-            return self.tell(&block_on(
-                control.approve_enrollment(plain_id(id)?, &whose),
-            )?);
+            let approved = control.approve_enrollment(plain_id(id)?, &whose).await?;
+            return self.tell(&approved);
         }
         if let Some(id) = &self.cancel {
-            let report = block_on(control.cancel_enrollment(plain_id(id)?))?;
+            let report = control.cancel_enrollment(plain_id(id)?).await?;
             self.tell(&report)?;
             // To have given it up is what was asked for.
             return Ok(match report.stage {
@@ -109,7 +115,9 @@ impl Authorize {
         if let Some(name) = &self.grant {
             grant_name(name)?;
         }
-        block_on(self.authorize(context, &control))
+        // Nobody is sent anywhere in vain.
+        control.alive().await?;
+        self.authorize(context, control).await
     }
 
     async fn authorize(&self, context: &Context, control: &Control) -> Result<Exit, Failure> {
@@ -271,8 +279,7 @@ impl Authorize {
         })
     }
 
-    fn show_all(&self, control: &Control) -> Result<Exit, Failure> {
-        let all = block_on(control.enrollments())?;
+    fn show_all(&self, all: &[Report]) {
         if self.json {
             output::json(&all);
         } else if all.is_empty() {
@@ -289,7 +296,6 @@ impl Authorize {
             );
             output::line(line.trim_end());
         }
-        Ok(Exit::Ok)
     }
 
     /// Whether the configuration on disk has the grant and its operator wants it loaded.

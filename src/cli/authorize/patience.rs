@@ -3,9 +3,9 @@
 
 use crate::cli::output;
 use crate::control::client::Control;
-use crate::control::enroll::Patience;
 use crate::enroll::Report;
 use crate::exit::{Exit, Failure};
+use crate::service::api::Patience;
 use refreshd_core::enroll::Stage;
 use std::time::Duration;
 use tokio::time::Instant;

@@ -152,14 +152,14 @@ impl Place {
     }
 
     pub(crate) async fn report(&self, id: &str) -> Report {
-        let patience = refreshd::control::enroll::Patience { wait_ms: 0 };
+        let patience = refreshd::service::api::Patience { wait_ms: 0 };
         self.control().enrollment(id, patience).await.unwrap()
     }
 
     /// Waits until it is over.
     pub(crate) async fn over(&self, id: &str) -> Report {
         for _ in 0..600 {
-            let patience = refreshd::control::enroll::Patience { wait_ms: 100 };
+            let patience = refreshd::service::api::Patience { wait_ms: 100 };
             let report = self.control().enrollment(id, patience).await.unwrap();
             if report.stage.is_over() {
                 return report;

@@ -2,12 +2,12 @@
 //! walked for such types, so that none is forgotten.
 
 use refreshd::config::{Sources, load};
-use refreshd::control::enroll::Redirect;
 use refreshd::enroll::Attempt;
 use refreshd::publish::View;
 use refreshd::publish::database::RowJob;
 use refreshd::publish::output::Job;
 use refreshd::service::answers::{Kept, KeptInFull};
+use refreshd::service::api::Redirect;
 use refreshd::service::api::Token;
 use refreshd::service::import::ImportLine;
 use refreshd::state::{Candidate, Commit, Event, ImportRequest, Sealer, Unread};

@@ -4,8 +4,9 @@
 use super::disk::Disk;
 use super::fate::Fate;
 use refreshd::config::{self, Config, Sources};
-use refreshd::opening::{self, Make};
-use refreshd::rest::Rest;
+use refreshd::engine::message::WhichGrants;
+use refreshd::opening::{self, Access, Make};
+use refreshd::service::Service;
 use refreshd_core::flight::FlightId;
 use refreshd_core::secret::Fingerprinter;
 use rusqlite::{Connection, OpenFlags};
@@ -110,18 +111,21 @@ impl Judge {
     pub(super) fn open(&self) -> Result<Found, String> {
         self.runtime.block_on(async {
             // The outputs lie on another disk, and are those of the end.
-            let rest = Rest::open(self.config.clone(), Make::Anew).await;
-            let rest = rest.map_err(|e| format!("opens: {}", e.message))?;
-            if let Some(differs) = rest.disagreements().first() {
+            let access = Access::Write(Make::Anew);
+            let service = Service::offline(self.config.clone(), access).await;
+            let service = service.map_err(|e| format!("opens: {}", e.message))?;
+            if let Some(differs) = service.disagreements().first() {
                 return Err(format!("rows-agree: {differs}"));
             }
-            let status = rest.status().await.map_err(|e| e.message)?;
+            let status = service.status(WhichGrants::All).await;
+            let status = status.map_err(|e| e.message)?;
             if let Some(fence) = status.notices.iter().find(|n| n.contains("accept-restore")) {
                 return Err(format!("not-fenced: {fence}"));
             }
-            rest.close()
-                .await
-                .map_err(|e| format!("closes: {}", e.message))?;
+            let closed = service.close().await;
+            closed.map_err(|e| format!("closes: {}", e.message))?;
+            // It holds the lock.
+            drop(service);
             self.look().await
         })
     }
