@@ -6,6 +6,7 @@ use crate::engine::message::Accept;
 use crate::exit::{Exit, Failure};
 use crate::opening::{Access, Make};
 use crate::report::{GrantReport, Urgency, table};
+use crate::service::api::StatusQuery;
 use crate::state;
 
 /// `refreshd doctor`
@@ -76,7 +77,7 @@ fn begin_anew(context: &Context) -> Result<Exit, Failure> {
 
 /// Everything that needs a person, and nothing else.
 fn examine(context: &Context, json: bool) -> Result<Exit, Failure> {
-    let mut status = status::fetch(context, &[], 0)?;
+    let mut status = status::fetch(context, &StatusQuery::default())?;
     let well = |report: &GrantReport| matches!(report.urgency, Urgency::Well | Urgency::Ended);
     status.grants.retain(|report| !well(report));
     if json {

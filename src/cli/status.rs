@@ -2,13 +2,12 @@
 
 use super::{Context, grant_name, history, output, tell_broken};
 use crate::control::client::Control;
-use crate::exit::{Exit, Failure, no_such_grant};
+use crate::exit::{Exit, Failure};
 use crate::history::HistoryLine;
-use crate::incidents::report::IncidentReport;
 use crate::opening::Access;
 use crate::report::{outputs, status, table};
+use crate::service::api::StatusQuery;
 use refreshd_core::incident::Kind;
-use refreshd_core::name::is_valid;
 
 /// `refreshd status`
 #[derive(Debug, clap::Args)]
@@ -36,29 +35,14 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let events = if self.history { history::SHOWN } else { 0 };
-        let mut status = fetch(context, &self.grants, events)?;
-        if !self.grants.is_empty() {
-            for name in &self.grants {
-                if !status
-                    .grants
-                    .iter()
-                    .any(|report| report.grant == *grant_name(name).unwrap_or_default())
-                {
-                    return Err(no_such_grant(name));
-                }
-            }
-            status
-                .grants
-                .retain(|report| self.grants.contains(&report.grant));
-            let clients = status.grants.iter().map(|report| report.client.clone());
-            let clients: Vec<String> = clients.collect();
-            status.incidents.retain(|incident| match &incident.grant {
-                Some(grant) => self.grants.contains(grant),
-                None => is_theirs(incident, &clients),
-            });
-            status = status.summed_up();
+        for name in &self.grants {
+            grant_name(name)?;
         }
+        let query = StatusQuery {
+            names: (!self.grants.is_empty()).then(|| self.grants.join(",")),
+            history: if self.history { history::SHOWN } else { 0 },
+        };
+        let status = fetch(context, &query)?;
         if self.json {
             output::json(&status);
         } else {
@@ -95,42 +79,11 @@ impl Status {
     }
 }
 
-/// What is wrong with all of it, or with one of these clients.
-fn is_theirs(incident: &IncidentReport, clients: &[String]) -> bool {
-    match &incident.subject {
-        Some(client) if incident.about == "client" => clients.contains(client),
-        Some(_) => false,
-        None => true,
-    }
-}
-
-/// The status; of the grants that are named with their last closed incidents, what they may
-/// do, and their last events.
-pub(super) fn fetch(
-    context: &Context,
-    grants: &[String],
-    events: u32,
-) -> Result<status::Status, Failure> {
+/// The status, and a word where the configuration is broken that it does not go by.
+pub(super) fn fetch(context: &Context, query: &StatusQuery) -> Result<status::Status, Failure> {
     let config = context.sound_config()?;
-    let names = grants.iter().map(String::as_str);
-    let names: Vec<&str> = names.filter(|name| is_valid(name)).collect();
-    let status = context.ask(Access::Look, async |control: &Control| {
-        let mut status = control.status(&names).await?;
-        let known = |name: &str| status.grants.iter().any(|report| report.grant == name);
-        let known: Vec<&str> = names.iter().copied().filter(|name| known(name)).collect();
-        for name in known {
-            let closed = control.closed_incidents(name).await?;
-            status.closed_incidents.extend(closed);
-            let scopes = control.scopes(name).await?;
-            let scopes = scopes.map(|scopes| (name.to_owned(), scopes));
-            status.scopes.extend(scopes);
-            if events > 0 {
-                let lines = control.history(name, events).await?;
-                status.history.insert(name.to_owned(), lines);
-            }
-        }
-        Ok(status)
-    })?;
+    let ask = async |control: &Control| control.status(query).await;
+    let status = context.ask(Access::Look, ask)?;
     if status.running {
         tell_broken(&config, "the daemon goes on with the one that it has read");
     }

@@ -7,17 +7,15 @@ use crate::engine::message::{Accept, Refreshed, Wish};
 use crate::enroll::{Approve, Begin, Begun, Report};
 use crate::exit::{Exit, Failure};
 use crate::history::HistoryLine;
-use crate::incidents::report::IncidentReport;
 use crate::report::status::Status;
 use crate::service::answers::KeptInFull;
 use crate::service::api::{
     BackupMade, BackupRequest, Done, ImportQuery, Imported, KeptRequest, KeyProgress, KeyStatus,
-    Operation, Patience, Redirect, Token, TokenQuery, VerifyRequest,
+    Operation, Patience, Redirect, StatusQuery, Token, TokenQuery, VerifyRequest,
 };
 use crate::service::{Service, Verified};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Method, Request};
-use refreshd_core::grant::scopes::Scopes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -34,7 +32,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// … and says so within this, however busy it is.
 const ALIVE: Duration = Duration::from_secs(8);
 
-/// Whom a command asks; clones share it.
+/// Whom a command asks; clones share it. A function asks what it names, and fails as it is
+/// answered.
 #[derive(Clone)]
 pub struct Control {
     way: Way,
@@ -98,56 +97,28 @@ impl Control {
     }
 
     /// `GET /v1/alive`.
-    ///
-    /// # Errors
-    /// When no daemon runs.
     pub async fn alive(&self) -> Result<Done, Failure> {
         self.get("alive").await
     }
 
-    /// `GET /v1/status`, of these grants or, without a name, of all.
-    ///
-    /// # Errors
-    /// What is answered.
-    pub async fn status(&self, names: &[&str]) -> Result<Status, Failure> {
-        let path = match names {
-            [] => "status".to_owned(),
-            names => format!("status?names={}", names.join(",")),
-        };
-        self.get(&path).await
-    }
-
-    /// `GET /v1/grants/NAME/incidents`.
-    ///
-    /// # Errors
-    /// What is answered.
-    pub async fn closed_incidents(&self, name: &str) -> Result<Vec<IncidentReport>, Failure> {
-        let path = format!("grants/{name}/incidents");
+    /// `GET /v1/status`.
+    pub async fn status(&self, query: &StatusQuery) -> Result<Status, Failure> {
+        let names = query.names.as_ref().map(|names| format!("&names={names}"));
+        let path = format!(
+            "status?history={}{}",
+            query.history,
+            names.unwrap_or_default()
+        );
         self.get(&path).await
     }
 
     /// `GET /v1/grants/NAME/history`.
-    ///
-    /// # Errors
-    /// What is answered.
     pub async fn history(&self, name: &str, limit: u32) -> Result<Vec<HistoryLine>, Failure> {
         let path = format!("grants/{name}/history?limit={limit}");
         self.get(&path).await
     }
 
-    /// `GET /v1/grants/NAME/scopes`.
-    ///
-    /// # Errors
-    /// What is answered.
-    pub async fn scopes(&self, name: &str) -> Result<Option<Scopes>, Failure> {
-        let path = format!("grants/{name}/scopes");
-        self.get(&path).await
-    }
-
     /// `GET /v1/grants/NAME/token`.
-    ///
-    /// # Errors
-    /// What is answered.
     pub async fn token(&self, name: &str, query: TokenQuery) -> Result<Token, Failure> {
         let path = format!(
             "grants/{name}/token?min_valid_ms={}&timeout_ms={}",
@@ -158,58 +129,37 @@ impl Control {
     }
 
     /// `POST /v1/refresh`.
-    ///
-    /// # Errors
-    /// What is answered.
     pub async fn refresh(&self, wish: &Wish) -> Result<Refreshed, Failure> {
         self.post("refresh", wish).await
     }
 
     /// `POST /v1/import`, a part of the lines at a time.
-    ///
-    /// # Errors
-    /// What is answered.
     pub async fn import(&self, lines: String, query: ImportQuery) -> Result<Imported, Failure> {
         let path = format!("import?replace={}", query.replace);
         self.ask(Method::POST, &path, lines, ANSWER).await
     }
 
     /// `POST /v1/reload`.
-    ///
-    /// # Errors
-    /// What is answered.
     pub async fn reload(&self) -> Result<Done, Failure> {
         self.post("reload", &()).await
     }
 
     /// `POST /v1/accept`.
-    ///
-    /// # Errors
-    /// What is answered.
     pub async fn accept(&self, what: &Accept) -> Result<Done, Failure> {
         self.post("accept", what).await
     }
 
     /// `POST /v1/verify`.
-    ///
-    /// # Errors
-    /// What is answered.
     pub async fn verify(&self, request: &VerifyRequest) -> Result<Verified, Failure> {
         self.post("verify", request).await
     }
 
     /// `POST /v1/revoke`.
-    ///
-    /// # Errors
-    /// What is answered.
     pub async fn revoke(&self, operation: &Operation) -> Result<Done, Failure> {
         self.post("revoke", operation).await
     }
 
     /// `GET /v1/answers`.
-    ///
-    /// # Errors
-    /// What is answered.
     pub async fn answers(&self, grant: Option<&str>) -> Result<Vec<KeptInFull>, Failure> {
         let query = grant.map(|grant| format!("?grant={grant}"));
         let path = format!("answers{}", query.unwrap_or_default());
@@ -217,9 +167,6 @@ impl Control {
     }
 
     /// `POST /v1/answers/drop`.
-    ///
-    /// # Errors
-    /// What is answered.
     pub async fn drop_answer(&self, id: &str, became: Option<u64>) -> Result<Done, Failure> {
         let request = KeptRequest {
             grant: None,
@@ -230,99 +177,63 @@ impl Control {
     }
 
     /// `POST /v1/remove`.
-    ///
-    /// # Errors
-    /// What is answered.
     pub async fn remove(&self, operation: &Operation) -> Result<Done, Failure> {
         self.post("remove", operation).await
     }
 
     /// `POST /v1/backup`.
-    ///
-    /// # Errors
-    /// What is answered.
     pub async fn backup(&self, request: &BackupRequest) -> Result<BackupMade, Failure> {
         self.post("backup", request).await
     }
 
     /// `GET /v1/key`.
-    ///
-    /// # Errors
-    /// What is answered.
     pub async fn key(&self) -> Result<KeyStatus, Failure> {
         self.get("key").await
     }
 
     /// `GET /v1/key/progress`.
-    ///
-    /// # Errors
-    /// What is answered.
     pub async fn key_progress(&self) -> Result<KeyProgress, Failure> {
         self.get("key/progress").await
     }
 
     /// `POST /v1/enroll`.
-    ///
-    /// # Errors
-    /// What is answered.
     pub async fn begin_enrollment(&self, begin: &Begin) -> Result<Begun, Failure> {
         self.post("enroll", begin).await
     }
 
     /// `GET /v1/enroll`.
-    ///
-    /// # Errors
-    /// What is answered.
     pub async fn enrollments(&self) -> Result<Vec<Report>, Failure> {
         self.get("enroll").await
     }
 
     /// `GET /v1/enroll/ID`.
-    ///
-    /// # Errors
-    /// What is answered.
     pub async fn enrollment(&self, id: &str, patience: Patience) -> Result<Report, Failure> {
         let path = format!("enroll/{id}?wait_ms={}", patience.wait_ms);
         self.get(&path).await
     }
 
     /// `POST /v1/enroll/ID/redirect`.
-    ///
-    /// # Errors
-    /// What is answered.
     pub async fn redirected(&self, id: &str, redirect: &Redirect) -> Result<Report, Failure> {
         self.post(&format!("enroll/{id}/redirect"), redirect).await
     }
 
     /// `POST /v1/enroll/ID/accept`.
-    ///
-    /// # Errors
-    /// What is answered.
     pub async fn accept_enrollment(&self, id: &str) -> Result<Report, Failure> {
         self.post(&format!("enroll/{id}/accept"), &()).await
     }
 
     /// `POST /v1/enroll/ID/approve`.
-    ///
-    /// # Errors
-    /// What is answered.
     pub async fn approve_enrollment(&self, id: &str, whose: &Approve) -> Result<Report, Failure> {
         self.post(&format!("enroll/{id}/approve"), whose).await
     }
 
     /// `DELETE /v1/enroll/ID`.
-    ///
-    /// # Errors
-    /// What is answered.
     pub async fn cancel_enrollment(&self, id: &str) -> Result<Report, Failure> {
         let path = format!("enroll/{id}");
         self.ask(Method::DELETE, &path, String::new(), ANSWER).await
     }
 
     /// `POST /v1/key/rotate`.
-    ///
-    /// # Errors
-    /// What is answered.
     pub async fn rotate_key(&self) -> Result<KeyStatus, Failure> {
         self.post("key/rotate", &()).await
     }

@@ -5,7 +5,6 @@ use crate::engine::message::{Accept, Refreshed, Wish};
 use crate::enroll::{Approve, Begin, Begun, Report};
 use crate::exit::{Exit, Failure, internal};
 use crate::history::HistoryLine;
-use crate::incidents::report::IncidentReport;
 use crate::report::status::Status;
 use crate::service::answers::KeptInFull;
 use crate::service::api::{
@@ -21,7 +20,6 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
-use refreshd_core::grant::scopes::Scopes;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -71,8 +69,6 @@ fn router(service: Arc<Service>) -> Router {
         .route("/v1/alive", get(alive))
         .route("/v1/status", get(status))
         .route("/v1/grants/{name}/token", get(token))
-        .route("/v1/grants/{name}/incidents", get(incidents))
-        .route("/v1/grants/{name}/scopes", get(scopes))
         .route("/v1/grants/{name}/history", get(history))
         .route("/v1/refresh", post(refresh))
         .route("/v1/import", post(import))
@@ -126,7 +122,7 @@ async fn alive(State(service): Api) -> Answered<Done> {
 }
 
 async fn status(State(service): Api, Query(query): Query<StatusQuery>) -> Answered<Status> {
-    service.status(query.named()).await.map(Json)
+    service.status(&query).await.map(Json)
 }
 
 async fn token(
@@ -135,14 +131,6 @@ async fn token(
     Query(query): Query<TokenQuery>,
 ) -> Answered<Token> {
     service.token(&name, query).await.map(Json)
-}
-
-async fn incidents(State(service): Api, Path(name): Path<String>) -> Answered<Vec<IncidentReport>> {
-    service.closed_incidents(&name).await.map(Json)
-}
-
-async fn scopes(State(service): Api, Path(name): Path<String>) -> Answered<Option<Scopes>> {
-    service.scopes(&name).await.map(Json)
 }
 
 async fn history(

@@ -3,6 +3,7 @@
 use refreshd_core::incident::{Incident, Subject};
 use refreshd_core::time::WallTime;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// So many of a grant's incidents that are over are shown.
 pub const CLOSED_SHOWN: u32 = 5;
@@ -62,6 +63,16 @@ impl IncidentReport {
     #[must_use]
     pub fn of(incidents: &[Incident]) -> Vec<IncidentReport> {
         incidents.iter().map(IncidentReport::from).collect()
+    }
+
+    /// Whether it is about one of these grants, one of these clients, or all.
+    #[must_use]
+    pub fn concerns(&self, grants: &BTreeSet<String>, clients: &BTreeSet<String>) -> bool {
+        match (&self.grant, &self.subject) {
+            (Some(grant), _) => grants.contains(grant),
+            (None, Some(client)) => self.about == "client" && clients.contains(client),
+            (None, None) => true,
+        }
     }
 
     /// A line for a person; of a grant, whose table tells the rest, without the text.

@@ -15,6 +15,9 @@ pub struct StatusQuery {
     /// Names of grants, with commas between them; absent: all.
     #[serde(default)]
     pub names: Option<String>,
+    /// How many events of each that is named.
+    #[serde(default)]
+    pub history: u32,
 }
 
 impl StatusQuery {

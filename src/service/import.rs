@@ -2,18 +2,17 @@
 
 use super::api::{self, ImportQuery};
 use super::{Host, Service};
-use crate::clock::SharedClock;
 use crate::config::active::{Seat, binding_of, seat_of};
 use crate::config::{Client, Config};
-use crate::engine::perform;
+use crate::engine::perform::{self, Deck};
 use crate::random;
-use crate::state::{ImportRequest, Imported, Store};
+use crate::state::{ImportRequest, Imported};
 use refreshd_core::flight::settle::{self, Rules};
 use refreshd_core::grant::{Grant, GrantId, GrantState, Policy, Presents, TokenSet};
 use refreshd_core::name;
 use refreshd_core::provider::answer::{ImportFormat, Success, read_import_from};
 use refreshd_core::provider::description::With;
-use refreshd_core::secret::{Fingerprinter, Secret};
+use refreshd_core::secret::Secret;
 use refreshd_core::text::printable;
 use refreshd_core::time::WallTime;
 use serde::{Deserialize, Serialize};
@@ -96,9 +95,7 @@ impl Service {
     pub async fn import(&self, lines: &str, query: ImportQuery) -> api::Imported {
         let importer = Importer {
             config: self.config(),
-            store: self.deck.store.clone(),
-            clock: self.deck.clock.clone(),
-            fingerprinter: self.deck.fingerprinter.clone(),
+            deck: self.deck.clone(),
             replace: query.replace,
         };
         let (lines, changed) = importer.lines(lines).await;
@@ -114,9 +111,7 @@ impl Service {
 #[derive(Clone)]
 struct Importer {
     config: Arc<Config>,
-    store: Store,
-    clock: SharedClock,
-    fingerprinter: Fingerprinter,
+    deck: Deck,
     /// Also takes an older token set in the place of a newer one.
     replace: bool,
 }
@@ -213,7 +208,7 @@ impl Importer {
         }
         let success = brought.success;
         check_access(&success, &client)?;
-        let now = self.clock.wall();
+        let now = self.deck.clock.wall();
         let configured = self.config.grants.contains_key(&line.name);
         let draft = draft(&line, &client, configured);
         let seat = seat_of(&draft, &self.config).ok_or("its client is not configured")?;
@@ -226,7 +221,7 @@ impl Importer {
                 &client.description,
                 self.config.schedule_of(&line.name, &client),
             ),
-            fingerprinter: self.fingerprinter.clone(),
+            fingerprinter: self.deck.fingerprinter.clone(),
         };
         let import = settle::Import {
             success,
@@ -250,7 +245,11 @@ impl Importer {
             replace: self.replace,
             authorized: false,
         };
-        self.store.import(request).await.map_err(|e| e.to_string())
+        self.deck
+            .store
+            .import(request)
+            .await
+            .map_err(|e| e.to_string())
     }
 
     /// The configuration wins, so what says otherwise would send the refresh token

@@ -1,5 +1,6 @@
 //! What there is, and how it is: `status`, `doctor`, `history`.
 
+use super::api::StatusQuery;
 use super::offline::Offline;
 use super::{Host, Service, outputs};
 use crate::config::active::{has_broken_client, seat_of};
@@ -15,10 +16,9 @@ use crate::report::status::Status;
 use crate::report::{GrantReport, missing, tell_held};
 use crate::state::fence_text;
 use refreshd_core::grant::Grant;
-use refreshd_core::grant::scopes::Scopes;
 use refreshd_core::incident::Incident;
 use refreshd_core::time::WallTime;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 /// The outputs are looked at for so long at most.
@@ -30,8 +30,9 @@ impl Service {
     /// `refreshd status`.
     ///
     /// # Errors
-    /// When the store cannot be read.
-    pub async fn status(&self, which: WhichGrants) -> Result<Status, Failure> {
+    /// When a grant that is named is not there, or the store cannot be read.
+    pub async fn status(&self, query: &StatusQuery) -> Result<Status, Failure> {
+        let which = query.named();
         let mut status = Status::default();
         let (mut grants, incidents) = match &self.host {
             Host::Daemon(running) => {
@@ -42,7 +43,7 @@ impl Service {
                 status.descriptors = descriptors::open_now().map(count);
                 // What is said of a file is what stands there now.
                 running.reloader.look_at_outputs(LOOKS).await;
-                let message = |reply| Message::Status(which, reply);
+                let message = |reply| Message::Status(which.clone(), reply);
                 (running.ask(message).await?, running.incidents.open())
             }
             Host::Command(offline) => offline.reports(&self.deck, &which).await?,
@@ -52,13 +53,52 @@ impl Service {
         if !matches!(tokio::time::timeout(STORE, held).await, Ok(Ok(()))) {
             tracing::warn!("status could not look for authorizations that wait for a person");
         }
-        let status = Status {
+        let mut status = Status {
             notices: self.notices(),
             incidents: IncidentReport::of(&incidents),
             grants,
             ..status
         };
+        if let WhichGrants::These(names) = &which {
+            self.tell_more(&mut status, names, query.history).await?;
+        }
         Ok(status.summed_up())
+    }
+
+    /// Of grants that are named, more; and of what is not healthy, what is theirs.
+    async fn tell_more(
+        &self,
+        status: &mut Status,
+        names: &BTreeSet<String>,
+        events: u32,
+    ) -> Result<(), Failure> {
+        let clients = status.grants.iter().map(|report| report.client.clone());
+        let clients: BTreeSet<String> = clients.collect();
+        let of_them = |incident: &IncidentReport| incident.concerns(names, &clients);
+        status.incidents.retain(of_them);
+        if let Host::Daemon(running) = &self.host {
+            // What has just turned may not be in the store yet.
+            running.incidents.write().await;
+        }
+        let (store, config) = (&self.deck.store, self.config());
+        for name in names {
+            if !status.grants.iter().any(|report| report.grant == *name) {
+                return Err(no_such_grant(name));
+            }
+            let closed = store.closed_incidents(name, CLOSED_SHOWN).await;
+            let closed = IncidentReport::of(&closed.map_err(internal)?);
+            status.closed_incidents.extend(closed);
+            if let Some((grant, tokens)) = store.load_named(name).await.map_err(internal)?
+                && let Some(scopes) = scopes_of(&grant, tokens.as_ref(), &config)
+            {
+                status.scopes.insert(name.clone(), scopes);
+            }
+            if events > 0 {
+                let lines = self.history(name, events).await?;
+                status.history.insert(name.clone(), lines);
+            }
+        }
+        Ok(())
     }
 
     /// What holds for all grants.
@@ -70,29 +110,6 @@ impl Service {
         });
         let notices = fence.iter().map(fence_text).chain(clock);
         notices.chain(self.maintenance.notice()).collect()
-    }
-
-    /// The incidents of a grant that are over, the latest first.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn closed_incidents(&self, name: &str) -> Result<Vec<IncidentReport>, Failure> {
-        if let Host::Daemon(running) = &self.host {
-            // What has just turned may not be in the store yet.
-            running.incidents.write().await;
-        }
-        let closed = self.deck.store.closed_incidents(name, CLOSED_SHOWN).await;
-        Ok(IncidentReport::of(&closed.map_err(internal)?))
-    }
-
-    /// What a grant may do, where that is known.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn scopes(&self, name: &str) -> Result<Option<Scopes>, Failure> {
-        let loaded = self.deck.store.load_named(name).await.map_err(internal)?;
-        let config = self.config();
-        Ok(loaded.and_then(|(grant, tokens)| scopes_of(&grant, tokens.as_ref(), &config)))
     }
 
     /// `refreshd history`, newest first.

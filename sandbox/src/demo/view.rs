@@ -6,6 +6,7 @@ use super::faults::{FAMILY_REVOKED, REVOKED};
 use super::providers::{Grant, Provider};
 use refreshd::control::client::Control;
 use refreshd::report::GrantReport;
+use refreshd::service::api::StatusQuery;
 use sandbox::Presentation;
 use std::collections::BTreeMap;
 
@@ -16,7 +17,7 @@ pub(super) type Reports = BTreeMap<String, GrantReport>;
 /// daemon does not answer.
 pub(super) async fn ask(control: Option<&Control>, reports: &mut Reports) {
     let Some(control) = control else { return };
-    if let Ok(status) = control.status(&[]).await {
+    if let Ok(status) = control.status(&StatusQuery::default()).await {
         let named = status.grants.into_iter().map(|r| (r.grant.clone(), r));
         reports.extend(named);
     }

@@ -4,9 +4,9 @@
 use super::disk::Disk;
 use super::fate::Fate;
 use refreshd::config::{self, Config, Sources};
-use refreshd::engine::message::WhichGrants;
 use refreshd::opening::{self, Access, Make};
 use refreshd::service::Service;
+use refreshd::service::api::StatusQuery;
 use refreshd_core::flight::FlightId;
 use refreshd_core::secret::Fingerprinter;
 use rusqlite::{Connection, OpenFlags};
@@ -117,7 +117,7 @@ impl Judge {
             if let Some(differs) = service.disagreements().first() {
                 return Err(format!("rows-agree: {differs}"));
             }
-            let status = service.status(WhichGrants::All).await;
+            let status = service.status(&StatusQuery::default()).await;
             let status = status.map_err(|e| e.message)?;
             if let Some(fence) = status.notices.iter().find(|n| n.contains("accept-restore")) {
                 return Err(format!("not-fenced: {fence}"));
