@@ -1,6 +1,7 @@
 //! The examples in the manual are what the program takes.
 
 use crate::support::{House, text};
+use refreshd_core::incident::Kind;
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -134,6 +135,21 @@ fn the_tests_that_the_page_of_faults_names_exist() {
             assert!(tests.contains(test), "{test} in {row}");
         }
     }
+}
+
+/// Every kind of incident is in the manual's table, and nothing else is.
+#[test]
+fn the_incidents_in_the_manual_are_all_that_there_are() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let rows = page.lines();
+    let rows = rows.skip_while(|line| *line != "| kind | about | opens when | ends when |");
+    let rows = rows.skip(2).take_while(|line| line.starts_with('|'));
+    let mut told: Vec<&str> = rows.map(|row| row.split('`').nth(1).unwrap()).collect();
+    let mut kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.word()).collect();
+    told.sort_unstable();
+    kinds.sort_unstable();
+    assert_eq!(told, kinds);
 }
 
 /// Each row of the security page says how it stands, and names tests that there are.

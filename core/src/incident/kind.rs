@@ -1,135 +1,97 @@
 //! What can be wrong.
 
-/// What is wrong. The list is closed: each word stands in logs, in `status --json`
-/// and in the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Kind {
+/// Defines [`Kind`] by a table: what each is, its name, its word, and whether it is an
+/// `error`, which does not end by itself or leaves something unserved meanwhile, or a mere
+/// `warning`.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident: $word:literal $weight:ident,)*) => {
+        /// What is wrong. The list is closed: each word stands in logs, in `status --json`
+        /// and in the store.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum Kind {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Kind {
+            /// All of them.
+            pub const ALL: &[Kind] = &[$(Kind::$name,)*];
+
+            /// One word, the same everywhere.
+            #[must_use]
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(Kind::$name => $word,)*
+                }
+            }
+
+            /// Whether it is an error, and no mere warning.
+            #[must_use]
+            pub fn is_grave(self) -> bool {
+                match self {
+                    $(Kind::$name => kinds!($weight),)*
+                }
+            }
+        }
+    };
+    (error) => { true };
+    (warning) => { false };
+}
+
+kinds! {
     /// A grant: an exchange ended without an answer that could be read.
-    InDoubt,
+    InDoubt: "in-doubt" warning,
     /// A grant: an answer came that could not be read; its bytes are kept.
-    Unread,
+    Unread: "unread" warning,
     /// A grant: its access token may be dead before its expiry.
-    Suspect,
+    Suspect: "suspect" warning,
     /// A grant: the provider refused its refresh token.
-    Refused,
+    Refused: "refused" error,
     /// A grant: its refresh token has outlived its life.
-    RefreshTokenOver,
+    RefreshTokenOver: "refresh-token-over" error,
     /// A grant: a person must authorize again before a certain day.
-    NeedsAuthorization,
+    NeedsAuthorization: "needs-authorization" warning,
     /// A grant: its client or token endpoint changed, and nobody has confirmed it.
-    BindingChanged,
+    BindingChanged: "binding-changed" error,
     /// A grant: its access token is over, and the tries to replace it fail.
-    Expired,
+    Expired: "expired" error,
     /// A grant: the provider gave it a refresh token that another grant has had.
-    DuplicateRefreshToken,
+    DuplicateRefreshToken: "duplicate-refresh-token" error,
     /// A grant: a refresh could not even begin.
-    NotStarted,
+    NotStarted: "not-started" error,
     /// A grant: what an exchange brought is in memory, since the database does not take it.
-    NotSaved,
+    NotSaved: "not-saved" error,
     /// A client: its provider does not accept it.
-    ClientNotAccepted,
+    ClientNotAccepted: "client-not-accepted" error,
     /// A client: many of its grants were refused at once.
-    MassRefusal,
+    MassRefusal: "mass-refusal" error,
     /// An endpoint: exchanges in a row got no answer.
-    EndpointFailing,
+    EndpointFailing: "endpoint-failing" error,
     /// An output cannot be written.
-    OutputFailing,
+    OutputFailing: "output-failing" warning,
     /// An output was overwritten or replaced by somebody else.
-    ForeignWrite,
+    ForeignWrite: "foreign-write" warning,
     /// The state was put back or copied; nothing is refreshed.
-    Fenced,
+    Fenced: "fenced" error,
     /// The system's wall clock was set back and is not followed.
-    ClockDistrusted,
+    ClockDistrusted: "clock-distrusted" error,
     /// The database cannot be written; nothing is refreshed.
-    StoreUnwritable,
+    StoreUnwritable: "store-unwritable" error,
     /// The database does not pass SQLite's check.
-    DatabaseDamaged,
+    DatabaseDamaged: "database-damaged" error,
     /// The last backup by the configuration was not made.
-    BackupFailed,
+    BackupFailed: "backup-failed" error,
     /// The configuration is broken; the last sound one is in force.
-    ConfigurationBroken,
+    ConfigurationBroken: "configuration-broken" error,
     /// Few file descriptors are left.
-    DescriptorsScarce,
+    DescriptorsScarce: "descriptors-scarce" error,
 }
 
 impl Kind {
-    /// All of them.
-    pub const ALL: [Kind; 23] = [
-        Kind::InDoubt,
-        Kind::Unread,
-        Kind::Suspect,
-        Kind::Refused,
-        Kind::RefreshTokenOver,
-        Kind::NeedsAuthorization,
-        Kind::BindingChanged,
-        Kind::Expired,
-        Kind::DuplicateRefreshToken,
-        Kind::NotStarted,
-        Kind::NotSaved,
-        Kind::ClientNotAccepted,
-        Kind::MassRefusal,
-        Kind::EndpointFailing,
-        Kind::OutputFailing,
-        Kind::ForeignWrite,
-        Kind::Fenced,
-        Kind::ClockDistrusted,
-        Kind::StoreUnwritable,
-        Kind::DatabaseDamaged,
-        Kind::BackupFailed,
-        Kind::ConfigurationBroken,
-        Kind::DescriptorsScarce,
-    ];
-
-    /// One word, the same everywhere.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Kind::InDoubt => "in-doubt",
-            Kind::Unread => "unread",
-            Kind::Suspect => "suspect",
-            Kind::Refused => "refused",
-            Kind::RefreshTokenOver => "refresh-token-over",
-            Kind::NeedsAuthorization => "needs-authorization",
-            Kind::BindingChanged => "binding-changed",
-            Kind::Expired => "expired",
-            Kind::DuplicateRefreshToken => "duplicate-refresh-token",
-            Kind::NotStarted => "not-started",
-            Kind::NotSaved => "not-saved",
-            Kind::ClientNotAccepted => "client-not-accepted",
-            Kind::MassRefusal => "mass-refusal",
-            Kind::EndpointFailing => "endpoint-failing",
-            Kind::OutputFailing => "output-failing",
-            Kind::ForeignWrite => "foreign-write",
-            Kind::Fenced => "fenced",
-            Kind::ClockDistrusted => "clock-distrusted",
-            Kind::StoreUnwritable => "store-unwritable",
-            Kind::DatabaseDamaged => "database-damaged",
-            Kind::BackupFailed => "backup-failed",
-            Kind::ConfigurationBroken => "configuration-broken",
-            Kind::DescriptorsScarce => "descriptors-scarce",
-        }
-    }
-
     /// The kind of a word.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|kind| kind.word() == word)
-    }
-
-    /// Whether it is an error, and no mere warning: it does not end by itself, or
-    /// something is not served meanwhile.
-    #[must_use]
-    pub fn is_grave(self) -> bool {
-        !matches!(
-            self,
-            Kind::InDoubt
-                | Kind::Unread
-                | Kind::Suspect
-                | Kind::NeedsAuthorization
-                | Kind::OutputFailing
-                | Kind::ForeignWrite
-        )
+        Kind::ALL.iter().copied().find(|kind| kind.word() == word)
     }
 }
 
@@ -142,6 +104,8 @@ impl std::fmt::Display for Kind {
 /// Some kinds; usually none.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Kinds(u32);
+
+const _: () = assert!(Kind::ALL.len() <= 32, "each has a bit");
 
 impl Kinds {
     /// None.
@@ -180,7 +144,7 @@ impl Kinds {
     /// Each of them.
     pub fn iter(self) -> impl Iterator<Item = Kind> {
         let here = move |kind: &Kind| self.contains(*kind);
-        Kind::ALL.into_iter().filter(here)
+        Kind::ALL.iter().copied().filter(here)
     }
 
     const fn bit(kind: Kind) -> u32 {

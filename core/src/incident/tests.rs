@@ -25,7 +25,7 @@ fn close(book: &mut Book, kind: Kind, now: WallTime) -> Option<Notice> {
 
 #[test]
 fn words_come_back_and_are_distinct() {
-    for (n, kind) in Kind::ALL.into_iter().enumerate() {
+    for (n, kind) in Kind::ALL.iter().copied().enumerate() {
         assert_eq!(kind as usize, n, "{kind}");
         assert_eq!(Kind::from_word(kind.word()), Some(kind));
         assert_eq!(Kinds::NONE.with(kind).iter().collect::<Vec<_>>(), [kind]);
