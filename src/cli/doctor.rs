@@ -49,7 +49,7 @@ impl Doctor {
         if accepted.is_empty() {
             return examine(context, self.json);
         }
-        context.ask(Access::Look, async |control: &Control| {
+        context.ask_daemon(async |control: &Control| {
             for what in &accepted {
                 output::line(&control.accept(what).await?.message);
             }

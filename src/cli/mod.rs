@@ -33,7 +33,7 @@ use crate::control::find;
 use crate::daemon::signals::Signals;
 use crate::exit::{Exit, Failure};
 use crate::opening::Access;
-use crate::service::Service;
+use crate::service::{Service, not_running};
 use clap::{Parser, Subcommand};
 use refreshd_core::text::counted;
 use std::ffi::OsString;
@@ -232,6 +232,15 @@ impl Context {
         question: impl AsyncFnOnce(&Control) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let offline = |config| Ok((config, access));
+        self.ask_by(self.sound_config()?, offline, question)
+    }
+
+    /// The same for what cannot be done without a daemon: no state is opened for it.
+    fn ask_daemon<T>(
+        &self,
+        question: impl AsyncFnOnce(&Control) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let offline = |config| Err(not_running(&config));
         self.ask_by(self.sound_config()?, offline, question)
     }
 

@@ -3,7 +3,6 @@
 use super::{Context, output};
 use crate::control::client::Control;
 use crate::exit::{Exit, Failure};
-use crate::opening::Access;
 
 /// `refreshd reload`
 #[derive(Debug, clap::Args)]
@@ -13,7 +12,7 @@ pub(super) struct Reload {}
 impl Reload {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let ask = async |control: &Control| control.reload().await;
-        let done = context.ask(Access::Look, ask)?;
+        let done = context.ask_daemon(ask)?;
         output::line(&done.message);
         Ok(Exit::Ok)
     }

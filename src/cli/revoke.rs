@@ -4,7 +4,6 @@ use super::confirm::confirm;
 use super::{Context, grant_name, output};
 use crate::control::client::Control;
 use crate::exit::{Exit, Failure};
-use crate::opening::Access;
 use crate::service::api::Operation;
 
 /// `refreshd revoke`
@@ -24,7 +23,7 @@ pub(super) struct Revoke {
 impl Revoke {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
         let grant = grant_name(&self.grant)?.to_owned();
-        let done = context.ask(Access::Look, async |control: &Control| {
+        let done = context.ask_daemon(async |control: &Control| {
             if !self.yes {
                 confirm(&control.revoke(&Operation::asked(&grant)).await?.message)?;
             }

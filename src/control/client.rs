@@ -96,11 +96,6 @@ impl Control {
         }
     }
 
-    /// `GET /v1/alive`.
-    pub async fn alive(&self) -> Result<Done, Failure> {
-        self.get("alive").await
-    }
-
     /// `GET /v1/status`.
     pub async fn status(&self, query: &StatusQuery) -> Result<Status, Failure> {
         let names = query.names.as_ref().map(|names| format!("&names={names}"));

@@ -85,7 +85,8 @@ impl Service {
     }
 }
 
-fn read_id(text: &str) -> Result<EnrollmentId, Failure> {
+/// The id that a person has written.
+pub(crate) fn read_id(text: &str) -> Result<EnrollmentId, Failure> {
     parse_id(text).ok_or_else(|| {
         let text =
             "an authorization's id has 32 hexadecimal digits; see `refreshd authorize --list`";

@@ -17,6 +17,8 @@ mod status;
 mod token;
 mod verify;
 
+pub(crate) use enroll::read_id;
+pub(crate) use offline::not_running;
 pub use verify::{Verdict, Verified};
 
 use crate::config::Config;
@@ -115,7 +117,7 @@ impl Service {
     fn daemon(&self) -> Result<&Running, Failure> {
         match &self.host {
             Host::Daemon(running) => Ok(running),
-            Host::Command(offline) => Err(offline.not_running()),
+            Host::Command(offline) => Err(not_running(&offline.config)),
         }
     }
 
@@ -134,14 +136,6 @@ impl Service {
                 running.engine.tell(Message::Changed(Box::new(grant)));
             }
         }
-    }
-
-    /// Whether a daemon runs.
-    ///
-    /// # Errors
-    /// When none does.
-    pub fn alive(&self) -> Result<Done, Failure> {
-        self.daemon().map(|_| Done::told("refreshd is running"))
     }
 
     /// `refreshd reload`.

@@ -79,13 +79,11 @@ impl Service {
     }
 }
 
-impl Offline {
-    /// The answer to what cannot be done without a daemon.
-    pub(super) fn not_running(&self) -> Failure {
-        let text = format!(
-            "refreshd is not running (nobody answers at {}); start it with `refreshd run`",
-            self.config.socket().display()
-        );
-        Failure::new(Exit::Unavailable, text)
-    }
+/// The answer to what cannot be done without a daemon.
+pub(crate) fn not_running(config: &Config) -> Failure {
+    let text = format!(
+        "refreshd is not running (nobody answers at {}); start it with `refreshd run`",
+        config.socket().display()
+    );
+    Failure::new(Exit::Unavailable, text)
 }

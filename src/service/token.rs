@@ -1,7 +1,7 @@
 //! A token that works: `get` and `refresh`.
 
 use super::api::{Token, TokenQuery};
-use super::offline::Offline;
+use super::offline::{Offline, not_running};
 use super::{Host, Running, Service};
 use crate::config::active::{has_retired, seat_of};
 use crate::engine::declined;
@@ -76,7 +76,7 @@ impl Service {
                 let found = found.ok_or_else(|| no_such_grant(&wish.grant))?;
                 match self.declines(&found, &wish) {
                     Some(answer) => answer.map_err(|why| failure(&wish.grant, why)),
-                    None => Err(offline.not_running()),
+                    None => Err(not_running(&offline.config)),
                 }
             }
         }

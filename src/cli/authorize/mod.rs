@@ -15,6 +15,7 @@ use crate::enroll::{Approve, Begin, Begun, Report};
 use crate::exit::{Exit, Failure};
 use crate::opening::Access;
 use crate::service::api::Patience;
+use crate::service::read_id;
 use refreshd_core::enroll::{Stage, Via};
 use refreshd_core::grant::scopes::Scopes;
 use refreshd_core::time::WallTime;
@@ -83,28 +84,35 @@ const STEP: Duration = Duration::from_secs(20);
 
 impl Authorize {
     pub(super) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        context.ask(Access::Look, async |control: &Control| {
-            self.ask(context, control).await
-        })
+        if self.list {
+            let ask = async |control: &Control| control.enrollments().await;
+            self.show_all(&context.ask(Access::Look, ask)?);
+            return Ok(Exit::Ok);
+        }
+        // They go into URLs.
+        let ids = [&self.accept, &self.approve, &self.cancel];
+        for id in ids.into_iter().flatten() {
+            read_id(id)?;
+        }
+        if let Some(name) = &self.grant {
+            grant_name(name)?;
+        }
+        context.ask_daemon(async |control: &Control| self.ask(context, control).await)
     }
 
     async fn ask(&self, context: &Context, control: &Control) -> Result<Exit, Failure> {
-        if self.list {
-            self.show_all(&control.enrollments().await?);
-            return Ok(Exit::Ok);
-        }
         if let Some(id) = &self.accept {
-            return self.tell(&control.accept_enrollment(plain_id(id)?).await?);
+            return self.tell(&control.accept_enrollment(id).await?);
         }
         if let Some(id) = &self.approve {
             let whose = Approve {
                 grant: self.approve_as.clone(),
             };
-            let approved = control.approve_enrollment(plain_id(id)?, &whose).await?;
+            let approved = control.approve_enrollment(id, &whose).await?;
             return self.tell(&approved);
         }
         if let Some(id) = &self.cancel {
-            let report = control.cancel_enrollment(plain_id(id)?).await?;
+            let report = control.cancel_enrollment(id).await?;
             self.tell(&report)?;
             // To have given it up is what was asked for.
             return Ok(match report.stage {
@@ -112,11 +120,6 @@ impl Authorize {
                 _ => Exit::NoPermission,
             });
         }
-        if let Some(name) = &self.grant {
-            grant_name(name)?;
-        }
-        // Nobody is sent anywhere in vain.
-        control.alive().await?;
         self.authorize(context, control).await
     }
 
@@ -373,15 +376,4 @@ fn done(report: &Report) -> String {
         text += &format!("\nNote: {}", report.text);
     }
     text
-}
-
-/// An id goes into a URL.
-fn plain_id(id: &str) -> Result<&str, Failure> {
-    match crate::enroll::parse_id(id) {
-        Some(_) => Ok(id),
-        None => Err(Failure::new(
-            Exit::Usage,
-            "an authorization's id has 32 hexadecimal digits; see `refreshd authorize --list`",
-        )),
-    }
 }
