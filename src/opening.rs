@@ -80,7 +80,6 @@ fn options(config: &Config, make: Make) -> OpenOptions<'_> {
         state_dir: &config.daemon.state_dir,
         may_make: make != Make::Never,
         key: &config.daemon.key,
-        flights: config.daemon.max_flights,
     }
 }
 
@@ -114,6 +113,6 @@ fn exit_of(error: &OpenError) -> Exit {
         OpenError::Lock(_) => Exit::NoPermission,
         OpenError::Key(_) => Exit::Config,
         OpenError::Db(_) => Exit::Data,
-        OpenError::Journal(_) => Exit::CannotCreate,
+        OpenError::Rescue(_) => Exit::CannotCreate,
     }
 }

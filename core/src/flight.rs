@@ -109,7 +109,7 @@ impl Intent {
     }
 
     /// As it is found once a clock was accepted, which said this then: what was on its
-    /// way in that boot stands in the journal by the clock before it.
+    /// way in that boot was recorded by the clock before it.
     #[must_use]
     pub fn by_accepted_clock(mut self, accepted: Option<&Stamp>) -> Intent {
         let sent = &self.sent;
@@ -248,14 +248,11 @@ pub enum Event {
     Ended(Ending),
     /// No answer within [`crate::grant::replay::EXCHANGE_LIMIT`]; it goes on being read.
     Overdue,
-    /// The answer is durable in the journal; or it could not be written there,
-    /// which leaves the commit as its next chance.
-    AnswerRecorded,
     /// The commit is durable and was applied to the grant.
     Committed(Box<Grant>),
     /// The grant had moved on; what the flight brought is kept as a candidate.
     /// While it is still of the flight's generation, the commit is tried again
-    /// on its new revision, so the flight's journal record must last until then.
+    /// on its new revision, so the flight's intent must last until then.
     Superseded(Box<Grant>),
     /// The grant and its token set as they are now, asked for by [`Action::Reload`].
     Reloaded(Box<Grant>, Box<TokenSet>),
@@ -265,7 +262,7 @@ pub enum Event {
 #[derive(Clone, Debug)]
 pub enum Action {
     /// Make the intent durable: [`Event::IntentRecorded`] or [`Event::IntentFailed`].
-    RecordIntent(Intent),
+    RecordIntent(Box<Intent>),
     /// Look whether a late answer of the grant has come since it was decided what
     /// to present: [`Event::Forestalled`]. If not, send the request, with nothing in
     /// between, and wait: [`Event::Ended`] or [`Event::Overdue`].
@@ -274,8 +271,6 @@ pub enum Action {
         /// none does: [`Ending::NotSent`]. `None`: as soon as there is a connection.
         within: Option<Duration>,
     },
-    /// Make the answer durable: [`Event::AnswerRecorded`].
-    RecordAnswer(Answer),
     /// Read the grant anew: [`Event::Reloaded`].
     Reload,
     /// Commit, and try again until it is durable where an answer is at stake:
@@ -337,9 +332,6 @@ enum Stage {
     Sending,
     /// The doubt is committed (or being committed); the answer may still come.
     Overdue,
-    RecordingAnswer {
-        late: bool,
-    },
     Reloading {
         then_read: bool,
     },
@@ -350,7 +342,7 @@ enum Stage {
 }
 
 /// One exchange as a machine. It decides what happens in which order: intent
-/// durable before a byte, answer durable before it is read, one commit at the end.
+/// durable before a byte, and one commit at the end, before anything acts on what came.
 #[derive(Debug)]
 pub struct Flight {
     intent: Intent,
@@ -381,8 +373,8 @@ impl Flight {
         }
     }
 
-    /// A flight found in the journal after a crash: its answer is adopted;
-    /// without one it is in doubt. Either counts only as long as the grant has
+    /// A flight whose intent was found after a crash: it is in doubt. Where its answer
+    /// was kept all the same, that is adopted. Either counts only as long as the grant has
     /// what it started from. Returns the first step.
     #[must_use]
     pub fn recovered(
@@ -448,7 +440,9 @@ impl Flight {
             }
             (Stage::Preflight, Event::Begin) => {
                 self.stage = Stage::Recording;
-                Step::Do(Box::new(Action::RecordIntent(self.intent.clone())))
+                Step::Do(Box::new(Action::RecordIntent(Box::new(
+                    self.intent.clone(),
+                ))))
             }
             (Stage::Recording, Event::IntentRecorded) => self.send(now),
             (Stage::Recording, Event::IntentFailed { text }) => {
@@ -470,10 +464,6 @@ impl Flight {
             (stage @ (Stage::Sending | Stage::Overdue), Event::Ended(ending)) => {
                 self.landed(stage == Stage::Overdue, ending, now)
             }
-            (Stage::RecordingAnswer { late: false }, Event::AnswerRecorded) => {
-                self.commit(now, false)
-            }
-            (Stage::RecordingAnswer { late: true }, Event::AnswerRecorded) => self.reload(false),
             (Stage::Reloading { then_read }, Event::Reloaded(grant, tokens)) => {
                 // A grant that has moved on gets the answer as a candidate: the old base revision says so.
                 if self.intent.follows(&grant.state) {
@@ -511,14 +501,9 @@ impl Flight {
 
     fn landed(&mut self, late: bool, ending: Ending, now: WallTime) -> Step {
         match ending {
-            Ending::Answered(answer) if mischief::is(Mischief::AnswerUnrecorded) && !late => {
+            Ending::Answered(answer) if late && !mischief::is(Mischief::LateAnswerDropped) => {
                 self.ending = Some(Ending::Answered(answer));
-                self.commit(now, false)
-            }
-            Ending::Answered(answer) if !(late && mischief::is(Mischief::LateAnswerDropped)) => {
-                self.ending = Some(Ending::Answered(answer.clone()));
-                self.stage = Stage::RecordingAnswer { late };
-                Step::Do(Box::new(Action::RecordAnswer(answer)))
+                self.reload(false)
             }
             // The doubt is committed already; nothing came to change it.
             _ if late => {

@@ -9,13 +9,11 @@
 pub enum Mischief {
     /// The request is sent, and only then its intent would be recorded.
     IntentAfterSend,
-    /// An answer is read and committed without having been recorded.
-    AnswerUnrecorded,
     /// What comes after the limit is thrown away.
     LateAnswerDropped,
     /// A restart takes an intent without an answer for one that was not sent.
     DoubtForgotten,
-    /// A restart does not look at recorded answers.
+    /// What was kept of an answer is not looked at again.
     AnswerForgotten,
     /// A settlement is committed whatever the grant has become meanwhile.
     StaleApplied,
@@ -43,22 +41,14 @@ pub enum Mischief {
     CapIgnored,
     /// A wall clock that steps back is followed.
     ClockStepTrusted,
-    /// Records count as durable that were never synced.
-    SyncSkipped,
-    /// A failed sync counts as one that worked.
-    SyncFailureIgnored,
-    /// A torn region counts as whole.
-    TornAccepted,
-    /// Flights that were committed are recovered once more.
-    SettledIgnored,
-    /// A new intent leaves the answer of its slot's last flight standing.
-    OldAnswerKept,
-    /// A journal file gets its name before its bytes are durable.
-    FileNamedBeforeSync,
+    /// The simulated shell: an intent that could not be committed counts as recorded.
+    FailedBeginIgnored,
+    /// The simulated shell: an intent is gone as soon as its request has left.
+    IntentEndedEarly,
+    /// The simulated shell: an intent stays when its exchange has been settled.
+    IntentLeft,
     /// The simulated shell: outputs follow before the commit.
     PublishBeforeDurable,
-    /// The simulated shell: a slot is free as soon as its request has left.
-    SlotFreedEarly,
     /// The simulated shell: what comes too late to be current is not kept.
     CandidateDropped,
     /// A grant with an exchange under way starts another.
@@ -145,9 +135,8 @@ pub enum Mischief {
 
 /// All but those of the brakes.
 #[cfg(feature = "mischief")]
-pub const ALL: [Mischief; 51] = [
+pub const ALL: [Mischief; 46] = [
     Mischief::IntentAfterSend,
-    Mischief::AnswerUnrecorded,
     Mischief::LateAnswerDropped,
     Mischief::DoubtForgotten,
     Mischief::AnswerForgotten,
@@ -164,14 +153,10 @@ pub const ALL: [Mischief; 51] = [
     Mischief::FirstComeFirstServed,
     Mischief::CapIgnored,
     Mischief::ClockStepTrusted,
-    Mischief::SyncSkipped,
-    Mischief::SyncFailureIgnored,
-    Mischief::TornAccepted,
-    Mischief::SettledIgnored,
-    Mischief::OldAnswerKept,
-    Mischief::FileNamedBeforeSync,
+    Mischief::FailedBeginIgnored,
+    Mischief::IntentEndedEarly,
+    Mischief::IntentLeft,
     Mischief::PublishBeforeDurable,
-    Mischief::SlotFreedEarly,
     Mischief::CandidateDropped,
     Mischief::TwoFlights,
     Mischief::FenceIgnored,

@@ -28,12 +28,10 @@ pub(crate) enum Trouble {
     ClockStep,
     Suspend,
     DiskFull,
-    BadSyncs,
-    BadWrites,
     /// Commits of the store fail, and may count all the same after a kill.
     BadCommits,
-    /// The process ends in the middle of the journal's next batch.
-    DiesWriting,
+    /// The process ends in the middle of the store's next transaction.
+    DiesCommitting,
     /// The disk hangs over the next intent.
     Hangs,
     Reload,
@@ -64,11 +62,10 @@ const ALL: &[Trouble] = &[
     Trouble::ClockStep,
     Trouble::Suspend,
     Trouble::DiskFull,
-    Trouble::BadSyncs,
-    Trouble::BadWrites,
     Trouble::BadCommits,
-    Trouble::DiesWriting,
-    Trouble::DiesWriting,
+    Trouble::BadCommits,
+    Trouble::DiesCommitting,
+    Trouble::DiesCommitting,
     Trouble::Hangs,
     Trouble::Reload,
     Trouble::Retire,
@@ -105,10 +102,8 @@ impl Trouble {
             | Trouble::ClockStep
             | Trouble::Suspend
             | Trouble::DiskFull
-            | Trouble::BadSyncs
-            | Trouble::BadWrites
             | Trouble::BadCommits
-            | Trouble::DiesWriting
+            | Trouble::DiesCommitting
             | Trouble::Hangs
             | Trouble::NewSecret
             | Trouble::NewForm => false,
@@ -187,28 +182,14 @@ impl World {
             }
             Trouble::DiskFull => {
                 self.audit.promptly.clear();
-                self.disk.set_full(true);
                 self.store.full = true;
                 self.schedule(lasts, Happening::Freed);
-            }
-            Trouble::BadSyncs => {
-                self.audit.promptly.clear();
-                let syncs = self.rng.pick(&[1, 1, 2, 5]);
-                self.disk.fail(syncs, 0);
-            }
-            Trouble::BadWrites => {
-                self.audit.promptly.clear();
-                let writes = self.rng.pick(&[1, 1, 2, 5]);
-                self.disk.fail(0, writes);
             }
             Trouble::BadCommits => {
                 self.audit.promptly.clear();
                 self.failing_commits = self.rng.pick(&[1, 1, 2, 3, 5, 9]);
             }
-            Trouble::DiesWriting => {
-                let operations = self.rng.pick(&[0, 0, 1, 1, 2, 3, 5, 9]);
-                self.disk.die_in(operations);
-            }
+            Trouble::DiesCommitting => self.dies_committing = true,
             Trouble::Hangs => self.hangs_for = lasts.min(120_000),
             Trouble::Reload => return self.reload(),
             Trouble::Retire => return self.retire(grant),

@@ -2,13 +2,11 @@
 //! keeps queue and limits in step. Synchronous, one happening at a time.
 
 use crate::audit::{Check, Violation, ensure};
-use crate::disk::SimDisk;
 use crate::flight::Aloft;
 use crate::rng::millis;
 use crate::setup::{Config, HEALING};
 use crate::transactions::Job;
 use crate::world::{Happening, Inside, World};
-use refreshd::state::journal::{Book, Record};
 use refreshd_core::dispatch::{Declined, Dispatch, Granted, Landed, Landing, Next, Post, TakeOff};
 use refreshd_core::grant::outcome::OutcomeKind;
 use refreshd_core::grant::schedule::Urgency;
@@ -46,9 +44,6 @@ pub(crate) struct Process {
     went_back: bool,
     pub(crate) dispatch: Dispatch<Seat>,
     pub(crate) aloft: BTreeMap<u64, Aloft>,
-    pub(crate) book: Book<SimDisk>,
-    pub(crate) records: Vec<(u64, Record)>,
-    pub(crate) syncing: bool,
     /// What the store is asked for.
     pub(crate) jobs: Vec<Job>,
     pub(crate) transacting: bool,
@@ -58,21 +53,13 @@ pub(crate) struct Process {
     pub(crate) ending: usize,
     /// When the timer rings next.
     wakes_at: i64,
-    slots: usize,
     launches: u64,
     /// How many late answers of each grant have come.
     arrivals: BTreeMap<u32, u64>,
 }
 
 impl Process {
-    pub(crate) fn new(
-        clock: Clock,
-        caps: Caps,
-        config: Config,
-        book: Book<SimDisk>,
-        grants: Vec<Grant>,
-        slots: u16,
-    ) -> Self {
+    pub(crate) fn new(clock: Clock, caps: Caps, config: Config, grants: Vec<Grant>) -> Self {
         let mut dispatch = Dispatch::new(caps);
         for grant in grants {
             dispatch.add(grant);
@@ -84,15 +71,11 @@ impl Process {
             went_back: false,
             dispatch,
             aloft: BTreeMap::new(),
-            book,
-            records: Vec::new(),
-            syncing: false,
             jobs: Vec::new(),
             transacting: false,
             begins_in_doubt: false,
             ending: 0,
             wakes_at: i64::MAX,
-            slots: usize::from(slots),
             launches: 0,
             arrivals: BTreeMap::new(),
         }
@@ -167,24 +150,22 @@ impl World {
         let Some(now) = self.trusted() else {
             return Ok(());
         };
-        let slots = self.process().slots;
         let process = self.process();
         ensure(!process.went_back, "time-never-goes-back", || {
             format!("{now:?}")
         })?;
-        if process.aloft.is_empty() && process.ending == 0 && process.book.is_open() {
-            let free = process.book.free_slots();
-            ensure(free == slots, "landed-is-free", || {
-                format!("{free} of {slots} slots are free, and no flight is under way")
+        if process.aloft.is_empty() && process.ending == 0 {
+            let left = self.store.intents();
+            ensure(left == 0, "ended-is-gone", || {
+                format!("{left} intents are there, and no flight is under way")
             })?;
         }
         loop {
             let process = self.process();
-            let has_slot = process.book.free_slots() > 0;
             let aloft = &process.aloft;
             match process
                 .dispatch
-                .poll(now, has_slot, |grant| in_hand(aloft, grant))
+                .poll(now, true, |grant| in_hand(aloft, grant))
             {
                 Next::TakeOff(flight) => {
                     self.check_order(flight, now)?;
@@ -267,10 +248,9 @@ impl World {
                 None => drop(self.named.remove(&index)),
             }
             let process = self.process();
-            let has_slot = process.book.free_slots() > 0;
             let aloft = &process.aloft;
             let late = |grant: &GrantId| in_hand(aloft, grant);
-            if let Next::TakeOff(flight) = process.dispatch.start(index, now, has_slot, late) {
+            if let Next::TakeOff(flight) = process.dispatch.start(index, now, true, late) {
                 self.fly(flight)?;
             }
         }

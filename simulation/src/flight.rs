@@ -3,14 +3,11 @@
 
 use crate::audit::{Check, Sending, ensure};
 use crate::fate::{Fate, ending};
-use crate::seal::SimSeal;
 use crate::server::TokenId;
 use crate::setup::{Setup, binding};
-use crate::store::Unread;
-use crate::transactions::{Job, Settling};
+use crate::store::{Recovered, Unread};
+use crate::transactions::{Job, Keeping, Settling};
 use crate::world::{Exchange, Happening, Inside, World};
-use refreshd::state::SlotRef;
-use refreshd::state::journal::{JournalError, Record, flights_in};
 use refreshd_core::dispatch::{Landing, TakeOff};
 use refreshd_core::flight::{
     Action, Commit, Event, Flight, FlightId, Intent, Standing, Step, Verdict,
@@ -39,9 +36,8 @@ pub(crate) struct Aloft {
     newest: (TokenId, bool),
     token: Option<TokenId>,
     forced: bool,
-    /// What is to become a row.
-    begins: Option<Intent>,
-    slot: Option<SlotRef>,
+    /// Its intent stands in the store.
+    is_recorded: bool,
     /// It waits for the end of its exchange.
     waits: bool,
     overdue: bool,
@@ -51,8 +47,8 @@ pub(crate) struct Aloft {
     answer: Option<Answer>,
     /// When it came, by the physical clock.
     came: i64,
-    /// The journal did not take the answer.
-    unrecorded: bool,
+    /// What came is kept as it came.
+    pub(crate) is_kept: bool,
     commit: Option<Commit>,
     patience: u32,
     /// When it took off, by the daemon's clock.
@@ -89,9 +85,24 @@ impl Aloft {
         self.took_off = self.took_off - by;
     }
 
-    /// The slot, if nothing more will be written there.
-    fn done_with(&self) -> Option<SlotRef> {
-        self.slot.filter(|_| !self.overdue || self.answer.is_some())
+    /// Whether it is over with what it commits now.
+    fn ends(&self) -> bool {
+        !self.overdue || self.answer.is_some()
+    }
+
+    /// What it has brought, and by which form it is read.
+    pub(crate) fn brought(&self) -> Option<Keeping> {
+        let answer = self.answer.clone().filter(|_| !self.reads)?;
+        Some(Keeping {
+            flight: self.flight.intent().flight,
+            answer,
+            reads: self.setup.form,
+        })
+    }
+
+    /// Its intent is durable.
+    pub(crate) fn recorded(&mut self) {
+        self.is_recorded = true;
     }
 }
 
@@ -205,15 +216,14 @@ impl World {
             flight: Flight::new(intent, grant, tokens, rules),
             token,
             forced,
-            begins: None,
-            slot: None,
+            is_recorded: false,
             waits: false,
             overdue: false,
             told: false,
             ended: None,
             answer: None,
             came: 0,
-            unrecorded: false,
+            is_kept: false,
             commit: None,
             patience: 0,
             took_off: now,
@@ -302,15 +312,14 @@ impl World {
             flight,
             token: None,
             forced: false,
-            begins: None,
-            slot: None,
+            is_recorded: false,
             waits: false,
             overdue: false,
             told: false,
             ended: None,
             answer: Some(answer),
             came: i64::MAX,
-            unrecorded: true,
+            is_kept: false,
             commit: None,
             patience: 0,
             took_off: now,
@@ -347,7 +356,7 @@ impl World {
             if let Step::Do(action) = step
                 && let Action::Commit(commit) = *action
             {
-                self.commit_now(index, &intent, None, &commit, None)?;
+                self.commit_now(index, &intent, true, &commit, None)?;
             }
             self.store.forget_unread(index, intent.flight);
         }
@@ -371,11 +380,9 @@ impl World {
                 let (grant, tokens) = (Box::new(row.grant.clone()), Box::new(row.tokens.clone()));
                 self.feed(number, Event::Reloaded(grant, tokens))
             }
-            Inside::Sync => self.sync(),
-            Inside::BeginFile => self.begin_file(),
             Inside::Transact => self.transact(),
             Inside::Again(job) => {
-                self.ask_store(*job);
+                self.ask_store(*job, 0);
                 Ok(())
             }
             Inside::Overwrite => {
@@ -454,18 +461,17 @@ impl World {
         }
     }
 
-    /// Ends a flight that has nothing more to commit; its slot is free once the store
-    /// has taken that.
+    /// Ends a flight that has nothing more to commit.
     pub(crate) fn leave(&mut self, number: u64) {
         let aloft = self.aloft(number);
-        let Some(slot) = aloft.slot.take() else {
+        if !std::mem::take(&mut aloft.is_recorded) {
             return;
-        };
+        }
         let flight = aloft.flight.intent().flight;
         // Whatever it was about is known already.
         self.audit.open.remove(&flight);
         self.process().ending += 1;
-        self.ask_store(Job::End(flight, slot));
+        self.ask_store(Job::End(flight), 0);
     }
 
     /// What came must be somewhere when the flight is over.
@@ -496,8 +502,7 @@ impl World {
     fn act(&mut self, number: u64, action: Action) -> Check {
         match action {
             Action::RecordIntent(intent) => {
-                let record = Record::intent(&SimSeal, &intent);
-                let hangs = match self.process().syncing {
+                let hangs = match self.process().transacting {
                     true => 0,
                     false => std::mem::take(&mut self.hangs_for),
                 };
@@ -506,25 +511,17 @@ impl World {
                     self.audit.promptly.clear();
                     self.hangs_until = self.now + hangs;
                 }
-                self.aloft(number).begins = Some(intent);
-                self.queue_record(number, record.expect("it fits"), hangs);
+                self.ask_store(Job::Begin(number, intent), hangs);
                 Ok(())
             }
             // A connection takes no time here, and the machine does not sleep in between.
             Action::Send { .. } => self.send(number),
-            Action::RecordAnswer(answer) => {
-                let aloft = self.aloft(number);
-                let record = Record::answer(&SimSeal, aloft.slot, aloft.flight.intent(), &answer);
-                self.queue_record(number, record.expect("it fits"), 0);
-                Ok(())
-            }
             Action::Reload => {
                 let wait = self.rng.millis(1, 5);
                 self.inside(wait, Inside::Load(number));
                 Ok(())
             }
             Action::Commit(commit) => {
-                self.check_read(number, &commit)?;
                 let index = self.aloft(number).index;
                 if mischief::is(Mischief::PublishBeforeDurable) {
                     let stored = self.store.rows[index as usize].grant.state.generation;
@@ -534,116 +531,10 @@ impl World {
                 let aloft = self.aloft(number);
                 aloft.commit = Some(*commit);
                 aloft.patience = 0;
-                self.ask_store(Job::Commit(number));
+                self.ask_store(Job::Commit(number), 0);
                 Ok(())
             }
         }
-    }
-
-    fn queue_record(&mut self, number: u64, record: Record, hangs: i64) {
-        let process = self.process();
-        process.records.push((number, record));
-        if !std::mem::replace(&mut process.syncing, true) {
-            let wait = self.rng.millis(1, 8) + hangs;
-            self.inside(wait, Inside::Sync);
-        }
-    }
-
-    /// The journal's thread takes what has queued up.
-    fn sync(&mut self) -> Check {
-        let process = self.process();
-        process.syncing = false;
-        let (numbers, records): (Vec<u64>, Vec<Record>) = process.records.drain(..).unzip();
-        let results = process.book.process(&records);
-        self.note(|_| format!("journal: {numbers:?} {results:?}"));
-        let process = self.process();
-        let is_open = process.book.is_open();
-        if self.disk.take_dead() {
-            self.report.count("died writing");
-            return self.end_process();
-        }
-        if !is_open {
-            self.inside(1000, Inside::BeginFile);
-        }
-        for (number, result) in numbers.into_iter().zip(results) {
-            if let Some(event) = self.recorded(number, result) {
-                self.inside(0, Inside::Tell(number, Box::new(event)));
-            }
-        }
-        Ok(())
-    }
-
-    /// What the flight is told of its record; an intent becomes a row first.
-    fn recorded(&mut self, number: u64, result: Result<SlotRef, JournalError>) -> Option<Event> {
-        if result.is_err() {
-            self.report.count("journal refused");
-        }
-        let aloft = self.aloft(number);
-        if aloft.answer.is_none() {
-            return match result {
-                Ok(slot) => {
-                    aloft.slot = Some(slot);
-                    let intent = aloft.begins.take().expect("it was to be recorded");
-                    self.ask_store(Job::Begin(number, Box::new(intent)));
-                    None
-                }
-                Err(error) => {
-                    // It may stand there all the same.
-                    aloft.slot = error.place();
-                    Some(Event::IntentFailed {
-                        text: error.to_string(),
-                    })
-                }
-            };
-        }
-        match result {
-            Ok(slot) => {
-                aloft.slot = Some(slot);
-                let flight = aloft.flight.intent().flight;
-                let (reads, answer) = (aloft.setup.form, aloft.answer.as_ref());
-                let found = answer.and_then(|answer| Some((brought(answer)?, form_of(answer))));
-                match found {
-                    Some((token, form)) if form != 0 && form != reads => {
-                        self.audit.cannot_read(token);
-                    }
-                    Some((token, _)) => self.audit.durable_token(token),
-                    None => {}
-                }
-                self.audit.open.insert(flight, true);
-                self.audit.closed.remove(&flight);
-            }
-            Err(error) => {
-                aloft.unrecorded = true;
-                aloft.slot = error.place().or(aloft.slot);
-            }
-        }
-        Some(Event::AnswerRecorded)
-    }
-
-    fn begin_file(&mut self) -> Check {
-        let process = self.process();
-        if process.book.is_open() || process.book.begin_file().is_ok() {
-            return Ok(());
-        }
-        if self.disk.take_dead() {
-            return self.end_process();
-        }
-        self.inside(1000, Inside::BeginFile);
-        Ok(())
-    }
-
-    /// Whether intent and answer of the flight stand in the journal beyond loss.
-    fn stands(&self, slot: Option<SlotRef>, flight: FlightId) -> (bool, bool) {
-        let mut stands = (false, false);
-        for (file, slot) in slot.iter().flat_map(|slot| slot.places()) {
-            let name = format!("journal-{file:04}");
-            let found = self.disk.durable(&name);
-            let found = found.and_then(|file| flights_in(&file, slot).ok());
-            let (intent, answer) = found.unwrap_or_default();
-            stands.0 |= intent == Some(flight);
-            stands.1 |= answer == Some(flight);
-        }
-        stands
     }
 
     fn send(&mut self, number: u64) -> Check {
@@ -659,8 +550,7 @@ impl World {
         }
         let (token, forced, base) = (aloft.token, aloft.forced, aloft.base.clone());
         let setup = aloft.setup;
-        let (durable, _) = self.stands(aloft.slot, intent.flight);
-        let durable = durable && self.store.has_intent(intent.flight);
+        let durable = self.store.has_intent(intent.flight);
         ensure(durable, "intent-before-byte", || format!("{intent:?}"))?;
         self.check_alone(number, index)?;
         self.check_fence(index, token)?;
@@ -672,10 +562,8 @@ impl World {
             format!("{number} grant {index} generation {generation} attempt {attempt}: {token:?} is sent: {fate:?}")
         });
         let (there, back) = fate.travel(&mut self.rng);
-        if mischief::is(Mischief::SlotFreedEarly)
-            && let Some(slot) = self.aloft(number).slot
-        {
-            self.process().book.free(slot);
+        if mischief::is(Mischief::IntentEndedEarly) {
+            self.store.end(intent.flight);
         }
         self.aloft(number).waits = true;
         let facts = self.server(index).facts;
@@ -836,8 +724,7 @@ impl World {
             && now >= self.asleep_until
             && now >= self.hangs_until
             && !self.store.full
-            && self.failing_commits == 0
-            && !self.disk.is_troubled();
+            && self.failing_commits == 0;
         let until = now + exchange.back + 2000;
         let dies = access.family == token.family && access.number < before;
         if !accounted {
@@ -916,23 +803,8 @@ impl World {
             Event::Superseded(grant) => grant.state.generation != aloft.flight.intent().generation,
             _ => false,
         };
-        if done && let Some(slot) = aloft.done_with() {
-            aloft.slot = None;
-            self.process().book.free(slot);
-        }
+        aloft.is_recorded &= !(done && aloft.ends());
         self.feed(number, event)
-    }
-
-    /// Nothing that an answer says is acted upon before it is durable, or the
-    /// journal has refused to take it.
-    fn check_read(&mut self, number: u64, commit: &Commit) -> Check {
-        let aloft = &self.process.as_ref().expect("it lives").aloft[&number];
-        if aloft.answer.is_none() || aloft.unrecorded || commit.settled.kind != OutcomeKind::Success
-        {
-            return Ok(());
-        }
-        let (_, durable) = self.stands(aloft.slot, aloft.flight.intent().flight);
-        ensure(durable, "answer-before-read", || format!("flight {number}"))
     }
 
     /// A commit has failed, and is tried again.
@@ -946,7 +818,12 @@ impl World {
         }
         let aloft = self.aloft(number);
         aloft.patience += 1;
+        // Perhaps its grant's rows alone are damaged.
+        let keeps = aloft.patience > 1 && !aloft.is_kept && aloft.brought().is_some();
         self.inside(wait, Inside::Again(Box::new(Job::Commit(number))));
+        if keeps {
+            self.ask_store(Job::Keep(number), 0);
+        }
     }
 
     /// What a flight has to commit.
@@ -958,7 +835,7 @@ impl World {
         Some(Settling {
             index: aloft.index,
             intent: aloft.flight.intent().clone(),
-            slot: aloft.done_with(),
+            ends: aloft.ends(),
             commit: aloft.commit.clone()?,
             asked: asked_until(aloft.answer.as_ref(), now, Duration::from_millis(ago)),
         })
@@ -971,7 +848,7 @@ impl World {
         let it = it.expect("there is something to commit");
         self.aloft(number).commit = None;
         let (standing, grant) =
-            self.commit_now(it.index, &it.intent, it.slot, &it.commit, it.asked)?;
+            self.commit_now(it.index, &it.intent, it.ends, &it.commit, it.asked)?;
         let grant = Box::new(grant);
         let event = match standing {
             Standing::Current => Event::Committed(grant),
@@ -986,7 +863,7 @@ impl World {
         &mut self,
         index: u32,
         intent: &Intent,
-        slot: Option<SlotRef>,
+        ends: bool,
         commit: &Commit,
         asked: Option<WallTime>,
     ) -> Result<(Standing, Grant), crate::audit::Violation> {
@@ -1001,7 +878,7 @@ impl World {
         let flight = intent.flight;
         let committed = self.store.commit(
             index,
-            slot,
+            ends,
             commit.base_revision,
             settlement,
             intent,
@@ -1041,7 +918,7 @@ impl World {
                 self.audit.stored(index, generation, with)?;
             }
         }
-        if slot.is_some() {
+        if ends {
             self.audit.closes(flight);
         }
         let unread = settlement.unread.as_ref();
@@ -1076,7 +953,7 @@ impl World {
                 .map(|token| TokenId::of(token.expose()))
         };
         let (old, new) = (number(before), number(after));
-        // Beside a backup the journal may hold answers of what has been another since.
+        // Beside a backup there may be answers of what has been another since.
         let candidates = self.store.rows[index as usize].candidates.iter();
         let mut candidates = candidates.map(|candidate| candidate.tokens.as_ref().and_then(number));
         let kept =
@@ -1103,7 +980,7 @@ impl World {
         self.audit.dates(state, now, rest)
     }
 
-    /// A new process: it opens the journal and settles what it finds there.
+    /// A new process: it opens the store and settles what it finds there.
     pub(crate) fn start(&mut self) -> Check {
         if self.process.is_some() {
             return Ok(());
@@ -1112,27 +989,8 @@ impl World {
             self.start_later();
             return Ok(());
         }
-        let slots = u16::try_from(self.temper.flights).expect("a few") + self.temper.spare_slots;
-        let troubled = self.disk.is_troubled();
-        let store = &self.store;
-        let settled = |place, flight| store.settled(place, flight);
-        let opened =
-            refreshd::state::journal::Book::open(self.disk.clone(), slots, &SimSeal, &settled);
-        let died = self.disk.take_dead();
-        let (book, mut recovered) = match opened {
-            Ok(opened) if !died => opened,
-            Err(error) if !died && !troubled => {
-                return ensure(false, "journal-opens", || error.to_string());
-            }
-            _ => {
-                self.disk.fail(0, 0);
-                self.start_later();
-                return Ok(());
-            }
-        };
-        let files = book.files().to_vec();
-        self.note(|_| format!("the journal is opened: {files:?}, {recovered:?}"));
-        self.store.keep_slots_of(book.files());
+        let mut recovered = self.store.recovered();
+        self.note(|_| format!("the store is opened: {recovered:?}"));
         for (flight, answered) in &self.audit.open {
             let found = recovered.iter().find(|r| r.intent.flight == *flight);
             let whole = found.is_some_and(|r| r.answer.is_some() || !answered);
@@ -1146,13 +1004,11 @@ impl World {
         ensure(closed.is_none(), "settled-stays-settled", || {
             format!("{closed:?}")
         })?;
-        let records = recovered.clone();
         for found in &mut recovered {
             let accepted = self.store.accepted.as_ref();
             found.intent = found.intent.clone().by_accepted_clock(accepted);
         }
         self.look_at_fence();
-        self.compare_rows(&records)?;
         let clock = self.start_clock(&recovered)?;
         let caps = refreshd_core::limits::Caps {
             flights: self.temper.flights,
@@ -1165,12 +1021,11 @@ impl World {
             .map(|row| row.grant.clone())
             .collect();
         let config = self.config.clone();
-        let process = crate::engine::Process::new(clock, caps, config, book, grants, slots);
+        let process = crate::engine::Process::new(clock, caps, config, grants);
         self.process = Some(process);
-        self.note(|w| {
-            let files = w.process.as_ref().expect("it starts").book.files();
+        self.note(|_| {
             format!(
-                "a process starts with the files {files:?}: {} flights are recovered",
+                "a process starts: {} flights are recovered",
                 recovered.len()
             )
         });
@@ -1195,13 +1050,10 @@ impl World {
     /// Starts the clock from the latest moment that is remembered. In the same boot
     /// no time is lost; in another one, the clock may have been set back by less
     /// than passed, which nobody can tell.
-    fn start_clock(
-        &mut self,
-        recovered: &[refreshd::state::Recovered],
-    ) -> Result<Clock, crate::audit::Violation> {
+    fn start_clock(&mut self, recovered: &[Recovered]) -> Result<Clock, crate::audit::Violation> {
         let physical = self.store.last_seen_at;
         let stored = self.store.last_seen.clone().map(|seen| (seen, physical));
-        let sent = |found: &refreshd::state::Recovered| {
+        let sent = |found: &Recovered| {
             let at = self.audit.sent_at(found.intent.flight)?;
             Some((found.intent.sent.clone(), at))
         };
@@ -1240,16 +1092,9 @@ impl World {
         }
     }
 
-    /// Settles a flight that the journal held; false when the process ended over it.
-    fn adopt(
-        &mut self,
-        found: refreshd::state::Recovered,
-    ) -> Result<bool, crate::audit::Violation> {
-        let refreshd::state::Recovered {
-            slot,
-            intent,
-            answer,
-        } = found;
+    /// Settles a flight that was found; false when the process ended over it.
+    fn adopt(&mut self, found: Recovered) -> Result<bool, crate::audit::Violation> {
+        let Recovered { intent, answer } = found;
         let index: u32 = intent.grant.0.parse().expect("a grant's number");
         let row = &self.store.rows[index as usize];
         // What was counted as it was sent: not in the time that a restore has lost.
@@ -1282,7 +1127,7 @@ impl World {
                 Step::Do(action) => match *action {
                     Action::Commit(commit) => {
                         let (standing, grant) =
-                            self.commit_now(index, &intent, Some(slot), &commit, asked)?;
+                            self.commit_now(index, &intent, true, &commit, asked)?;
                         // It is counted as sent, though it never was, from this commit on.
                         if !counted && window(&grant.state) != before {
                             self.audit.counts_as(index, &grant.state);
@@ -1302,7 +1147,6 @@ impl World {
             let now = self.time();
             step = flight.handle(event, &self.stamp(now));
         }
-        self.process().book.free(slot);
         let grant = self.store.rows[index as usize].grant.clone();
         self.process().put(index, grant);
         Ok(true)

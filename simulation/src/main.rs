@@ -1,6 +1,6 @@
 //! Years of refreshing with a fault at any step, on a simulated machine: the
-//! core's machines, schedule, queue, limits and clock, and the journal's own
-//! code, over simulated time, disk, store, network and authorization servers.
+//! core's machines, schedule, queue, limits and clock, over simulated time, store,
+//! network and authorization servers.
 //! A seed draws the servers' rotation facts and what goes wrong; between any two
 //! happenings the process may end and finds nothing but its disk again.
 //!
@@ -13,13 +13,11 @@
 mod audit;
 mod chaos;
 mod consumer;
-mod disk;
 mod engine;
 mod fate;
 mod flight;
 mod restore;
 mod rng;
-mod seal;
 mod server;
 mod setup;
 mod store;

@@ -1,7 +1,6 @@
 //! Backups, and stores that are put back to them.
 
 use crate::audit::{Check, ensure};
-use crate::disk::Copy;
 use crate::server::TokenId;
 use crate::setup::Errand;
 use crate::store::Store;
@@ -16,8 +15,8 @@ pub(crate) struct Copied {
     store: Store,
     /// When, by the physical clock.
     at: i64,
-    /// The journal too, if somebody copied the files; a backup is the database alone.
-    journal: Option<(Copy, BTreeMap<FlightId, bool>)>,
+    /// What was under way.
+    open: BTreeMap<FlightId, bool>,
 }
 
 impl World {
@@ -26,12 +25,12 @@ impl World {
         let mut store = self.store.clone();
         store.full = false;
         let files = self.process.is_none() && self.rng.percent(50);
-        let journal = files.then(|| (self.disk.copy(), self.audit.open.clone()));
+        let open = self.audit.open.clone();
         if !files {
             store.backup_of = Some(self.wall());
         }
         let at = self.now;
-        self.copied = Some(Copied { store, at, journal });
+        self.copied = Some(Copied { store, at, open });
     }
 
     /// The daemon is stopped, and the copy put in the place of what there is.
@@ -51,10 +50,7 @@ impl World {
         let full = self.store.full;
         self.store = copied.store;
         self.store.full = full;
-        if let Some((files, open)) = copied.journal {
-            self.disk.put_back(&files);
-            self.audit.open = open;
-        }
+        self.audit.open = copied.open;
         self.audit.put_back(&self.store.rows, copied.at, self.now);
         self.schedule(after, Happening::Person(Errand::AcceptRestore));
         Ok(())

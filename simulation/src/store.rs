@@ -1,7 +1,7 @@
 //! The store as it is on disk: every transaction whole or not at all. What a transaction
 //! writes is decided by the ledger, as it is for the daemon's.
 
-use refreshd::state::{Recovered, SlotRef};
+pub(crate) use refreshd::state::Recovered;
 use refreshd_core::fence::Fenced;
 use refreshd_core::flight::{FlightId, Intent, Settlement, Standing};
 use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
@@ -14,7 +14,7 @@ use refreshd_core::mischief::{self, Mischief};
 use refreshd_core::provider::Answer;
 use refreshd_core::secret::{Fingerprint, Fingerprinter};
 use refreshd_core::time::{Stamp, WallTime};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// An answer that could not be read.
 #[derive(Clone)]
@@ -49,8 +49,8 @@ pub(crate) struct Store {
     pub(crate) rows: Vec<Row>,
     /// The exchanges under way, and whether each is overdue.
     intents: BTreeMap<FlightId, (Intent, bool)>,
-    /// The flights that are done with, by their places in the journal.
-    slots: BTreeSet<((u32, u16), FlightId)>,
+    /// Answers that are kept as they came.
+    kept: BTreeMap<FlightId, Answer>,
     pub(crate) last_seen: Option<Stamp>,
     /// When that was, by the physical clock.
     pub(crate) last_seen_at: i64,
@@ -73,17 +73,13 @@ impl Store {
             numbers: 0,
             rows: Vec::new(),
             intents: BTreeMap::new(),
-            slots: BTreeSet::new(),
+            kept: BTreeMap::new(),
             last_seen: None,
             last_seen_at: 0,
             accepted: None,
             lost_time: false,
             full: false,
         }
-    }
-
-    pub(crate) fn settled(&self, place: (u32, u16), flight: FlightId) -> bool {
-        self.slots.contains(&(place, flight))
     }
 
     /// Records what is about to be sent.
@@ -96,18 +92,8 @@ impl Store {
         self.intents.contains_key(&flight)
     }
 
-    pub(crate) fn intents(&self) -> impl Iterator<Item = &Intent> {
-        self.intents.values().map(|(intent, _)| intent)
-    }
-
-    /// Makes the rows what the journal says.
-    pub(crate) fn follow(&mut self, recovered: &[Recovered]) {
-        let row = |it: &Recovered| (it.intent.flight, (it.intent.clone(), false));
-        self.intents = recovered.iter().map(row).collect();
-    }
-
-    pub(crate) fn keep_slots_of(&mut self, files: &[u32]) {
-        self.slots.retain(|((file, _), _)| files.contains(file));
+    pub(crate) fn intents(&self) -> usize {
+        self.intents.len()
     }
 
     pub(crate) fn saw(&mut self, seen: Stamp, physical: i64) {
@@ -141,7 +127,7 @@ impl Store {
     pub(crate) fn commit(
         &mut self,
         index: u32,
-        slot: Option<SlotRef>,
+        ends: bool,
         base_revision: u64,
         settlement: &Settlement,
         intent: &Intent,
@@ -167,13 +153,10 @@ impl Store {
             return Ok(standing);
         }
         self.commit_seq += 1;
-        match slot {
-            Some(slot) => self.remember_slot(intent.flight, slot),
-            None => {
-                if let Some((_, overdue)) = self.intents.get_mut(&intent.flight) {
-                    *overdue = true;
-                }
-            }
+        if ends && !mischief::is(Mischief::IntentLeft) {
+            self.end(intent.flight);
+        } else if let Some((_, overdue)) = self.intents.get_mut(&intent.flight) {
+            *overdue = true;
         }
         self.write(index as usize, changes, physical);
         Ok(standing)
@@ -224,19 +207,26 @@ impl Store {
         }
     }
 
-    /// A flight is over, and done with at that place.
-    pub(crate) fn settle(&mut self, flight: FlightId, slot: SlotRef) {
+    /// A flight is over.
+    pub(crate) fn end(&mut self, flight: FlightId) {
         self.commit_seq += 1;
-        self.remember_slot(flight, slot);
+        self.intents.remove(&flight);
+        self.kept.remove(&flight);
     }
 
-    fn remember_slot(&mut self, flight: FlightId, slot: SlotRef) {
-        self.intents.remove(&flight);
-        for place in slot.places() {
-            self.slots
-                .retain(|(p, _)| slot.is_doubtful() || *p != place);
-            self.slots.insert((place, flight));
-        }
+    /// Keeps what a flight brought as it came.
+    pub(crate) fn keep(&mut self, flight: FlightId, answer: Answer) {
+        self.commit_seq += 1;
+        self.kept.insert(flight, answer);
+    }
+
+    /// What is under way, with what was kept of it.
+    pub(crate) fn recovered(&self) -> Vec<Recovered> {
+        let found = self.intents.values().map(|(intent, _)| Recovered {
+            intent: intent.clone(),
+            answer: self.kept.get(&intent.flight).cloned(),
+        });
+        found.collect()
     }
 
     /// Changes a state outside a flight; whether the grant was still of that revision.

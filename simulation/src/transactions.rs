@@ -2,10 +2,12 @@
 //! SQLite does where a commit fails was shown with the real one: within the process the next
 //! commit takes its place; after a kill it may count all the same.
 
-use crate::audit::{Check, ensure};
+use crate::audit::Check;
+use crate::flight::{brought, form_of};
 use crate::world::{Inside, World};
-use refreshd::state::{Recovered, SlotRef};
 use refreshd_core::flight::{Commit, Event, FlightId, Intent};
+use refreshd_core::mischief::{self, Mischief};
+use refreshd_core::provider::Answer;
 use refreshd_core::time::WallTime;
 
 /// What the store is asked for.
@@ -16,7 +18,9 @@ pub(crate) enum Job {
     /// A flight's intent is recorded.
     Begin(u64, Box<Intent>),
     /// A flight is over that has nothing to commit.
-    End(FlightId, SlotRef),
+    End(FlightId),
+    /// What a flight has brought is kept as it came.
+    Keep(u64),
 }
 
 impl Job {
@@ -24,7 +28,7 @@ impl Job {
         match self {
             Job::Commit(_) => 0,
             Job::Begin(..) => 1,
-            Job::End(..) => 2,
+            Job::End(_) | Job::Keep(_) => 2,
         }
     }
 
@@ -38,7 +42,7 @@ impl Job {
 pub(crate) struct Settling {
     pub(crate) index: u32,
     pub(crate) intent: Intent,
-    pub(crate) slot: Option<SlotRef>,
+    pub(crate) ends: bool,
     pub(crate) commit: Commit,
     pub(crate) asked: Option<WallTime>,
 }
@@ -46,7 +50,17 @@ pub(crate) struct Settling {
 enum Failed {
     Commit(Box<Settling>),
     Begin(Box<Intent>),
-    End(FlightId, SlotRef),
+    End(FlightId),
+    Keep(Keeping),
+}
+
+/// An answer to be kept as it came.
+#[derive(Clone)]
+pub(crate) struct Keeping {
+    pub(crate) flight: FlightId,
+    pub(crate) answer: Answer,
+    /// The form that is read.
+    pub(crate) reads: usize,
 }
 
 /// What a failed commit may have left in the log. It counts after a kill, unless another
@@ -58,11 +72,12 @@ pub(crate) struct Ghost {
 }
 
 impl World {
-    pub(crate) fn ask_store(&mut self, job: Job) {
+    /// Asks for something; the disk `hangs` over it for so long.
+    pub(crate) fn ask_store(&mut self, job: Job, hangs: i64) {
         let process = self.process();
         process.jobs.push(job);
         if !std::mem::replace(&mut process.transacting, true) {
-            let wait = self.rng.millis(1, 10);
+            let wait = self.rng.millis(1, 10) + hangs;
             self.inside(wait, Inside::Transact);
         }
     }
@@ -82,6 +97,11 @@ impl World {
         if jobs.is_empty() {
             return Ok(());
         }
+        if std::mem::take(&mut self.dies_committing) {
+            self.report.count("died committing");
+            self.leave_ghost(&jobs);
+            return self.end_process();
+        }
         if !self.transaction_fails() {
             self.process().begins_in_doubt = false;
             return jobs.into_iter().try_for_each(|job| self.do_job(job));
@@ -89,10 +109,7 @@ impl World {
         self.report.count("commits failed");
         self.cannot_write();
         if !self.store.full {
-            let after = self.store.commit_seq;
-            let failed = jobs.iter().filter_map(|job| self.failed(job));
-            let jobs = failed.collect();
-            self.ghost = Some(Ghost { after, jobs });
+            self.leave_ghost(&jobs);
             // Before the next commit takes its place, which is soon.
             if self.rng.percent(25) {
                 return self.end_process();
@@ -105,6 +122,13 @@ impl World {
             let _tried_again = self.overwrite();
         }
         Ok(())
+    }
+
+    fn leave_ghost(&mut self, jobs: &[Job]) {
+        let after = self.store.commit_seq;
+        let failed = jobs.iter().filter_map(|job| self.failed(job));
+        let jobs = failed.collect();
+        self.ghost = Some(Ghost { after, jobs });
     }
 
     /// Whether the next transaction fails. A sync that failed is none any more.
@@ -133,7 +157,11 @@ impl World {
         Some(match job {
             Job::Commit(number) => Failed::Commit(Box::new(self.settling(*number)?)),
             Job::Begin(_, intent) => Failed::Begin(intent.clone()),
-            Job::End(flight, slot) => Failed::End(*flight, *slot),
+            Job::End(flight) => Failed::End(*flight),
+            Job::Keep(number) => {
+                let aloft = self.process.as_ref()?.aloft.get(number)?;
+                Failed::Keep(aloft.brought()?)
+            }
         })
     }
 
@@ -144,12 +172,17 @@ impl World {
                 Job::Commit(number) => self.commit_later(number),
                 Job::Begin(number, _) => {
                     self.report.count("begins failed");
-                    self.leave(number);
+                    if mischief::is(Mischief::FailedBeginIgnored) {
+                        let event = Box::new(Event::IntentRecorded);
+                        self.inside(0, Inside::Tell(number, event));
+                        continue;
+                    }
                     let text = "the store took no intent".to_owned();
                     let event = Box::new(Event::IntentFailed { text });
                     self.inside(0, Inside::Tell(number, event));
                 }
-                Job::End(..) => {
+                Job::Keep(_) => {}
+                Job::End(_) => {
                     let wait = self.rng.millis(250, 30_000);
                     self.inside(wait, Inside::Again(Box::new(job)));
                 }
@@ -162,18 +195,52 @@ impl World {
             Job::Commit(number) => self.commit(number),
             Job::Begin(number, intent) => {
                 self.store.begin(*intent);
+                if let Some(aloft) = self.process().aloft.get_mut(&number) {
+                    aloft.recorded();
+                }
                 self.inside(0, Inside::Tell(number, Box::new(Event::IntentRecorded)));
                 Ok(())
             }
-            Job::End(flight, slot) => {
-                self.store.settle(flight, slot);
+            Job::End(flight) => {
+                self.store.end(flight);
                 self.audit.closes(flight);
-                let process = self.process();
-                process.ending -= 1;
-                process.book.free(slot);
+                self.process().ending -= 1;
+                Ok(())
+            }
+            Job::Keep(number) => {
+                let Some(aloft) = self.process().aloft.get_mut(&number) else {
+                    return Ok(());
+                };
+                let Some(keeping) = aloft.brought() else {
+                    return Ok(());
+                };
+                aloft.is_kept = true;
+                self.keep_raw(keeping);
                 Ok(())
             }
         }
+    }
+
+    /// An answer is durable as it came: the next start has it, if this process does not
+    /// settle it.
+    fn keep_raw(&mut self, keeping: Keeping) {
+        let Keeping {
+            flight,
+            answer,
+            reads,
+        } = keeping;
+        let Some(answered) = self.audit.open.get_mut(&flight) else {
+            return;
+        };
+        self.report.count("kept as they came");
+        *answered = true;
+        let form = form_of(&answer);
+        match brought(&answer) {
+            Some(token) if form != 0 && form != reads => self.audit.cannot_read(token),
+            Some(token) => self.audit.durable_token(token),
+            None => {}
+        }
+        self.store.keep(flight, answer);
     }
 
     /// The process ends: what its last commit left counts, or does not.
@@ -189,52 +256,16 @@ impl World {
         for job in ghost.jobs {
             match job {
                 Failed::Commit(it) => {
-                    self.commit_now(it.index, &it.intent, it.slot, &it.commit, it.asked)?;
+                    self.commit_now(it.index, &it.intent, it.ends, &it.commit, it.asked)?;
                 }
                 Failed::Begin(intent) => self.store.begin(*intent),
-                Failed::End(flight, slot) => {
-                    self.store.settle(flight, slot);
+                Failed::End(flight) => {
+                    self.store.end(flight);
                     self.audit.closes(flight);
                 }
+                Failed::Keep(keeping) => self.keep_raw(keeping),
             }
         }
         Ok(())
     }
-
-    /// The journal and the rows say the same of what is under way; but for a store that was
-    /// put back, whose rows follow the journal.
-    pub(crate) fn compare_rows(&mut self, recovered: &[Recovered]) -> Check {
-        if self.store.fenced.is_some() {
-            self.store.follow(recovered);
-            return Ok(());
-        }
-        let found = |flight: FlightId| recovered.iter().find(|it| it.intent.flight == flight);
-        for row in self.store.intents() {
-            let same = found(row.flight).is_some_and(|it| is_same(row, it));
-            ensure(same, "rows-agree", || {
-                format!("a row {row:?}, a record {:?}", found(row.flight))
-            })?;
-        }
-        for it in recovered {
-            let has_row = self.store.has_intent(it.intent.flight);
-            // One without a row was never sent: the process ended between the two. What was
-            // settled in the time that a restore has lost may come back in the journal.
-            let sent = it.answer.is_some() || self.audit.open.contains_key(&it.intent.flight);
-            let lost = self.audit.was_put_back;
-            ensure(has_row || !sent || lost, "rows-agree", || {
-                format!("no row: {it:?}")
-            })?;
-        }
-        Ok(())
-    }
-}
-
-/// An answer's record has its intent by the clock of that moment.
-fn is_same(row: &Intent, found: &Recovered) -> bool {
-    let mut intent = found.intent.clone();
-    if found.answer.is_some() {
-        intent.sent.wall = row.sent.wall;
-        intent.first_sent = row.first_sent;
-    }
-    *row == intent
 }

@@ -5,7 +5,6 @@
 use crate::audit::{Audit, Check, Violation, ensure};
 use crate::chaos::Temper;
 use crate::consumer::Published;
-use crate::disk::SimDisk;
 use crate::engine::Process;
 use crate::fate::Fate;
 use crate::flight::{brought, form_of};
@@ -116,9 +115,6 @@ pub(crate) enum Inside {
     Overdue(u64),
     /// It reads its grant anew.
     Load(u64),
-    /// The journal's thread takes what has queued up.
-    Sync,
-    BeginFile,
     /// The store's thread takes what has queued up.
     Transact,
     /// The store is asked once more.
@@ -190,10 +186,11 @@ pub(crate) struct World {
     /// For so long the disk hangs over the next intent, and until when it hangs.
     pub(crate) hangs_for: i64,
     pub(crate) hangs_until: i64,
-    pub(crate) disk: SimDisk,
     pub(crate) store: Store,
     /// So many transactions of the store are yet to fail.
     pub(crate) failing_commits: u32,
+    /// The process ends in the middle of the next.
+    pub(crate) dies_committing: bool,
     /// What the last that failed may have left.
     pub(crate) ghost: Option<Ghost>,
     pub(crate) servers: Vec<Server>,
@@ -246,9 +243,9 @@ impl World {
             asleep_until: 0,
             hangs_for: 0,
             hangs_until: 0,
-            disk: SimDisk::new(seed),
             store: Store::new(prints),
             failing_commits: 0,
+            dies_committing: false,
             ghost: None,
             servers,
             exchanges: BTreeMap::new(),
@@ -400,10 +397,9 @@ impl World {
         }
         self.note(|_| "--- calm".to_owned());
         self.calm = true;
-        self.disk.set_full(false);
-        self.disk.fail(0, 0);
         self.store.full = false;
         self.failing_commits = 0;
+        self.dies_committing = false;
         self.schedule(1, Happening::Person(Errand::PutRight));
         let end = self.now + CALM.max(3 * self.longest_life());
         while self.is_dying() && self.now < end {
@@ -479,7 +475,6 @@ impl World {
             Happening::Received(flight) => self.received(flight),
             Happening::Trouble => self.trouble(),
             Happening::Freed => {
-                self.disk.set_full(false);
                 self.store.full = false;
                 Ok(())
             }
@@ -553,7 +548,6 @@ impl World {
             down += self.rng.millis(0, life.min(7 * 86_400_000));
         }
         if power {
-            self.disk.lose_power();
             if self.rng.percent(50) {
                 self.published.fill(None);
                 self.audit.outputs_gone();
@@ -586,9 +580,8 @@ impl World {
             || {
                 let process = self.process.as_ref();
                 let seen = process.map(|p| {
-                    let (free, writes) = (p.book.free_slots(), !p.dispatch.is_unwritable());
+                    let writes = !p.dispatch.is_unwritable();
                     (
-                        free,
                         writes,
                         p.aloft.len(),
                         p.dispatch.fenced(),

@@ -238,7 +238,7 @@ fn show(context: &Context, id: &str, how: As) -> Result<Exit, Failure> {
         "tokens are left out; `--full` prints the text with them, `--raw` the bytes as they came",
     );
     if let Some(id) = &it.authorization {
-        let text = match it.in_journal {
+        let text = match it.waits {
             true => "it is read when refreshd starts".to_owned(),
             false => format!(
                 "an authorization keeps it: `refreshd authorize --accept {id}` takes it in, if it is held and the provider's description can read it"
@@ -382,9 +382,9 @@ fn line(
     })
 }
 
-/// What stands in the journal is read by the next start before anybody decides about it.
+/// What was not read before a stop is read by the next start before anybody decides about it.
 fn check_is_kept(kept: &Kept) -> Result<(), Failure> {
-    match kept.in_journal {
+    match kept.waits {
         false => Ok(()),
         true => Err(Failure::new(
             Exit::TempFail,

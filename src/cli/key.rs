@@ -164,11 +164,6 @@ fn what_of(key: &KeyUse, credential: bool) -> String {
     };
     let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     need(count(key.records), "record", "records");
-    need(
-        count(key.journal),
-        "record of an exchange",
-        "records of exchanges",
-    );
     need(key.backups.len(), "backup", "backups");
     let needs = needs.join(", ");
     match (key.present, key.seals, needs.is_empty()) {

@@ -163,15 +163,33 @@ pub async fn run(boot: Boot, sources: Sources, mut signals: Signals) -> Result<(
     engine.abort();
     keeping.abort();
     incidents.write().await;
-    if deck.journal.is_idle()
-        && let Err(e) = deck.store.note_rest().await
-    {
-        tracing::warn!("that nothing is under way could not be noted: {e}");
-    }
-    deck.store.close().await.map_err(internal)?;
+    let closed = deck.store.close().await;
+    rescue(&deck);
+    closed.map_err(internal)?;
     socket.remove();
     tracing::info!("refreshd has stopped");
     Ok(())
+}
+
+/// What the store has not taken by now is written beside it: it may be the only copy of a
+/// refresh token.
+fn rescue(deck: &Deck) {
+    let answers = deck.unsettled.all();
+    if answers.is_empty() {
+        return;
+    }
+    let count = answers.len();
+    match deck.store.rescue(&answers) {
+        Ok(()) => tracing::warn!(
+            count,
+            "answers that could not be saved are kept in a file of their own; they are settled at the next start"
+        ),
+        Err(error) => tracing::error!(
+            %error,
+            count,
+            "answers that could not be saved are lost with this process"
+        ),
+    }
 }
 
 /// A state that is not the one whose tokens are published is told: it may be the wrong one.
@@ -204,11 +222,11 @@ fn deck(state: &State, ration: &Ration) -> Deck {
     let last_seen = state.last_seen();
     Deck {
         store: state.store.clone(),
-        journal: state.journal.clone(),
         http: Http::within(ration),
         clock: SharedClock::new(last_seen.as_ref()),
         fingerprinter: state.store.fingerprinter(),
         arrivals: Default::default(),
+        unsettled: Default::default(),
     }
 }
 
@@ -260,8 +278,7 @@ async fn wait_for_stop(
 }
 
 /// Waits for flights that are under way, so that their answers are committed;
-/// a second signal or the drain limit ends that. What is still out then stands
-/// in the journal.
+/// a second signal or the drain limit ends that. What is still out then is in doubt.
 async fn drain(signals: &mut Signals, config: &Config, handle: &EngineHandle, enroller: &Enroller) {
     let landed = async { tokio::join!(handle.ask(Message::Drain), enroller.drain()) };
     tokio::select! {

@@ -191,10 +191,9 @@ impl Engine {
         self.watch_clock();
         self.watch_store();
         loop {
-            let has_slot = self.deck.journal.free_slots() > 0;
             let arrivals = &self.deck.arrivals;
             let in_hand = |grant: &GrantId| arrivals.are_in_hand(grant);
-            match self.dispatch.poll(now, has_slot, in_hand) {
+            match self.dispatch.poll(now, true, in_hand) {
                 Next::Wait(None) => return self.longest_wait,
                 Next::Wait(Some(due)) => return due.since(now).min(self.longest_wait),
                 next => self.follow(next, now),
@@ -637,8 +636,10 @@ fn refreshed(grant: &str, generation: u64, expires_at: WallTime) -> Refreshed {
 
 fn caps(config: &Config, deck: &Deck) -> Caps {
     let flights = u32::from(config.daemon.max_flights).min(deck.http.flights());
-    // An exchange keeps its slot in the journal while it is read on.
-    let slots = u32::try_from(deck.journal.capacity()).unwrap_or(u32::MAX);
-    let read_on = deck.http.exchanges().min(slots.saturating_sub(flights));
+    // Hosts that hang have two in three of all exchanges, so that the others find a place.
+    let overdue = u32::from(config.daemon.max_flights)
+        .saturating_mul(2)
+        .max(8);
+    let read_on = deck.http.exchanges().min(overdue);
     Caps::new(flights, read_on)
 }

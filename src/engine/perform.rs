@@ -8,8 +8,7 @@ use crate::engine::arrivals::{Arrivals, InHand};
 use crate::http::Http;
 use crate::random;
 use crate::state::{
-    Commit as StoreCommit, Committed, Event as HistoryEvent, Journal, JournalError, SlotRef, Store,
-    StoreError, Unread,
+    Commit as StoreCommit, Committed, Event as HistoryEvent, Store, StoreError, Unread,
 };
 use refreshd_core::flight::settle::{Rules, Settled};
 use refreshd_core::flight::{Action, Event, Flight, FlightId, Intent, Step, Verdict};
@@ -21,7 +20,9 @@ use refreshd_core::grant::{
 use refreshd_core::provider::request::{self, Registration, RequestError, TokenRequest};
 use refreshd_core::provider::{Answer, Ending};
 use refreshd_core::secret::Fingerprinter;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -31,8 +32,6 @@ use tokio::task::JoinHandle;
 pub struct Deck {
     /// Where token sets live.
     pub store: Store,
-    /// Where flights are written down.
-    pub journal: Journal,
     /// Sends requests.
     pub http: Http,
     /// The time.
@@ -41,6 +40,36 @@ pub struct Deck {
     pub fingerprinter: Fingerprinter,
     /// Late answers.
     pub arrivals: Arrivals,
+    /// Answers that are not settled yet.
+    pub unsettled: Unsettled,
+}
+
+/// Answers that are in memory alone until they are settled: what the store does not take
+/// before a stop is rescued.
+#[derive(Clone, Debug, Default)]
+pub struct Unsettled(Arc<Mutex<BTreeMap<FlightId, (Intent, Answer)>>>);
+
+impl Unsettled {
+    /// An answer has come.
+    pub(crate) fn put(&self, intent: &Intent, answer: &Answer) {
+        self.lock()
+            .insert(intent.flight, (intent.clone(), answer.clone()));
+    }
+
+    /// What it said is durable.
+    pub(crate) fn settled(&self, flight: FlightId) {
+        self.lock().remove(&flight);
+    }
+
+    /// All that are not settled.
+    #[must_use]
+    pub fn all(&self) -> Vec<(Intent, Answer)> {
+        self.lock().values().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<FlightId, (Intent, Answer)>> {
+        self.0.lock().expect("nothing panics under this lock")
+    }
 }
 
 /// What one flight is about.
@@ -100,7 +129,7 @@ pub async fn fly(
         Ok(begun) => begun,
         Err(text) => return grounded(text),
     };
-    let mut performer = Performer::new(deck, None, midway);
+    let mut performer = Performer::new(deck, midway);
     performer.arrived = arrived;
     let verdict = perform(&mut performer, &seat.client, flight, Some(request)).await;
     *in_hand = performer.in_hand;
@@ -307,15 +336,19 @@ fn intent(deck: &Deck, seat: &Seat, grant: &Grant, presents: Presents) -> Intent
     )
 }
 
-/// Commits a flight whose answer was found, in the journal's slot or elsewhere.
+/// Commits a flight that was found. `answer`: what was kept of it as it came.
 pub async fn adopt(
     deck: &Deck,
     mut flight: Flight,
     first: Step,
-    slot: Option<SlotRef>,
+    answer: Option<Answer>,
     midway: Teller<'_>,
 ) -> Verdict {
-    let mut performer = Performer::new(deck, slot, midway);
+    let mut performer = Performer::new(deck, midway);
+    performer.is_kept = answer.is_some();
+    if let Some(answer) = answer {
+        performer.answered(flight.intent(), &answer);
+    }
     let mut step = first;
     loop {
         match step {
@@ -324,7 +357,10 @@ pub async fn adopt(
                 step = flight.handle(event, &deck.clock.stamp());
             }
             Step::GoOnReading(_) => unreachable!("a recovered flight has ended"),
-            Step::Done(verdict) => return verdict,
+            Step::Done(verdict) => {
+                performer.settled(flight.intent().flight);
+                return verdict;
+            }
         }
     }
 }
@@ -338,7 +374,19 @@ async fn perform(
     let deck = performer.deck;
     let mut event = Event::Begin;
     loop {
-        match flight.handle(event, &deck.clock.stamp()) {
+        if let Event::Ended(Ending::Answered(answer)) = &event {
+            performer.answered(flight.intent(), answer);
+        }
+        let now = deck.clock.stamp();
+        let step = match catch_unwind(AssertUnwindSafe(|| flight.handle(event, &now))) {
+            Ok(step) => step,
+            Err(panic) => {
+                // What it could not read is kept as it came, whatever is wrong with it.
+                performer.keep_raw(flight.intent()).await;
+                resume_unwind(panic)
+            }
+        };
+        match step {
             Step::Do(action) => {
                 let sending = matches!(*action, Action::Send { .. })
                     .then(|| request.take())
@@ -360,21 +408,23 @@ async fn perform(
                 event = Event::Ended(ending);
             }
             Step::Done(verdict) => {
-                if let Some(slot) = performer.slot.take() {
-                    leave(deck, flight.intent().flight, slot).await;
+                let flight = flight.intent().flight;
+                if performer.is_recorded {
+                    leave(deck, flight).await;
                 }
+                performer.settled(flight);
                 return verdict;
             }
         }
     }
 }
 
-/// Ends a flight that has nothing more to commit, and gives back its slot. Where the store
-/// does not take the end, that is tried again behind whoever asked, and the slot is kept
-/// until then; a process that stops before leaves a doubt that is known already.
-pub async fn leave(deck: &Deck, flight: FlightId, slot: SlotRef) {
-    let Err(e) = deck.store.settle(flight, slot).await else {
-        return deck.journal.free(slot);
+/// Ends a flight that has nothing more to commit. Where the store does not take that, it is
+/// tried again behind whoever asked; a process that stops before leaves a doubt that is
+/// known already.
+pub async fn leave(deck: &Deck, flight: FlightId) {
+    let Err(e) = deck.store.end(flight).await else {
+        return;
     };
     tracing::warn!("the end of an exchange could not be written down; it is tried again: {e}");
     let deck = deck.clone();
@@ -382,42 +432,22 @@ pub async fn leave(deck: &Deck, flight: FlightId, slot: SlotRef) {
         let mut patience = Patience::default();
         loop {
             patience.wait().await;
-            match deck.store.settle(flight, slot).await {
-                Ok(()) => return deck.journal.free(slot),
-                Err(StoreError::Closed) => return,
+            match deck.store.end(flight).await {
+                Ok(()) | Err(StoreError::Closed) => return,
                 Err(e) => tracing::debug!("the end of an exchange could not be written down: {e}"),
             }
         }
     });
 }
 
-/// Writes down what is about to be sent, in the journal and then in the store.
-///
-/// # Errors
-/// When it is not durable: nothing may be sent. It may stand there all the same, so it is
-/// ended as well as can be.
-pub async fn record_intent(deck: &Deck, intent: &Intent) -> Result<SlotRef, JournalError> {
-    let slot = match deck.journal.record_intent(intent).await {
-        Ok(slot) => slot,
-        Err(e) => {
-            if let Some(place) = e.place() {
-                leave(deck, intent.flight, place).await;
-            }
-            return Err(e);
-        }
-    };
-    match deck.store.record_intent(intent).await {
-        Ok(()) => Ok(slot),
-        Err(e) => {
-            leave(deck, intent.flight, slot).await;
-            Err(JournalError::Store(e))
-        }
-    }
-}
-
 struct Performer<'a> {
     deck: &'a Deck,
-    slot: Option<SlotRef>,
+    /// Its intent stands in the store.
+    is_recorded: bool,
+    /// What it brought, until that is settled.
+    answer: Option<Answer>,
+    /// That is kept as it came.
+    is_kept: bool,
     /// An exchange that is overdue.
     exchange: Option<JoinHandle<Ending>>,
     /// How many late answers of the grant had come when it was read.
@@ -428,14 +458,44 @@ struct Performer<'a> {
 }
 
 impl<'a> Performer<'a> {
-    fn new(deck: &'a Deck, slot: Option<SlotRef>, midway: Teller<'a>) -> Self {
+    fn new(deck: &'a Deck, midway: Teller<'a>) -> Self {
         Performer {
             deck,
-            slot,
+            is_recorded: false,
+            answer: None,
+            is_kept: false,
             exchange: None,
             arrived: 0,
             in_hand: None,
             midway,
+        }
+    }
+
+    /// An answer has come, and is in memory alone.
+    fn answered(&mut self, intent: &Intent, answer: &Answer) {
+        self.deck.unsettled.put(intent, answer);
+        self.answer = Some(answer.clone());
+    }
+
+    /// What it brought is durable.
+    fn settled(&self, flight: FlightId) {
+        if self.answer.is_some() {
+            self.deck.unsettled.settled(flight);
+        }
+    }
+
+    /// Keeps what came as it came, where the grant does not take it.
+    async fn keep_raw(&mut self, intent: &Intent) {
+        let Some(answer) = self.answer.as_ref().filter(|_| !self.is_kept) else {
+            return;
+        };
+        let name = &intent.name;
+        match self.deck.store.keep_answer(intent, answer).await {
+            Ok(()) => {
+                self.is_kept = true;
+                tracing::warn!(grant = %name, "{name}: what its exchange came to is kept as it came, until its grant takes it");
+            }
+            Err(e) => tracing::debug!("an answer could not be kept as it came: {e}"),
         }
     }
 
@@ -456,19 +516,15 @@ impl<'a> Performer<'a> {
                 }
                 self.send(within, client, request).await
             }
-            Action::RecordAnswer(answer) => {
-                self.record_answer(flight.intent(), &answer).await;
-                Event::AnswerRecorded
-            }
             Action::Reload => self.reload(&flight.intent().grant).await,
             Action::Commit(commit) => self.commit(commit.settled, flight).await,
         }
     }
 
     async fn record_intent(&mut self, intent: &Intent) -> Event {
-        match record_intent(self.deck, intent).await {
-            Ok(slot) => {
-                self.slot = Some(slot);
+        match self.deck.store.record_intent(intent).await {
+            Ok(()) => {
+                self.is_recorded = true;
                 Event::IntentRecorded
             }
             Err(e) => Event::IntentFailed {
@@ -526,23 +582,6 @@ impl<'a> Performer<'a> {
         ending
     }
 
-    /// An answer that the journal does not take is not lost: the commit follows at once.
-    async fn record_answer(&mut self, intent: &Intent, answer: &Answer) {
-        match self
-            .deck
-            .journal
-            .record_answer(self.slot, intent, answer)
-            .await
-        {
-            Ok(slot) => self.slot = Some(slot),
-            Err(e) => {
-                // Where it may stand all the same, it is settled by the commit.
-                self.slot = e.place().or(self.slot);
-                tracing::error!(grant = %intent.name, "{}: the answer could not be written to the journal: {e}", intent.name);
-            }
-        }
-    }
-
     async fn reload(&self, grant: &GrantId) -> Event {
         let mut patience = Patience::default();
         loop {
@@ -552,7 +591,7 @@ impl<'a> Performer<'a> {
                     return Event::Reloaded(Box::new(grant), Box::new(tokens));
                 }
                 Ok(None) => {
-                    tracing::error!(grant = %grant.0, "a grant is gone from the store while its answer is kept in the journal")
+                    tracing::error!(grant = %grant.0, "a grant is gone from the store while its answer is waited for")
                 }
                 Err(e) => tracing::error!(grant = %grant.0, "the store cannot be read: {e}"),
             }
@@ -563,7 +602,9 @@ impl<'a> Performer<'a> {
     /// Tries until it is durable: what is in hand may be the only copy of a refresh token.
     async fn commit(&mut self, settled: Settled, flight: &Flight) -> Event {
         let intent = flight.intent();
-        let commit = Arc::new(StoreCommit {
+        // While an answer is listened for, its exchange is not over.
+        let ends = self.exchange.is_none();
+        let mut commit = Arc::new(StoreCommit {
             base: flight.grant().clone(),
             settlement: settled.settlement,
             event: HistoryEvent {
@@ -572,7 +613,8 @@ impl<'a> Performer<'a> {
                 text: settled.text,
             },
             intent: Some(intent.clone()),
-            slot: self.done_with(),
+            ends,
+            was_kept: self.is_kept,
         });
         let mut patience = Patience::default();
         let mut writable = self.deck.store.watch_writable();
@@ -580,19 +622,28 @@ impl<'a> Performer<'a> {
             writable.mark_unchanged();
             match self.deck.store.commit(Arc::clone(&commit)).await {
                 Ok(Committed::Applied(grant)) => {
-                    self.free_slot();
+                    self.is_recorded &= !ends;
                     return Event::Committed(Box::new(grant));
                 }
                 Ok(Committed::Stale(grant)) => {
-                    // Of the same generation it is settled again, and the record must last until then.
-                    if intent.generation != grant.state.generation {
-                        self.free_slot();
-                    }
+                    // Of the same generation it is settled again, and the intent must last until then.
+                    let again = intent.generation == grant.state.generation;
+                    self.is_recorded &= !ends || again;
                     return Event::Superseded(Box::new(grant));
                 }
                 Err(e) => {
                     let name = &intent.name;
                     tracing::error!(grant = %name, "{name}: what its exchange came to could not be saved; it is kept in memory and tried again: {e}");
+                    // Perhaps its grant's rows alone are damaged.
+                    if e.is_of_one() || patience.has_waited() {
+                        self.keep_raw(intent).await;
+                    }
+                    if self.is_kept && !commit.was_kept {
+                        commit = Arc::new(StoreCommit {
+                            was_kept: true,
+                            ..(*commit).clone()
+                        });
+                    }
                     (self.midway)(Midway::Unsaved(e));
                 }
             }
@@ -600,19 +651,6 @@ impl<'a> Performer<'a> {
                 () = patience.wait() => {}
                 () = turned_writable(&mut writable) => {}
             }
-        }
-    }
-
-    /// The slot, if nothing more will be written there: while an answer is listened
-    /// for, it stays the flight's own, since one must always be there for that.
-    fn done_with(&self) -> Option<SlotRef> {
-        self.slot.filter(|_| self.exchange.is_none())
-    }
-
-    fn free_slot(&mut self) {
-        if let Some(slot) = self.done_with() {
-            self.slot = None;
-            self.deck.journal.free(slot);
         }
     }
 }
@@ -639,6 +677,11 @@ fn lost(error: tokio::task::JoinError) -> Ending {
 pub(crate) struct Patience(u32);
 
 impl Patience {
+    /// Whether it is not the first try.
+    fn has_waited(&self) -> bool {
+        self.0 > 0
+    }
+
     pub(crate) async fn wait(&mut self) {
         let wait = Duration::from_millis(250 << self.0.min(7)).min(Duration::from_secs(30));
         self.0 += 1;

@@ -1,5 +1,5 @@
-//! Finishes what a crash left in the journal, before anything is sent: an
-//! answer is adopted, an intent without one puts its grant in doubt.
+//! Finishes what a crash left, before anything is sent: an intent puts its grant in doubt,
+//! and an answer that was kept beside it is adopted.
 
 use crate::config::Config;
 use crate::config::active::seat_of;
@@ -8,11 +8,12 @@ use crate::engine::arrivals::InHand;
 use crate::engine::message::Message;
 use crate::engine::perform::{Deck, Midway, Patience, adopt, leave};
 use crate::exit::{Failure, internal};
-use crate::state::{Recovered, SlotRef, StoreError};
+use crate::state::{Recovered, StoreError};
 use refreshd_core::Grant;
 use refreshd_core::flight::settle::Rules;
 use refreshd_core::flight::{Flight, Intent, Step, Verdict};
 use refreshd_core::grant::{Policy, Presents, TokenSet};
+use refreshd_core::provider::Answer;
 use refreshd_core::provider::Description;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -20,7 +21,7 @@ use tokio::task::JoinHandle;
 /// What a crash left that is not settled yet.
 #[derive(Default)]
 pub(crate) struct Left {
-    /// Flights of authorizations: their records stay in the journal until
+    /// Flights of authorizations: their intents stay until
     /// [`crate::enroll::Enroller::finish`] settles them, which only a daemon can.
     pub(crate) enrolments: Vec<Recovered>,
     /// Flights that the store did not take.
@@ -37,7 +38,7 @@ pub(crate) struct Unsaved {
     found: Found,
 }
 
-/// What the journal held of a flight.
+/// What was found of a flight.
 #[derive(Clone, Copy)]
 struct Found {
     answer: bool,
@@ -51,7 +52,7 @@ impl Unsaved {
         let name = self.grant.name;
         engine.tell(Message::Unsaved(name.clone(), self.error));
         let Ok(verdict) = self.settling.await else {
-            return tracing::error!(grant = %name, "{name}: what was being saved is in the journal until the next start, because of an internal error");
+            return tracing::error!(grant = %name, "{name}: what was being saved waits for the next start, because of an internal error");
         };
         tell(&name, &verdict, self.found);
         match deck.store.load(&self.grant.id).await {
@@ -74,35 +75,30 @@ pub(crate) async fn finish(
 ) -> Result<Left, Failure> {
     let (enrolments, mut recovered): (Vec<_>, Vec<_>) =
         recovered.into_iter().partition(is_enrolment);
-    // Beside a backup the journal may hold several generations of a grant: one
-    // follows the other.
+    // Where answers were rescued there may be several generations of a grant: one follows
+    // the other.
     recovered.sort_by_key(|r| (r.intent.generation, r.intent.attempt));
     let mut unsaved: Vec<Unsaved> = Vec::new();
-    for Recovered {
-        slot,
-        intent,
-        answer,
-    } in recovered
-    {
+    for Recovered { intent, answer } in recovered {
         let loaded = deck.store.load(&intent.grant).await.map_err(internal)?;
         let name = intent.name.clone();
         let Some((grant, tokens)) = loaded else {
-            tracing::warn!(grant = %name, "{name}: the journal holds a flight of a grant that is gone");
-            leave(deck, intent.flight, slot).await;
+            tracing::warn!(grant = %name, "{name}: an exchange was under way of a grant that is gone");
+            leave(deck, intent.flight).await;
             continue;
         };
         if unsaved.iter().any(|earlier| earlier.grant.id == grant.id) {
-            tracing::error!(grant = %name, "{name}: another of its exchanges stays in the journal until the next start");
+            tracing::error!(grant = %name, "{name}: another of its exchanges is settled at the next start");
             continue;
         }
         let superseded = grant.state.generation != intent.generation;
         let Some(description) = description(deck, config, &grant, &intent).await? else {
             if answer.is_none() && superseded {
                 // Whatever became of the old refresh token, nobody needs it.
-                leave(deck, intent.flight, slot).await;
+                leave(deck, intent.flight).await;
                 continue;
             }
-            tracing::error!(grant = %name, "{name}: the journal holds an answer whose provider description is not known; it stays there");
+            tracing::error!(grant = %name, "{name}: an exchange was under way whose provider description is not known; it is left as it is");
             continue;
         };
         let policy = policy(config, &grant, &description);
@@ -122,8 +118,9 @@ pub(crate) async fn finish(
             None => intent,
         };
         let known = grant.clone();
+        let kept = answer.clone();
         let (flight, first) = Flight::recovered(intent, answer, grant, tokens, rules, &now);
-        match settle(deck, flight, first, slot).await {
+        match settle(deck, flight, first, kept).await {
             Ok(verdict) => tell(&name, &verdict, found),
             Err((error, settling, held)) => unsaved.push(Unsaved {
                 grant: known,
@@ -135,7 +132,6 @@ pub(crate) async fn finish(
         }
     }
     allow_for_lost_time(deck).await;
-    allow_for_lost_journal(deck).await;
     Ok(Left {
         enrolments,
         unsaved,
@@ -147,7 +143,7 @@ async fn settle(
     deck: &Deck,
     flight: Flight,
     first: Step,
-    slot: SlotRef,
+    kept: Option<Answer>,
 ) -> Result<Verdict, (StoreError, JoinHandle<Verdict>, InHand)> {
     let held = deck.arrivals.came(&flight.intent().grant);
     let (failed, mut failures) = mpsc::unbounded_channel();
@@ -158,7 +154,7 @@ async fn settle(
                 let _followed = failed.send(error);
             }
         };
-        adopt(&deck, flight, first, Some(slot), &midway).await
+        adopt(&deck, flight, first, kept, &midway).await
     });
     tokio::select! {
         biased;
@@ -179,31 +175,11 @@ fn tell(name: &str, verdict: &Verdict, found: Found) {
             tracing::info!(grant = %name, "{name}: an answer from before the last stop came too late; it is kept");
         }
         _ if !found.at_stake => {
-            tracing::info!(grant = %name, "{name}: refreshd stopped before the answer was written down; the client asks anew");
+            tracing::info!(grant = %name, "{name}: refreshd stopped before the answer was saved; the client asks anew");
         }
         _ => {
-            tracing::info!(grant = %name, "{name}: in doubt: refreshd stopped before the answer was written down")
+            tracing::info!(grant = %name, "{name}: in doubt: refreshd stopped before the answer was saved")
         }
-    }
-}
-
-/// Before anything is sent, and until it is durable: what a missing piece of the journal
-/// held may have been presented.
-async fn allow_for_lost_journal(deck: &Deck) {
-    let mut patience = Patience::default();
-    loop {
-        match deck.store.allow_for_lost_journal(deck.clock.wall()).await {
-            Ok(None) => return,
-            Ok(Some((missing, grants))) => {
-                return tracing::error!(
-                    "{missing}, and refreshd was not stopped in good order: exchanges may have been under way that nobody knows of now. {grants} grants are in doubt: their refresh tokens are presented again as their providers' rules allow; `refreshd status` shows each"
-                );
-            }
-            Err(e) => tracing::error!(
-                "{e}: what a missing piece of the journal held cannot be put in doubt yet; nothing is sent before that"
-            ),
-        }
-        patience.wait().await;
     }
 }
 

@@ -103,10 +103,10 @@ impl Engine {
         if asked != Ok(Granted::Starts) {
             return;
         }
-        let (now, has_slot) = (self.deck.clock.wall(), self.deck.journal.free_slots() > 0);
+        let now = self.deck.clock.wall();
         let arrivals = &self.deck.arrivals;
         let in_hand = |grant: &GrantId| arrivals.are_in_hand(grant);
-        let next = self.dispatch.start(index, now, has_slot, in_hand);
+        let next = self.dispatch.start(index, now, true, in_hand);
         self.follow(next, now);
     }
 

@@ -240,7 +240,7 @@ fn tell(
 
 fn unsaved(why: &str) -> String {
     format!(
-        "the database does not take what its provider has answered: {why}. The answer is kept in memory and in the journal, and is tried again; this grant waits until then, and no other"
+        "the database does not take what its provider has answered: {why}. The answer is kept, and is tried again; this grant waits until then, and no other"
     )
 }
 

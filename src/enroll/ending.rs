@@ -29,22 +29,15 @@ impl Enroller {
         text: String,
         answer: Option<KeptAnswer>,
     ) {
-        let landing = under.landing;
-        self.end_with(under.enrollment, stage, text, answer, landing)
+        self.end_with(under.enrollment, stage, text, answer, under.landing)
             .await;
-        self.free(landing);
     }
 
-    /// Gives back the slot of an exchange after which all is as it was.
+    /// Ends an exchange after which all is as it was.
     pub(super) async fn leave(&self, landing: Landing) {
-        if let Some((flight, slot)) = landing {
-            perform::leave(&self.0.deck, flight, slot).await;
-        }
-    }
-
-    pub(super) fn free(&self, landing: Landing) {
-        if let Some((_, slot)) = landing {
-            self.0.deck.journal.free(slot);
+        if let Some(flight) = landing {
+            perform::leave(&self.0.deck, flight).await;
+            self.0.deck.unsettled.settled(flight);
         }
     }
 
@@ -78,7 +71,6 @@ impl Enroller {
         };
         self.write_down(&[Stage::Open], told, Some(kept), landing)
             .await;
-        self.free(landing);
     }
 
     pub(super) async fn end_with(
@@ -124,6 +116,9 @@ impl Enroller {
                 "how far an authorization has come could not be written down; it is tried again: {e}"
             );
             patience.wait().await;
+        }
+        if let Some(flight) = landing {
+            self.0.deck.unsettled.settled(flight);
         }
         self.turned();
     }

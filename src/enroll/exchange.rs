@@ -1,12 +1,12 @@
 //! A code is presented, once: the intent is durable before a byte leaves, the answer
-//! before it is read, and what it brought is taken in by one transaction.
+//! before it is acted upon, and what it brought is taken in by one transaction.
 
 use super::Enroller;
 use super::conclude::in_doubt;
 use crate::config::active::{Seat, binding_of};
-use crate::engine::perform::{self, Patience, registration};
+use crate::engine::perform::{Patience, registration};
 use crate::random;
-use crate::state::{JournalError, Landing, SlotRef};
+use crate::state::Landing;
 use refreshd_core::enroll::code::{self, Unused};
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage};
 use refreshd_core::flight::{FlightId, Intent};
@@ -21,8 +21,6 @@ use std::time::Duration;
 
 /// A code that waits is looked at so often: the clock may have been set.
 const LOOK: Duration = Duration::from_secs(5);
-/// A slot of the journal is waited for so long: flights give theirs back all the time.
-const SLOT_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Counted as under way until it is dropped.
 pub(super) struct Counted(Enroller);
@@ -48,26 +46,20 @@ pub(super) struct Under {
 impl Under {
     /// Its answer, as it is kept where it cannot be taken in.
     pub(super) fn kept(&self, answer: Answer) -> KeptAnswer {
-        let flight = self.landing.map(|(flight, _)| flight);
         KeptAnswer {
-            flight: flight.unwrap_or_else(|| FlightId(random::bytes())),
+            flight: self.landing.unwrap_or_else(|| FlightId(random::bytes())),
             answer,
         }
     }
 
     /// What its intent says of a flight.
-    pub(super) fn of(
-        enrollment: Enrollment,
-        secrets: Secrets,
-        intent: &Intent,
-        slot: SlotRef,
-    ) -> Self {
+    pub(super) fn of(enrollment: Enrollment, secrets: Secrets, intent: &Intent) -> Self {
         Under {
             enrollment,
             secrets,
             sent: Some(intent.sent.wall),
             roll: intent.roll,
-            landing: Some((intent.flight, slot)),
+            landing: Some(intent.flight),
         }
     }
 }
@@ -203,7 +195,6 @@ impl Enroller {
             let text = over(&unused, &text, ends, now);
             self.end_with(enrollment, Stage::Refused, text, None, landing)
                 .await;
-            self.free(landing);
             return None;
         };
         let text = waiting(&unused, &text, at, ends);
@@ -214,7 +205,11 @@ impl Enroller {
         let store = &self.0.deck.store;
         let kept = store.turn_enrollment(&[Stage::Received], kept, None, landing);
         match kept.await {
-            Ok(_) => self.free(landing),
+            Ok(_) => {
+                if let Some(flight) = landing {
+                    self.0.deck.unsettled.settled(flight);
+                }
+            }
             Err(e) => {
                 tracing::warn!("how a code waits could not be written down: {e}");
                 self.leave(landing).await;
@@ -240,26 +235,21 @@ impl Enroller {
         let pass = self.0.passes.take(enrollment.via).await;
         let _pass = pass.map_err(|e| e.to_string())?;
         let intent = self.intent(enrollment, code, seat);
-        let mut slot = self.record_intent(&intent).await?;
+        let recorded = deck.store.record_intent(&intent).await;
+        recorded.map_err(|e| e.to_string())?;
         let clock = deck.clock.clone();
         let ending = deck
             .http
             .exchange(&seat.client, request, || clock.wall())
             .await;
         if let Ending::Answered(answer) = &ending {
-            match deck
-                .journal
-                .record_answer(Some(slot), &intent, answer)
-                .await
-            {
-                Ok(written) => slot = written,
-                Err(e) => {
-                    slot = e.place().unwrap_or(slot);
-                    tracing::error!(grant = %intent.name, "{}: the answer could not be written to the journal: {e}", intent.name);
-                }
+            deck.unsettled.put(&intent, answer);
+            // Whose account it is may be asked before it is taken in.
+            if let Err(e) = deck.store.keep_answer(&intent, answer).await {
+                tracing::error!(grant = %intent.name, "{}: the answer could not be kept before it is read: {e}", intent.name);
             }
         }
-        let under = Under::of(enrollment.clone(), secrets, &intent, slot);
+        let under = Under::of(enrollment.clone(), secrets, &intent);
         Ok((under, ending))
     }
 
@@ -291,19 +281,6 @@ impl Enroller {
             description: seat.client.hash.clone(),
             roll: u64::from_le_bytes(random::bytes()),
             binding: binding_of(seat).ok(),
-        }
-    }
-
-    async fn record_intent(&self, intent: &Intent) -> Result<SlotRef, String> {
-        let until = tokio::time::Instant::now() + SLOT_PATIENCE;
-        loop {
-            match perform::record_intent(&self.0.deck, intent).await {
-                Ok(slot) => return Ok(slot),
-                Err(JournalError::NoSlot) if tokio::time::Instant::now() < until => {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-                Err(e) => return Err(e.to_string()),
-            }
         }
     }
 }

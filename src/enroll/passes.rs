@@ -1,5 +1,5 @@
-//! How many codes may be at providers at once. Each takes a slot of the journal, which
-//! refreshes need too: whatever is pushed to us, most slots stay theirs.
+//! How many codes may be at providers at once. For each, room is put by on the disk, which
+//! refreshes need too: whatever is pushed to us, most of it stays theirs.
 
 use refreshd_core::enroll::Via;
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
@@ -12,8 +12,7 @@ pub(super) struct Passes {
 }
 
 impl Passes {
-    /// Both together take at most half of the slots that the journal has beyond
-    /// `max_flights`.
+    /// Both together are at most a quarter of `max_flights`, or four.
     pub(super) fn new(max_flights: u16) -> Self {
         let each = (usize::from(max_flights) / 8).max(2);
         Passes {

@@ -1,4 +1,4 @@
-//! Exchanges that the last run did not finish: what the journal holds of them.
+//! Exchanges that the last run did not finish.
 
 use super::conclude::in_doubt;
 use super::device::{self, Polled};
@@ -7,7 +7,7 @@ use super::{Enroller, id_text};
 use crate::config::Client;
 use crate::config::active::Seat;
 use crate::history::short_id;
-use crate::state::{Recovered, SlotRef, StoreError};
+use crate::state::{Recovered, StoreError};
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage, Via};
 use refreshd_core::flight::Intent;
 use refreshd_core::grant::Presents;
@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Enroller {
-    /// Settles what the journal holds of enrolments: an answer is taken in; a code
+    /// Settles what was under way of enrolments: an answer is taken in; a code
     /// whose answer never came was presented, and is not presented again.
     ///
     /// # Errors
@@ -27,13 +27,8 @@ impl Enroller {
         let mut recovered = recovered;
         // One that brought something decides; another record of its code does not undo it.
         recovered.sort_by_key(|recovered| recovered.answer.is_none());
-        for Recovered {
-            slot,
-            intent,
-            answer,
-        } in recovered
-        {
-            let landing = Some((intent.flight, slot));
+        for Recovered { intent, answer } in recovered {
+            let landing = Some(intent.flight);
             let Presents::Code(code) = intent.presents else {
                 continue;
             };
@@ -44,7 +39,7 @@ impl Enroller {
                 None => e.stage.is_over(),
             };
             if let (None, Some(answer)) = (&found, &answer) {
-                self.hold_unknown(&intent, slot, answer).await?;
+                self.hold_unknown(&intent, answer).await?;
                 continue;
             }
             let Some((enrollment, secrets)) = found else {
@@ -54,7 +49,7 @@ impl Enroller {
             if done(&enrollment) {
                 match answer {
                     Some(answer) if self.is_worth_keeping(&intent, &answer).await? => {
-                        let under = Under::of(enrollment, secrets, &intent, slot);
+                        let under = Under::of(enrollment, secrets, &intent);
                         self.keep_beside(under, String::new(), answer).await;
                     }
                     _ => self.leave(landing).await,
@@ -64,7 +59,7 @@ impl Enroller {
             let polled = enrollment.via == Via::Device;
             let name = self.name_of(&enrollment).unwrap_or_default();
             let seat = self.seat(&enrollment, &name);
-            let mut under = Under::of(enrollment, secrets, &intent, slot);
+            let mut under = Under::of(enrollment, secrets, &intent);
             // As with any recovered flight: what time was lost, nobody knows.
             let fenced = self.0.deck.store.fence().is_some();
             let now = self.0.deck.clock.stamp();
@@ -115,7 +110,7 @@ impl Enroller {
                 // A device code may be presented again.
                 (None, _) if polled => self.leave(landing).await,
                 (None, _) => {
-                    let text = in_doubt("refreshd stopped before the answer was written down");
+                    let text = in_doubt("refreshd stopped before the answer was saved");
                     self.end_flight(under, Stage::InDoubt, text, None).await;
                 }
             }
@@ -125,13 +120,8 @@ impl Enroller {
 
     /// Keeps an answer of an authorization that the store does not know, since it was put
     /// back to a time before: it may hold the only copy of a refresh token.
-    async fn hold_unknown(
-        &self,
-        intent: &Intent,
-        slot: SlotRef,
-        answer: &Answer,
-    ) -> Result<(), StoreError> {
-        let landing = Some((intent.flight, slot));
+    async fn hold_unknown(&self, intent: &Intent, answer: &Answer) -> Result<(), StoreError> {
+        let landing = Some(intent.flight);
         if !self.is_worth_keeping(intent, answer).await? {
             self.leave(landing).await;
             return Ok(());

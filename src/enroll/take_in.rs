@@ -101,7 +101,9 @@ impl Enroller {
             }
             patience.wait().await;
         };
-        self.free(landing);
+        if let Some(flight) = landing {
+            self.0.deck.unsettled.settled(flight);
+        }
         match taken {
             TakenIn::Current(imported) => self.published(imported.grant().clone()).await,
             TakenIn::Held(why) => tracing::warn!(grant = %request.name, "{}: {why}", request.name),

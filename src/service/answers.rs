@@ -50,10 +50,9 @@ pub struct Kept {
     /// The authorization that keeps it; `None`: a refresh brought it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorization: Option<String>,
-    /// It stands in the journal alone: refreshd stopped before it was read, and reads it
-    /// when it starts.
+    /// Refreshd stopped before it was read, and reads it when it starts.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub in_journal: bool,
+    pub waits: bool,
 }
 
 /// The same with what is in it.
@@ -165,7 +164,7 @@ impl Service {
             Host::Command(offline) => &offline.waiting,
         };
         for recovered in waiting {
-            let kept = in_journal(store, recovered).await.map_err(internal)?;
+            let kept = of_waiting(store, recovered).await.map_err(internal)?;
             let wanted = |kept: &KeptInFull| grant.is_none_or(|name| name == kept.kept.grant);
             found.extend(kept.filter(wanted));
         }
@@ -214,9 +213,9 @@ async fn all(store: &Store, grant: Option<&str>) -> Result<Vec<KeptInFull>, Stor
     Ok(found)
 }
 
-/// What the journal holds of an authorization that was answered, while no daemon reads it;
+/// What is kept of an authorization that was answered, while no daemon reads it;
 /// `None`: nothing that is worth anything.
-async fn in_journal(
+async fn of_waiting(
     store: &Store,
     recovered: &Recovered,
 ) -> Result<Option<KeptInFull>, StoreError> {
@@ -241,7 +240,7 @@ async fn in_journal(
     let why = "an authorization brought it, and refreshd stopped before it was read: that is done at the next start";
     let mut found = of_answer(subject, id_of(intent.flight), answer, why, None);
     found.kept.authorization = Some(known.map_or_else(String::new, |e| id_text(e.id)));
-    found.kept.in_journal = true;
+    found.kept.waits = true;
     Ok(Some(found))
 }
 
@@ -418,7 +417,7 @@ fn of_answer(
             whole: answer.complete,
             why: why.to_owned(),
             authorization: None,
-            in_journal: false,
+            waits: false,
         },
         headers: answer.headers.iter().map(sealed).collect(),
         body: Secret::new(STANDARD.encode(&answer.body)),

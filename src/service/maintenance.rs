@@ -287,7 +287,7 @@ fn of_keys(error: KeysError) -> Failure {
         KeysError::Unfinished => Exit::TempFail,
         KeysError::Key(KeyError::Io { .. }) => Exit::CannotCreate,
         KeysError::Key(_) => Exit::Config,
-        KeysError::Store(_) | KeysError::Journal { .. } => Exit::Internal,
+        KeysError::Store(_) => Exit::Internal,
     };
     Failure::new(exit, error.to_string())
 }

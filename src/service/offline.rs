@@ -16,12 +16,12 @@ use std::sync::Arc;
 /// What only a command has.
 pub(super) struct Offline {
     pub(super) config: Arc<Config>,
-    /// What the journal holds of authorizations: only a daemon reads it.
+    /// Exchanges of authorizations that are not settled: only a daemon does that.
     pub(super) waiting: Vec<Recovered>,
     /// What the store did not take: their grants present nothing meanwhile.
     _unsaved: Vec<Unsaved>,
     /// Held for its lock.
-    state: State,
+    _state: State,
 }
 
 impl Service {
@@ -35,11 +35,11 @@ impl Service {
         let last_seen = state.last_seen();
         let deck = Deck {
             store: state.store.clone(),
-            journal: state.journal.clone(),
             http: Http::default(),
             clock: SharedClock::new(last_seen.as_ref()),
             fingerprinter: state.store.fingerprinter(),
             arrivals: Default::default(),
+            unsettled: Default::default(),
         };
         let recovered = std::mem::take(&mut state.recovered);
         let left = recovery::finish(&deck, &config, recovered).await?;
@@ -49,7 +49,7 @@ impl Service {
             config,
             waiting: left.enrolments,
             _unsaved: left.unsaved,
-            state,
+            _state: state,
         };
         Ok(Service {
             deck,
@@ -58,24 +58,17 @@ impl Service {
         })
     }
 
-    /// Where the journal and the rows of exchanges under way disagreed as they were opened.
-    #[must_use]
-    pub fn disagreements(&self) -> &[String] {
-        match &self.host {
-            Host::Daemon(_) => &[],
-            Host::Command(offline) => &offline.state.disagreements,
-        }
-    }
-
     /// Writes everything down and lets go of the store.
     ///
     /// # Errors
     /// When the store cannot be closed.
     pub async fn close(&self) -> Result<(), Failure> {
-        if self.deck.journal.is_idle() {
-            self.deck.store.note_rest().await.map_err(internal)?;
+        let closed = self.deck.store.close().await;
+        let unsettled = self.deck.unsettled.all();
+        if !unsettled.is_empty() {
+            self.deck.store.rescue(&unsettled).map_err(internal)?;
         }
-        self.deck.store.close().await.map_err(internal)
+        closed.map_err(internal)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::error::StoreError;
 use super::intents;
-use super::journal::SlotRef;
+use super::kept;
 use super::ledger::{self, Sealed};
 use super::seal::Sealer;
 use super::writer::Session;
@@ -24,9 +24,11 @@ pub struct Commit {
     pub event: Event,
     /// The flight that it ends; `None` for a change of state alone.
     pub intent: Option<Intent>,
-    /// The journal slot that the flight is recorded in. Once this is durable the
-    /// slot's record is done with, and the slot may be freed.
-    pub slot: Option<SlotRef>,
+    /// Whether the flight is over with it. One that is overdue is settled, and its answer
+    /// still waited for: its intent stays.
+    pub ends: bool,
+    /// What it brought was kept as it came, and is to go now that its grant takes it.
+    pub was_kept: bool,
 }
 
 impl Commit {
@@ -146,33 +148,21 @@ fn of(grant: &Grant, error: NotTheNext) -> StoreError {
 }
 
 /// The flight's intent goes with what it came to, unless its answer is waited for still.
-/// The store remembers what it has committed from each slot of the journal.
 fn settle_flight(s: &Session<'_>, commit: &Commit) -> Result<(), StoreError> {
-    match (commit.flight(), commit.slot) {
-        (Some(flight), Some(slot)) => settle_slot(s, flight, slot),
-        (Some(flight), None) => intents::mark_overdue(s, flight),
-        (None, _) => Ok(()),
+    let Some(flight) = commit.flight() else {
+        return Ok(());
+    };
+    if commit.was_kept {
+        kept::forget(s, kept::ANSWERS, flight)?;
+    }
+    match commit.ends {
+        true => intents::end(s, flight),
+        false => intents::mark_overdue(s, flight),
     }
 }
 
-/// Ends a flight's intent. Remembers that it is done with in its places, and forgets who
-/// was done with there before, unless that one may come back.
-pub(super) fn settle_slot(
-    s: &Session<'_>,
-    flight: FlightId,
-    slot: SlotRef,
-) -> Result<(), StoreError> {
-    intents::end(s, flight)?;
-    let doubtful = slot.is_doubtful();
-    for (file, slot) in slot.places() {
-        if !doubtful {
-            s.conn
-                .prepare_cached("DELETE FROM slots WHERE file = ?1 AND slot = ?2")?
-                .execute((file, slot))?;
-        }
-        s.conn
-            .prepare_cached("INSERT OR IGNORE INTO slots (file, slot, flight) VALUES (?1, ?2, ?3)")?
-            .execute((file, slot, flight.0))?;
-    }
-    Ok(())
+/// Ends a flight that has nothing more to commit, and what was kept of its answer.
+pub(super) fn end(s: &Session<'_>, flight: FlightId) -> Result<(), StoreError> {
+    kept::forget(s, kept::ANSWERS, flight)?;
+    intents::end(s, flight)
 }

@@ -3,6 +3,7 @@
 use super::disk;
 use super::schema;
 use super::seal::{Context, KeyId, SealError, Sealer};
+use super::takeover::{self, Refusal};
 use crate::random;
 pub(super) use crate::trust::DATABASE as FILE;
 use crate::trust::{self, Owners};
@@ -42,6 +43,37 @@ pub enum DbError {
         found: i64,
         /// Ours.
         known: i64,
+    },
+    /// An earlier refreshd made it, of which nothing is known here.
+    #[error(
+        "{path} was made by an older refreshd (schema {found}, this one knows {known} and the one before); start the versions in between once, each in turn"
+    )]
+    Older {
+        /// The database.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// The refreshd before has left exchanges in its journal.
+    #[error(
+        "{journal} holds exchanges that are not settled, which this refreshd does not read: start the version before once, and stop it"
+    )]
+    Unsettled {
+        /// The journal's file.
+        journal: PathBuf,
+    },
+    /// A journal of another version lies beside the database.
+    #[error(
+        "{list} {verb} of another version of refreshd, which may hold exchanges that are not settled; if nothing in {it} is to be kept, move {it} away",
+        verb = if journal.len() == 1 { "is the journal" } else { "are the journal" },
+        it = if journal.len() == 1 { "it" } else { "them" },
+        list = listed(journal, ", ")
+    )]
+    Journal {
+        /// Its files.
+        journal: Vec<PathBuf>,
     },
     /// Its pages do not hold together, or it is no database at all.
     #[error(
@@ -168,6 +200,9 @@ pub(super) fn open(dir: &Path, sealer: &Sealer) -> Result<Opened, DbError> {
             false
         }
     };
+    if log_is_ours {
+        takeover::clear(dir, &conn).map_err(sql)?;
+    }
     let opened = finish(conn, &path, sealer)?;
     Ok(Opened {
         log_is_ours,
@@ -212,7 +247,7 @@ pub(super) fn look(dir: &Path, sealer: &Sealer) -> Result<Opened, DbError> {
     })
 }
 
-/// Checks what can be checked, and brings an older schema up to date.
+/// Checks what can be checked, and takes over the schema before.
 fn prepare(conn: &mut Connection, path: &Path, sealer: &Sealer) -> Result<(), DbError> {
     let path = path.to_owned();
     let sql = |source| sorted(&path, source);
@@ -229,16 +264,47 @@ fn prepare(conn: &mut Connection, path: &Path, sealer: &Sealer) -> Result<(), Db
     if version > 0 {
         check_key(conn, &path, sealer)?;
     }
+    let due = check_version(conn, &path, version)?;
     make_durable(conn).map_err(sql)?;
     let transaction = conn
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(sql)?;
-    schema::migrate(&transaction, version).map_err(sql)?;
     if version == 0 {
+        schema::make(&transaction).map_err(sql)?;
         begin(&transaction, sealer).map_err(sql)?;
+    } else if due {
+        takeover::take_over(&transaction, sealer).map_err(sql)?;
     }
     transaction.commit().map_err(sql)?;
     Ok(())
+}
+
+/// Refuses what cannot be taken over; whether there is anything to take over.
+fn check_version(conn: &Connection, path: &Path, version: i64) -> Result<bool, DbError> {
+    let sql = |source| sorted(path, source);
+    let dir = disk::parent(path);
+    if takeover::is_due(conn, version).map_err(sql)? {
+        return match takeover::check(dir, conn).map_err(sql)? {
+            Ok(()) => Ok(true),
+            Err(Refusal::Unsettled(journal)) => Err(DbError::Unsettled { journal }),
+            Err(Refusal::Io(path, source)) => Err(DbError::Io { path, source }),
+        };
+    }
+    if version > 0 && version < schema::KNOWN {
+        return Err(DbError::Older {
+            path: path.to_owned(),
+            found: version,
+            known: schema::KNOWN,
+        });
+    }
+    let journal = match version {
+        0 => Vec::new(),
+        _ => takeover::strange(dir, conn).map_err(sql)?,
+    };
+    match journal.is_empty() {
+        true => Ok(false),
+        false => Err(DbError::Journal { journal }),
+    }
 }
 
 /// Refuses a database that is no file, or that others own or may write: it could say

@@ -6,11 +6,10 @@ mod answers;
 pub use answers::OfAuthorization;
 pub(super) use answers::forget_answers_of;
 
-use super::commit::settle_slot;
+use super::commit;
 use super::disk::hex;
 use super::error::StoreError;
 use super::import::{self, ImportRefusal, ImportRequest, Imported};
-use super::journal::SlotRef;
 use super::ledger;
 use super::records::{from_json, json, secret_json};
 use super::seal::Context;
@@ -70,7 +69,7 @@ pub enum TakenIn {
 }
 
 /// A flight whose end is committed with what it brought.
-pub type Landing = Option<(FlightId, SlotRef)>;
+pub type Landing = Option<FlightId>;
 
 /// A look at grants from within a transaction.
 pub struct GrantsByName<'a>(&'a Session<'a>);
@@ -260,9 +259,9 @@ impl Store {
         answer: Option<KeptAnswer>,
         landing: Landing,
     ) -> Result<bool, StoreError> {
-        self.write(move |s| {
-            if let Some((flight, slot)) = landing {
-                settle_slot(s, flight, slot)?;
+        self.run(kind_of(landing), move |s| {
+            if let Some(flight) = landing {
+                commit::end(s, flight)?;
             }
             let known = find(s, "id = ?1", enrollment.id.0)?.map(|(known, _)| known.stage);
             let turns = known.is_some_and(|stage| from.contains(&stage));
@@ -293,9 +292,9 @@ impl Store {
         who: Option<String>,
         landing: Landing,
     ) -> Result<TakenIn, ImportRefusal> {
-        self.run(Kind::Write, move |s| {
-            if let Some((flight, slot)) = landing {
-                settle_slot(s, flight, slot)?;
+        self.run(kind_of(landing), move |s| {
+            if let Some(flight) = landing {
+                commit::end(s, flight)?;
             }
             take_in(s, enrollment, request, answer, wanted, who.as_deref())
         })
@@ -318,6 +317,14 @@ impl Store {
             self.write(move |s| tidy(s, now)).await?;
         }
         Ok(())
+    }
+}
+
+/// What an exchange has brought is written also where there is little room.
+fn kind_of(landing: Landing) -> Kind {
+    match landing {
+        Some(_) => Kind::End,
+        None => Kind::Write,
     }
 }
 

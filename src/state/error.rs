@@ -7,6 +7,16 @@ use std::path::PathBuf;
 /// A command that the store could not do.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
+    /// The disk has no room for it, beside what is put by for exchanges under way.
+    #[error(
+        "there is no room on the disk of {dir} but for what is under way ({text}); make room on this disk"
+    )]
+    NoRoom {
+        /// The state directory.
+        dir: PathBuf,
+        /// What the system said.
+        text: String,
+    },
     /// The transaction it was part of did not become durable; nothing was changed.
     #[error("{path} cannot be written: {text}; nothing was changed")]
     NotDurable {
@@ -64,8 +74,11 @@ impl StoreError {
     /// Whether this command alone could not be done: others can.
     #[must_use]
     pub fn is_of_one(&self) -> bool {
-        use StoreError::{Closed, NotDurable, Unwritable};
-        !matches!(self, NotDurable { .. } | Unwritable(_) | Closed)
+        use StoreError::{Closed, NoRoom, NotDurable, Unwritable};
+        !matches!(
+            self,
+            NoRoom { .. } | NotDurable { .. } | Unwritable(_) | Closed
+        )
     }
 }
 

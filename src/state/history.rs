@@ -1,15 +1,14 @@
 //! History, descriptions, what has been published, and their upkeep.
 
 use super::error::StoreError;
-use super::records::{flight_id, json, key_of, signed};
+use super::records::{key_of, signed};
 use super::writer::Session;
 use refreshd_core::flight::FlightId;
 use refreshd_core::grant::{Grant, GrantId};
 use refreshd_core::ledger::Event;
 use refreshd_core::provider::description::DescriptionHash;
 use refreshd_core::time::WallTime;
-use rusqlite::{Connection, OptionalExtension};
-use std::collections::HashSet;
+use rusqlite::OptionalExtension;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -272,24 +271,4 @@ pub(super) fn integrity_check(s: &Session<'_>) -> Result<(), StoreError> {
         return Ok(());
     }
     Err(StoreError::Damaged(found))
-}
-
-/// The flights that are done with, by the journal's slots.
-pub(super) fn settled_flights(
-    conn: &Connection,
-) -> rusqlite::Result<HashSet<((u32, u16), FlightId)>> {
-    let mut statement = conn.prepare("SELECT file, slot, flight FROM slots")?;
-    let rows = statement.query_map([], |row| {
-        Ok(((row.get(0)?, row.get(1)?), flight_id(row, 2)?))
-    })?;
-    rows.collect()
-}
-
-/// Forgets the slots of journal files that are gone.
-pub(super) fn keep_slots_of(conn: &Connection, files: &[u32]) -> rusqlite::Result<()> {
-    conn.execute(
-        "DELETE FROM slots WHERE file NOT IN (SELECT value FROM json_each(?1))",
-        [json(&files)],
-    )
-    .map(drop)
 }

@@ -3,11 +3,14 @@
 
 use super::commits::FastJob;
 use super::error::StoreError;
+use super::kept;
 use super::records::{from_json, json, key_of, signed};
+use super::seal::Sealer;
 use super::store::Store;
 use super::writer::{Job, Message, Session};
 use refreshd_core::flight::{FlightId, Intent};
 use refreshd_core::grant::Presents;
+use refreshd_core::provider::Answer;
 use refreshd_core::time::WallTime;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -46,22 +49,13 @@ impl BeginJob {
 
     /// One statement: whatever becomes of it, nothing is half done.
     pub(super) fn run(&self, s: &Session<'_>) -> Result<(), StoreError> {
-        s.saw(self.begun);
-        Ok(self.insert(s.conn)?)
-    }
-
-    /// Writes the row of an exchange that is known already.
-    pub(super) fn put(conn: &Connection, intent: &Intent) -> rusqlite::Result<()> {
-        let (nobody, _) = oneshot::channel();
-        BeginJob::new(intent, nobody).insert(conn)
-    }
-
-    fn insert(&self, conn: &Connection) -> rusqlite::Result<()> {
-        conn.prepare_cached(
-            "INSERT INTO intents (flight, grant_key, code, generation, attempt, begun, intent)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        s.conn
+            .prepare_cached(
+            "INSERT INTO intents (key, flight, grant_key, code, generation, attempt, begun, intent)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
         .execute((
+            number(self.flight),
             self.flight.0,
             self.grant,
             self.code,
@@ -69,8 +63,8 @@ impl BeginJob {
             self.attempt,
             self.begun.0,
             &self.intent,
-        ))
-        .map(drop)
+        ))?;
+        Ok(())
     }
 }
 
@@ -88,19 +82,27 @@ impl Store {
     }
 }
 
+/// The number by which the table knows an exchange: the first half of its own.
+fn number(flight: FlightId) -> i64 {
+    let [first, ..] = flight.0.as_chunks::<8>().0 else {
+        unreachable!("16 bytes")
+    };
+    i64::from_be_bytes(*first)
+}
+
 /// An exchange has ended.
 pub(super) fn end(s: &Session<'_>, flight: FlightId) -> Result<(), StoreError> {
     s.conn
-        .prepare_cached("DELETE FROM intents WHERE flight = ?1")?
-        .execute([flight.0])?;
+        .prepare_cached("DELETE FROM intents WHERE key = ?1 AND flight = ?2")?
+        .execute((number(flight), flight.0))?;
     Ok(())
 }
 
 /// The doubt of an exchange is settled, and its answer is still waited for.
 pub(super) fn mark_overdue(s: &Session<'_>, flight: FlightId) -> Result<(), StoreError> {
     s.conn
-        .prepare_cached("UPDATE intents SET overdue = 1 WHERE flight = ?1")?
-        .execute([flight.0])?;
+        .prepare_cached("UPDATE intents SET overdue = 1 WHERE key = ?1 AND flight = ?2")?
+        .execute((number(flight), flight.0))?;
     Ok(())
 }
 
@@ -111,9 +113,42 @@ pub(super) fn is_under_way(s: &Session<'_>, key: i64) -> Result<bool, StoreError
         .exists([key])?)
 }
 
-/// All that have not ended, as they were recorded.
-pub(super) fn all(conn: &Connection) -> rusqlite::Result<Vec<Intent>> {
-    let mut statement = conn.prepare("SELECT intent FROM intents ORDER BY begun, flight")?;
-    let rows = statement.query_map([], |row| from_json(row, 0))?;
+/// How many exchanges are under way.
+pub(super) fn count(conn: &Connection) -> rusqlite::Result<u64> {
+    let count: i64 = conn
+        .prepare_cached("SELECT count(*) FROM intents")?
+        .query_row([], |row| row.get(0))?;
+    Ok(count.unsigned_abs())
+}
+
+/// An exchange of an earlier run that is not settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// What was to be sent; whether it was is not known.
+    pub intent: Intent,
+    /// What came back, where that was kept though its grant could not take it.
+    pub answer: Option<Answer>,
+}
+
+/// All that have not ended, as they were recorded, each with what was kept of its answer.
+pub(super) fn all(conn: &Connection, sealer: &Sealer) -> rusqlite::Result<Vec<Recovered>> {
+    let mut statement = conn.prepare(
+        "SELECT i.intent, a.answer, a.generation FROM intents i
+         LEFT JOIN answers a ON a.flight = i.flight ORDER BY i.begun, i.key",
+    )?;
+    let rows = statement.query_map([], |row| {
+        let intent: Intent = from_json(row, 0)?;
+        let sealed: Option<Vec<u8>> = row.get(1)?;
+        let generation = row.get::<_, Option<i64>>(2)?.unwrap_or_default();
+        let open = |sealed: Vec<u8>| {
+            let answer = kept::open(sealer, intent.flight, generation.unsigned_abs(), &sealed);
+            if let Err(error) = &answer {
+                tracing::error!(grant = %intent.name, %error, "{}: the answer that was kept of an exchange cannot be read; it stays where it is", intent.name);
+            }
+            answer.ok()
+        };
+        let answer = sealed.and_then(open);
+        Ok(Recovered { intent, answer })
+    })?;
     rows.collect()
 }

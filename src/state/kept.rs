@@ -3,7 +3,8 @@
 
 use super::disk::hex;
 use super::error::StoreError;
-use super::records::{flight_id, from_json, json, signed};
+use super::records::{flight_id, from_json, json, open_answer, seal_answer, signed};
+use super::seal::Sealer;
 use super::writer::Session;
 use refreshd_core::flight::{FlightId, Intent};
 use refreshd_core::grant::{Binding, GrantId};
@@ -12,6 +13,10 @@ use refreshd_core::ledger::{Candidate, UnreadAnswer};
 use refreshd_core::provider::Answer;
 use refreshd_core::provider::description::DescriptionHash;
 use refreshd_core::time::WallTime;
+use rusqlite::Connection;
+
+/// The table of answers, also in the seal's context.
+pub(super) const ANSWERS: &str = "answers";
 
 /// An answer that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,10 +142,10 @@ fn binding(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<Bi
 pub(super) fn keep_unread(s: &Session<'_>, kept: &UnreadAnswer) -> Result<(), StoreError> {
     let (intent, generation) = (&kept.intent, kept.generation);
     let flight = intent.flight;
-    let sealed = s.seal_answer("unread", &hex(&flight.0), generation, &kept.answer);
+    let sealed = s.seal_answer(ANSWERS, &hex(&flight.0), generation, &kept.answer);
     s.conn
         .prepare_cached(
-            "INSERT INTO unread (flight, grant_id, generation, answer, description, at, intent)
+            "INSERT INTO answers (flight, grant_id, generation, answer, description, at, intent)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
              ON CONFLICT (flight) DO UPDATE SET description = excluded.description,
                  intent = excluded.intent",
@@ -157,6 +162,52 @@ pub(super) fn keep_unread(s: &Session<'_>, kept: &UnreadAnswer) -> Result<(), St
     let_go(s, intent)
 }
 
+/// Keeps an answer as it came, by one statement which touches no row of its grant: that
+/// may be what could not be written.
+pub(super) fn keep_raw(
+    s: &Session<'_>,
+    intent: &Intent,
+    answer: &Answer,
+) -> Result<(), StoreError> {
+    Ok(put_raw(s.conn, s.sealer, intent, answer)?)
+}
+
+/// The same, where there is no session yet.
+pub(super) fn put_raw(
+    conn: &Connection,
+    sealer: &Sealer,
+    intent: &Intent,
+    answer: &Answer,
+) -> rusqlite::Result<()> {
+    let (flight, generation) = (intent.flight, intent.generation);
+    let sealed = seal_answer(sealer, ANSWERS, &hex(&flight.0), generation, answer);
+    conn.prepare_cached(
+        "INSERT OR IGNORE INTO answers
+         (flight, grant_id, generation, answer, description, at, intent)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?
+    .execute((
+        flight.0,
+        &intent.grant.0,
+        signed(generation),
+        sealed,
+        &intent.description.0,
+        answer.received.0,
+        json(intent),
+    ))
+    .map(drop)
+}
+
+/// Opens an answer that was kept.
+pub(super) fn open(
+    sealer: &Sealer,
+    flight: FlightId,
+    generation: u64,
+    sealed: &[u8],
+) -> Result<Answer, StoreError> {
+    open_answer(sealer, ANSWERS, &hex(&flight.0), generation, sealed)
+}
+
 /// Bounds what is kept of a grant (`core/src/kept.rs`), so that a server which answers
 /// nonsense for months does not fill the disk.
 fn let_go(s: &Session<'_>, newest: &Intent) -> Result<(), StoreError> {
@@ -170,7 +221,7 @@ fn let_go(s: &Session<'_>, newest: &Intent) -> Result<(), StoreError> {
     let answers: Vec<&Answer> = all.iter().map(|kept| &kept.answer).collect();
     let gone = kept::let_go(&answers);
     for &at in &gone {
-        forget(s, "unread", all[at].flight)?;
+        forget(s, ANSWERS, all[at].flight)?;
     }
     let name = &newest.name;
     let left = all.len() - gone.len();
@@ -183,10 +234,14 @@ fn let_go(s: &Session<'_>, newest: &Intent) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// The answers of a grant that could not be read. What its grant could not take is not
+/// among them: that is settled by its own exchange.
 pub(super) fn unread(s: &Session<'_>, grant: &GrantId) -> Result<Vec<Unread>, StoreError> {
     let mut statement = s.conn.prepare_cached(
-        "SELECT flight, generation, answer, intent, at FROM unread
-         WHERE grant_id = ?1 AND intent IS NOT NULL ORDER BY at, flight",
+        "SELECT flight, generation, answer, intent, at FROM answers AS a
+         WHERE grant_id = ?1 AND intent IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM intents WHERE flight = a.flight)
+         ORDER BY at, flight",
     )?;
     let mut rows = statement.query([&grant.0])?;
     let mut found = Vec::new();
@@ -197,7 +252,7 @@ pub(super) fn unread(s: &Session<'_>, grant: &GrantId) -> Result<Vec<Unread>, St
         found.push(Unread {
             flight,
             generation,
-            answer: s.open_answer("unread", &hex(&flight.0), generation, &sealed)?,
+            answer: open(s.sealer, flight, generation, &sealed)?,
             intent: from_json(row, 3)?,
             at: WallTime(row.get(4)?),
         });

@@ -1,9 +1,8 @@
 //! One sealing key after another. The new one is durable before anything is
-//! sealed with it; the old one goes only when no record, no flight and no
+//! sealed with it; the old one goes only when no record and no
 //! backup needs it. In between the process may die anywhere.
 
 use super::backups;
-use super::journal::{self, Journal};
 use super::key::{self, KeyError, file};
 use super::reseal::Walk;
 use super::seal::{KeyId, Sealer};
@@ -12,17 +11,14 @@ use super::{Store, StoreError};
 use crate::config::KeySource;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::path::{Path, PathBuf};
 
 /// The keys of an open state.
 #[derive(Clone, Debug)]
 pub struct Keys {
     pub(super) store: Store,
-    pub(super) journal: Journal,
     pub(super) sealer: Sealer,
     pub(super) source: KeySource,
-    pub(super) dir: PathBuf,
 }
 
 /// A key, and what needs it.
@@ -36,8 +32,6 @@ pub struct KeyUse {
     pub present: bool,
     /// Records in the database.
     pub records: u64,
-    /// Records of flights in the journal.
-    pub journal: u64,
     /// Retained backups.
     pub backups: Vec<PathBuf>,
 }
@@ -46,7 +40,7 @@ impl KeyUse {
     /// Whether it must be kept.
     #[must_use]
     pub fn is_needed(&self) -> bool {
-        self.seals || self.records > 0 || self.journal > 0 || !self.backups.is_empty()
+        self.seals || self.records > 0 || !self.backups.is_empty()
     }
 }
 
@@ -59,14 +53,6 @@ pub enum KeysError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The journal.
-    #[error("the journal in {dir} cannot be read: {source}; no key was given up")]
-    Journal {
-        /// The state directory.
-        dir: PathBuf,
-        /// What the file system said.
-        source: io::Error,
-    },
     /// One after the other.
     #[error(
         "what the key before has sealed is not all sealed anew yet; see `refreshd key status`, and try again when it is"
@@ -135,34 +121,19 @@ impl Keys {
     /// # Errors
     /// When something cannot be read that may need a key.
     pub async fn survey(&self, backups: Option<&Path>) -> Result<Vec<KeyUse>, KeysError> {
-        // A record that was sealed before a new key came is written now, or seen below.
-        self.journal.quiesce().await;
         let mut walk = Walk::default();
         while !walk.done {
             walk = self.store.walk(walk, false).await?;
         }
-        let settled = self.store.settled().await?;
-        let dir = self.dir.clone();
-        let scan =
-            move || journal::keys_in(&dir, &|place, flight| settled.contains(&(place, flight)));
-        let journal = blocking(scan).await.map_err(|source| KeysError::Journal {
-            dir: self.dir.clone(),
-            source,
-        })?;
         let present = self.sealer.key_ids();
         let retained = self.retained(backups, &present).await;
-        let others = walk
-            .found
-            .keys()
-            .chain(journal.keys())
-            .chain(retained.keys());
+        let others = walk.found.keys().chain(retained.keys());
         let absent: BTreeSet<KeyId> = others.filter(|id| !present.contains(id)).copied().collect();
         let use_of = |id: &KeyId| KeyUse {
             id: *id,
             seals: *id == present[0],
             present: present.contains(id),
             records: walk.found.get(id).copied().unwrap_or(0),
-            journal: journal.get(id).copied().unwrap_or(0),
             backups: retained.get(id).cloned().unwrap_or_default(),
         };
         Ok(present.iter().chain(&absent).map(use_of).collect())

@@ -2,13 +2,12 @@
 //! is there changes, nothing is made, and a daemon can start at once afterwards.
 
 use super::lock::{self, StateLock};
-use super::{LockError, Machine, OpenError, OpenOptions, State, db, journal, missing};
-use super::{history, journal::Journal, name_key};
-use crate::state::seal::Sealer;
+use super::seal::Sealer;
+use super::{LockError, Machine, OpenError, OpenOptions, State, db, missing, name_key, rescue};
 
 impl State {
     /// Copies a state into memory and opens the copy. What is done with it is
-    /// forgotten; flights in the journal are handed out, and stay there.
+    /// forgotten; flights under way are handed out, and stay where they are.
     ///
     /// # Errors
     /// When there is no state, somebody holds it, or it cannot be read.
@@ -23,17 +22,8 @@ impl State {
         let lock = StateLock::share(dir)?;
         let sealer = Sealer::load(options.key, true)?;
         let opened = db::look(dir, &sealer).map_err(|error| name_key(error, options.key))?;
-        let settled =
-            history::settled_flights(&opened.conn).map_err(|source| db::DbError::Sql {
-                path: dir.join(db::FILE),
-                source,
-            })?;
-        let recovered = journal::look(dir, &sealer, &|place, flight| {
-            settled.contains(&(place, flight))
-        })?;
+        let rescued = rescue::read(dir, &sealer)?;
         drop(lock);
-        State::start(options, &Machine::this(), opened, sealer.clone(), |_, _| {
-            Ok((Journal::of_copy(sealer), recovered))
-        })
+        State::start(options, &Machine::this(), opened, sealer, rescued)
     }
 }

@@ -3,6 +3,7 @@
 
 use super::db::{self, DbError};
 use super::disk;
+use super::rescue;
 use crate::config::KeySource;
 use std::ffi::OsString;
 use std::fs;
@@ -33,7 +34,7 @@ fn left_behind(dir: &Path, key: &KeySource) -> Vec<PathBuf> {
         let holds = entry.metadata().is_ok_and(|found| found.len() > 0);
         // Not the database's own -journal: a loss of power in the first start leaves one
         // beside an empty database, and nothing has been kept by then.
-        let of_store = ["stamp", "refreshd.db-wal"].contains(&&*name)
+        let of_store = ["stamp", "refreshd.db-wal", rescue::FILE].contains(&&*name)
             || (name.starts_with("journal-") && !name.ends_with(".tmp"));
         // A link that leads nowhere: what it led to is not there now.
         let leads_nowhere = name == db::FILE && entry.path().is_symlink();

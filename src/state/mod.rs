@@ -1,13 +1,11 @@
 //! What survives a crash, and the order in which it does.
 //!
-//! A flight goes: [`Journal::record_intent`] (durable) → [`Store::record_intent`]
-//! (durable) → send → [`Journal::record_answer`] (durable) → read →
-//! [`Store::commit`] (durable) → [`Journal::free`]. At the next start [`State::open`] hands out the flights
-//! that did not get to the commit.
+//! A flight goes: [`Store::record_intent`] (durable) → send → read → [`Store::commit`]
+//! (durable). At the next start [`State::open`] hands out the flights that did not get to
+//! the commit.
 //!
-//! - [`Store`]: grants, sealed token sets, history; SQLite, one writer
-//! - [`Journal`]: the flights under way
-//! - [`Sealer`]: what is secret is encrypted before it reaches either
+//! - [`Store`]: grants, sealed token sets, exchanges under way, history; SQLite, one writer
+//! - [`Sealer`]: what is secret is encrypted before it reaches the store
 //! - [`Keys`]: one sealing key after another; [`backups`]: copies to restore from
 //! - [`fence`]: notices a store that was put back to an earlier state
 //! - [`lock`]: one process at a time
@@ -15,7 +13,6 @@
 mod allowance;
 pub mod backups;
 mod begin;
-mod both;
 mod commit;
 mod commits;
 mod copy;
@@ -30,7 +27,6 @@ mod history;
 mod import;
 mod incidents;
 mod intents;
-pub mod journal;
 mod kept;
 pub mod key;
 mod keys;
@@ -42,14 +38,15 @@ mod machine;
 mod missing;
 mod records;
 mod remove;
+mod rescue;
 mod reseal;
-mod reserve;
 mod restore;
+mod room;
 mod schema;
 pub mod seal;
 mod seen;
 mod store;
-mod witness;
+mod takeover;
 mod writer;
 
 #[cfg(test)]
@@ -57,7 +54,6 @@ mod tests;
 
 pub(crate) use disk::network_file_system;
 
-pub use both::DISAGREE;
 pub use commit::{Commit, Committed};
 pub use copy::{Copied, CopyError};
 pub use db::DbError;
@@ -69,19 +65,22 @@ pub use fence::Fenced;
 pub(crate) use fence::fence_text;
 pub use history::{EventRow, Note, Pruned, PublishedOutput};
 pub use import::{ImportRefusal, ImportRequest, Imported};
-pub use journal::{Journal, JournalError, Recovered, SlotRef};
+pub use intents::Recovered;
 pub use kept::Unread;
 pub use key::KeyError;
 pub use keys::{KeyUse, Keys, KeysError};
 pub use lock::{Holder, LockError, StateLock, holder};
 pub use machine::Machine;
 pub use refreshd_core::ledger::{Candidate, Event};
+pub use rescue::RescueError;
 pub use reseal::Walk;
 pub use seal::{KeyId, Sealer};
 pub use store::Store;
 
 use crate::clock;
 use crate::config::KeySource;
+use refreshd_core::flight::Intent;
+use refreshd_core::provider::Answer;
 use refreshd_core::time::{Clock, Stamp};
 use std::path::Path;
 
@@ -94,9 +93,6 @@ pub struct OpenOptions<'a> {
     pub may_make: bool,
     /// The sealing key.
     pub key: &'a KeySource,
-    /// How many flights may be under way at once, but for those whose answer is
-    /// overdue and still listened for.
-    pub flights: u16,
 }
 
 /// A state that is not opened. It is left as it was; each message says what to do.
@@ -111,9 +107,9 @@ pub enum OpenError {
     /// The database.
     #[error(transparent)]
     Db(#[from] DbError),
-    /// The journal.
+    /// What was rescued at the last stop.
     #[error(transparent)]
-    Journal(#[from] JournalError),
+    Rescue(#[from] RescueError),
 }
 
 /// The opened state. Dropping it waits for what was asked of it.
@@ -121,14 +117,10 @@ pub enum OpenError {
 pub struct State {
     /// The store.
     pub store: Store,
-    /// The journal.
-    pub journal: Journal,
     /// The sealing keys.
     pub keys: Keys,
-    /// Flights of the last run that were not committed; their slots are occupied.
+    /// Flights of the last run that were not committed.
     pub recovered: Vec<Recovered>,
-    /// Where the journal and the rows of exchanges under way disagreed; see [`DISAGREE`].
-    pub disagreements: Vec<String>,
     /// The directory is ours until this is dropped, which must be last. Whoever only
     /// looks does not hold it.
     pub lock: Option<StateLock>,
@@ -164,36 +156,20 @@ impl State {
         let sealer = Sealer::load(options.key, db::exists(dir))?;
         let opened = db::open(dir, &sealer).map_err(|error| name_key(error, options.key))?;
         missing::note_use(dir, options.key);
-        let slots = slots_for(options.flights);
-        let mut state = State::start(options, machine, opened, sealer.clone(), |conn, settled| {
-            let sql = |source| DbError::Sql {
-                path: dir.join(db::FILE),
-                source,
-            };
-            let noted = witness::unknow(conn);
-            let (journal, recovered) = Journal::open(dir, slots, sealer, settled)?;
-            history::keep_slots_of(conn, journal.files()).map_err(sql)?;
-            let noted = noted.and_then(|()| witness::know(dir, conn, journal.files()));
-            // On a full disk what lives is served; the journal is not watched over then.
-            if let Err(error) = noted {
-                tracing::warn!(%error, "a journal that goes missing would not be noticed");
-            }
-            Ok((journal, recovered))
-        })?;
+        let rescued = rescue::read(dir, &sealer)?;
+        rescue::take_in(dir, &opened.conn, &sealer, &rescued);
+        let mut state = State::start(options, machine, opened, sealer, rescued)?;
         state.lock = Some(lock);
         Ok(state)
     }
 
-    /// Starts on a database, with what stands in the journal.
+    /// Starts on a database, with what was rescued beside it.
     fn start(
         options: &OpenOptions<'_>,
         machine: &Machine,
         opened: db::Opened,
         sealer: Sealer,
-        journal: impl FnOnce(
-            &rusqlite::Connection,
-            &journal::Settled<'_>,
-        ) -> Result<(Journal, Vec<Recovered>), OpenError>,
+        rescued: Vec<(Intent, Answer)>,
     ) -> Result<State, OpenError> {
         let dir = options.state_dir;
         let sql = |source| DbError::Sql {
@@ -202,16 +178,8 @@ impl State {
         };
         let machine = machine.identity(&opened.store_id);
         let fenced = restore::fence_at_start(dir, &opened, machine.as_deref()).map_err(sql)?;
-        // A store that was put back has another journal anyway, and is doubted as a whole.
-        let comparable = match fenced {
-            None => witness::examine(dir, &opened.conn).map_err(sql)?,
-            Some(_) => false,
-        };
-        let settled = history::settled_flights(&opened.conn).map_err(sql)?;
-        let (journal, recovered) = journal(&opened.conn, &|place, flight| {
-            settled.contains(&(place, flight))
-        })?;
-        let compared = both::compare(&opened.conn, &recovered, comparable);
+        let mut recovered = intents::all(&opened.conn, &sealer).map_err(sql)?;
+        rescue::merge(&mut recovered, rescued);
         let accepted = seen::accepted(&opened.conn).map_err(sql)?;
         let dated = |found: Recovered| Recovered {
             intent: found.intent.by_accepted_clock(accepted.as_ref()),
@@ -226,22 +194,18 @@ impl State {
         let store = Store::start(dir, opened, sealer.clone(), fenced, machine).map_err(sql)?;
         let keys = Keys {
             store: store.clone(),
-            journal: journal.clone(),
             sealer,
             source: options.key.clone(),
-            dir: dir.to_owned(),
         };
         Ok(State {
             store,
-            journal,
             keys,
             recovered,
-            disagreements: compared.map_err(sql)?,
             lock: None,
         })
     }
 
-    /// The latest moment that the store and the journal remember.
+    /// The latest moment that the store remembers.
     #[must_use]
     pub fn last_seen(&self) -> Option<Stamp> {
         latest(self.store.last_seen(), &self.recovered)
@@ -260,13 +224,6 @@ impl State {
 fn latest(stored: Option<Stamp>, recovered: &[Recovered]) -> Option<Stamp> {
     let sent = recovered.iter().map(|found| found.intent.sent.clone());
     Stamp::latest(stored, sent)
-}
-
-/// A flight keeps its slot while it is read on, though it has given back its place: hosts
-/// that hang get no more than two in three slots (see `Caps::read_on`), so that the
-/// others find one.
-fn slots_for(flights: u16) -> u16 {
-    flights.saturating_mul(2).max(8).saturating_add(flights)
 }
 
 /// A person knows the key by its file.

@@ -234,14 +234,7 @@ impl Session<'_> {
         generation: u64,
         answer: &Answer,
     ) -> Vec<u8> {
-        let context = Context {
-            purpose,
-            owner,
-            column: "answer",
-            generation,
-        };
-        self.sealer
-            .seal(&context, &answer_bytes(answer, &answer.body))
+        seal_answer(self.sealer, purpose, owner, generation, answer)
     }
 
     pub(super) fn open_answer(
@@ -251,19 +244,7 @@ impl Session<'_> {
         generation: u64,
         sealed: &[u8],
     ) -> Result<Answer, StoreError> {
-        let context = Context {
-            purpose,
-            owner,
-            column: "answer",
-            generation,
-        };
-        let bytes = self.sealer.open(&context, sealed)?;
-        let (mut answer, body): (Answer, _) =
-            split_answer(&bytes).ok_or_else(|| StoreError::Record {
-                purpose: purpose.to_owned(),
-            })?;
-        answer.body = body;
-        Ok(answer)
+        open_answer(self.sealer, purpose, owner, generation, sealed)
     }
 }
 
@@ -306,4 +287,44 @@ pub(super) fn open_tokens(
     serde_json::from_slice(&bytes).map_err(|_| StoreError::Record {
         purpose: purpose.to_owned(),
     })
+}
+
+/// Seals an answer for its row.
+pub(super) fn seal_answer(
+    sealer: &Sealer,
+    purpose: &str,
+    owner: &str,
+    generation: u64,
+    answer: &Answer,
+) -> Vec<u8> {
+    let context = Context {
+        purpose,
+        owner,
+        column: "answer",
+        generation,
+    };
+    sealer.seal(&context, &answer_bytes(answer, &answer.body))
+}
+
+/// The way back from [`seal_answer`].
+pub(super) fn open_answer(
+    sealer: &Sealer,
+    purpose: &str,
+    owner: &str,
+    generation: u64,
+    sealed: &[u8],
+) -> Result<Answer, StoreError> {
+    let context = Context {
+        purpose,
+        owner,
+        column: "answer",
+        generation,
+    };
+    let bytes = sealer.open(&context, sealed)?;
+    let (mut answer, body): (Answer, _) =
+        split_answer(&bytes).ok_or_else(|| StoreError::Record {
+            purpose: purpose.to_owned(),
+        })?;
+    answer.body = body;
+    Ok(answer)
 }

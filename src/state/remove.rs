@@ -37,7 +37,7 @@ fn remove(s: &Session<'_>, grant: &Grant) -> Result<bool, StoreError> {
         let sql = format!("DELETE FROM {table} WHERE grant_key = ?1");
         s.conn.execute(&sql, [key])?;
     }
-    for table in ["candidates", "unread"] {
+    for table in ["candidates", "answers"] {
         let sql = format!("DELETE FROM {table} WHERE grant_id = ?1");
         s.conn.execute(&sql, [&grant.id.0])?;
     }

@@ -39,7 +39,7 @@ const TABLES: [Table; 4] = [
         columns: &["tokens", "answer"],
     },
     Table {
-        name: "unread",
+        name: "answers",
         key: "flight",
         owner: "flight",
         generation: "generation",

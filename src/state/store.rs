@@ -7,27 +7,29 @@ use super::db;
 use super::error::StoreError;
 use super::fence::Fenced;
 use super::history::{self, EventRow, Note, Pruned, Pruning, PublishedOutput};
-use super::journal::SlotRef;
+use super::intents;
 use super::kept::{self, Unread};
 use super::records::{GRANTS, open_tokens};
+use super::rescue;
 use super::reseal::{self, Walk};
-use super::reserve::Reserve;
 use super::restore;
+use super::room::Room;
 use super::seal::{KeyId, SealError, Sealer};
 use super::seen::{self, Seen};
-use super::witness;
 use super::writer::{Job, Kind, Message, Op, Reply, Session, Shared, Writer};
-use refreshd_core::flight::{FlightId, Settlement};
+use refreshd_core::flight::{FlightId, Intent, Settlement};
 use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
 use refreshd_core::ledger::{Candidate, Event};
+use refreshd_core::provider::Answer;
 use refreshd_core::provider::description::DescriptionHash;
 use refreshd_core::secret::Fingerprinter;
 use refreshd_core::time::{Stamp, WallTime};
-use std::collections::{BTreeMap, HashSet};
+use rusqlite::hooks::Wal;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -71,11 +73,17 @@ impl Store {
         fenced: Option<Fenced>,
         machine: Option<String>,
     ) -> rusqlite::Result<Store> {
-        let conn = opened.conn;
-        let mut reserve = match opened.in_memory {
-            true => Reserve::none(),
-            false => Reserve::open(dir),
-        };
+        let mut conn = opened.conn;
+        let mut room = Room::none();
+        if !opened.in_memory {
+            let pages = Arc::new(AtomicU32::new(0));
+            room = Room::of(&dir.join(db::FILE), pages.clone());
+            conn.wal_hook(Some(move |_: &mut Wal, count| {
+                pages.store(u32::try_from(count).unwrap_or(0), Ordering::Relaxed);
+                Ok(())
+            }))?;
+        }
+        let under_way = intents::count(&conn)?;
         let shared = Arc::new(Shared {
             dir: dir.to_owned(),
             machine,
@@ -83,7 +91,7 @@ impl Store {
             commit_seq: AtomicU64::new(db::meta::<i64>(&conn, "commit_seq")?.unsigned_abs()),
             seen: Seen::load(&conn)?,
             // A start on a full disk: what would come could not be saved.
-            writable: watch::Sender::new(reserve.fill() && opened.log_is_ours),
+            writable: watch::Sender::new(room.put_by(under_way).is_ok() && opened.log_is_ours),
             fenced: Mutex::new(fenced),
         });
         let fingerprints = Fingerprinter::new(*opened.fingerprint_key);
@@ -100,7 +108,8 @@ impl Store {
                     since_checkpoint: 0,
                     last_stamp: None,
                     stamp_pending: false,
-                    reserve,
+                    room,
+                    short: None,
                     stamp_failed: false,
                     in_memory: opened.in_memory,
                     log_is_ours: opened.log_is_ours,
@@ -256,7 +265,7 @@ impl Store {
             .transpose()
     }
 
-    /// Ends a flight: its settlement, its event and its slot in one transaction.
+    /// Ends a flight: its settlement, its event and its intent in one transaction.
     /// A flight that started from another revision changes nothing of the
     /// grant; what it brought is kept as a candidate.
     ///
@@ -274,13 +283,32 @@ impl Store {
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Ends a flight that has nothing to commit: its intent goes, and its record in the
-    /// journal is passed over at the next start. Then its slot may be freed.
+    /// Ends a flight that has nothing to commit: its intent goes.
     ///
     /// # Errors
     /// When it did not become durable.
-    pub async fn settle(&self, flight: FlightId, slot: SlotRef) -> Result<(), StoreError> {
-        self.write(move |s| commit::settle_slot(s, flight, slot))
+    pub async fn end(&self, flight: FlightId) -> Result<(), StoreError> {
+        self.run(Kind::End, move |s| commit::end(s, flight)).await
+    }
+
+    /// Writes answers down that the store did not take, beside it: the next start settles
+    /// them.
+    ///
+    /// # Errors
+    /// When the disk does not take them either.
+    pub fn rescue(&self, answers: &[(Intent, Answer)]) -> std::io::Result<()> {
+        rescue::write(&self.0.shared.dir, &self.0.sealer, answers)
+    }
+
+    /// Keeps what a flight has brought as it came, since its grant does not take it, or
+    /// until it is looked at. It touches no row of the grant; the intent stays, by which it
+    /// is settled.
+    ///
+    /// # Errors
+    /// When it did not become durable.
+    pub async fn keep_answer(&self, intent: &Intent, answer: &Answer) -> Result<(), StoreError> {
+        let (intent, answer) = (intent.clone(), answer.clone());
+        self.run(Kind::End, move |s| kept::keep_raw(s, &intent, &answer))
             .await
     }
 
@@ -304,7 +332,8 @@ impl Store {
             },
             event,
             intent: None,
-            slot: None,
+            ends: false,
+            was_kept: false,
         })
         .await
     }
@@ -350,7 +379,8 @@ impl Store {
     /// # Errors
     /// When it did not become durable.
     pub async fn forget_unread(&self, flight: FlightId) -> Result<(), StoreError> {
-        self.write(move |s| kept::forget(s, "unread", flight)).await
+        self.write(move |s| kept::forget(s, kept::ANSWERS, flight))
+            .await
     }
 
     /// Keeps a description under its hash, for the flights that refer to it.
@@ -500,11 +530,6 @@ impl Store {
         .await
     }
 
-    /// The flights that are done with, by the journal's slots.
-    pub(super) async fn settled(&self) -> Result<HashSet<((u32, u16), FlightId)>, StoreError> {
-        self.read(|s| Ok(history::settled_flights(s.conn)?)).await
-    }
-
     /// Remembers the time, so that a clock that went back is noticed at the next start.
     ///
     /// # Errors
@@ -628,32 +653,6 @@ impl Store {
         // Another commit, so that the stamp learns of it.
         self.remember_time(now).await?;
         Ok(grants)
-    }
-
-    /// Allows for a piece of the journal that is missing: grants that could lose by what
-    /// it held are in doubt. What is missing, and how many they are; `None`: nothing is.
-    ///
-    /// # Errors
-    /// When it did not become durable: then nothing may be sent.
-    pub async fn allow_for_lost_journal(
-        &self,
-        now: WallTime,
-    ) -> Result<Option<(String, usize)>, StoreError> {
-        let Some(missing) = self.read(witness::lost).await? else {
-            return Ok(None);
-        };
-        let told = missing.clone();
-        let allow = move |s: &Session<'_>, after| witness::allow_for_lost(s, &missing, now, after);
-        let grants = self.in_lots(allow).await?;
-        Ok(Some((told, grants.len())))
-    }
-
-    /// Notes that no exchange is under way, so that nothing is lost with the journal.
-    ///
-    /// # Errors
-    /// When it did not become durable; nothing is lost by it.
-    pub async fn note_rest(&self) -> Result<(), StoreError> {
-        self.write(witness::clean).await
     }
 
     /// Finishes what was asked, moves the log into the database, writes the

@@ -2,14 +2,15 @@
 //! transaction and one fsync; nobody is answered before the commit. A command has a
 //! savepoint of its own.
 
-use super::commits::{self, FastJob};
+use super::commits::{self, Done, FastJob};
 use super::copy::{self, CopyError};
 use super::db;
 use super::disk;
 use super::error::StoreError;
 use super::fence::{self, Fenced};
 use super::gather::Gathering;
-use super::reserve::Reserve;
+use super::intents;
+use super::room::Room;
 use super::seal::Sealer;
 use super::seen::Seen;
 use refreshd_core::secret::Fingerprinter;
@@ -72,6 +73,8 @@ impl Shared {
     }
 }
 
+/// What became of each fast job of a transaction.
+type Results = Vec<Result<Done, StoreError>>;
 /// Sends a command's answer, once the fate of its transaction is known.
 pub(super) type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 /// Runs a command, or tells it why it cannot run; whether its changes are kept.
@@ -84,6 +87,9 @@ pub(super) enum Kind {
     Read,
     /// It writes, in a savepoint of its own: when it fails, it alone is undone.
     Write,
+    /// The same for the end of an exchange, which is written also where there is room for
+    /// nothing else.
+    End,
 }
 
 /// Something to do in a transaction.
@@ -128,7 +134,9 @@ pub(super) struct Writer {
     pub(super) since_checkpoint: usize,
     pub(super) last_stamp: Option<Instant>,
     pub(super) stamp_pending: bool,
-    pub(super) reserve: Reserve,
+    pub(super) room: Room,
+    /// Why nothing is written but settlements and ends.
+    pub(super) short: Option<StoreError>,
     /// The last try to write it failed, and that was told.
     pub(super) stamp_failed: bool,
     /// The database is a copy, of which the stamp must not speak.
@@ -294,68 +302,10 @@ impl Writer {
         self.run_together(Vec::new(), true)
     }
 
-    /// Runs jobs in one transaction, and tells what became of it.
+    /// Runs jobs in one transaction, and tells what became of it. Where it cannot be
+    /// committed, each settlement is run again by itself: one that touches a damaged page
+    /// takes none of the others with it.
     fn run_together(&mut self, jobs: Vec<Job>, writes: bool) -> Result<(), StoreError> {
-        let count = jobs.len();
-        let mut replies = Vec::with_capacity(count);
-        let was_writable = *self.shared.writable.borrow();
-        let done = self.transact(jobs, writes, &mut replies);
-        if writes {
-            let writable = self.has_room_after(done.is_ok());
-            let changed = |now: &mut bool| std::mem::replace(now, writable) != writable;
-            self.shared.writable.send_if_modified(changed);
-        }
-        match &done {
-            Ok(Some(commit_seq)) => {
-                self.shared.commit_seq.store(*commit_seq, Ordering::Release);
-                self.since_checkpoint += count.max(1);
-                self.stamp_pending = true;
-                self.begins_in_doubt = false;
-            }
-            Ok(None) => {}
-            // Once, and not with every try until there is room.
-            Err(error) if was_writable => {
-                tracing::error!(%error, commands = count, "a transaction failed");
-            }
-            Err(error) => tracing::debug!(%error, commands = count, "a transaction failed"),
-        }
-        let done = done.map(drop);
-        for reply in replies {
-            reply(done.clone());
-        }
-        if self.stamp_pending && self.last_stamp.is_none_or(|at| at.elapsed() >= STAMP_EVERY) {
-            self.write_stamp();
-        }
-        done
-    }
-
-    /// Whether further commits can be expected to work. Whoever holds an answer
-    /// tries again, and finds the room that was put by for it.
-    fn has_room_after(&mut self, committed: bool) -> bool {
-        if committed {
-            return self.reserve.fill();
-        }
-        if self.reserve.release() {
-            tracing::error!(
-                dir = %self.shared.dir.display(),
-                "the space put by for answers under way is given up; make room on this disk"
-            );
-        }
-        false
-    }
-
-    /// One transaction; the new `commit_seq` when it wrote.
-    fn transact(
-        &mut self,
-        jobs: Vec<Job>,
-        writes: bool,
-        replies: &mut Vec<Reply>,
-    ) -> Result<Option<u64>, StoreError> {
-        let emptied = match writes && !self.log_is_ours {
-            true => db::empty_log(&self.conn).map_err(|e| self.not_durable(&e)),
-            false => Ok(()),
-        };
-        self.log_is_ours |= writes && emptied.is_ok();
         let (mut commands, mut fast) = (Vec::new(), Vec::new());
         for job in jobs {
             match job {
@@ -365,21 +315,146 @@ impl Writer {
         }
         // What exchanges brought comes first, then those that begin.
         fast.sort_by_key(FastJob::is_begin);
-        let begun = emptied.and_then(|()| match writes {
-            true => commits::begin(&self.session(), &fast, |sql| self.execute(sql)),
-            false => self.execute("BEGIN").map(|()| Vec::new()),
-        });
-        let mut failed = None;
-        match begun {
+        let mut replies = Vec::new();
+        if writes {
+            self.keep_to_room(&mut commands, &mut fast, &mut replies);
+        }
+        let done = self.transact((commands, &fast), writes, &mut replies);
+        let alone = fast.len() > 1;
+        self.tell(&done.as_ref().map(drop).map_err(Clone::clone), replies);
+        match done {
             Ok(results) => {
-                let told = fast.into_iter().zip(results);
-                replies.extend(told.map(|(job, result)| job.reply(result)));
+                for (job, result) in fast.into_iter().zip(results) {
+                    job.reply(result)(Ok(()));
+                }
+                Ok(())
             }
             Err(error) => {
-                let untold = fast.into_iter();
-                replies.extend(untold.map(|job| job.reply(Err(error.clone()))));
-                failed = Some(error);
+                for job in fast {
+                    if !alone || job.is_begin() {
+                        job.reply(Err(error.clone()))(Ok(()));
+                        continue;
+                    }
+                    let one = std::slice::from_ref(&job);
+                    let result = self.transact((Vec::new(), one), true, &mut Vec::new());
+                    let result = result.and_then(|mut results| results.remove(0));
+                    job.reply(result)(Ok(()));
+                }
+                Err(error)
             }
+        }
+    }
+
+    /// Tells commands what became of their transaction.
+    fn tell(&mut self, done: &Result<(), StoreError>, replies: Vec<Reply>) {
+        for reply in replies {
+            reply(done.clone());
+        }
+        if self.stamp_pending && self.last_stamp.is_none_or(|at| at.elapsed() >= STAMP_EVERY) {
+            self.write_stamp();
+        }
+    }
+
+    /// Puts room by for what begins. Where there is none, nothing begins, and nothing is
+    /// written but settlements and ends.
+    fn keep_to_room(
+        &mut self,
+        commands: &mut Vec<(Kind, Op)>,
+        fast: &mut Vec<FastJob>,
+        replies: &mut Vec<Reply>,
+    ) {
+        let begins = fast.iter().filter(|job| job.is_begin()).count() as u64;
+        if begins == 0 && self.short.is_none() {
+            return;
+        }
+        self.look_for_room(begins);
+        let Some(short) = self.short.clone() else {
+            return;
+        };
+        let (refused, left): (Vec<_>, Vec<_>) = std::mem::take(fast)
+            .into_iter()
+            .partition(FastJob::is_begin);
+        *fast = left;
+        for job in refused {
+            job.reply(Err(short.clone()))(Ok(()));
+        }
+        let refused = |(kind, _): &(Kind, Op)| *kind == Kind::Write;
+        let (refused, left): (Vec<_>, Vec<_>) =
+            std::mem::take(commands).into_iter().partition(refused);
+        *commands = left;
+        for (_, op) in refused {
+            replies.push(op(Err(short.clone())).0);
+        }
+    }
+
+    /// Whether there is room for what is under way, and for so many more.
+    fn look_for_room(&mut self, begins: u64) {
+        let under_way = intents::count(&self.conn).unwrap_or(0);
+        let found = self.room.put_by(under_way + begins);
+        let was_short = self.short.is_some();
+        self.short = found.err().map(|error| StoreError::NoRoom {
+            dir: self.shared.dir.clone(),
+            text: error.to_string(),
+        });
+        if let (Some(error), false) = (&self.short, was_short) {
+            tracing::error!(%error, "the disk is full: what is under way is settled in the space put by for it, and nothing else is begun or written; make room on this disk");
+        }
+    }
+
+    /// One transaction; what became of the fast ones.
+    fn transact(
+        &mut self,
+        jobs: (Vec<(Kind, Op)>, &[FastJob]),
+        writes: bool,
+        replies: &mut Vec<Reply>,
+    ) -> Result<Results, StoreError> {
+        let count = jobs.0.len() + jobs.1.len();
+        let was_writable = *self.shared.writable.borrow();
+        let done = self.try_transact(jobs, writes, replies);
+        if writes {
+            if done.is_ok() {
+                self.look_for_room(0);
+            }
+            let writable = done.is_ok() && self.short.is_none();
+            let changed = |now: &mut bool| std::mem::replace(now, writable) != writable;
+            self.shared.writable.send_if_modified(changed);
+        }
+        match &done {
+            Ok((Some(commit_seq), _)) => {
+                self.shared.commit_seq.store(*commit_seq, Ordering::Release);
+                self.since_checkpoint += count.max(1);
+                self.stamp_pending = true;
+                self.begins_in_doubt = false;
+            }
+            Ok((None, _)) => {}
+            // Once, and not with every try until there is room.
+            Err(error) if was_writable => {
+                tracing::error!(%error, commands = count, "a transaction failed");
+            }
+            Err(error) => tracing::debug!(%error, commands = count, "a transaction failed"),
+        }
+        done.map(|(_, results)| results)
+    }
+
+    fn try_transact(
+        &mut self,
+        (commands, fast): (Vec<(Kind, Op)>, &[FastJob]),
+        writes: bool,
+        replies: &mut Vec<Reply>,
+    ) -> Result<(Option<u64>, Results), StoreError> {
+        let emptied = match writes && !self.log_is_ours {
+            true => db::empty_log(&self.conn).map_err(|e| self.not_durable(&e)),
+            false => Ok(()),
+        };
+        self.log_is_ours |= writes && emptied.is_ok();
+        let begun = emptied.and_then(|()| match writes {
+            true => commits::begin(&self.session(), fast, |sql| self.execute(sql)),
+            false => self.execute("BEGIN").map(|()| Vec::new()),
+        });
+        let (mut failed, mut results) = (None, Vec::new());
+        match begun {
+            Ok(came) => results = came,
+            Err(error) => failed = Some(error),
         }
         for (kind, op) in commands {
             match &failed {
@@ -395,7 +470,7 @@ impl Writer {
             // A roll-back that fails as well leaves nothing that a commit could make durable.
             self.conn.execute_batch("ROLLBACK").ok();
         }
-        ended
+        ended.map(|commit_seq| (commit_seq, results))
     }
 
     fn session(&self) -> Session<'_> {
@@ -472,11 +547,12 @@ impl Writer {
 
     fn checkpoint(&mut self, mode: &str) -> Result<(), StoreError> {
         self.since_checkpoint = 0;
-        let ran = self
-            .conn
-            .query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
-                row.get::<_, i64>(0)
-            });
+        let sql = format!("PRAGMA wal_checkpoint({mode})");
+        let ran = self.conn.query_row(&sql, [], |row| {
+            Ok(row.get::<_, i64>(1)? == row.get::<_, i64>(2)?)
+        });
+        self.room
+            .checkpointed(ran.as_ref().is_ok_and(|whole| *whole));
         ran.map(drop).map_err(|e| self.not_durable(&e))
     }
 

@@ -16,7 +16,6 @@ pub(crate) fn open(house: &House) -> State {
         state_dir: &house.path("state"),
         key: &KeySource::File(house.path("key/key")),
         may_make: true,
-        flights: 64,
     };
     State::open(&options).unwrap()
 }

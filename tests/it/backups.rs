@@ -211,38 +211,6 @@ async fn a_backup_that_is_older_than_the_last_rotation_is_held_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_journal_beside_a_backup_gives_back_what_came_since() {
-    // One after the other, and what a slot that was used again does not hold any more.
-    for refreshes in [1, 2, 5] {
-        let setting = Setting::new(short_lived(), ONE).await;
-        let house = &setting.house;
-        let (daemon, _) = setting.daemon_with_one();
-        let copy = house.path("copy.db");
-        setting.run(&["backup", copy.to_str().unwrap()]).succeeds();
-        for _ in 0..refreshes {
-            setting.run(&["refresh", "one", "--force"]).succeeds();
-        }
-        assert_eq!(daemon.stop(), Some(0));
-        put_back(house, &copy);
-        for entry in fs::read_dir(house.path("state.old")).unwrap() {
-            let name = entry.unwrap().file_name().into_string().unwrap();
-            if name.starts_with("journal-") {
-                let from = house.path("state.old").join(&name);
-                fs::copy(from, house.path("state").join(&name)).unwrap();
-            }
-        }
-        let presented = setting.server.presentations().len();
-        let daemon = is_accepted(&setting, house, presented);
-        let presentations = setting.server.presentations();
-        assert!(
-            presentations.iter().all(|p| p.refresh == p.newest),
-            "{refreshes}: {presentations:#?}"
-        );
-        assert_eq!(daemon.stop(), Some(0));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_killed_backup_is_whole_or_not_there() {
     let table = "[backup]\ndir = \"ROOT/backups\"\nkeep = 100\n";
     let setting = Setting::new(Options::default(), &format!("{table}{ONE}")).await;

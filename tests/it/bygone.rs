@@ -1,4 +1,4 @@
-//! What the journal holds of a generation that is over is done with for good.
+//! What was under way of a generation that is over is done with for good.
 
 use crate::at_rest::{bygone_intent, open};
 use crate::setting::Setting;
@@ -12,7 +12,7 @@ async fn an_intent_of_a_bygone_generation_does_not_come_back() {
     let state = open(&setting.house);
     let grant = state.store.grant_by_name("one").await.unwrap().unwrap();
     let intent = bygone_intent(&grant);
-    state.journal.record_intent(&intent).await.unwrap();
+    state.store.record_intent(&intent).await.unwrap();
     state.close().await.unwrap();
 
     let daemon = setting.house.daemon();

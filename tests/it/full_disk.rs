@@ -74,7 +74,6 @@ async fn a_start_on_a_full_disk_publishes_and_waits() {
     });
     assert_eq!(daemon.stop(), Some(0));
     fs::remove_dir_all(setting.house.path("tokens")).unwrap();
-    fs::remove_file(setting.house.path("state/reserve")).unwrap();
     disk.fill();
     let daemon = setting.house.daemon();
     let token = fs::read_to_string(setting.house.path("tokens/one")).unwrap();

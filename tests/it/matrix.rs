@@ -6,7 +6,7 @@
 mod case;
 mod path;
 mod place;
-mod slots;
+mod rows;
 pub(crate) mod strace;
 mod table;
 mod wave;
@@ -100,7 +100,7 @@ fn cases(size: Size, class: usize, points: &[Point]) -> VecDeque<Case> {
         }
         if size == Size::Quick {
             // Each kind of call meets each fault in some class, and what decides in all.
-            let decides = matches!(point.role, strace::Role::Journal | strace::Role::Store);
+            let decides = point.role == strace::Role::Store;
             let mut turn = nth_kind;
             faults.retain(|fault| {
                 turn += 1;

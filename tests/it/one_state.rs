@@ -2,7 +2,6 @@
 //! none by looking, and hand nothing to somebody else.
 
 mod every_command;
-mod journal;
 mod looking;
 mod others;
 mod ownership;

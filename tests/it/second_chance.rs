@@ -39,7 +39,8 @@ async fn leave_late_answer(setting: &Setting, refresh_token: &str) {
             text: String::new(),
         },
         intent: Some(bygone_intent(&grant)),
-        slot: None,
+        ends: true,
+        was_kept: false,
     };
     store.commit(commit).await.unwrap();
     store.close().await.unwrap();

@@ -19,7 +19,7 @@ const ROUNDS: usize = 3;
 const FULL: &str = "the database cannot be written: nothing";
 const ROOM: &str = "the database can be written again";
 
-/// Three grants as files and rows, and a journal of few slots.
+/// Three grants as files and rows, and few exchanges at once.
 async fn place() -> Setting {
     let config = format!(
         r#"{ONE}
@@ -116,7 +116,7 @@ async fn a_disk_that_fills_up_while_refreshing_costs_nothing() {
             });
             are_served(&setting);
             // What came is committed into the space put by, or waits in memory and in
-            // the journal, where the filler was quicker to take that.
+            // nowhere else, where the filler was quicker to take that.
             let under_way = || {
                 let report = |grant: &&str| setting.house.status(grant)["refreshing"] == true;
                 GRANTS.iter().filter(|grant| report(grant)).count()
@@ -218,11 +218,7 @@ async fn a_log_that_cannot_be_written_stops_nothing() {
     GRANTS.iter().for_each(|grant| drop(setting.import(grant)));
     // Warnings and errors from every thread that writes some.
     let state = Role::Store;
-    for (role, call) in [
-        (Role::Journal, "fdatasync"),
-        (state, "fsync"),
-        (state, "rename"),
-    ] {
+    for (role, call) in [(state, "fsync"), (state, "rename")] {
         let threads = threads(daemon.0.id());
         let ids: Vec<u32> = threads
             .iter()

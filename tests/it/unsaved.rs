@@ -71,7 +71,7 @@ async fn an_answer_that_cannot_be_saved_stops_its_grant_alone() {
     assert_eq!(daemon.stop(), Some(0));
 }
 
-/// The answer is in the journal: a kill loses nothing of it.
+/// The answer is kept as it came: a kill loses nothing of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_meanwhile_loses_nothing() {
     let setting = Setting::new(Options::default(), &format!("{ONE}{OTHERS}")).await;

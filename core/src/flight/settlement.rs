@@ -131,8 +131,8 @@ impl Settlement {
 pub enum Standing {
     /// It is applied.
     Current,
-    /// Only the grant's state has moved on. Nothing is written, and the journal
-    /// keeps its record: the flight settles again, on what the state is now.
+    /// Only the grant's state has moved on. Nothing is written, and the intent stays:
+    /// the flight settles again, on what the state is now.
     Outdated,
     /// The grant has another generation: what it brought is a candidate.
     Superseded,

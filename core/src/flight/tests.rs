@@ -142,7 +142,7 @@ fn adopted(then: &Grant, now: Grant) -> Step {
 }
 
 #[test]
-fn an_answer_from_the_journal_is_adopted_on_a_newer_state() {
+fn an_answer_that_was_kept_is_adopted_on_a_newer_state() {
     let (then, now) = (grant(3, 1), grant(5, 1));
     let step = adopted(&then, now);
     let commit = commit(step);
@@ -155,8 +155,7 @@ fn an_answer_from_the_journal_is_adopted_on_a_newer_state() {
 fn a_success_lands_though_the_state_has_moved_on() {
     let (then, now) = (grant(3, 1), grant(4, 1));
     let mut flight = sent(&then);
-    let _ = flight.handle(Event::Ended(Ending::Answered(answer())), &at(SENT));
-    let first = commit(flight.handle(Event::AnswerRecorded, &at(SENT)));
+    let first = commit(flight.handle(Event::Ended(Ending::Answered(answer())), &at(SENT)));
     assert_eq!(first.base_revision, 3);
     let again = action(flight.handle(Event::Superseded(Box::new(now.clone())), &at(SENT)));
     assert!(matches!(again, Action::Reload));
@@ -194,7 +193,6 @@ fn a_late_answer_of_an_older_generation_is_a_candidate() {
     let _ = flight.handle(Event::Overdue, &at(SENT));
     let _ = flight.handle(Event::Committed(Box::new(grant(4, 1))), &at(SENT));
     let _ = flight.handle(Event::Ended(Ending::Answered(answer())), &at(SENT));
-    let _ = flight.handle(Event::AnswerRecorded, &at(SENT));
     let newer = grant(6, 2);
     assert_eq!(
         commit(flight.handle(reloaded(&newer), &at(SENT))).base_revision,
@@ -221,18 +219,17 @@ fn a_late_answer_is_bound_to_whom_it_was_asked_of() {
     let _ = commit(flight.handle(Event::Overdue, &at(SENT)));
     let _ = flight.handle(Event::Committed(Box::new(bound(4, "old"))), &at(SENT));
     let _ = flight.handle(Event::Ended(Ending::Answered(answer())), &at(SENT));
-    let _ = action(flight.handle(Event::AnswerRecorded, &at(SENT)));
     let commit = commit(flight.handle(reloaded(&now), &at(SENT)));
     let state = commit.settled.settlement.state;
     assert_eq!((commit.base_revision, state.generation), (5, 2));
     assert_eq!(state.binding, then.state.binding);
-    // So is one that the journal held.
+    // So is one that was kept.
     let step = adopted(&then, now);
     let state = super::tests::commit(step).settled.settlement.state;
     assert_eq!((state.generation, state.binding), (2, then.state.binding));
 }
 
-/// An intent must fit into a block: whoever it is bound to.
+/// An intent must fit into a page: whoever it is bound to.
 #[test]
 fn an_intent_carries_its_binding_unless_that_is_very_long() {
     let of = |client_id: String| {
@@ -538,14 +535,13 @@ fn an_exchange_is_dated_by_the_clock_that_was_accepted_meanwhile() {
     let mut flight = sent(&then);
     let mut now = at(SENT + std::time::Duration::from_secs(20));
     now.wall = now.wall - hour;
-    let _ = flight.handle(Event::Ended(Ending::Answered(answer())), &now);
-    let settled = commit(flight.handle(Event::AnswerRecorded, &now)).settled;
+    let settled = commit(flight.handle(Event::Ended(Ending::Answered(answer())), &now)).settled;
     let state = settled.settlement.state;
     assert_eq!(state.issued_at, SENT - hour);
     assert!(!state.expiry_unknown);
 }
 
-/// The power went after that: the journal had it by the clock that was ahead, and its
+/// The power went after that: it was recorded by the clock that was ahead, and its
 /// token was taken to be younger than it was.
 #[test]
 fn an_exchange_is_dated_by_the_clock_that_was_accepted_in_its_boot() {

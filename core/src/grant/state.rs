@@ -384,20 +384,6 @@ impl GrantState {
         (state != *self).then_some(state)
     }
 
-    /// The state after records of exchanges under way were lost: its refresh token may
-    /// have been presented, nobody knows when. `None` where that changes nothing.
-    #[must_use]
-    pub fn after_lost_journal(&self) -> Option<GrantState> {
-        let presents = self.presents?;
-        if self.revoked.is_some() || self.refusal.is_some() {
-            return None;
-        }
-        let mut state = self.clone();
-        let lost = Doubt::of_lost_time(presents, self.last_send);
-        state.doubt.get_or_insert(lost).first_sent = WallTime(0);
-        (state != *self).then_some(state)
-    }
-
     /// In one word, how the grant is.
     #[must_use]
     pub fn status(&self, now: WallTime) -> Status {

@@ -110,7 +110,7 @@ async fn a_commit_of_the_same_generation_is_left_to_be_settled_again() {
     let store = &state.store;
     let grant = created(store, "shop-17", 1).await;
     let intent = intent(store, &grant, 5);
-    let slot = state.journal.record_intent(&intent).await.unwrap();
+    store.record_intent(&intent).await.unwrap();
     let event = success(&grant, 2).event;
     let noted = store
         .update_state(&grant, grant.state.clone(), event)
@@ -119,7 +119,7 @@ async fn a_commit_of_the_same_generation_is_left_to_be_settled_again() {
     let now = applied(noted);
 
     let mut overtaken = success(&grant, 3);
-    (overtaken.intent, overtaken.slot) = (Some(intent.clone()), Some(slot));
+    overtaken.intent = Some(intent.clone());
     assert_eq!(
         store.commit(overtaken).await.unwrap(),
         Committed::Stale(now.clone())
@@ -128,7 +128,7 @@ async fn a_commit_of_the_same_generation_is_left_to_be_settled_again() {
     drop(state);
 
     let state = house.open();
-    assert_eq!(state.recovered.len(), 1, "the journal keeps the record");
+    assert_eq!(state.recovered.len(), 1, "the intent stays");
     let (found, set) = state.store.load(&grant.id).await.unwrap().unwrap();
     assert_eq!((found, set), (now, Some(tokens(1))));
 }
@@ -166,11 +166,11 @@ async fn a_stale_commit_changes_nothing_and_keeps_what_it_brought() {
     let store = &state.store;
     let grant = created(store, "shop-17", 1).await;
     let intent = intent(store, &grant, 5);
-    let slot = state.journal.record_intent(&intent).await.unwrap();
+    store.record_intent(&intent).await.unwrap();
     let now = applied(store.commit(success(&grant, 2)).await.unwrap());
 
     let mut late = success(&grant, 3);
-    (late.intent, late.slot) = (Some(intent.clone()), Some(slot));
+    late.intent = Some(intent.clone());
     assert_eq!(
         store.commit(late).await.unwrap(),
         Committed::Stale(now.clone())
@@ -184,7 +184,7 @@ async fn a_stale_commit_changes_nothing_and_keeps_what_it_brought() {
     drop(state);
 
     let state = house.open();
-    assert_eq!(state.recovered, [], "the slot is settled");
+    assert_eq!(state.recovered, [], "it is settled");
     let (found, set) = state.store.load(&grant.id).await.unwrap().unwrap();
     assert_eq!((found, set), (now, Some(tokens(2))));
     let kept = state.store.candidates(&grant.id).await.unwrap();
@@ -259,61 +259,59 @@ async fn of_many_unread_answers_pages_go_and_tokens_stay() {
     assert_eq!(kept.last().unwrap().answer.body, last.as_bytes());
 }
 
+/// What its grant cannot take is kept as it came, and is adopted by the next start.
 #[tokio::test]
-async fn a_flight_goes_from_intent_to_free() {
+async fn an_answer_that_was_kept_raw_is_handed_out_with_its_intent() {
     let house = House::new();
     let state = house.open();
     let grant = created(&state.store, "shop-17", 1).await;
     let intent = intent(&state.store, &grant, 5);
-    let slot = state.journal.record_intent(&intent).await.unwrap();
+    state.store.record_intent(&intent).await.unwrap();
     let body = answer("{\"access_token\":\"access-token-2\"}");
-    let slot = state
-        .journal
-        .record_answer(Some(slot), &intent, &body)
-        .await
-        .unwrap();
+    state.store.keep_answer(&intent, &body).await.unwrap();
+    assert_eq!(state.store.unread(&grant.id).await.unwrap(), []);
     drop(state);
-    // The process dies before the commit: the answer is adopted.
     let state = house.open();
-    assert_eq!(state.recovered.len(), 1);
-    assert!(state.recovered[0].slot.places().eq(slot.places()));
-    assert_eq!(state.recovered[0].answer, Some(body));
-    let mut commit = success(&grant, 2);
-    (commit.intent, commit.slot) = (Some(intent.clone()), Some(slot));
+    let found = &state.recovered[0];
+    assert_eq!((&found.intent, &found.answer), (&intent, &Some(body)));
+    let commit = Commit {
+        intent: Some(intent.clone()),
+        was_kept: true,
+        ..success(&grant, 2)
+    };
     applied(state.store.commit(commit).await.unwrap());
-    state.journal.free(slot);
-    assert_eq!(state.journal.free_slots(), 10); // two, and the spare ones
     drop(state);
-    assert_eq!(house.open().recovered, []);
+    let state = house.open();
+    assert_eq!(state.recovered, []);
+    assert_eq!(state.store.unread(&grant.id).await.unwrap(), []);
 }
 
+/// What the store did not take before a stop is in a file of its own.
 #[tokio::test]
-async fn who_had_a_slot_before_is_remembered_while_it_may_come_back() {
+async fn an_answer_that_was_rescued_is_handed_out_with_its_intent() {
     let house = House::new();
     let state = house.open();
     let grant = created(&state.store, "shop-17", 1).await;
-    let (one, two) = (
-        intent(&state.store, &grant, 5),
-        intent(&state.store, &grant, 6),
-    );
-    let slot = state.journal.record_intent(&one).await.unwrap();
-    state.store.settle(one.flight, slot).await.unwrap();
-    state.journal.free(slot);
-    assert_eq!(state.journal.record_intent(&two).await.unwrap(), slot);
+    let one = intent(&state.store, &grant, 5);
+    let two = intent(&state.store, &grant, 6);
+    state.store.record_intent(&one).await.unwrap();
+    let body = answer("{\"access_token\":\"access-token-2\"}");
+    let rescued = [(one.clone(), body.clone()), (two.clone(), answer(""))];
+    state.store.rescue(&rescued).unwrap();
     drop(state);
-    // What was read at the start may stand in the page cache alone, and on the disk
-    // still the first flight.
+    for _ in 0..2 {
+        let state = house.open();
+        assert!(!house.dir().join("rescue").exists());
+        assert_eq!(state.recovered[0].intent, one);
+        assert_eq!(state.recovered[0].answer, Some(body.clone()));
+    }
+    // One whose intent is gone is settled at the next start all the same.
     let state = house.open();
-    let found = state.recovered[0].slot;
-    assert!(found.is_doubtful());
-    state.store.settle(two.flight, found).await.unwrap();
-    let settled = state.store.settled().await.unwrap();
-    let place = slot.places().next().unwrap();
-    assert!(settled.contains(&(place, one.flight)) && settled.contains(&(place, two.flight)));
-    // A flight whose record was synced there leaves nothing of both.
-    state.journal.free(found);
-    state.store.settle(FlightId([7; 16]), slot).await.unwrap();
-    assert_eq!(state.store.settled().await.unwrap().len(), 1);
+    state.store.rescue(&rescued[1..]).unwrap();
+    drop(state);
+    let state = house.open();
+    let second = state.recovered.iter().find(|it| it.intent == two);
+    assert_eq!(second.unwrap().answer, Some(answer("")));
 }
 
 #[tokio::test]

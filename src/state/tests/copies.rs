@@ -130,7 +130,6 @@ fn open_on(house: &House, machine: &Machine) -> State {
         state_dir: &house.dir(),
         key: &house.key,
         may_make: true,
-        flights: 2,
     };
     State::open_on(&options, machine).unwrap()
 }

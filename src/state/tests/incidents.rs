@@ -91,39 +91,3 @@ async fn a_token_that_another_grant_has_had_is_seen_in_the_state() {
     let text = serde_json::to_string(&healthy.state).unwrap();
     assert!(!text.contains("shared_with"), "{text}");
 }
-
-fn tables(house: &House) -> Vec<(String, String)> {
-    let conn = rusqlite::Connection::open(house.database()).unwrap();
-    let query = "SELECT name, coalesce(sql, '') FROM sqlite_schema ORDER BY name";
-    let mut statement = conn.prepare(query).unwrap();
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
-    rows.unwrap().map(Result::unwrap).collect()
-}
-
-#[tokio::test]
-async fn a_database_of_the_version_before_is_brought_up() {
-    let house = House::new();
-    let state = house.open();
-    let before = created(&state.store, "shop-17", 1).await;
-    state.close().await.unwrap();
-    let wanted = tables(&house);
-    let old = rusqlite::Connection::open(house.database()).unwrap();
-    old.execute_batch(
-        "DROP TABLE incidents; DROP TABLE enrollments; DROP TABLE intents;
-         ALTER TABLE candidates DROP COLUMN binding;
-         PRAGMA user_version = 3",
-    )
-    .unwrap();
-    old.close().unwrap();
-
-    let state = house.open();
-    let store = &state.store;
-    assert_eq!(store.grants().await.unwrap(), [before]);
-    assert_eq!(store.open_incidents().await.unwrap(), (vec![], 0));
-    let open = vec![incident(1, None)];
-    store.keep_incidents(open.clone()).await.unwrap();
-    state.close().await.unwrap();
-    assert_eq!(tables(&house), wanted);
-    let state = house.open();
-    assert_eq!(state.store.open_incidents().await.unwrap(), (open, 1));
-}

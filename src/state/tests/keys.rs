@@ -92,29 +92,30 @@ async fn a_rotation_that_was_cut_short_is_gone_on_with() {
 }
 
 #[tokio::test]
-async fn a_flight_keeps_the_key_of_its_time() {
+async fn what_is_kept_of_an_exchange_is_sealed_anew() {
     let house = House::new();
     let (state, mut grants) = filled(&house).await;
     let intent = intent(&state.store, &grants[2], 7);
-    let slot = state.journal.record_intent(&intent).await.unwrap();
+    let body = answer("{}");
+    state.store.record_intent(&intent).await.unwrap();
+    state.store.keep_answer(&intent, &body).await.unwrap();
     state.keys.rotate().await.unwrap();
     state.keys.reseal(|_| ()).await.unwrap();
-    assert_eq!(state.keys.retire(None).await.unwrap(), []);
-    let uses = state.keys.survey(None).await.unwrap();
-    assert_eq!((uses[1].records, uses[1].journal), (0, 1));
+    assert_eq!(state.keys.retire(None).await.unwrap().len(), 1);
     drop(state);
     let state = house.open();
     assert_eq!(state.recovered[0].intent, intent);
+    assert_eq!(state.recovered[0].answer, Some(body));
     let commit = Commit {
-        slot: Some(slot),
         intent: Some(intent),
+        was_kept: true,
         ..success(&grants[2], 2000)
     };
     grants[2] = applied(state.store.commit(commit).await.unwrap());
-    state.journal.free(slot);
-    assert_eq!(state.keys.retire(None).await.unwrap().len(), 1);
     drop(state);
-    everything_opens(&house.open().store, &grants).await;
+    let state = house.open();
+    assert_eq!(state.recovered, []);
+    everything_opens(&state.store, &grants).await;
 }
 
 #[tokio::test]

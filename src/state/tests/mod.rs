@@ -12,6 +12,7 @@ mod keys;
 mod opening;
 mod restores;
 mod second_chances;
+mod takeover;
 
 use super::*;
 use refreshd_core::flight::{FlightId, Intent, Sent, Settlement, Stamp};
@@ -50,7 +51,6 @@ impl House {
             state_dir: &self.dir(),
             key: &self.key,
             may_make: true,
-            flights: 2,
         })
     }
 
@@ -119,7 +119,8 @@ fn success(grant: &Grant, number: u32) -> Commit {
         },
         event: event("success"),
         intent: None,
-        slot: None,
+        ends: true,
+        was_kept: false,
     }
 }
 

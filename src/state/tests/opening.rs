@@ -148,78 +148,7 @@ async fn every_file_is_private() {
     names.retain(|name| !name.starts_with("stamp"));
     names.sort();
     // An exclusive WAL has no -shm: nobody else can look in.
-    assert_eq!(
-        names,
-        [
-            "journal-0001",
-            "lock",
-            "refreshd.db",
-            "refreshd.db-wal",
-            "reserve"
-        ]
-    );
-}
-
-/// What the tables were in schema 2.
-const BACK_TO_V2: &str = "
-CREATE TABLE old (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, client TEXT NOT NULL,
-    vars TEXT NOT NULL, redirect_uri TEXT, revision INTEGER NOT NULL, generation INTEGER NOT NULL,
-    state TEXT NOT NULL, tokens BLOB, imported_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-INSERT INTO old SELECT id, name, client, vars, redirect_uri, revision, generation, state, tokens,
-    imported_at FROM grants;
-CREATE TABLE old_fp (fp BLOB PRIMARY KEY, grant_id TEXT NOT NULL, generation INTEGER NOT NULL,
-    seed INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-INSERT INTO old_fp SELECT fp, g.id, f.generation, seed FROM fingerprints f
-    JOIN grants g ON g.key = f.grant_key;
-CREATE TABLE old_ev (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, grant_id TEXT NOT NULL,
-    kind TEXT NOT NULL, generation INTEGER NOT NULL, flight BLOB, text TEXT NOT NULL) STRICT;
-INSERT INTO old_ev SELECT e.id, at, g.id, kind, e.generation, flight, text FROM events e
-    JOIN grants g ON g.key = e.grant_key;
-DROP TABLE intents; DROP TABLE grants; DROP TABLE fingerprints; DROP TABLE events; DROP TABLE incidents;
-DROP TABLE enrollments; ALTER TABLE candidates DROP COLUMN binding;
-ALTER TABLE old RENAME TO grants;
-ALTER TABLE old_fp RENAME TO fingerprints;
-ALTER TABLE old_ev RENAME TO events;
-CREATE INDEX fingerprints_by_grant ON fingerprints (grant_id, generation);
-CREATE INDEX events_by_grant ON events (grant_id, id);
-PRAGMA user_version = 2;
-";
-
-#[tokio::test]
-async fn a_store_of_schema_2_is_taken_over_whole() {
-    let house = House::new();
-    let state = house.open();
-    let mut grants = Vec::new();
-    for number in 0..30 {
-        let grant = created(&state.store, &format!("g{number}"), number).await;
-        grants.push(applied(
-            state
-                .store
-                .commit(success(&grant, 100 + number))
-                .await
-                .unwrap(),
-        ));
-    }
-    let before = state.store.grants().await.unwrap();
-    state.close().await.unwrap();
-    let old = rusqlite::Connection::open(house.database()).unwrap();
-    old.execute_batch(BACK_TO_V2).unwrap();
-    old.close().unwrap();
-
-    let store = house.open().store;
-    assert_eq!(store.grants().await.unwrap(), before);
-    for (number, grant) in (0..).zip(&grants) {
-        let (found, set) = store.load(&grant.id).await.unwrap().unwrap();
-        assert_eq!((&found, set), (grant, Some(tokens(100 + number))));
-        let events = store.events(&grant.id, 9).await.unwrap();
-        let kinds: Vec<&str> = events.iter().map(|e| e.kind.as_str()).collect();
-        assert_eq!(kinds, ["success", "imported"]);
-        applied(store.commit(success(grant, 200 + number)).await.unwrap());
-        assert_eq!(store.events(&grant.id, 2).await.unwrap().len(), 2);
-        let again = store.import(request(&grant.name, number)).await.unwrap();
-        assert!(matches!(again, Imported::Unchanged(_)));
-    }
-    store.integrity_check().await.unwrap();
+    assert_eq!(names, ["lock", "refreshd.db", "refreshd.db-wal"]);
 }
 
 /// What a killed process left in the log is in the database before anything is written

@@ -81,7 +81,7 @@ async fn accepting_a_restore_goes_above_everything_published() {
 
 /// The grant had moved to another client in the time that a restore has lost.
 #[tokio::test]
-async fn what_the_journal_held_stays_bound_to_whom_it_was_asked_of() {
+async fn what_was_under_way_stays_bound_to_whom_it_was_asked_of() {
     let (house, grant, _) = rolled_back().await;
     let state = house.open();
     let store = &state.store;
@@ -178,7 +178,7 @@ async fn a_new_store_begins_only_where_nothing_is_left_of_an_old_one() {
     );
     let old = house.root.path().join("old");
     fs::create_dir(&old).unwrap();
-    for name in ["state/stamp", "state/journal-0001", "keys/seal.key.used-by"] {
+    for name in ["state/stamp", "keys/seal.key.used-by"] {
         let path = house.root.path().join(name);
         fs::rename(&path, old.join(path.file_name().unwrap())).unwrap();
     }
@@ -202,13 +202,13 @@ async fn an_accepted_clock_is_remembered() {
 }
 
 #[tokio::test]
-async fn what_the_journal_holds_is_dated_by_the_clock_that_was_accepted_since() {
+async fn what_was_under_way_is_dated_by_the_clock_that_was_accepted_since() {
     let house = House::new();
     let state = house.open();
     let grant = created(&state.store, "shop-17", 1).await;
     let mut intent = intent(&state.store, &grant, 5);
     intent.sent.boot_id = crate::clock::boot_id();
-    state.journal.record_intent(&intent).await.unwrap();
+    state.store.record_intent(&intent).await.unwrap();
     state.store.accept_time(WallTime(1_000_000)).await.unwrap();
     // As another boot would.
     let later = WallTime(9_000_000);

@@ -1,9 +1,9 @@
 //! A code was presented, the daemon is killed, and before the next start somebody runs
-//! commands: what the journal holds of the code is nobody's but the daemon's.
+//! commands: what was under way of the code is nobody's but the daemon's.
 
 use super::{Authorizing, Scene, killed_and_restarted, wait_for_token};
 use crate::support::wait_for;
-use crate::tiny::{Tiny, response};
+
 use sandbox::Kind;
 use sandbox::faults::Fault;
 use std::io::{Read as _, Write as _};
@@ -113,7 +113,7 @@ async fn what_a_code_brought_outlives_every_command_at_rest() {
     }
     // It is shown meanwhile, and nobody may let go of what was not read yet.
     let kept = scene.house.json(&["answers", "one", "--json"]);
-    assert_eq!(kept["answers"][0]["in_journal"], true, "{kept}");
+    assert_eq!(kept["answers"][0]["waits"], true, "{kept}");
     let id = kept["answers"][0]["id"].as_str().unwrap();
     let dropped = scene.house.run(&["answers", "drop", id, "--yes"]);
     assert_eq!(dropped.status.code(), Some(75), "{dropped:?}");
@@ -169,58 +169,4 @@ async fn the_doubt_about_a_code_outlives_every_command_at_rest() {
         "{now}"
     );
     assert_eq!(begun.end().code, 77);
-}
-
-/// The state is put back to a time before the authorization began; the journal has its answer.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_code_brought_outlives_a_store_that_was_put_back() {
-    let accounts = Accounts::start();
-    let account = format!(
-        "account.url = \"http://{}/me\"\naccount.member = \"id\"",
-        accounts.address
-    );
-    let scene = Scene::generic().await;
-    // A Latin-1 byte in a member that nobody reads.
-    let body: &[u8] = b"{\"access_token\":\"at-odd-2\",\"refresh_token\":\"rt-odd-2\",\"expires_in\":3600,\"who\":\"Zo\xeb\"}";
-    let answer = response("200 OK", "content-type: application/json", body);
-    let tiny = Tiny::saying(vec![answer]).await;
-    scene.token_endpoint(&tiny.url, &account);
-    scene.approves_as("one");
-    assert_eq!(scene.house.daemon().stop(), Some(0));
-    at_rest(&scene, &["backup", "--force", "copy.db"]);
-    let daemon = scene.house.daemon();
-    let (begun, _) = presented(&scene, || accounts.asked() == 1).await;
-    daemon.kill();
-    drop(begun);
-    for name in ["refreshd.db-wal", "refreshd.db-shm"] {
-        let _missing = std::fs::remove_file(scene.house.path(&format!("state/{name}")));
-    }
-    // Its provider's file was mended meanwhile.
-    scene.token_endpoint(
-        &tiny.url,
-        &format!("{account}\nauthorize.code_lifetime = \"9m\""),
-    );
-    std::fs::copy(
-        scene.house.path("copy.db"),
-        scene.house.path("state/refreshd.db"),
-    )
-    .unwrap();
-
-    let _daemon = scene.house.daemon();
-    let held = scene.list()[0].clone();
-    assert_eq!(held["stage"], "held", "{held}");
-    let kept = scene.house.json(&["answers", "one", "--json"]);
-    let kept = kept["answers"][0]["id"].as_str().unwrap().to_owned();
-    let raw = scene.house.run(&["answers", "show", &kept, "--raw"]);
-    assert_eq!(raw.stdout, body, "the bytes are kept as they came");
-    scene.house.json(&[
-        "authorize",
-        "--accept",
-        held["id"].as_str().unwrap(),
-        "--json",
-    ]);
-    wait_for("the token", || scene.token().as_deref() == Some("at-odd-2"));
-    assert_eq!(tiny.requests().len(), 1);
-    let kept = scene.house.json(&["answers", "--json"]);
-    assert_eq!(kept["answers"], serde_json::json!([]), "it has been read");
 }

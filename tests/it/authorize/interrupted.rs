@@ -6,10 +6,8 @@ use crate::matrix::strace::{Role, Tracer, threads};
 use crate::support::{Daemon, wait_for};
 use sandbox::faults::Fault;
 
-/// What writes to the journal and the database.
-const CALLS: [(Role, &str); 5] = [
-    (Role::Journal, "pwrite64"),
-    (Role::Journal, "fdatasync"),
+/// What writes to the database.
+const CALLS: [(Role, &str); 3] = [
     (Role::Store, "pwrite64"),
     (Role::Store, "fdatasync"),
     (Role::Store, "fsync"),

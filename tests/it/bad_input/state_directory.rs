@@ -136,7 +136,7 @@ async fn a_database_that_is_gone_or_in_disguise_is_no_first_start() {
     let name = path.display().to_string();
     let aside = setting.house.path("aside.db");
     fs::rename(&path, &aside).unwrap();
-    let mut left = vec![name.as_str(), "no first start", "stamp", "journal-0001"];
+    let mut left = vec![name.as_str(), "no first start", "stamp"];
     left.push("Nothing was touched");
     refused(&setting, 65, &left);
     assert!(!path.exists());

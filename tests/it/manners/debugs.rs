@@ -68,7 +68,7 @@ fn kept_in_full() -> KeptInFull {
             whole: true,
             why: "it has no access_token".to_owned(),
             authorization: None,
-            in_journal: false,
+            waits: false,
         },
         headers: vec![("location".to_owned(), secret("header"))],
         body: secret("body"),
@@ -238,7 +238,10 @@ fn each(mut look: impl FnMut(&'static str, Box<dyn Debug + Send>)) {
     value("Event", Box::new(reloaded));
     let ended = Ending::Answered(answer());
     value("Ending", Box::new(ended));
-    value("Action", Box::new(flight::Action::RecordAnswer(answer())));
+    value(
+        "Action",
+        Box::new(flight::Action::RecordIntent(Box::new(intent()))),
+    );
     let registration: Registration<'static> = Registration {
         client_id: "a",
         client_secret: Some(Box::leak(Box::new(secret("cs")))),
@@ -264,7 +267,8 @@ fn each(mut look: impl FnMut(&'static str, Box<dyn Debug + Send>)) {
             text: String::new(),
         },
         intent: Some(intent()),
-        slot: None,
+        ends: true,
+        was_kept: true,
     };
     value("Commit", Box::new(commit));
     let candidate = Candidate {

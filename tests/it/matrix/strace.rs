@@ -1,6 +1,6 @@
 //! strace on chosen threads of a running daemon. It counts calls for each
 //! thread apart and from the moment it is there, so "the third write of the
-//! journal's thread" is the same call at each refresh.
+//! store's thread" is the same call at each refresh.
 
 use crate::support::{text, wait_for};
 use std::fs::{self, File};
@@ -12,8 +12,6 @@ use std::process::{Child, Command, Stdio};
 pub(crate) enum Role {
     /// The only worker of the runtime: sockets, timers, decisions.
     Worker,
-    /// Writes the journal.
-    Journal,
     /// Owns the private database.
     Store,
     /// Writes output files: a thread of the blocking pool.
@@ -27,7 +25,6 @@ impl Role {
     pub(super) fn name(self) -> &'static str {
         match self {
             Role::Worker => "worker",
-            Role::Journal => "journal",
             Role::Store => "store",
             Role::Files => "files",
             Role::Database => "database",
@@ -56,7 +53,6 @@ fn named_threads(pid: u32) -> Vec<(u32, Role)> {
         // A thread of the pool may have ended meanwhile.
         let read = |name: &str| fs::read_to_string(task.join(name)).unwrap_or_default();
         match read("comm").trim() {
-            "journal" => Some(Role::Journal),
             "store" => Some(Role::Store),
             "database" => Some(Role::Database),
             name if name.starts_with("tokio") => {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 const LEGEND: &str = "\
 one letter for each call of that name in one refresh, in their order
 killed:  - nothing had been sent   n in doubt, and the server had not seen it   k in doubt, kept
-         L in doubt, lost as the table allows   a the answer was adopted   c all was committed
+         L in doubt, lost as the table allows   c all was committed
 failed:  = nothing to be noticed   r told, tried again, done   f the wish was answered with the failure, then done
 wrong:   X lost outside the table   ! the fault did not fire";
 
@@ -84,7 +84,6 @@ fn figures(all: &[(usize, Done)]) {
         count(&|d| d.fault == Fault::Kill && d.mark != '!')
     );
     println!("figure kills_in_doubt {}", count(&|d| d.in_doubt));
-    println!("figure answers_adopted {}", count(&|d| d.mark == 'a'));
     println!(
         "figure grants_lost_as_allowed {}",
         count(&|d| d.mark == 'L')

@@ -71,7 +71,7 @@ pub(super) fn settle(place: &Place, all: &mut [Done]) {
 }
 
 /// Only this may be lost: the server rotated, the old refresh token is void, and
-/// the answer was in no journal. It says so.
+/// the answer was not saved. It says so.
 fn judge_loss(place: &Place, done: &mut Done, report: &Value) {
     let entries = place.presentations(&done.grant);
     let refused = entries

@@ -6,20 +6,12 @@ use super::judge::{Judge, Must};
 use super::trace::Step;
 use super::walk::{FOLLOWED, Seen, Walk};
 use super::work::Recording;
-use refreshd::config::KeySource;
-use refreshd::state::Sealer;
-use refreshd::state::seal::Context;
 use refreshd_core::flight::{FlightId, Intent};
-use refreshd_core::grant::Presents;
 use refreshd_core::secret::Secret;
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::Path;
-
-const BLOCK: usize = 4096;
-/// Magic, flight, generation, length, checksum.
-const HEADER: usize = 8 + 16 + 8 + 4 + 4;
 
 /// See the module.
 pub(super) struct Facts {
@@ -35,8 +27,12 @@ pub(super) struct Facts {
 struct Reading {
     musts: Vec<(usize, Must)>,
     intents: Vec<(usize, Intent)>,
-    /// Answers that are written and not durable yet.
-    answers: HashMap<Ticket, FlightId>,
+    open: BTreeSet<FlightId>,
+    seen: BTreeSet<(FlightId, String)>,
+    /// Settlements that are written and not durable yet.
+    settling: HashMap<Ticket, Vec<(FlightId, String)>>,
+    /// Those that are, with what the flights came to.
+    settled: Vec<(usize, FlightId, String)>,
     presented: Vec<(usize, String)>,
     counts: BTreeMap<&'static str, usize>,
 }
@@ -72,6 +68,14 @@ impl Facts {
             let flight = flights.rev().find(|(_, i)| i.presents.is_token(print));
             let (_, intent) = flight.expect("an intent was written before it was presented");
             reading.musts.push((*step, Must::Know(intent.flight)));
+        }
+        for (step, flight, kind) in &reading.settled {
+            // One that was overdue settles twice. Its doubt a start comes to by itself.
+            let last = judge.outcomes.get(flight).and_then(|words| words.first());
+            if last == Some(kind) && kind == "success" {
+                reading.musts.push((*step, Must::Adopt(*flight)));
+                *reading.counts.entry("settlements").or_default() += 1;
+            }
         }
         reading.musts.sort_by_key(|(step, _)| *step);
         reading.counts.insert("syncs", walk.syncs());
@@ -112,23 +116,27 @@ impl Reading {
                 bytes,
                 ticket,
                 ..
-            } if path.starts_with("state") && path.to_string_lossy().contains("journal-") => {
-                if bytes.starts_with(b"rfshint1") {
-                    self.intents.push((step, intent(&bytes, disk)));
-                }
-                let late = bytes.get(BLOCK..).unwrap_or_default();
-                for region in [&*bytes, late] {
-                    if region.starts_with(b"rfshans1") {
-                        self.answers.insert(ticket, flight(region));
+            } if path.ends_with("refreshd.db-wal") => {
+                for intent in intents_in(&bytes) {
+                    let known = |(_, known): &(usize, Intent)| known.flight == intent.flight;
+                    if !self.intents.iter().any(known) {
+                        self.open.insert(intent.flight);
+                        self.intents.push((step, intent));
                     }
                 }
+                let mut settled = settled_in(&bytes, &self.open);
+                // Its page is written again with each row beside it.
+                settled.retain(|it| self.seen.insert(it.clone()));
+                self.settling.insert(ticket, settled);
             }
             Seen::Synced(tickets) => {
-                let durable = tickets.iter().filter_map(|t| self.answers.remove(t));
-                let durable = durable.map(|flight| (step, Must::Adopt(flight)));
-                let before = self.musts.len();
-                self.musts.extend(durable);
-                *self.counts.entry("answers").or_default() += self.musts.len() - before;
+                for (flight, kind) in tickets
+                    .iter()
+                    .filter_map(|ticket| self.settling.remove(ticket))
+                    .flatten()
+                {
+                    self.settled.push((step, flight, kind));
+                }
             }
             Seen::Sent(bytes) => {
                 let text = String::from_utf8_lossy(&bytes);
@@ -157,30 +165,45 @@ impl Reading {
     }
 }
 
-/// The flight of a region of the journal.
-pub(super) fn flight(region: &[u8]) -> FlightId {
-    FlightId(region[8..24].try_into().unwrap())
+/// The intents that stand in bytes of the log: a row's text, whole in its page.
+pub(super) fn intents_in(bytes: &[u8]) -> Vec<Intent> {
+    let mut found: Vec<Intent> = Vec::new();
+    let begins = b"{\"flight\":[";
+    let mut rest = bytes;
+    while let Some(at) = find(rest, begins) {
+        let mut texts = serde_json::Deserializer::from_slice(&rest[at..]).into_iter();
+        if let Some(Ok(intent)) = texts.next() {
+            found.push(intent);
+        }
+        rest = &rest[at + begins.len()..];
+    }
+    found
 }
 
-/// Opens an intent with the key that the daemon had at that time.
-fn intent(bytes: &[u8], disk: &Disk) -> Intent {
-    let id = disk.find("key/key".as_ref()).expect("there is a key");
-    let file = tempfile::NamedTempFile::new().unwrap();
-    fs::write(file.path(), disk.content(id, &mut AsWritten)).unwrap();
-    let sealer = Sealer::load(&KeySource::File(file.path().to_owned()), true).unwrap();
-    let FlightId(id) = flight(bytes);
-    let owner: String = id.iter().map(|b| format!("{b:02x}")).collect();
-    let context = Context {
-        purpose: "journal",
-        owner: &owner,
-        column: "intent",
-        generation: u64::from_be_bytes(bytes[24..32].try_into().unwrap()),
-    };
-    let length = u32::from_be_bytes(bytes[32..36].try_into().unwrap()) as usize;
-    let plain = sealer.open(&context, &bytes[HEADER..HEADER + length]);
-    let intent: Intent = serde_json::from_slice(&plain.unwrap()).unwrap();
-    assert!(matches!(intent.presents, Presents::RefreshToken(_)));
-    intent
+/// What stands in bytes of the log of flights that are under way: a row of history, in
+/// which a flight's number follows on the word for what it came to and a generation.
+pub(super) fn settled_in(bytes: &[u8], open: &BTreeSet<FlightId>) -> Vec<(FlightId, String)> {
+    let mut found = Vec::new();
+    for flight in open {
+        let mut from = 0;
+        while let Some(at) = find(&bytes[from..], &flight.0) {
+            let before = &bytes[(from + at).saturating_sub(24)..from + at];
+            let word = KINDS.iter().find(|kind| {
+                let place = find(before, kind.as_bytes());
+                place.is_some_and(|place| before.len() - place - kind.len() <= 2)
+            });
+            found.extend(word.map(|word| (*flight, (*word).to_owned())));
+            from += at + 16;
+        }
+    }
+    found
+}
+
+/// The words of history for what exchanges come to here.
+const KINDS: [&str; 4] = ["success", "unanswered", "in-doubt", "not-sent"];
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
 }
 
 /// Had anything been written unseen, the files would differ from what was followed.

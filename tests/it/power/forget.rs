@@ -1,14 +1,14 @@
 //! Syncs that are taken as if they had not been: what relied upon them must be
 //! found to be missing.
 
-use super::facts::flight;
+use super::facts::{intents_in, settled_in};
 use super::fate::AsSynced;
 use super::judge::Must;
 use super::replay::{Replay, steps};
 use super::trace::Step;
 use super::walk::Walk;
 use refreshd_core::flight::FlightId;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// What became of syncs that were taken as if they had not been.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ impl Replay<'_> {
         let all: Vec<_> = steps(self.recording).collect();
         let mut walk = Walk::new(self.recording.house.root());
         let mut tally: BTreeMap<&'static str, Forgotten> = BTreeMap::new();
-        let mut records = HashMap::new();
+        let mut records = Records::default();
         let of_imports = self.syncs_of_imports(&all);
         for (place, (_, step)) in all.iter().enumerate() {
             let Some(step) = step else {
@@ -56,7 +56,7 @@ impl Replay<'_> {
     fn syncs_of_imports(&self, all: &[(usize, Option<&Step>)]) -> HashSet<usize> {
         let of_log = |place: &usize| {
             let step = all[*place].1;
-            let kind = step.and_then(|step| kind_of_sync(step, &mut HashMap::new()));
+            let kind = step.and_then(|step| kind_of_sync(step, &mut Records::default()));
             kind.is_some_and(|(kind, _)| kind == "log") && succeeds(&all[*place..])
         };
         let promises = self.facts.musts.iter();
@@ -110,35 +110,55 @@ impl Replay<'_> {
     }
 }
 
-/// Records of the journal that a thread has written since its last sync.
-type Records = HashMap<u32, (&'static str, Vec<FlightId>)>;
+/// What was written to the log since its last sync: intents, or settlements.
+#[derive(Default)]
+struct Records {
+    /// Every flight whose intent was seen.
+    open: BTreeSet<FlightId>,
+    seen: BTreeSet<(FlightId, String)>,
+    begun: Vec<FlightId>,
+    settled: Vec<FlightId>,
+}
 
-/// What is synced by a call that is one, and the flights whose records that are.
+/// What is synced by a call that is one, and the flights that it is about.
 fn kind_of_sync(step: &Step, records: &mut Records) -> Option<(&'static str, Vec<FlightId>)> {
-    let Step::Enter(tid, call) = step else {
+    let Step::Enter(_, call) = step else {
         return None;
     };
-    if call.name == "pwrite64" {
+    let place = call.args.first().and_then(|arg| arg.place.as_deref());
+    let name = place?.file_name()?.to_str()?;
+    if call.name == "pwrite64" && name == "refreshd.db-wal" {
         let bytes = &call.args[1].bytes;
-        let kinds = [("intent", b"rfshint1"), ("answer", b"rfshans1")];
-        for (kind, _) in kinds.iter().filter(|(_, magic)| bytes.starts_with(*magic)) {
-            let known = records.entry(*tid).or_insert((kind, Vec::new()));
-            known.1.push(flight(bytes));
+        for intent in intents_in(bytes) {
+            if records.open.insert(intent.flight) {
+                records.begun.push(intent.flight);
+            }
+        }
+        for it in settled_in(bytes, &records.open) {
+            if records.seen.insert(it.clone()) {
+                records.settled.push(it.0);
+            }
         }
         return None;
     }
-    let place = call.args.first().and_then(|arg| arg.place.as_deref());
-    let name = place.filter(|_| call.name.contains("sync"))?.file_name()?;
-    let kind = match name.to_str()? {
-        "refreshd.db" => "database",
-        "refreshd.db-wal" => "log",
-        "state" | "key" => "names",
-        name if name.starts_with("journal-") => {
-            return Some(records.remove(tid).unwrap_or(("journal", Vec::new())));
+    if !call.name.contains("sync") {
+        return None;
+    }
+    let nothing = |kind| Some((kind, Vec::new()));
+    match name {
+        "refreshd.db" => nothing("database"),
+        "refreshd.db-wal" => {
+            let begun = std::mem::take(&mut records.begun);
+            let settled = std::mem::take(&mut records.settled);
+            match (begun.is_empty(), settled.is_empty()) {
+                (false, _) => Some(("intent", [begun, settled].concat())),
+                (true, false) => Some(("settlement", settled)),
+                (true, true) => nothing("log"),
+            }
         }
-        _ => return None,
-    };
-    Some((kind, Vec::new()))
+        "state" | "key" => nothing("names"),
+        _ => None,
+    }
 }
 
 /// Whether the first of these steps is a call that succeeds.

@@ -114,9 +114,6 @@ impl Judge {
             let access = Access::Write(Make::Anew);
             let service = Service::offline(self.config.clone(), access).await;
             let service = service.map_err(|e| format!("opens: {}", e.message))?;
-            if let Some(differs) = service.disagreements().first() {
-                return Err(format!("rows-agree: {differs}"));
-            }
             let status = service.status(&StatusQuery::default()).await;
             let status = status.map_err(|e| e.message)?;
             if let Some(fence) = status.notices.iter().find(|n| n.contains("accept-restore")) {
@@ -144,7 +141,7 @@ impl Judge {
         let recovered = std::mem::take(&mut state.recovered);
         if let Some(left) = recovered.first() {
             return Err(format!(
-                "settled-once: {:?} is in the journal again",
+                "settled-once: {:?} is under way again",
                 left.intent
             ));
         }

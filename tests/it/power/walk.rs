@@ -124,6 +124,8 @@ impl Walk {
             "write" | "writev" | "sendto" | "sendmsg" => self.write(&args[0], &args[1], None),
             "pwrite64" | "pwritev" => self.write(&args[0], &args[1], args.last().map(Arg::number)),
             "ftruncate" => self.resize(&args[0], |_| Change::SetLength(args[1].number() as u64)),
+            // Blocks beyond the end hold nothing.
+            "fallocate" if args[1].word == "FALLOC_FL_KEEP_SIZE" => (Doing::Nothing, None),
             "fallocate" => {
                 assert_eq!(args[1].word, "0", "a plain allocation");
                 let to = (args[2].number() + args[3].number()) as u64;

@@ -228,9 +228,9 @@ impl Recording {
         self.promise(Must::Reach("again".to_owned(), 1));
     }
 
-    /// After the kill. Its journal meets a sync that fails.
+    /// After the kill. Its log meets a sync that fails.
     fn run_with_a_failing_sync(&mut self) {
-        let daemon = self.start(&["-e", "inject=fdatasync:error=EIO:when=6"]);
+        let daemon = self.start(&["-e", "inject=fsync:error=EIO:when=9"]);
         for _ in 0..2 {
             for grant in ["forever-0", "revokes-0"] {
                 // It is told where the intent was not written.
@@ -239,7 +239,7 @@ impl Recording {
             }
         }
         assert!(
-            daemon.log().contains("a new file is begun"),
+            daemon.log().contains("a transaction failed"),
             "no sync failed"
         );
         let pid = daemon.pid();
