@@ -18,7 +18,8 @@ pub(crate) struct Temper {
     every: i64,
     kinds: Vec<Trouble>,
     pub(crate) flights: u32,
-    pub(crate) spare_slots: u16,
+    /// So many more exchanges may be read on.
+    pub(crate) read_on: u16,
 }
 
 /// What goes wrong from outside, or what somebody does.
@@ -122,7 +123,7 @@ impl Temper {
             // Where lives are short, a single place would not do even on the best of days, and
             // the living go first for ever.
             flights: rng.pick(if scale < 60_000 { &[3, 8] } else { &[1, 2, 8] }),
-            spare_slots: rng.pick(&[0, 1, 4]),
+            read_on: rng.pick(&[0, 1, 4]),
         }
     }
 

@@ -1012,7 +1012,7 @@ impl World {
         let clock = self.start_clock(&recovered)?;
         let caps = refreshd_core::limits::Caps {
             flights: self.temper.flights,
-            read_on: self.temper.flights + u32::from(self.temper.spare_slots),
+            read_on: self.temper.flights + u32::from(self.temper.read_on),
         };
         let grants = self
             .store

@@ -133,6 +133,7 @@ fn invariants_hold_through_every_fault() {
 #[cfg(feature = "mischief")]
 fn dwelling(mischief: refreshd_core::mischief::Mischief) -> &'static [chaos::Trouble] {
     use chaos::Trouble;
+    use refreshd_core::grant::schedule::Urgency;
     use refreshd_core::mischief::Mischief;
     match mischief {
         Mischief::WindowNotLookedAtAgain => &[
@@ -140,6 +141,12 @@ fn dwelling(mischief: refreshd_core::mischief::Mischief) -> &'static [chaos::Tro
             Trouble::Mood(server::Mood::Slow),
             Trouble::Mood(server::Mood::Unreachable),
             Trouble::Suspend,
+        ],
+        Mischief::ChanceElsewhere => &[
+            Trouble::Mood(server::Mood::Slow),
+            Trouble::Mood(server::Mood::Refusing),
+            Trouble::NewHome,
+            Trouble::Wish(Urgency::Force),
         ],
         Mischief::RenamedForgotten => &[
             Trouble::Backup,

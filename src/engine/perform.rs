@@ -51,7 +51,7 @@ pub struct Unsettled(Arc<Mutex<BTreeMap<FlightId, (Intent, Answer)>>>);
 
 impl Unsettled {
     /// An answer has come.
-    pub(crate) fn put(&self, intent: &Intent, answer: &Answer) {
+    pub fn put(&self, intent: &Intent, answer: &Answer) {
         self.lock()
             .insert(intent.flight, (intent.clone(), answer.clone()));
     }
@@ -346,9 +346,7 @@ pub async fn adopt(
 ) -> Verdict {
     let mut performer = Performer::new(deck, midway);
     performer.is_kept = answer.is_some();
-    if let Some(answer) = answer {
-        performer.answered(flight.intent(), &answer);
-    }
+    performer.answer = answer;
     let mut step = first;
     loop {
         match step {
@@ -381,8 +379,12 @@ async fn perform(
         let step = match catch_unwind(AssertUnwindSafe(|| flight.handle(event, &now))) {
             Ok(step) => step,
             Err(panic) => {
-                // What it could not read is kept as it came, whatever is wrong with it.
+                // What came is kept, whatever is wrong with it. The next start looks at it again;
+                // until then it may be the successor of what would be presented.
                 performer.keep_raw(flight.intent()).await;
+                if performer.answer.is_some() {
+                    std::mem::forget(deck.arrivals.came(&flight.intent().grant));
+                }
                 resume_unwind(panic)
             }
         };
@@ -493,6 +495,7 @@ impl<'a> Performer<'a> {
         match self.deck.store.keep_answer(intent, answer).await {
             Ok(()) => {
                 self.is_kept = true;
+                self.deck.unsettled.settled(intent.flight);
                 tracing::warn!(grant = %name, "{name}: what its exchange came to is kept as it came, until its grant takes it");
             }
             Err(e) => tracing::debug!("an answer could not be kept as it came: {e}"),

@@ -12,7 +12,7 @@ use crate::state::{Recovered, StoreError};
 use refreshd_core::Grant;
 use refreshd_core::flight::settle::Rules;
 use refreshd_core::flight::{Flight, Intent, Step, Verdict};
-use refreshd_core::grant::{Policy, Presents, TokenSet};
+use refreshd_core::grant::{GrantId, Policy, Presents, TokenSet};
 use refreshd_core::provider::Answer;
 use refreshd_core::provider::Description;
 use tokio::sync::mpsc;
@@ -52,7 +52,10 @@ impl Unsaved {
         let name = self.grant.name;
         engine.tell(Message::Unsaved(name.clone(), self.error));
         let Ok(verdict) = self.settling.await else {
-            return tracing::error!(grant = %name, "{name}: what was being saved waits for the next start, because of an internal error");
+            tracing::error!(grant = %name, "{name}: what was being saved waits for the next start, because of an internal error; until then nothing is presented");
+            // It may be the successor of what would be presented.
+            std::mem::forget(self.held);
+            return;
         };
         tell(&name, &verdict, self.found);
         match deck.store.load(&self.grant.id).await {
@@ -118,9 +121,10 @@ pub(crate) async fn finish(
             None => intent,
         };
         let known = grant.clone();
-        let kept = answer.clone();
-        let (flight, first) = Flight::recovered(intent, answer, grant, tokens, rules, &now);
-        match settle(deck, flight, first, kept).await {
+        let settling = settle(deck, &known.id, answer.clone(), move || {
+            Flight::recovered(intent, answer, grant, tokens, rules, &now)
+        });
+        match settling.await {
             Ok(verdict) => tell(&name, &verdict, found),
             Err((error, settling, held)) => unsaved.push(Unsaved {
                 grant: known,
@@ -138,14 +142,15 @@ pub(crate) async fn finish(
     })
 }
 
-/// Settles a flight, or hands back what goes on trying once it could not be saved.
+/// Settles a flight, or hands back what goes on trying once it could not be saved. Whatever
+/// is wrong with it, the start goes on: its grant waits, with what was kept.
 async fn settle(
     deck: &Deck,
-    flight: Flight,
-    first: Step,
+    grant: &GrantId,
     kept: Option<Answer>,
+    begin: impl FnOnce() -> (Flight, Step) + Send + 'static,
 ) -> Result<Verdict, (StoreError, JoinHandle<Verdict>, InHand)> {
-    let held = deck.arrivals.came(&flight.intent().grant);
+    let held = deck.arrivals.came(grant);
     let (failed, mut failures) = mpsc::unbounded_channel();
     let deck = deck.clone();
     let mut settling = tokio::spawn(async move {
@@ -154,13 +159,18 @@ async fn settle(
                 let _followed = failed.send(error);
             }
         };
+        let (flight, first) = begin();
         adopt(&deck, flight, first, kept, &midway).await
     });
-    tokio::select! {
+    let settled = tokio::select! {
         biased;
-        settled = &mut settling => Ok(settled.expect("settling does not panic")),
-        Some(error) = failures.recv() => Err((error, settling, held)),
-    }
+        settled = &mut settling => settled,
+        Some(error) = failures.recv() => return Err((error, settling, held)),
+    };
+    settled.map_err(|error| {
+        let never = tokio::spawn(std::future::pending());
+        (StoreError::Panicked(error.to_string()), never, held)
+    })
 }
 
 /// Says what became of a recovered flight.

@@ -245,8 +245,11 @@ impl Enroller {
         if let Ending::Answered(answer) = &ending {
             deck.unsettled.put(&intent, answer);
             // Whose account it is may be asked before it is taken in.
-            if let Err(e) = deck.store.keep_answer(&intent, answer).await {
-                tracing::error!(grant = %intent.name, "{}: the answer could not be kept before it is read: {e}", intent.name);
+            match deck.store.keep_answer(&intent, answer).await {
+                Ok(()) => deck.unsettled.settled(intent.flight),
+                Err(e) => {
+                    tracing::error!(grant = %intent.name, "{}: the answer could not be kept before it is read: {e}", intent.name);
+                }
             }
         }
         let under = Under::of(enrollment.clone(), secrets, &intent);

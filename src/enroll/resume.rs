@@ -28,7 +28,7 @@ impl Enroller {
                 continue;
             }
             match (enrollment.stage, enrollment.via) {
-                (Stage::Received, _) if fenced => {
+                (Stage::Received | Stage::Quarantined, _) if fenced => {
                     let text = "the store was put back, and the code may have been presented since: authorize again".to_owned();
                     self.end(enrollment, Stage::InDoubt, text, None).await;
                 }

@@ -2,7 +2,7 @@
 //! one of them fail half-way is its own trouble: the others are run again without it.
 
 use super::commit::{self, Commit, Committed, Prepared};
-use super::error::StoreError;
+use super::error::{StoreError, caught};
 use super::intents::BeginJob;
 use super::writer::{Reply, Session};
 use std::collections::BTreeMap;
@@ -39,11 +39,11 @@ impl FastJob {
     fn run(&self, session: &Session<'_>) -> Result<Result<Done, StoreError>, StoreError> {
         let conn = session.conn;
         let changes = conn.total_changes();
-        let result = match self {
+        let result = caught(|| match self {
             FastJob::Commit(job) => commit::commit(session, &job.commit, &job.prepared)
                 .map(|committed| Done::Committed(Box::new(committed))),
             FastJob::Begin(job) => job.run(session).map(|()| Done::Begun),
-        };
+        });
         // SQLite may have rolled everything back by itself.
         let half_done = conn.is_autocommit() || conn.total_changes() != changes;
         match result {

@@ -2,6 +2,8 @@
 
 use super::seal::SealError;
 use rusqlite::ErrorCode;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 /// A command that the store could not do.
@@ -31,6 +33,12 @@ pub enum StoreError {
     /// The file, its disk or the memory failed SQLite.
     #[error("the database said: {0}")]
     Unwritable(String),
+    /// What this command touches cannot be read or written, though others can.
+    #[error("the database cannot take it, though it takes others: {0}")]
+    Alone(String),
+    /// Doing it ended in a bug.
+    #[error("an internal error: {0}")]
+    Panicked(String),
     /// No grant has this id.
     #[error("there is no grant with id {0}")]
     NoSuchGrant(String),
@@ -82,6 +90,18 @@ impl StoreError {
     }
 }
 
+/// Runs what must not take the store's thread with it, whatever is wrong with it.
+pub(super) fn caught<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panicked(&*panic)))
+}
+
+/// What a panic says.
+pub(super) fn panicked(panic: &(dyn Any + Send)) -> StoreError {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    StoreError::Panicked(text.unwrap_or_default())
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         let text = error.to_string();
@@ -97,5 +117,19 @@ impl From<rusqlite::Error> for StoreError {
             ) => StoreError::Unwritable(text),
             _ => StoreError::Sql(text),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error_of_one() {
+        let panics = || -> Result<(), StoreError> { panic!("{}", "mistaken") };
+        let error = caught(panics).unwrap_err();
+        assert!(error.is_of_one());
+        assert_eq!(error.to_string(), "an internal error: mistaken");
+        assert_eq!(caught(|| Ok(1)).unwrap(), 1);
     }
 }

@@ -8,7 +8,7 @@ use refreshd_core::grant::{Grant, GrantId};
 use refreshd_core::ledger::Event;
 use refreshd_core::provider::description::DescriptionHash;
 use refreshd_core::time::WallTime;
-use rusqlite::OptionalExtension;
+use rusqlite::{Connection, OptionalExtension};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -75,6 +75,12 @@ pub(super) fn append(
         &event.text,
         previous,
     ))?)
+}
+
+/// Whether something is written of what a flight came to. It looks at the whole history.
+pub(super) fn has_settled(conn: &Connection, flight: FlightId) -> rusqlite::Result<bool> {
+    conn.prepare("SELECT 1 FROM events WHERE flight = ?1")?
+        .exists([flight.0])
 }
 
 /// The latest events, newest first. Numbers may come again after everything was

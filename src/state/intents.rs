@@ -49,8 +49,11 @@ impl BeginJob {
 
     /// One statement: whatever becomes of it, nothing is half done.
     pub(super) fn run(&self, s: &Session<'_>) -> Result<(), StoreError> {
-        s.conn
-            .prepare_cached(
+        Ok(self.insert(s.conn)?)
+    }
+
+    fn insert(&self, conn: &Connection) -> rusqlite::Result<()> {
+        conn.prepare_cached(
             "INSERT INTO intents (key, flight, grant_key, code, generation, attempt, begun, intent)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
@@ -63,9 +66,27 @@ impl BeginJob {
             self.attempt,
             self.begun.0,
             &self.intent,
-        ))?;
-        Ok(())
+        ))
+        .map(drop)
     }
+}
+
+/// Puts an intent back that an earlier process had, unless it is there, or its grant is gone.
+pub(super) fn put_back(conn: &Connection, intent: &Intent) -> rusqlite::Result<()> {
+    let (answer, _) = oneshot::channel();
+    let begun = BeginJob::new(intent, answer);
+    let known = "SELECT 1 FROM grants WHERE key = ?1";
+    let has_grant = begun.grant.map(|key| conn.prepare(known)?.exists([key]));
+    match is_there(conn, intent.flight)? || !has_grant.unwrap_or(Ok(true))? {
+        true => Ok(()),
+        false => begun.insert(conn),
+    }
+}
+
+/// Whether an exchange is under way.
+pub(super) fn is_there(conn: &Connection, flight: FlightId) -> rusqlite::Result<bool> {
+    conn.prepare_cached("SELECT 1 FROM intents WHERE key = ?1 AND flight = ?2")?
+        .exists((number(flight), flight.0))
 }
 
 impl Store {

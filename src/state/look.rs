@@ -3,7 +3,7 @@
 
 use super::lock::{self, StateLock};
 use super::seal::Sealer;
-use super::{LockError, Machine, OpenError, OpenOptions, State, db, missing, name_key, rescue};
+use super::{LockError, Machine, OpenError, OpenOptions, State, db, missing, name_key};
 
 impl State {
     /// Copies a state into memory and opens the copy. What is done with it is
@@ -22,7 +22,7 @@ impl State {
         let lock = StateLock::share(dir)?;
         let sealer = Sealer::load(options.key, true)?;
         let opened = db::look(dir, &sealer).map_err(|error| name_key(error, options.key))?;
-        let rescued = rescue::read(dir, &sealer)?;
+        let rescued = super::rescued(dir, &opened, &sealer)?;
         drop(lock);
         State::start(options, &Machine::this(), opened, sealer, rescued)
     }

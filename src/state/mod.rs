@@ -156,7 +156,7 @@ impl State {
         let sealer = Sealer::load(options.key, db::exists(dir))?;
         let opened = db::open(dir, &sealer).map_err(|error| name_key(error, options.key))?;
         missing::note_use(dir, options.key);
-        let rescued = rescue::read(dir, &sealer)?;
+        let rescued = rescued(dir, &opened, &sealer)?;
         rescue::take_in(dir, &opened.conn, &sealer, &rescued);
         let mut state = State::start(options, machine, opened, sealer, rescued)?;
         state.lock = Some(lock);
@@ -218,6 +218,20 @@ impl State {
     pub async fn close(self) -> Result<(), StoreError> {
         self.store.close().await
     }
+}
+
+/// What was rescued at the last stop and is not settled.
+fn rescued(
+    dir: &Path,
+    opened: &db::Opened,
+    sealer: &Sealer,
+) -> Result<Vec<(Intent, Answer)>, OpenError> {
+    let all = rescue::read(dir, sealer)?;
+    let left = rescue::unsettled(&opened.conn, all).map_err(|source| DbError::Sql {
+        path: dir.join(db::FILE),
+        source,
+    })?;
+    Ok(left)
 }
 
 /// The store knows of commits alone; a flight that was under way began later.

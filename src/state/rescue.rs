@@ -2,7 +2,8 @@
 //! a file of their own, sealed, which the next start reads.
 
 use super::disk;
-use super::intents::Recovered;
+use super::history;
+use super::intents::{self, Recovered};
 use super::kept;
 use super::records::{answer_bytes, split_answer};
 use super::seal::{Context, Sealer};
@@ -41,10 +42,13 @@ pub enum RescueError {
     Unreadable(PathBuf),
 }
 
-/// Writes answers down, with what each is settled by.
+/// Writes answers down, with what each is settled by, beside those that are there still.
 pub(super) fn write(dir: &Path, sealer: &Sealer, answers: &[(Intent, Answer)]) -> io::Result<()> {
+    let mut all = read(dir, sealer).map_err(io::Error::other)?;
+    all.retain(|(intent, _)| answers.iter().all(|(new, _)| new.flight != intent.flight));
+    all.extend_from_slice(answers);
     let mut plain = zeroize::Zeroizing::new(Vec::new());
-    for (intent, answer) in answers {
+    for (intent, answer) in &all {
         let bytes = answer_bytes(&(intent, answer), &answer.body);
         let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
         plain.extend(length.to_be_bytes());
@@ -77,6 +81,21 @@ pub(super) fn read(dir: &Path, sealer: &Sealer) -> Result<Vec<(Intent, Answer)>,
     Ok(found)
 }
 
+/// What of it is not settled yet: the file may have outlived that.
+pub(super) fn unsettled(
+    conn: &Connection,
+    rescued: Vec<(Intent, Answer)>,
+) -> rusqlite::Result<Vec<(Intent, Answer)>> {
+    let mut left = Vec::new();
+    for (intent, answer) in rescued {
+        let flight = intent.flight;
+        if intents::is_there(conn, flight)? || !history::has_settled(conn, flight)? {
+            left.push((intent, answer));
+        }
+    }
+    Ok(left)
+}
+
 /// Brings what was rescued into the database, and then the file goes. Where the database
 /// does not take it, the file stays, and what stands in it is settled all the same.
 pub(super) fn take_in(
@@ -85,24 +104,32 @@ pub(super) fn take_in(
     sealer: &Sealer,
     rescued: &[(Intent, Answer)],
 ) {
-    if rescued.is_empty() {
+    let path = dir.join(FILE);
+    if !path.exists() {
         return;
     }
     let put = || -> rusqlite::Result<()> {
         let transaction = conn.unchecked_transaction()?;
         for (intent, answer) in rescued {
+            intents::put_back(&transaction, intent)?;
             kept::put_raw(&transaction, sealer, intent, answer)?;
         }
         transaction.commit()
     };
     let done = put().map_err(io::Error::other);
-    let done = done.and_then(|()| fs::remove_file(dir.join(FILE)));
-    if let Err(error) = done.and_then(|()| disk::sync_dir(dir)) {
-        tracing::error!(%error, "answers that could not be saved at the last stop stay in their file");
+    let done = done.and_then(|()| fs::remove_file(path));
+    match done.and_then(|()| disk::sync_dir(dir)) {
+        Ok(()) => tracing::info!(
+            answers = rescued.len(),
+            "answers that could not be saved at the last stop are in the database now"
+        ),
+        Err(error) => {
+            tracing::error!(%error, "answers that could not be saved at the last stop stay in their file");
+        }
     }
 }
 
-/// Has each exchange its answer that was rescued; one whose intent is gone is settled too.
+/// Has each exchange its answer that was rescued, also where the database did not take it.
 pub(super) fn merge(recovered: &mut Vec<Recovered>, rescued: Vec<(Intent, Answer)>) {
     for (intent, answer) in rescued {
         let flight = intent.flight;

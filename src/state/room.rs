@@ -7,7 +7,7 @@
 
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -24,6 +24,9 @@ const BASE: u64 = 2 * 1024 * 1024;
 const SPARE: u64 = 1024 * 1024;
 /// More is put by at a time than is needed, so that it is not asked for with each.
 const AHEAD: u64 = 1024 * 1024;
+
+/// A log that is longer is cut when it has been moved into the database.
+const LONG: u64 = 64 * 1024 * 1024;
 
 /// See the module.
 pub(super) struct Room {
@@ -102,6 +105,11 @@ impl Room {
         Ok(())
     }
 
+    /// Whether the log has become longer than it is to stay.
+    pub(super) fn is_long(&self) -> bool {
+        u64::from(self.pages.load(Ordering::Relaxed)) * FRAME > LONG
+    }
+
     fn allocate(&self, file: &File, from: u64, to: u64) -> Result<(), Errno> {
         match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, from, to - from) {
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
@@ -111,12 +119,10 @@ impl Room {
 
     /// The log was moved into the database, whole or not.
     pub(super) fn checkpointed(&mut self, whole: bool) {
-        if whole {
-            self.pages.store(0, Ordering::Relaxed);
-        }
         // The database was cut to its size, and so may the log have been.
         self.database_by = 0;
-        if fs::metadata(&self.log).map_or(0, |found| found.len()) == 0 {
+        if whole {
+            self.pages.store(0, Ordering::Relaxed);
             self.log_to = 0;
         }
     }
@@ -125,6 +131,7 @@ impl Room {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::MetadataExt as _;
 
     #[test]

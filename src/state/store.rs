@@ -4,7 +4,7 @@ use super::commit::{self, Commit, Committed, Prepared};
 use super::commits::{CommitJob, FastJob};
 use super::copy::{Copied, CopyError, Draft};
 use super::db;
-use super::error::StoreError;
+use super::error::{StoreError, panicked};
 use super::fence::Fenced;
 use super::history::{self, EventRow, Note, Pruned, Pruning, PublishedOutput};
 use super::intents;
@@ -27,6 +27,7 @@ use refreshd_core::time::{Stamp, WallTime};
 use rusqlite::hooks::Wal;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -110,6 +111,7 @@ impl Store {
                     stamp_pending: false,
                     room,
                     short: None,
+                    took_last: true,
                     stamp_failed: false,
                     in_memory: opened.in_memory,
                     log_is_ours: opened.log_is_ours,
@@ -141,6 +143,10 @@ impl Store {
     {
         let (answer, answered) = oneshot::channel();
         let op: Op = Box::new(move |session| {
+            let command = |session| {
+                let ran = catch_unwind(AssertUnwindSafe(|| command(session)));
+                ran.unwrap_or_else(|panic| Err(panicked(&*panic).into()))
+            };
             let result = session.map_err(E::from).and_then(command);
             let keep = result.is_ok();
             let reply: Reply = Box::new(move |durable| {

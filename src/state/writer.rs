@@ -137,6 +137,8 @@ pub(super) struct Writer {
     pub(super) room: Room,
     /// Why nothing is written but settlements and ends.
     pub(super) short: Option<StoreError>,
+    /// The last transaction that wrote was committed.
+    pub(super) took_last: bool,
     /// The last try to write it failed, and that was told.
     pub(super) stamp_failed: bool,
     /// The database is a copy, of which the stamp must not speak.
@@ -171,7 +173,7 @@ impl Writer {
                 drop(reply.send(copied));
             }
         }
-        let closed = self.checkpoint("TRUNCATE");
+        let closed = self.move_log("TRUNCATE");
         self.write_stamp();
         drop(self.conn);
         if let Some(reply) = closing {
@@ -209,7 +211,7 @@ impl Writer {
         }
         self.run_alike(jobs, true);
         for reply in checkpoints {
-            drop(reply.send(self.checkpoint("PASSIVE")));
+            drop(reply.send(self.checkpoint()));
         }
         if self.since_checkpoint >= CHECKPOINT_SCARCE && disk::is_scarce(&self.shared.dir) {
             self.checkpoint_after(CHECKPOINT_SCARCE);
@@ -320,28 +322,53 @@ impl Writer {
             self.keep_to_room(&mut commands, &mut fast, &mut replies);
         }
         let done = self.transact((commands, &fast), writes, &mut replies);
-        let alone = fast.len() > 1;
-        self.tell(&done.as_ref().map(drop).map_err(Clone::clone), replies);
-        match done {
-            Ok(results) => {
-                for (job, result) in fast.into_iter().zip(results) {
-                    job.reply(result)(Ok(()));
-                }
-                Ok(())
+        let failed = done.as_ref().err().cloned();
+        let results = match done {
+            Ok(results) => results,
+            Err(error) => self.one_by_one(&fast, &error),
+        };
+        self.tell_whether_writable(writes);
+        self.tell(&failed.clone().map_or(Ok(()), Err), replies);
+        for (job, result) in fast.into_iter().zip(results) {
+            job.reply(result)(Ok(()));
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Runs the settlements of a transaction that failed again, each by itself, where the
+    /// database takes anything at all.
+    fn one_by_one(&mut self, fast: &[FastJob], failed: &StoreError) -> Results {
+        let any = fast.iter().any(|job| !job.is_begin());
+        let works = any && self.commit_nothing();
+        let again = |job: &FastJob| {
+            if job.is_begin() || !works {
+                return Err(failed.clone());
             }
-            Err(error) => {
-                for job in fast {
-                    if !alone || job.is_begin() {
-                        job.reply(Err(error.clone()))(Ok(()));
-                        continue;
-                    }
-                    let one = std::slice::from_ref(&job);
-                    let result = self.transact((Vec::new(), one), true, &mut Vec::new());
-                    let result = result.and_then(|mut results| results.remove(0));
-                    job.reply(result)(Ok(()));
+            let one = std::slice::from_ref(job);
+            let done = self.transact((Vec::new(), one), true, &mut Vec::new());
+            match done {
+                Ok(mut results) => results.remove(0),
+                Err(error) if self.short.is_none() && self.commit_nothing() => {
+                    Err(StoreError::Alone(error.to_string()))
                 }
-                Err(error)
+                Err(error) => Err(error),
             }
+        };
+        fast.iter().map(again).collect()
+    }
+
+    /// Whether a transaction of nothing but its own number can be committed.
+    fn commit_nothing(&mut self) -> bool {
+        let nothing = (Vec::new(), [].as_slice());
+        self.transact(nothing, true, &mut Vec::new()).is_ok()
+    }
+
+    /// Whether a commit can be expected to work, as of the last one.
+    fn tell_whether_writable(&self, writes: bool) {
+        let writable = self.took_last && self.short.is_none();
+        let changed = |now: &mut bool| std::mem::replace(now, writable) != writable;
+        if writes {
+            self.shared.writable.send_if_modified(changed);
         }
     }
 
@@ -409,15 +436,13 @@ impl Writer {
         replies: &mut Vec<Reply>,
     ) -> Result<Results, StoreError> {
         let count = jobs.0.len() + jobs.1.len();
-        let was_writable = *self.shared.writable.borrow();
+        let was_writable = self.took_last;
         let done = self.try_transact(jobs, writes, replies);
         if writes {
             if done.is_ok() {
                 self.look_for_room(0);
             }
-            let writable = done.is_ok() && self.short.is_none();
-            let changed = |now: &mut bool| std::mem::replace(now, writable) != writable;
-            self.shared.writable.send_if_modified(changed);
+            self.took_last = done.is_ok();
         }
         match &done {
             Ok((Some(commit_seq), _)) => {
@@ -539,13 +564,22 @@ impl Writer {
 
     fn checkpoint_after(&mut self, commands: usize) {
         if self.since_checkpoint >= commands
-            && let Err(error) = self.checkpoint("PASSIVE")
+            && let Err(error) = self.checkpoint()
         {
             tracing::warn!(%error, "a checkpoint failed; it is tried again later");
         }
     }
 
-    fn checkpoint(&mut self, mode: &str) -> Result<(), StoreError> {
+    fn checkpoint(&mut self) -> Result<(), StoreError> {
+        // A log that has become long is cut, unless the disk wants for the room in it.
+        let long = self.short.is_none() && self.room.is_long();
+        let moved = self.move_log(if long { "TRUNCATE" } else { "PASSIVE" });
+        // At once: what the checkpoint gave up may be gone otherwise before the next commit.
+        self.look_for_room(0);
+        moved
+    }
+
+    fn move_log(&mut self, mode: &str) -> Result<(), StoreError> {
         self.since_checkpoint = 0;
         let sql = format!("PRAGMA wal_checkpoint({mode})");
         let ran = self.conn.query_row(&sql, [], |row| {

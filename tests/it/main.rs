@@ -47,6 +47,7 @@ mod power;
 mod providers;
 mod read_only;
 mod real_servers;
+mod rescue;
 mod small_disks;
 mod smoke;
 mod unsaved;

@@ -3,7 +3,7 @@
 use crate::disks::Disk;
 use crate::matrix::strace::{Role, Tracer, threads};
 use crate::setting::{ONE, Ran, Setting};
-use crate::support::{Daemon, text, wait_for};
+use crate::support::{Daemon, House, text, wait_for};
 use sandbox::faults::Fault;
 use sandbox::{OldValid, Options, Rotates, Rotation, Verdict};
 use std::fs;
@@ -28,7 +28,7 @@ fn never_twice(setting: &Setting) {
 }
 
 /// Until it is detached, no file of the state can be changed.
-fn write_protect(setting: &Setting, daemon: &Daemon) -> Tracer {
+pub(crate) fn write_protect(house: &House, daemon: &Daemon) -> Tracer {
     let writers = [Role::Store];
     let threads = threads(daemon.pid());
     let ids: Vec<u32> = threads
@@ -44,7 +44,7 @@ fn write_protect(setting: &Setting, daemon: &Daemon) -> Tracer {
         &format!("{CHANGES}:error=EROFS"),
     ];
     let args = args.map(str::to_owned);
-    Tracer::attach(&ids, &setting.house.path("trace"), &args).expect("they do not end")
+    Tracer::attach(&ids, &house.path("trace"), &args).expect("they do not end")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,7 +56,7 @@ async fn nothing_is_presented_while_the_state_cannot_be_written() {
     setting.server.queue_fault(None, Fault::Late { ms: 1500 });
     let under_way = setting.begin(&force);
     wait_for("the exchange", || rotations(&setting) == 2);
-    let protected = write_protect(&setting, &daemon);
+    let protected = write_protect(&setting.house, &daemon);
 
     // The answer comes, and can be kept nowhere but in memory.
     wait_for("the answer to be told of", || {

@@ -16,6 +16,7 @@ use crate::provider::description::{Auth, Rotates};
 use crate::provider::{Description, Ending};
 use crate::secret::{Fingerprint, Fingerprinter, Secret};
 use crate::time::WallTime;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,7 +74,7 @@ pub fn settle(
         Ending::Answered(answer) => {
             let known = tokens.refresh_token.iter().chain([&tokens.access_token]);
             let known: Vec<&Secret> = known.filter(|token| !token.is_empty()).collect();
-            answer::read_knowing(&rules.description, answer, &known)
+            read_whatever_happens(|| answer::read_knowing(&rules.description, answer, &known))
         }
     };
     let sent = request_of(rules, intent, &outcome);
@@ -93,6 +94,16 @@ pub fn settle(
         last.status = status;
     }
     settled
+}
+
+/// An answer on which our own reading fails is one that could not be read: it is kept, since
+/// it may hold anything.
+fn read_whatever_happens(read: impl FnOnce() -> Outcome) -> Outcome {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Outcome::Unread {
+        text: "reading it failed, because of an internal error".to_owned(),
+        retry_after: None,
+        may_hold: true,
+    })
 }
 
 /// A refresh token and the exchange that presented it.

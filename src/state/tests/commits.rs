@@ -63,8 +63,9 @@ async fn a_command_that_fails_undoes_itself_alone() {
     assert_eq!(set, Some(tokens(2)));
 }
 
+/// The commands of a transaction that fails are told; its settlements are made again.
 #[tokio::test]
-async fn when_the_commit_fails_all_of_it_fails() {
+async fn when_the_commit_fails_its_settlements_are_made_again() {
     let house = House::new();
     let store = house.open().store;
     let grant = created(&store, "shop-17", 1).await;
@@ -94,13 +95,17 @@ async fn when_the_commit_fails_all_of_it_fails() {
     let (busy, (bad, good, ())) = tokio::join!(busy, both);
     busy.unwrap();
     assert!(matches!(bad, Err(StoreError::NotDurable { .. })));
-    assert!(matches!(good, Err(StoreError::NotDurable { .. })));
-    assert_eq!(store.commit_seq(), before + 1);
+    let settled = applied(good.unwrap());
     let (found, set) = store.load(&grant.id).await.unwrap().unwrap();
-    assert_eq!((found, set), (grant.clone(), Some(tokens(1))));
-    // The next write shows that it works again.
-    assert!(store.is_writable().await);
-    applied(store.commit(success(&grant, 2)).await.unwrap());
+    assert_eq!((found, set), (settled, Some(tokens(2))));
+    // The command before them, one of nothing, and the settlement.
+    assert_eq!(store.commit_seq(), before + 3);
+    let left = store.read(|s| {
+        Ok(s.conn
+            .query_row("SELECT count(*) FROM c", [], |r| r.get::<_, i64>(0))?)
+    });
+    assert_eq!(left.await.unwrap(), 0);
+    assert!(store.took_last_commit());
 }
 
 #[tokio::test]
@@ -305,14 +310,63 @@ async fn an_answer_that_was_rescued_is_handed_out_with_its_intent() {
         assert_eq!(state.recovered[0].intent, one);
         assert_eq!(state.recovered[0].answer, Some(body.clone()));
     }
-    // One whose intent is gone is settled at the next start all the same.
+    // One whose intent is gone is settled at the next start all the same, and at each after
+    // it until it is.
     let state = house.open();
     state.store.rescue(&rescued[1..]).unwrap();
     drop(state);
-    let state = house.open();
-    let second = state.recovered.iter().find(|it| it.intent == two);
-    assert_eq!(second.unwrap().answer, Some(answer("")));
+    for _ in 0..2 {
+        let state = house.open();
+        let second = state.recovered.iter().find(|it| it.intent == two);
+        assert_eq!(second.unwrap().answer, Some(answer("")));
+    }
 }
+
+/// The file stays where the database takes nothing, and what stands in it is settled once.
+#[tokio::test]
+async fn a_rescue_file_stays_until_the_database_has_it() {
+    let house = House::new();
+    let state = house.open();
+    let grant = created(&state.store, "shop-17", 1).await;
+    let one = intent(&state.store, &grant, 5);
+    let two = intent(&state.store, &grant, 6);
+    for intent in [&one, &two] {
+        state.store.record_intent(intent).await.unwrap();
+    }
+    let brought = answer("{\"access_token\":\"access-token-2\"}");
+    state
+        .store
+        .rescue(&[(one.clone(), brought.clone())])
+        .unwrap();
+    execute(&state.store, POISONED_ANSWERS.to_owned()).await;
+    drop(state);
+
+    let state = house.open();
+    assert!(house.dir().join("rescue").exists());
+    let found = state.recovered.iter().find(|it| it.intent == one);
+    assert_eq!(found.unwrap().answer, Some(brought));
+    let commit = Commit {
+        intent: Some(one.clone()),
+        ..success(&grant, 2)
+    };
+    applied(state.store.commit(commit).await.unwrap());
+    // Another one that is rescued takes nothing of it away.
+    state.store.rescue(&[(two.clone(), answer(""))]).unwrap();
+    execute(&state.store, "DROP TRIGGER poison".to_owned()).await;
+    drop(state);
+    let state = house.open();
+    assert!(!house.dir().join("rescue").exists());
+    let found: Vec<_> = state.recovered.iter().map(|it| &it.intent).collect();
+    assert_eq!(
+        found,
+        [&two],
+        "what was settled meanwhile is not settled again"
+    );
+    assert_eq!(state.recovered[0].answer, Some(answer("")));
+}
+
+const POISONED_ANSWERS: &str = "CREATE TRIGGER poison BEFORE INSERT ON answers
+     BEGIN SELECT RAISE(ABORT, 'poisoned'); END;";
 
 #[tokio::test]
 async fn what_a_grant_has_had_is_no_second_chance() {

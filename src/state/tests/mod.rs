@@ -10,6 +10,7 @@ mod incidents;
 mod intents;
 mod keys;
 mod opening;
+mod poisoned;
 mod restores;
 mod second_chances;
 mod takeover;

@@ -2,8 +2,9 @@
 //! commands: what was under way of the code is nobody's but the daemon's.
 
 use super::{Authorizing, Scene, killed_and_restarted, wait_for_token};
+use crate::read_only::write_protect;
+use crate::rescue::DRAIN;
 use crate::support::wait_for;
-
 use sandbox::Kind;
 use sandbox::faults::Fault;
 use std::io::{Read as _, Write as _};
@@ -169,4 +170,47 @@ async fn the_doubt_about_a_code_outlives_every_command_at_rest() {
         "{now}"
     );
     assert_eq!(begun.end().code, 77);
+}
+
+/// Puts a backup in the place of the database; what lies beside it stays.
+pub(super) fn put_back(scene: &Scene) {
+    for name in ["refreshd.db-wal", "refreshd.db-shm"] {
+        let _missing = std::fs::remove_file(scene.house.path(&format!("state/{name}")));
+    }
+    let (copy, database) = ("copy.db", "state/refreshd.db");
+    std::fs::copy(scene.house.path(copy), scene.house.path(database)).unwrap();
+}
+
+/// Its answer came while nothing could be written, and the state is put back to a time
+/// before the authorization began.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_code_brought_outlives_a_store_that_was_put_back() {
+    let scene = Scene::generic().await;
+    scene.house.write("conf.d/drain.toml", DRAIN);
+    scene.approves_as("one");
+    let daemon = scene.house.daemon();
+    at_rest(&scene, &["backup", "--force", "copy.db"]);
+    scene.server.queue_fault(None, Fault::Late { ms: 1500 });
+    let (begun, _) = presented(&scene, || scene.exchanged() == 1).await;
+    let protected = write_protect(&scene.house, &daemon);
+    daemon.logs("the answer could not be kept before it is read");
+    assert_ne!(daemon.stop(), Some(0), "what could not be saved is told");
+    protected.detach();
+    drop(begun);
+    put_back(&scene);
+
+    let daemon = scene.house.daemon();
+    let held = scene.list()[0].clone();
+    assert_eq!(held["stage"], "held", "{held}");
+    let id = held["id"].as_str().unwrap();
+    let kept = scene.house.json(&["answers", "one", "--json"]);
+    assert_eq!(kept["answers"].as_array().unwrap().len(), 1, "{kept}");
+    assert_eq!(daemon.stop(), Some(0));
+    let _daemon = scene.house.daemon();
+    assert_eq!(scene.list().len(), 1, "it is held once");
+    scene.house.json(&["authorize", "--accept", id, "--json"]);
+    wait_for_token(&scene, None);
+    assert_eq!(scene.exchanged(), 1);
+    let kept = scene.house.json(&["answers", "--json"]);
+    assert_eq!(kept["answers"], serde_json::json!([]), "it has been read");
 }

@@ -1,6 +1,7 @@
 //! A code that was not used is as good as before: it waits for the provider while it
 //! lives. One that may have been used is presented once.
 
+use super::at_rest::{at_rest, put_back};
 use super::{Scene, free_port, page, wait_for_token};
 use crate::support::wait_for;
 use sandbox::Kind;
@@ -57,6 +58,30 @@ async fn a_code_that_never_left_waits_for_its_provider_over_a_restart() {
         assert!(ended.err.contains(said), "{said}: {}", ended.err);
     }
     wait_for_token(&scene, None);
+    assert_eq!(scene.exchanged(), 1);
+}
+
+/// It was presented after the backup.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_that_waited_in_a_backup_is_not_presented_by_it() {
+    let (scene, port) = nobody_there("").await;
+    let daemon = scene.house.daemon();
+    let begun = scene.begin(&[]);
+    let back = scene.visit(&begun.url).await;
+    let _shown = page(&scene.http, back).await;
+    at_rest(&scene, &["backup", "--force", "copy.db"]);
+    pass_on(port, &scene).await;
+    assert_eq!(begun.end().code, 0);
+    assert_eq!(daemon.stop(), Some(0));
+    put_back(&scene);
+
+    let daemon = scene.house.daemon();
+    let now = scene.list()[0].clone();
+    assert_eq!(now["stage"], "in-doubt", "{now}");
+    at_rest(&scene, &["doctor", "--accept-restore"]);
+    assert_eq!(daemon.stop(), Some(0));
+    let _daemon = scene.house.daemon();
+    assert_eq!(scene.list()[0]["stage"], "in-doubt");
     assert_eq!(scene.exchanged(), 1);
 }
 

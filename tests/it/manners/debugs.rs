@@ -2,6 +2,7 @@
 //! walked for such types, so that none is forgotten.
 
 use refreshd::config::{Sources, load};
+use refreshd::engine::perform::Unsettled;
 use refreshd::enroll::Attempt;
 use refreshd::publish::View;
 use refreshd::publish::database::RowJob;
@@ -296,6 +297,9 @@ fn each(mut look: impl FnMut(&'static str, Box<dyn Debug + Send>)) {
         at: NOW,
     };
     value("UnreadAnswer", Box::new(kept));
+    let unsettled = Unsettled::default();
+    unsettled.put(&intent(), &answer());
+    value("Unsettled", Box::new(unsettled));
     value("Candidate", Box::new(candidate));
     let unread = Unread {
         flight: FlightId([3; 16]),

@@ -165,3 +165,10 @@ fn jwt(exp: WallTime) -> String {
     let (header, claims) = (json!({ "alg": "RS256" }), json!({ "exp": exp.secs() }));
     format!("{}.{}.c2ln", part(header), part(claims))
 }
+
+/// A mistake of ours in reading is no reason to give up what came.
+#[test]
+fn an_answer_on_which_the_reading_panics_is_kept() {
+    let outcome = read_whatever_happens(|| panic!("a mistake"));
+    assert!(matches!(outcome, Outcome::Unread { may_hold: true, .. }));
+}
