@@ -397,15 +397,9 @@ impl<S: Post> Dispatch<S> {
         !self.draining && !fenced && !self.unwritable
     }
 
-    /// What is to be done now; to be asked until there is nothing. `has_slot`: the
-    /// journal can take another flight. `in_hand`: whether a late answer of a grant
-    /// is being written down, or settled.
-    pub fn poll(
-        &mut self,
-        now: WallTime,
-        has_slot: bool,
-        in_hand: impl Fn(&GrantId) -> bool,
-    ) -> Next {
+    /// What is to be done now; to be asked until there is nothing. `in_hand`: whether a
+    /// late answer of a grant is being settled.
+    pub fn poll(&mut self, now: WallTime, in_hand: impl Fn(&GrantId) -> bool) -> Next {
         if !self.is_open() {
             return Next::Wait(None);
         }
@@ -415,11 +409,7 @@ impl<S: Post> Dispatch<S> {
             self.queue.unpark();
             return Next::GiveUp { index, flight };
         }
-        let next = |dispatch: &mut Self| {
-            let turn = has_slot.then(|| dispatch.next_turn(now, &in_hand));
-            turn.flatten()
-        };
-        while let Some((index, turn)) = next(self) {
+        while let Some((index, turn)) = self.next_turn(now, &in_hand) {
             match turn {
                 Turn::TakeOff(flight) => return Next::TakeOff(flight),
                 Turn::Stay(declined) => return Next::Stay { index, declined },

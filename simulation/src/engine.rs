@@ -163,10 +163,7 @@ impl World {
         loop {
             let process = self.process();
             let aloft = &process.aloft;
-            match process
-                .dispatch
-                .poll(now, true, |grant| in_hand(aloft, grant))
-            {
+            match process.dispatch.poll(now, |grant| in_hand(aloft, grant)) {
                 Next::TakeOff(flight) => {
                     self.check_order(flight, now)?;
                     self.fly(flight)?;
@@ -250,7 +247,7 @@ impl World {
             let process = self.process();
             let aloft = &process.aloft;
             let late = |grant: &GrantId| in_hand(aloft, grant);
-            if let Next::TakeOff(flight) = process.dispatch.start(index, now, true, late) {
+            if let Next::TakeOff(flight) = process.dispatch.start(index, now, late) {
                 self.fly(flight)?;
             }
         }

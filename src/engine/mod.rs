@@ -193,7 +193,7 @@ impl Engine {
         loop {
             let arrivals = &self.deck.arrivals;
             let in_hand = |grant: &GrantId| arrivals.are_in_hand(grant);
-            match self.dispatch.poll(now, true, in_hand) {
+            match self.dispatch.poll(now, in_hand) {
                 Next::Wait(None) => return self.longest_wait,
                 Next::Wait(Some(due)) => return due.since(now).min(self.longest_wait),
                 next => self.follow(next, now),

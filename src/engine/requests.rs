@@ -106,7 +106,7 @@ impl Engine {
         let now = self.deck.clock.wall();
         let arrivals = &self.deck.arrivals;
         let in_hand = |grant: &GrantId| arrivals.are_in_hand(grant);
-        let next = self.dispatch.start(index, now, true, in_hand);
+        let next = self.dispatch.start(index, now, in_hand);
         self.follow(next, now);
     }
 

@@ -2,6 +2,7 @@
 //! none by looking, and hand nothing to somebody else.
 
 mod every_command;
+mod log;
 mod looking;
 mod others;
 mod ownership;

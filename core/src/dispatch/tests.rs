@@ -95,7 +95,7 @@ fn taken_off(next: Next) -> TakeOff {
 /// The next to take off, where others have a turn that comes to nothing.
 fn next_off(dispatch: &mut Dispatch<Seat>, now: WallTime) -> TakeOff {
     loop {
-        match dispatch.poll(now, true, nobody) {
+        match dispatch.poll(now, nobody) {
             Next::Stay { .. } => {}
             other => return taken_off(other),
         }
@@ -105,7 +105,7 @@ fn next_off(dispatch: &mut Dispatch<Seat>, now: WallTime) -> TakeOff {
 /// Whether nothing takes off now.
 fn rests(dispatch: &mut Dispatch<Seat>, now: WallTime) -> bool {
     loop {
-        match dispatch.poll(now, true, nobody) {
+        match dispatch.poll(now, nobody) {
             Next::Stay { .. } => {}
             other => return matches!(other, Next::Wait(_)),
         }
@@ -142,17 +142,13 @@ fn after(grant: &Grant, kind: OutcomeKind) -> Landing {
 #[test]
 fn what_is_due_takes_off_and_the_rest_is_waited_for() {
     let mut dispatch = with([grant(60), grant(3000)], &policy());
-    let flight = taken_off(dispatch.poll(NOW, true, nobody));
+    let flight = taken_off(dispatch.poll(NOW, nobody));
     assert_eq!((flight.index, flight.due, flight.wished), (0, true, None));
     assert_eq!((dispatch.aloft(), dispatch.limits().flights()), (1, 1));
     let slow = Next::Wait(Some(NOW + Duration::from_secs(5)));
-    assert_eq!(
-        dispatch.poll(NOW, true, nobody),
-        slow,
-        "it gives its place then"
-    );
+    assert_eq!(dispatch.poll(NOW, nobody), slow, "it gives its place then");
     let _landed = dispatch.landed(0, flight.flight, success(0), NOW);
-    let Next::Wait(Some(due)) = dispatch.poll(NOW, true, nobody) else {
+    let Next::Wait(Some(due)) = dispatch.poll(NOW, nobody) else {
         panic!("the other is due some time");
     };
     let until = due.since(NOW).as_secs();
@@ -160,25 +156,22 @@ fn what_is_due_takes_off_and_the_rest_is_waited_for() {
 }
 
 #[test]
-fn nothing_takes_off_without_a_slot_nor_while_it_must_not() {
+fn nothing_takes_off_while_it_must_not() {
     let mut dispatch = with([grant(60)], &policy());
-    // Nothing but its access token's end, of which its owner is told.
-    let end = Next::Wait(Some(NOW + Duration::from_secs(60)));
-    assert_eq!(dispatch.poll(NOW, false, nobody), end);
     dispatch.set_unwritable(true);
-    assert_eq!(dispatch.poll(NOW, true, nobody), Next::Wait(None));
+    assert_eq!(dispatch.poll(NOW, nobody), Next::Wait(None));
     let declined = dispatch.wish(0, Urgency::Wish, None, NOW);
     assert_eq!(declined, Err(Declined::Unwritable));
     dispatch.set_unwritable(false);
     dispatch.set_fenced(Some("put back".to_owned()));
-    assert_eq!(dispatch.poll(NOW, true, nobody), Next::Wait(None));
+    assert_eq!(dispatch.poll(NOW, nobody), Next::Wait(None));
     for urgency in [Urgency::Wish, Urgency::Force, Urgency::AcceptRisk] {
         let declined = dispatch.wish(0, urgency, None, NOW);
         assert_eq!(declined, Err(Declined::Fenced), "{urgency:?}");
     }
     dispatch.set_fenced(None);
     dispatch.drain();
-    assert_eq!(dispatch.poll(NOW, true, nobody), Next::Wait(None));
+    assert_eq!(dispatch.poll(NOW, nobody), Next::Wait(None));
 }
 
 #[test]
@@ -188,7 +181,7 @@ fn who_waits_for_a_flight_that_cannot_begin_is_told() {
         let wished = dispatch.wish(index, Urgency::Force, None, NOW);
         assert_eq!(wished, Ok(Granted::Starts));
     }
-    let aloft = taken_off(dispatch.start(0, NOW, true, nobody));
+    let aloft = taken_off(dispatch.start(0, NOW, nobody));
     dispatch.set_unwritable(true);
     assert_eq!(dispatch.withdraw_wishes(), [1], "the other is under way");
     dispatch.answered(1);
@@ -206,11 +199,11 @@ fn a_wish_for_what_has_been_replaced_does_nothing() {
     let wished = dispatch.wish(0, Urgency::Rejected, Some(3), NOW);
     assert_eq!(wished, Ok(Granted::Starts));
     assert_eq!(
-        dispatch.start(0, NOW, true, nobody),
+        dispatch.start(0, NOW, nobody),
         Next::Wait(None),
         "in its turn"
     );
-    let flight = taken_off(dispatch.poll(NOW, true, nobody));
+    let flight = taken_off(dispatch.poll(NOW, nobody));
     assert_eq!((flight.due, flight.is_forced()), (false, false));
     assert_eq!(
         dispatch.wish(0, Urgency::Wish, Some(3), NOW),
@@ -222,11 +215,11 @@ fn a_wish_for_what_has_been_replaced_does_nothing() {
 fn a_wish_that_is_granted_no_more_is_turned_down_at_take_off() {
     let mut dispatch = with([grant(3000)], &policy());
     dispatch.wish(0, Urgency::Wish, None, NOW).unwrap();
-    dispatch.start(0, NOW, true, nobody);
+    dispatch.start(0, NOW, nobody);
     let mut held = doubted(3000);
     held.revision = 2;
     let _effect = dispatch.put(0, held);
-    let Next::Stay { index: 0, declined } = dispatch.poll(NOW, true, nobody) else {
+    let Next::Stay { index: 0, declined } = dispatch.poll(NOW, nobody) else {
         panic!("a hold in doubt still holds");
     };
     assert!(matches!(
@@ -240,14 +233,14 @@ fn a_wish_that_is_granted_no_more_is_turned_down_at_take_off() {
 fn a_wish_that_waited_is_fulfilled_by_whatever_replaced_its_generation() {
     let mut dispatch = with([grant(3000)], &policy());
     dispatch.wish(0, Urgency::Wish, Some(3), NOW).unwrap();
-    dispatch.start(0, NOW, true, nobody);
+    dispatch.start(0, NOW, nobody);
     let mut replaced = grant(3600);
     replaced.revision = 2;
     replaced.state.generation = 4;
     let _effect = dispatch.put(0, replaced);
     let declined = Some(Declined::Fulfilled);
     assert_eq!(
-        dispatch.poll(NOW, true, nobody),
+        dispatch.poll(NOW, nobody),
         Next::Stay { index: 0, declined }
     );
 }
@@ -289,7 +282,7 @@ fn a_dead_token_that_a_consumer_tells_of_ends_the_hold_even_if_later() {
 #[test]
 fn a_landing_gives_back_the_place_and_an_overdue_one_has_done_so() {
     let mut dispatch = with([grant(60)], &policy());
-    let flight = taken_off(dispatch.poll(NOW, true, nobody)).flight;
+    let flight = taken_off(dispatch.poll(NOW, nobody)).flight;
     let mut in_doubt = doubted(60);
     in_doubt.revision = 2;
     let landed = dispatch.overdue(0, flight, in_doubt.clone(), NOW);
@@ -318,7 +311,7 @@ fn nothing_takes_off_for_what_was_removed_or_revoked() {
     assert_eq!(dispatch.indices().collect::<Vec<_>>(), [1]);
     // Nothing but the other's end, of which its owner is told.
     let end = Next::Wait(Some(NOW + Duration::from_secs(60)));
-    assert_eq!(dispatch.poll(NOW, true, nobody), end);
+    assert_eq!(dispatch.poll(NOW, nobody), end);
     for urgency in [Urgency::Rejected, Urgency::AcceptRisk] {
         let declined = dispatch.wish(0, urgency, None, NOW);
         assert_eq!(declined, Err(Declined::Retired));
@@ -336,11 +329,11 @@ fn what_could_not_begin_is_tried_again_ever_later() {
     let mut dispatch = with([grant(60)], &policy());
     let mut now = NOW;
     for (before, wait) in [(0, 10), (1, 20), (2, 40)] {
-        let flight = taken_off(dispatch.poll(now, true, nobody)).flight;
+        let flight = taken_off(dispatch.poll(now, nobody)).flight;
         let landed = dispatch.landed(0, flight, Landing::Grounded, now);
         assert_eq!(landed.grounded, Some(before));
         let until = now + Duration::from_secs(wait);
-        assert_eq!(dispatch.poll(now, true, nobody), Next::Wait(Some(until)));
+        assert_eq!(dispatch.poll(now, nobody), Next::Wait(Some(until)));
         now = until;
     }
 }
@@ -370,7 +363,7 @@ fn what_was_refused_is_presented_once_more_after_another_success() {
     policy.rotation.reuse = Reuse::Error;
     let mut dispatch = with((0..7).map(|_| grant(60)), &policy);
     let flights: Vec<TakeOff> = (0..6)
-        .map(|_| taken_off(dispatch.poll(NOW, true, nobody)))
+        .map(|_| taken_off(dispatch.poll(NOW, nobody)))
         .collect();
     let mut effects = Vec::new();
     for flight in &flights[1..] {
@@ -479,7 +472,7 @@ fn refusals_and_failures_are_recalled_at_a_start() {
 fn a_grant_in_flight_is_aligned_when_it_lands() {
     let mut dispatch = with([grant(60)], &policy());
     assert!(dispatch.may_align(0));
-    let flight = taken_off(dispatch.poll(NOW, true, nobody)).flight;
+    let flight = taken_off(dispatch.poll(NOW, nobody)).flight;
     assert!(!dispatch.may_align(0));
     let landed = dispatch.landed(0, flight, Landing::Idle, NOW);
     assert!(landed.align);
@@ -487,7 +480,7 @@ fn a_grant_in_flight_is_aligned_when_it_lands() {
     assert!(effects.is_empty());
     dispatch.schedule(0, NOW);
     assert_eq!(
-        dispatch.poll(NOW, true, nobody),
+        dispatch.poll(NOW, nobody),
         Next::Wait(None),
         "it is retired"
     );
@@ -542,7 +535,7 @@ fn paused_and_refused_grants_wait_for_a_person() {
     let mut dispatch = with([refused], &policy());
     // Nothing but its access token's end, of which its owner is told.
     let end = Next::Wait(Some(NOW + Duration::from_secs(60)));
-    assert_eq!(dispatch.poll(NOW, true, nobody), end);
+    assert_eq!(dispatch.poll(NOW, nobody), end);
     let declined = dispatch.wish(0, Urgency::Wish, None, NOW);
     let refused = Declined::Denied(Denied::Never(Never::Refused));
     assert_eq!(declined, Err(refused));
@@ -550,23 +543,23 @@ fn paused_and_refused_grants_wait_for_a_person() {
         dispatch.wish(0, Urgency::Force, None, NOW),
         Ok(Granted::Starts)
     );
-    assert!(taken_off(dispatch.start(0, NOW, true, nobody)).is_forced());
+    assert!(taken_off(dispatch.start(0, NOW, nobody)).is_forced());
 }
 
 #[test]
 fn nothing_takes_off_while_a_late_answer_is_in_hand() {
     let mut dispatch = with([grant(-10)], &policy());
     let in_hand = |grant: &GrantId| grant.0 == "g";
-    let Next::Wait(Some(due)) = dispatch.poll(NOW, true, in_hand) else {
+    let Next::Wait(Some(due)) = dispatch.poll(NOW, in_hand) else {
         panic!("it waits for the answer's landing");
     };
     assert_eq!(due, NOW + RETRY_BASE);
     dispatch
         .wish(0, Urgency::Force, None, NOW)
         .expect("it is granted");
-    assert_eq!(dispatch.start(0, NOW, true, in_hand), Next::Wait(None));
+    assert_eq!(dispatch.start(0, NOW, in_hand), Next::Wait(None));
     // The wish is not forgotten over it.
-    let flight = taken_off(dispatch.poll(due, true, nobody));
+    let flight = taken_off(dispatch.poll(due, nobody));
     assert!(flight.is_forced());
 }
 
@@ -605,7 +598,7 @@ fn what_holds_a_grant_beyond_its_schedule_is_told() {
 /// So many take off and fail alike; who they are.
 fn fail(dispatch: &mut Dispatch<Seat>, count: usize, kind: OutcomeKind, now: WallTime) -> Vec<u32> {
     let flights: Vec<TakeOff> = (0..count)
-        .map(|_| taken_off(dispatch.poll(now, true, nobody)))
+        .map(|_| taken_off(dispatch.poll(now, nobody)))
         .collect();
     for flight in &flights {
         let mut entry = dispatch.entry(flight.index).grant.clone();
@@ -713,9 +706,9 @@ fn a_changed_secret_is_tried_at_once() {
     assert_eq!(failed.len(), 3);
     let soon = NOW + Duration::from_secs(31);
     let before = NOW + Duration::from_secs(29);
-    assert!(matches!(dispatch.poll(before, true, nobody), Next::Wait(_)));
+    assert!(matches!(dispatch.poll(before, nobody), Next::Wait(_)));
     dispatch.secrets_changed(|_| true, soon);
-    let flight = taken_off(dispatch.poll(soon, true, nobody));
+    let flight = taken_off(dispatch.poll(soon, nobody));
     assert!(flight.taken);
 }
 
@@ -729,7 +722,7 @@ fn who_waits_under_a_brake_is_looked_at_when_its_token_ends() {
     let looked_at = |dispatch: &mut Dispatch<Seat>, now| {
         let mut seen = Vec::new();
         while let Next::Stay { index, .. } | Next::TakeOff(TakeOff { index, .. }) =
-            dispatch.poll(now, true, nobody)
+            dispatch.poll(now, nobody)
         {
             seen.push(index);
         }
@@ -751,7 +744,7 @@ fn who_waits_for_a_place_is_looked_at_once_when_its_token_ends() {
         let now = NOW + Duration::from_secs(after);
         let mut seen: Vec<u32> = Vec::new();
         loop {
-            match dispatch.poll(now, true, nobody) {
+            match dispatch.poll(now, nobody) {
                 Next::Stay { index, .. } => seen.push(index),
                 Next::TakeOff(_) | Next::GiveUp { .. } => {}
                 Next::Wait(due) => return (seen, due.unwrap_or(WallTime::NEVER)),
@@ -812,8 +805,8 @@ fn where_a_client_is_suspected_one_that_loses_nothing_is_asked_early_once_an_hou
     dispatch.set_caps(Caps::new(1, 8));
     let wish = dispatch.wish(3, Urgency::Force, None, NOW);
     assert!(wish.is_ok(), "{wish:?}");
-    let first = taken_off(dispatch.start(3, NOW, true, nobody));
-    let Next::Wait(Some(due)) = dispatch.poll(NOW, true, nobody) else {
+    let first = taken_off(dispatch.start(3, NOW, nobody));
+    let Next::Wait(Some(due)) = dispatch.poll(NOW, nobody) else {
         panic!("there is no place");
     };
     assert!(due > NOW);

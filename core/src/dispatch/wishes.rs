@@ -135,16 +135,10 @@ impl<S: Post> Dispatch<S> {
 
     /// Starts what was wished for: at once where it is forced, since the queue
     /// would hold it back with its endpoint; else in its turn.
-    pub fn start(
-        &mut self,
-        index: u32,
-        now: WallTime,
-        has_slot: bool,
-        in_hand: impl Fn(&GrantId) -> bool,
-    ) -> Next {
+    pub fn start(&mut self, index: u32, now: WallTime, in_hand: impl Fn(&GrantId) -> bool) -> Next {
         let wished = self.entry(index).wished;
         let forced = wished.is_some_and(|wished| wished.urgency.is_forced());
-        if forced && has_slot && self.is_open() {
+        if forced && self.is_open() {
             return match self.launch(index, now, false, in_hand) {
                 Turn::TakeOff(flight) => Next::TakeOff(flight),
                 Turn::Stay(declined) => Next::Stay { index, declined },

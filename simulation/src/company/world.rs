@@ -348,7 +348,7 @@ impl<'a> World<'a> {
             let Some(dispatch) = &mut self.dispatch else {
                 return;
             };
-            match dispatch.poll(now, true, |_| false) {
+            match dispatch.poll(now, |_| false) {
                 Next::TakeOff(flight) => self.send(flight),
                 Next::Stay { index, .. } => self.look(self.number(index)),
                 Next::GiveUp { flight, .. } => self.give_up(flight),

@@ -1,5 +1,5 @@
-//! Commands while no daemon runs: they take the lock, settle the journal, and
-//! send nothing.
+//! Commands while no daemon runs: they take the lock, settle what was under way,
+//! and send nothing.
 
 use crate::setting::{Setting, epoch};
 use crate::support::wait_for;
@@ -45,7 +45,7 @@ async fn import_get_and_status_work_without_a_daemon() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_journal_is_settled_and_nothing_is_sent() {
+async fn what_was_under_way_is_settled_and_nothing_is_sent() {
     let setting = Setting::one().await;
     let (daemon, _) = setting.daemon_with_one();
     let token = setting.token("one");
@@ -69,7 +69,7 @@ async fn the_journal_is_settled_and_nothing_is_sent() {
     assert!(ran.out.contains("could revoke"), "{}", ran.out);
     assert_eq!(setting.server.presentations().len(), 1);
 
-    // Once is enough: the next start finds a clean journal and goes on holding.
+    // Once is enough: the next start finds nothing to settle and goes on holding.
     let daemon = setting.house.daemon();
     assert_eq!(setting.house.status("one")["state"], "in-doubt");
     assert_eq!(setting.server.presentations().len(), 1);

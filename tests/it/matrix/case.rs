@@ -180,9 +180,11 @@ fn killed(place: &mut Place, before: Before, point: &Point, trace: &str, wish: C
     // Presented before the kill; the restart may present as well.
     let presented = place.presentations(&before.grant).len() > before.presentations;
     let performed = before.performed(place);
+    let wrong = place.at_rest(&before.grant);
     place.start();
 
     let mut done = before.done(point, Fault::Kill);
+    done.wrong = wrong;
     done.performed = performed;
     done.in_doubt = left;
     let report = place.house.status(&done.grant);

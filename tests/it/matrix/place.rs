@@ -66,6 +66,40 @@ impl Place {
         self.daemon.as_ref().expect("a daemon runs").pid()
     }
 
+    /// Runs each command that opens the state while no daemon runs; what is wrong with one.
+    pub(super) fn at_rest(&self, grant: &str) -> Vec<String> {
+        let copy = self.house.path("copy.db").display().to_string();
+        let commands: [&[&str]; 13] = [
+            &["status"],
+            &["status", grant, "--json"],
+            &["get", grant],
+            &["doctor"],
+            &["verify", grant],
+            &["answers"],
+            &["authorize", "--list"],
+            &["refresh", grant],
+            &["key", "status"],
+            &["backup", "--force", &copy],
+            &["import", "--ndjson"],
+            &["key", "rotate"],
+            &["status", grant],
+        ];
+        let presented = self.presentations(grant).len();
+        let mut wrong = Vec::new();
+        for args in commands {
+            let ran = self.house.run_with(args, "");
+            // Neither a signal, nor a panic, nor an error of its own.
+            let ended = ran
+                .status
+                .code()
+                .is_some_and(|code| ![70, 101].contains(&code));
+            if !ended || self.presentations(grant).len() != presented {
+                wrong.push(format!("{args:?} at rest: {ran:?}"));
+            }
+        }
+        wrong
+    }
+
     /// Waits until nothing is left to be done for a grant.
     pub(super) fn quiet(&self, grant: &str) {
         self.quiet_at(grant, self.generation(grant));

@@ -70,9 +70,9 @@ impl Facts {
             reading.musts.push((*step, Must::Know(intent.flight)));
         }
         for (step, flight, kind) in &reading.settled {
-            // One that was overdue settles twice. Its doubt a start comes to by itself.
+            // One that was overdue settles twice.
             let last = judge.outcomes.get(flight).and_then(|words| words.first());
-            if last == Some(kind) && kind == "success" {
+            if last == Some(kind) {
                 reading.musts.push((*step, Must::Adopt(*flight)));
                 *reading.counts.entry("settlements").or_default() += 1;
             }

@@ -67,6 +67,12 @@ impl Replay<'_> {
             .collect()
     }
 
+    /// Whether a flight came to something that its settlement alone knows.
+    fn brought(&self, flight: FlightId) -> bool {
+        let words = self.facts.judge.outcomes.get(&flight);
+        words.is_some_and(|words| words.iter().any(|word| word != "in-doubt"))
+    }
+
     /// Whether the records of these flights were needed after a sync that has not
     /// been, and whether anything was found to be wrong.
     fn misses(
@@ -96,7 +102,9 @@ impl Replay<'_> {
             }
             let news: Vec<_> = self.facts.musts.iter().filter(|m| m.0 == *index).collect();
             needed |= news.iter().any(|(_, must)| match must {
-                Must::Know(flight) | Must::Adopt(flight) => flights.contains(flight),
+                Must::Know(flight) => flights.contains(flight),
+                // To a doubt a start comes by itself.
+                Must::Adopt(flight) => flights.contains(flight) && self.brought(*flight),
                 _ => false,
             });
             if !news.is_empty() {

@@ -61,6 +61,7 @@ pub(super) fn record(handle: &Handle) -> Recording {
     };
     recording.first_run(&config);
     recording.run_with_a_failing_sync();
+    recording.run_until_no_sync_works();
     recording.last_run();
     recording
 }
@@ -244,6 +245,22 @@ impl Recording {
         );
         let pid = daemon.pid();
         assert_eq!(daemon.stop(), Some(0));
+        self.ended(pid);
+    }
+
+    /// From some sync on none works, and then it is killed: its log has a tail that was never
+    /// synced, behind which the next run writes.
+    fn run_until_no_sync_works(&mut self) {
+        let daemon = self.start(&["-e", "inject=fsync:error=EIO:when=9+"]);
+        for grant in ["forever-0", "window-0"] {
+            for _ in 0..3 {
+                let _told = self.house.run(&["refresh", grant, "--force"]);
+            }
+            self.promise_generation(grant);
+        }
+        daemon.logs("a transaction failed");
+        let pid = daemon.pid();
+        daemon.kill();
         self.ended(pid);
     }
 
