@@ -50,7 +50,7 @@ impl SharedClock {
         self.now().wall
     }
 
-    /// This moment, for the journal.
+    /// This moment, for records.
     #[must_use]
     pub fn stamp(&self) -> Stamp {
         let now = self.now();

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// More than this is of no use.
 const ENOUGH: u64 = 65_536;
 /// What is open as long as the process runs: standard streams, database, log and stamp
-/// of the state, journal, lock, timers, listeners, the runtime's own.
+/// of the state, its lock, timers, listeners, the runtime's own.
 const ALWAYS: usize = 32;
 /// A published database with its log and index.
 const A_DATABASE: usize = 4;

@@ -161,8 +161,7 @@ fn classes(plan: &Plan, endpoint: &Endpoint, place: &Place, class: (&str, &str, 
     syncs(plan, endpoint, place, &suffix);
 }
 
-/// How many fdatasyncs and fsyncs a refresh costs, of journal and database
-/// together; start and stop included.
+/// How many fdatasyncs and fsyncs a refresh costs; start and stop included.
 fn syncs(plan: &Plan, endpoint: &Endpoint, place: &Place, suffix: &str) {
     let before = endpoint.served();
     let Some(daemon) = place.counted_daemon() else {

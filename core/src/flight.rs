@@ -414,7 +414,7 @@ impl Flight {
         (flight, step)
     }
 
-    /// The intent, for messages and for the journal.
+    /// The intent, for messages and for the store.
     #[must_use]
     pub fn intent(&self) -> &Intent {
         &self.intent

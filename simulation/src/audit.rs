@@ -70,7 +70,7 @@ pub(crate) struct Audit {
     /// commit is not durable; whether the answer was recorded.
     pub(crate) open: BTreeMap<FlightId, bool>,
     sent_at: BTreeMap<FlightId, i64>,
-    /// Flights that the journal holds beside a store that was put back: it does not
+    /// Flights that were under way in a store that was put back: it does not
     /// count them as sent yet.
     uncounted: BTreeSet<FlightId>,
     /// Flights that were committed for good.
@@ -153,7 +153,7 @@ impl Audit {
         self.put_back_at.is_some_and(|at| then <= at)
     }
 
-    /// Whether a flight that the journal holds was counted in its grant's window.
+    /// Whether a flight that was under way was counted in its grant's window.
     pub(crate) fn has_counted(&self, flight: FlightId) -> bool {
         self.open.contains_key(&flight) && !self.uncounted.contains(&flight)
     }

@@ -85,7 +85,7 @@ pub struct Daemon {
     pub runtime_dir: PathBuf,
     /// The sealing key.
     pub key: KeySource,
-    /// The most exchanges at once, and the number of journal slots.
+    /// The most exchanges at once.
     pub max_flights: u16,
     /// How long history rows are kept.
     pub history: Duration,

@@ -48,6 +48,8 @@ pub enum Message {
     Changed(Box<Grant>),
     /// The store takes commits again.
     Writable,
+    /// Some of what was to be saved was not, though the database can be written.
+    LookAgain,
     /// Reports of grants.
     Status(WhichGrants, oneshot::Sender<Vec<GrantReport>>),
     /// The clients that are not accepted: for all their grants, or for some.

@@ -45,6 +45,8 @@ use watch::NO_OUTCOMES;
 
 /// The most messages that are handled before it is looked what may start.
 const MESSAGES: usize = 64;
+/// After a transaction that failed though others can be committed.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// How to talk to the engine.
 #[derive(Clone, Debug)]
@@ -90,6 +92,8 @@ pub struct Engine {
     draining: Option<oneshot::Sender<()>>,
     /// Nothing begins any more.
     is_stopping: bool,
+    /// What could not be saved is looked for soon.
+    looks_again: bool,
     clock_trusted: bool,
     /// Late answers that are waited for, each with what gives that up.
     read_on: HashMap<u64, oneshot::Sender<()>>,
@@ -125,6 +129,7 @@ impl Engine {
             inbox,
             draining: None,
             is_stopping: false,
+            looks_again: false,
             clock_trusted: true,
             read_on: HashMap::new(),
             successes: Successes::new(Instant::now()),
@@ -169,7 +174,7 @@ impl Engine {
                     }
                 }
                 // Every flight may hang on a full disk: nobody else would say so.
-                Ok(()) = writable.changed() => {}
+                Ok(()) = writable.changed() => self.look_again_later(),
                 rang = alarm.sleep(wake) => rang?,
             }
             for message in messages.drain(..) {
@@ -261,6 +266,20 @@ impl Engine {
         let _unsupervised = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
     }
 
+    /// A transaction failed, though others can be committed: what was to be saved with it is
+    /// looked for after a while.
+    fn look_again_later(&mut self) {
+        let works = self.deck.store.took_last_commit() && !self.dispatch.is_unwritable();
+        if !works || std::mem::replace(&mut self.looks_again, true) {
+            return;
+        }
+        let engine = self.handle.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            engine.tell(Message::LookAgain);
+        });
+    }
+
     fn watch_clock(&mut self) {
         let trusted = self.deck.clock.is_trusted();
         if trusted == self.clock_trusted {
@@ -329,6 +348,10 @@ impl Engine {
             Message::Unsaved(name, error) => self.unsaved(&name, &error),
             Message::Changed(grant) => self.changed(*grant).await,
             Message::Writable => self.writable().await,
+            Message::LookAgain => {
+                self.looks_again = false;
+                self.find_unsaved().await;
+            }
             Message::Status(named, reply) => drop(reply.send(self.status(&named))),
             Message::UnacceptedClients(reply) => drop(reply.send(self.unaccepted_clients())),
             Message::Seated(reply) => drop(reply.send(self.seated())),
@@ -371,7 +394,11 @@ impl Engine {
         self.dispatch.set_unwritable(false);
         let why = "the database can be written again";
         (self.incidents).close(&Subject::Daemon, Kind::StoreUnwritable, why);
-        // What could not be saved meanwhile: a grant that was to begin, a pause, a second chance.
+        self.find_unsaved().await;
+    }
+
+    /// What could not be saved meanwhile: a grant that was to begin, a pause, a second chance.
+    async fn find_unsaved(&mut self) {
         self.align_all().await;
         self.recall_second_chances().await;
     }

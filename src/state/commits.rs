@@ -44,8 +44,11 @@ impl FastJob {
                 .map(|committed| Done::Committed(Box::new(committed))),
             FastJob::Begin(job) => job.run(session).map(|()| Done::Begun),
         });
-        // SQLite may have rolled everything back by itself.
-        let half_done = conn.is_autocommit() || conn.total_changes() != changes;
+        // SQLite may have rolled everything back by itself; and it commits nothing after it has
+        // met a damaged page.
+        let half_done = conn.is_autocommit()
+            || conn.total_changes() != changes
+            || matches!(result, Err(StoreError::Malformed(_)));
         match result {
             Err(error) if half_done || !error.is_of_one() => Err(error),
             result => Ok(result),

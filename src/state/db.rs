@@ -58,15 +58,15 @@ pub enum DbError {
     },
     /// The refreshd before has left exchanges in its journal.
     #[error(
-        "{journal} holds exchanges that are not settled, which this refreshd does not read: start the version before once, and stop it"
+        "{journal} holds exchanges that are not settled, which this refreshd does not read: start the old build once and stop it"
     )]
     Unsettled {
         /// The journal's file.
         journal: PathBuf,
     },
-    /// A journal of another version lies beside the database.
+    /// A journal of an older version lies beside the database.
     #[error(
-        "{list} {verb} of another version of refreshd, which may hold exchanges that are not settled; if nothing in {it} is to be kept, move {it} away",
+        "{list} {verb} of an older refreshd, and may hold exchanges that are not settled: put the database back that belongs to {it}, start the old build once and stop it; or, if nothing in {it} is to be kept, move {it} away",
         verb = if journal.len() == 1 { "is the journal" } else { "are the journal" },
         it = if journal.len() == 1 { "it" } else { "them" },
         list = listed(journal, ", ")

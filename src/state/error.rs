@@ -33,6 +33,9 @@ pub enum StoreError {
     /// The file, its disk or the memory failed SQLite.
     #[error("the database said: {0}")]
     Unwritable(String),
+    /// A page that this command touches is damaged, or cannot be read.
+    #[error("the database said: {0}")]
+    Malformed(String),
     /// What this command touches cannot be read or written, though others can.
     #[error("the database cannot take it, though it takes others: {0}")]
     Alone(String),
@@ -115,6 +118,7 @@ impl From<rusqlite::Error> for StoreError {
                 | ErrorCode::DatabaseBusy
                 | ErrorCode::DatabaseLocked,
             ) => StoreError::Unwritable(text),
+            Some(ErrorCode::DatabaseCorrupt) => StoreError::Malformed(text),
             _ => StoreError::Sql(text),
         }
     }

@@ -51,8 +51,8 @@ impl Seen {
         }
     }
 
-    /// Takes back what was seen: that is the time. It is remembered for what the
-    /// journal holds by the clock before it.
+    /// Takes back what was seen: that is the time. It is remembered for what was
+    /// recorded by the clock before it.
     pub(super) fn accept(&self, conn: &Connection, now: WallTime) -> rusqlite::Result<()> {
         let accepted = self.stamp(now);
         db::set_meta(conn, ACCEPTED, written(&accepted))?;

@@ -21,7 +21,7 @@ const LEFT: &str = "journal_left";
 const GONE: &str = "
 DROP TABLE unread;
 DROP TABLE slots;
-DELETE FROM meta WHERE key IN ('journal', 'lost_journal', 'intents');
+DELETE FROM meta WHERE key IN ('journal', 'intents');
 INSERT OR REPLACE INTO meta (key, value) VALUES ('journal_left', 1);
 ";
 
@@ -94,6 +94,13 @@ pub(super) fn journal(dir: &Path) -> Vec<PathBuf> {
 pub(super) fn check(dir: &Path, conn: &Connection) -> Result<std::result::Result<(), Refusal>> {
     if let Some(path) = missing(dir, conn)? {
         return Ok(Err(Refusal::Unsettled(path)));
+    }
+    // What was lost with a journal is allowed for grant by grant, and is not yet.
+    if conn
+        .prepare("SELECT 1 FROM meta WHERE key = 'lost_journal'")?
+        .exists([])?
+    {
+        return Ok(Err(Refusal::Unsettled(dir.to_owned())));
     }
     let mut settled =
         conn.prepare("SELECT 1 FROM slots WHERE file = ?1 AND slot = ?2 AND flight = ?3")?;

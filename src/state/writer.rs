@@ -289,12 +289,11 @@ impl Writer {
         }
         let begins = jobs.iter().any(Job::is_begin);
         let done = self.run_together(jobs, writes);
-        if begins && done.is_err() {
+        if begins && done.is_err() && !self.took_last {
             tracing::warn!(
                 "the intents of this transaction may stand in the log all the same: no exchange begins before another commit has taken their place"
             );
             self.begins_in_doubt = true;
-            let _tried_again_later = self.overwrite();
         }
     }
 
@@ -325,8 +324,16 @@ impl Writer {
         let failed = done.as_ref().err().cloned();
         let results = match done {
             Ok(results) => results,
-            Err(error) => self.one_by_one(&fast, &error),
+            Err(error) => {
+                // What it may have left in the log is overwritten by it, too.
+                let works = writes && self.commit_nothing();
+                self.one_by_one(&fast, &error, works)
+            }
         };
+        if failed.is_some() && !replies.is_empty() && writes {
+            // Whoever was told so may try again, also where that was all.
+            self.shared.writable.send_replace(false);
+        }
         self.tell_whether_writable(writes);
         self.tell(&failed.clone().map_or(Ok(()), Err), replies);
         for (job, result) in fast.into_iter().zip(results) {
@@ -337,9 +344,7 @@ impl Writer {
 
     /// Runs the settlements of a transaction that failed again, each by itself, where the
     /// database takes anything at all.
-    fn one_by_one(&mut self, fast: &[FastJob], failed: &StoreError) -> Results {
-        let any = fast.iter().any(|job| !job.is_begin());
-        let works = any && self.commit_nothing();
+    fn one_by_one(&mut self, fast: &[FastJob], failed: &StoreError, works: bool) -> Results {
         let again = |job: &FastJob| {
             if job.is_begin() || !works {
                 return Err(failed.clone());
@@ -488,10 +493,16 @@ impl Writer {
             }
         }
         let ended = match failed {
-            None => self.commit(writes),
+            // Nothing was to become durable, and each knows what it has read. SQLite refuses
+            // this where one of them met a damaged page.
+            None if !writes => {
+                self.execute("COMMIT").ok();
+                Ok(None)
+            }
+            None => self.commit(),
             Some(error) => Err(error),
         };
-        if ended.is_err() && !self.conn.is_autocommit() {
+        if !self.conn.is_autocommit() {
             // A roll-back that fails as well leaves nothing that a commit could make durable.
             self.conn.execute_batch("ROLLBACK").ok();
         }
@@ -539,20 +550,16 @@ impl Writer {
         ran.map(drop).map_err(|e| self.not_durable(&e))
     }
 
-    fn commit(&self, writes: bool) -> Result<Option<u64>, StoreError> {
-        let commit = || -> rusqlite::Result<Option<u64>> {
-            let mut commit_seq = None;
-            if writes {
-                self.shared.seen.save(&self.conn)?;
-                let next: i64 = db::meta::<i64>(&self.conn, "commit_seq")? + 1;
-                db::set_meta(&self.conn, "commit_seq", next)?;
-                commit_seq = Some(next.unsigned_abs());
-            }
-            Ok(commit_seq)
+    fn commit(&self) -> Result<Option<u64>, StoreError> {
+        let number = || -> rusqlite::Result<u64> {
+            self.shared.seen.save(&self.conn)?;
+            let next: i64 = db::meta::<i64>(&self.conn, "commit_seq")? + 1;
+            db::set_meta(&self.conn, "commit_seq", next)?;
+            Ok(next.unsigned_abs())
         };
-        let commit_seq = commit().map_err(|e| self.not_durable(&e))?;
+        let commit_seq = number().map_err(|e| self.not_durable(&e))?;
         self.execute("COMMIT")?;
-        Ok(commit_seq)
+        Ok(Some(commit_seq))
     }
 
     fn not_durable(&self, error: &rusqlite::Error) -> StoreError {

@@ -109,7 +109,7 @@ async fn a_second_chance_that_could_not_be_saved_is_taken_once_it_can() {
         .run(&["refresh", "one", "--force"])
         .fails(77, &refused);
     wait_for("the store to fail", || {
-        daemon.log().contains("the database cannot be written")
+        daemon.log().contains("cannot be tried yet")
     });
     assert_eq!(setting.house.status("one")["state"], "refused");
     let three = setting.response("three").to_string();

@@ -46,8 +46,8 @@ pub enum Stage {
     Open,
     /// It came without our state, and waits for an operator's approval.
     Quarantined,
-    /// A code has come, and is kept; it is to be presented, once. Whether it was, the
-    /// journal knows.
+    /// A code has come, and is kept; it is to be presented, once. Whether it was, its
+    /// intent says.
     Received,
     /// The token set has been taken in.
     Done,

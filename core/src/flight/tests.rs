@@ -115,7 +115,7 @@ fn sent(grant: &Grant) -> Flight {
 /// An answer of an older generation used to overwrite the newer token set with
 /// the refresh token that this had replaced.
 #[test]
-fn an_old_answer_from_the_journal_is_a_candidate() {
+fn an_old_answer_that_was_kept_is_a_candidate() {
     let (then, now) = (grant(3, 1), grant(5, 2));
     for answer in [Some(answer()), None] {
         let (mut flight, step) = Flight::recovered(
@@ -135,7 +135,7 @@ fn an_old_answer_from_the_journal_is_a_candidate() {
     }
 }
 
-/// The first step with an answer that the journal held.
+/// The first step with an answer that was kept.
 fn adopted(then: &Grant, now: Grant) -> Step {
     let (held, sent) = (Some(answer()), at(SENT));
     Flight::recovered(intent(then), held, now, tokens(), rules(), &sent).1
@@ -494,7 +494,7 @@ fn an_answer_from_before_a_restore_is_still_the_next_one() {
     // In the time that is lost it may have been read, and its refresh token been used.
     let doubt = state.doubt.as_ref().expect("nobody knows");
     assert_eq!((Some(doubt.presents), doubt.relic), (state.presents, true));
-    // What the journal holds is adopted in the same way.
+    // What was kept is adopted in the same way.
     assert_eq!(read(&now, &intent).settled.settlement.state.generation, 9);
     // Not what came before that token set, nor once another has taken its place.
     let older = Intent {

@@ -45,7 +45,7 @@ pub fn accept(
         changes.forget.push(newest.flight);
         state = state.trying(fingerprinter.of(token), &newest.kept());
         current.refresh_token = Some(token.clone());
-        text = ", with a newer refresh token that the journal held";
+        text = ", with a newer refresh token that was found beside it";
     }
     let left = entry.candidates.iter();
     let left = left.filter(|candidate| !changes.forget.contains(&candidate.flight));

@@ -5,6 +5,7 @@ use super::*;
 use rusqlite::Connection;
 use std::fs;
 use std::os::unix::fs::FileExt as _;
+use std::process::Command;
 
 const MANY: u32 = 64;
 
@@ -33,6 +34,19 @@ fn settlement(number: u32, grant: &Grant, intent: &Intent) -> Commit {
     Commit {
         intent: Some(intent.clone()),
         ..success(grant, 1000 + number)
+    }
+}
+
+/// Looks at all of them at once; the one alone cannot be read.
+async fn are_read(store: &Store, all: &[(Grant, Intent)]) {
+    let load = |(grant, _): &(Grant, Intent)| {
+        let (store, id) = (store.clone(), grant.id.clone());
+        tokio::spawn(async move { store.load(&id).await })
+    };
+    let loading: Vec<_> = all.iter().map(load).collect();
+    for (number, loading) in loading.into_iter().enumerate() {
+        let loaded = loading.await.unwrap();
+        assert_eq!(loaded.is_err(), number == ONE, "{number}: {loaded:?}");
     }
 }
 
@@ -140,23 +154,81 @@ async fn a_damaged_page_costs_its_grant_alone() {
     let house = House::new();
     let state = house.open();
     let all = under_way(&state.store).await;
-    state.store.checkpoint().await.unwrap();
-    let page = page_of(&house, &format!("g{ONE}"));
-    let small = |s: &writer::Session<'_>| {
-        s.conn.pragma_update(None, "cache_size", 1)?;
-        Ok(s.conn.execute_batch("PRAGMA shrink_memory")?)
-    };
-    state.store.read(small).await.unwrap();
+    let page = only_on_disk(&house, &state.store).await;
     let file = fs::File::options().write(true).open(house.database());
     let whole = fs::read(house.database()).unwrap()[page..page + 4096].to_vec();
     file.as_ref()
         .unwrap()
         .write_all_at(&[0; 4096], page as u64)
         .unwrap();
+    are_read(&state.store, &all).await;
     let error = settled(&state.store, &all).await;
-    assert!(error.to_string().contains("malformed"), "{error}");
+    assert!(matches!(error, StoreError::Malformed(_)), "{error}");
     file.unwrap().write_all_at(&whole, page as u64).unwrap();
     is_kept(&house, state, &all, &error).await;
+}
+
+/// A bad block under the one's row. It takes a process of its own, in which reads and
+/// writes of that page fail.
+#[test]
+fn a_page_that_cannot_be_read_costs_its_grant_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let library = dir.path().join("bad_page.so");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/state/tests/bad_page.c");
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-Wall", "-o"]);
+    assert!(
+        compiler
+            .arg(&library)
+            .arg(source)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let mut alone = Command::new(std::env::current_exe().unwrap());
+    alone.args([
+        "--exact",
+        "--ignored",
+        "state::tests::poisoned::alone_with_a_bad_page",
+    ]);
+    alone.env("LD_PRELOAD", &library);
+    let ran = alone
+        .env("BAD_PAGE", dir.path().join("page"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[tokio::test]
+#[ignore = "run by a_page_that_cannot_be_read_costs_its_grant_alone"]
+async fn alone_with_a_bad_page() {
+    let told = std::env::var_os("BAD_PAGE").unwrap();
+    let house = House::new();
+    let state = house.open();
+    let all = under_way(&state.store).await;
+    let page = only_on_disk(&house, &state.store).await;
+    let database = house.database().canonicalize().unwrap();
+    fs::write(&told, format!("{} {page}", database.display())).unwrap();
+    are_read(&state.store, &all).await;
+    let error = settled(&state.store, &all).await;
+    assert!(matches!(error, StoreError::Malformed(_)), "{error}");
+    // It costs a checkpoint nothing but that page, and is tried again.
+    let stays = state.store.checkpoint().await;
+    fs::remove_file(&told).unwrap();
+    stays.and(state.store.checkpoint().await).unwrap();
+    is_kept(&house, state, &all, &error).await;
+}
+
+/// Has all rows in the database, and none in memory; where the one's page begins.
+async fn only_on_disk(house: &House, store: &Store) -> usize {
+    store.checkpoint().await.unwrap();
+    let small = |s: &writer::Session<'_>| {
+        s.conn.pragma_update(None, "cache_size", 1)?;
+        Ok(s.conn.execute_batch("PRAGMA shrink_memory")?)
+    };
+    store.read(small).await.unwrap();
+    page_of(house, &format!("g{ONE}"))
 }
 
 /// Where the page begins in which a grant's row stands, alone.

@@ -91,6 +91,10 @@ async fn a_journal_with_exchanges_that_are_not_settled_is_refused() {
     let (house, ..) = before().await;
     let told = house.try_open().unwrap_err().to_string();
     assert!(told.contains("journal-0003 holds exchanges"), "{told}");
+    assert!(
+        told.contains("start the old build once and stop it"),
+        "{told}"
+    );
     assert!(journal(&house).exists());
     fs::remove_file(journal(&house)).unwrap();
     let known = rusqlite::Connection::open(house.database()).unwrap();
@@ -101,6 +105,23 @@ async fn a_journal_with_exchanges_that_are_not_settled_is_refused() {
     known.close().unwrap();
     let told = house.try_open().unwrap_err().to_string();
     assert!(told.contains("journal-0003 holds exchanges"), "{told}");
+}
+
+/// The old build had found that its journal was lost, and was stopped before each grant had
+/// its doubt.
+#[tokio::test]
+async fn a_lost_journal_that_is_not_allowed_for_is_refused() {
+    let (house, _, intent) = before().await;
+    settle(&house, &intent);
+    let old = rusqlite::Connection::open(house.database()).unwrap();
+    let lost = "INSERT INTO meta VALUES ('lost_journal', 'journal-0002 is missing')";
+    old.execute_batch(lost).unwrap();
+    old.close().unwrap();
+    let told = house.try_open().unwrap_err().to_string();
+    assert!(
+        told.contains("start the old build once and stop it"),
+        "{told}"
+    );
 }
 
 #[tokio::test]
@@ -129,7 +150,10 @@ async fn nothing_starts_beside_a_journal_of_another_version() {
     house.open().close().await.unwrap();
     fs::write(journal(&house), "x").unwrap();
     let told = house.try_open().unwrap_err().to_string();
-    assert!(told.contains("is the journal of another version"), "{told}");
+    assert!(
+        told.contains("is the journal of an older refreshd"),
+        "{told}"
+    );
     fs::remove_file(journal(&house)).unwrap();
     house.open();
 }
