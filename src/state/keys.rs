@@ -125,6 +125,9 @@ impl Keys {
         while !walk.done {
             walk = self.store.walk(walk, false).await?;
         }
+        if let Some(id) = self.store.rescued_with() {
+            *walk.found.entry(id).or_default() += 1;
+        }
         let present = self.sealer.key_ids();
         let retained = self.retained(backups, &present).await;
         let others = walk.found.keys().chain(retained.keys());

@@ -6,7 +6,7 @@ use super::history;
 use super::intents::{self, Recovered};
 use super::kept;
 use super::records::{answer_bytes, split_answer};
-use super::seal::{Context, Sealer};
+use super::seal::{Context, KeyId, Sealer};
 use refreshd_core::flight::Intent;
 use refreshd_core::provider::Answer;
 use rusqlite::Connection;
@@ -79,6 +79,11 @@ pub(super) fn read(dir: &Path, sealer: &Sealer) -> Result<Vec<(Intent, Answer)>,
         rest = after;
     }
     Ok(found)
+}
+
+/// The key that the file was sealed with.
+pub(super) fn sealed_with(dir: &Path) -> Option<KeyId> {
+    KeyId::of(&fs::read(dir.join(FILE)).ok()?)
 }
 
 /// What of it is not settled yet: the file may have outlived that.

@@ -306,6 +306,11 @@ impl Store {
         rescue::write(&self.0.shared.dir, &self.0.sealer, answers)
     }
 
+    /// The key of answers that lie beside the store still.
+    pub(super) fn rescued_with(&self) -> Option<KeyId> {
+        rescue::sealed_with(&self.0.shared.dir)
+    }
+
     /// Keeps what a flight has brought as it came, since its grant does not take it, or
     /// until it is looked at. It touches no row of the grant; the intent stays, by which it
     /// is settled.

@@ -118,6 +118,23 @@ async fn what_is_kept_of_an_exchange_is_sealed_anew() {
     everything_opens(&state.store, &grants).await;
 }
 
+/// It lies there until the database takes it.
+#[tokio::test]
+async fn what_was_rescued_keeps_its_key() {
+    let house = House::new();
+    let (state, grants) = filled(&house).await;
+    let intent = intent(&state.store, &grants[2], 7);
+    state.store.rescue(&[(intent, answer("{}"))]).unwrap();
+    state.keys.rotate().await.unwrap();
+    state.keys.reseal(|_| ()).await.unwrap();
+    assert_eq!(state.keys.retire(None).await.unwrap(), []);
+    drop(state);
+    let state = house.open();
+    assert_eq!(state.recovered[0].answer, Some(answer("{}")));
+    state.keys.reseal(|_| ()).await.unwrap();
+    assert_eq!(state.keys.retire(None).await.unwrap().len(), 1);
+}
+
 #[tokio::test]
 async fn a_retained_backup_keeps_its_key() {
     let house = House::new();
