@@ -18,6 +18,7 @@ pub mod descriptors;
 pub mod discovery;
 pub mod engine;
 pub mod enroll;
+pub mod exchange;
 pub mod exit;
 pub mod history;
 pub mod http;

@@ -3,8 +3,8 @@
 use crate::config::standby::{self, Broken};
 use crate::config::{Config, Loaded, Sources, load};
 use crate::engine::message::Message;
-use crate::engine::perform::Deck;
 use crate::engine::{EngineHandle, save_descriptions};
+use crate::exchange::Deck;
 use crate::exit::{Exit, Failure};
 use crate::incidents::Incidents;
 use crate::publish::Reconciler;

@@ -4,10 +4,11 @@
 //!
 //! - [`provider`]: how one kind of authorization server talks, as data
 //! - [`grant`]: what is kept alive, when it is due, when it may be presented again
-//! - [`flight`]: one exchange as a machine, event in, action out
+//! - [`flight`]: what is durable before an exchange, and what it means for its grant
 //! - [`enroll`]: how a grant gets its first token set
 //! - [`kept`]: answers that could not be taken in
 //! - [`ledger`]: what a store holds of a grant, and every change of it
+//! - [`exchange`]: one exchange as a machine, event in, action out
 //! - [`incident`]: what is not healthy, and when a person is told of it
 //! - [`fence`]: when a store that was put back does not refresh
 //! - [`queue`] and [`limits`]: what is due next, and what may start now
@@ -18,6 +19,7 @@
 pub mod dispatch;
 pub mod duration;
 pub mod enroll;
+pub mod exchange;
 pub mod fence;
 pub mod flight;
 pub mod grant;

@@ -1,4 +1,4 @@
-//! Performs a flight's actions as `src/engine/perform.rs` does, each as a
+//! Performs a flight's actions as `src/exchange/driver.rs` does, each as a
 //! happening of its own, and looks at each.
 
 use crate::audit::{Check, Sending, ensure};
@@ -9,9 +9,9 @@ use crate::store::{Recovered, Unread};
 use crate::transactions::{Job, Keeping, Settling};
 use crate::world::{Exchange, Happening, Inside, World};
 use refreshd_core::dispatch::{Landing, TakeOff};
-use refreshd_core::flight::{
-    Action, Commit, Event, Flight, FlightId, Intent, Standing, Step, Verdict,
-};
+use refreshd_core::exchange::grant::{Commit, Committed, OfGrant, Verdict};
+use refreshd_core::exchange::{Action, Event, Exchange as Machine, Step};
+use refreshd_core::flight::{FlightId, Intent, Standing};
 use refreshd_core::grant::outcome::OutcomeKind;
 use refreshd_core::grant::{Grant, GrantState, Presents, presentation};
 use refreshd_core::mischief::{self, Mischief};
@@ -30,7 +30,7 @@ pub(crate) struct Aloft {
     reads: bool,
     /// What it reads is ours once its commit is durable.
     readable: Vec<TokenId>,
-    flight: Flight,
+    flight: Machine<OfGrant>,
     base: GrantState,
     /// The newest refresh token at the server, and whether it was ours.
     newest: (TokenId, bool),
@@ -213,7 +213,7 @@ impl World {
             readable: Vec::new(),
             newest: (newest, had),
             base: grant.state.clone(),
-            flight: Flight::new(intent, grant, tokens, rules),
+            flight: Machine::<OfGrant>::new(intent, grant, tokens, rules),
             token,
             forced,
             is_recorded: false,
@@ -291,7 +291,7 @@ impl World {
             .as_ref()
             .expect("a grant keeps its refresh token");
         let newest = (TokenId::of(held.expose()), false);
-        let (flight, step) = Flight::recovered(
+        let (flight, step) = Machine::<OfGrant>::recovered(
             intent,
             Some(answer.clone()),
             grant,
@@ -352,7 +352,8 @@ impl World {
             let row = &self.store.rows[index as usize];
             let (grant, tokens) = (row.grant.clone(), row.tokens.clone());
             let (base, answer) = (intent.clone(), Some(other.answer.clone()));
-            let (_, step) = Flight::recovered(base, answer, grant, tokens, rules, &stamp);
+            let (_, step) =
+                Machine::<OfGrant>::recovered(base, answer, grant, tokens, rules, &stamp);
             if let Step::Do(action) = step
                 && let Action::Commit(commit) = *action
             {
@@ -378,7 +379,7 @@ impl World {
                 let index = self.aloft(number).index as usize;
                 let row = &self.store.rows[index];
                 let (grant, tokens) = (Box::new(row.grant.clone()), Box::new(row.tokens.clone()));
-                self.feed(number, Event::Reloaded(grant, tokens))
+                self.feed(number, Event::Reloaded((grant, tokens)))
             }
             Inside::Transact => self.transact(),
             Inside::Again(job) => {
@@ -405,10 +406,12 @@ impl World {
     }
 
     /// A flight learns something, and says what it wants next.
-    fn feed(&mut self, number: u64, event: Event) -> Check {
+    fn feed(&mut self, number: u64, event: Event<OfGrant>) -> Check {
         let now = self.time();
         let known = match &event {
-            Event::Committed(grant) | Event::Superseded(grant) => Some(grant.clone()),
+            Event::Committed(Committed::Applied(grant) | Committed::Superseded(grant)) => {
+                Some(grant.clone())
+            }
             _ => None,
         };
         let now = self.stamp(now);
@@ -416,7 +419,7 @@ impl World {
         self.follow(number, step, known)
     }
 
-    fn follow(&mut self, number: u64, step: Step, known: Option<Box<Grant>>) -> Check {
+    fn follow(&mut self, number: u64, step: Step<OfGrant>, known: Option<Box<Grant>>) -> Check {
         let index = self.aloft(number).index;
         match step {
             Step::Do(action) => self.act(number, *action),
@@ -499,7 +502,7 @@ impl World {
         })
     }
 
-    fn act(&mut self, number: u64, action: Action) -> Check {
+    fn act(&mut self, number: u64, action: Action<OfGrant>) -> Check {
         match action {
             Action::RecordIntent(intent) => {
                 let hangs = match self.process().transacting {
@@ -516,6 +519,7 @@ impl World {
             }
             // A connection takes no time here, and the machine does not sleep in between.
             Action::Send { .. } => self.send(number),
+            Action::Ask(_) => unreachable!("nothing is asked beside a refresh"),
             Action::Reload => {
                 let wait = self.rng.millis(1, 5);
                 self.inside(wait, Inside::Load(number));
@@ -529,7 +533,7 @@ impl World {
                     self.audit.publishes(index, settled, stored)?;
                 }
                 let aloft = self.aloft(number);
-                aloft.commit = Some(*commit);
+                aloft.commit = Some(commit);
                 aloft.patience = 0;
                 self.ask_store(Job::Commit(number), 0);
                 Ok(())
@@ -796,11 +800,13 @@ impl World {
         self.feed(number, Event::Overdue)
     }
 
-    fn tell(&mut self, number: u64, event: Event) -> Check {
+    fn tell(&mut self, number: u64, event: Event<OfGrant>) -> Check {
         let aloft = self.aloft(number);
         let done = match &event {
-            Event::Committed(_) => true,
-            Event::Superseded(grant) => grant.state.generation != aloft.flight.intent().generation,
+            Event::Committed(Committed::Applied(_)) => true,
+            Event::Committed(Committed::Superseded(grant)) => {
+                grant.state.generation != aloft.flight.intent().generation
+            }
             _ => false,
         };
         aloft.is_recorded &= !(done && aloft.ends());
@@ -851,8 +857,10 @@ impl World {
             self.commit_now(it.index, &it.intent, it.ends, &it.commit, it.asked)?;
         let grant = Box::new(grant);
         let event = match standing {
-            Standing::Current => Event::Committed(grant),
-            Standing::Outdated | Standing::Superseded => Event::Superseded(grant),
+            Standing::Current => Event::Committed(Committed::Applied(grant)),
+            Standing::Outdated | Standing::Superseded => {
+                Event::Committed(Committed::Superseded(grant))
+            }
         };
         self.inside(0, Inside::Tell(number, Box::new(event)));
         Ok(())
@@ -1117,7 +1125,8 @@ impl World {
         let (held, base) = (intent.clone(), grant);
         let window = |state: &GrantState| (state.window_from, state.sends_in_window);
         let before = window(&base.state);
-        let (mut flight, mut step) = Flight::recovered(held, answer, base, tokens, rules, &stamp);
+        let (mut flight, mut step) =
+            Machine::<OfGrant>::recovered(held, answer, base, tokens, rules, &stamp);
         loop {
             if self.dies_here() {
                 self.end_process()?;
@@ -1133,13 +1142,15 @@ impl World {
                             self.audit.counts_as(index, &grant.state);
                         }
                         match standing {
-                            Standing::Current => Event::Committed(Box::new(grant)),
-                            _ => Event::Superseded(Box::new(grant)),
+                            Standing::Current => {
+                                Event::Committed(Committed::Applied(Box::new(grant)))
+                            }
+                            _ => Event::Committed(Committed::Superseded(Box::new(grant))),
                         }
                     }
                     _ => {
                         let row = &self.store.rows[index as usize];
-                        Event::Reloaded(Box::new(row.grant.clone()), Box::new(row.tokens.clone()))
+                        Event::Reloaded((Box::new(row.grant.clone()), Box::new(row.tokens.clone())))
                     }
                 },
                 _ => break,

@@ -5,7 +5,9 @@
 use crate::audit::Check;
 use crate::flight::{brought, form_of};
 use crate::world::{Inside, World};
-use refreshd_core::flight::{Commit, Event, FlightId, Intent};
+use refreshd_core::exchange::Event;
+use refreshd_core::exchange::grant::Commit;
+use refreshd_core::flight::{FlightId, Intent};
 use refreshd_core::mischief::{self, Mischief};
 use refreshd_core::provider::Answer;
 use refreshd_core::time::WallTime;

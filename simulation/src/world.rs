@@ -14,7 +14,8 @@ use crate::server::{Server, TokenId};
 use crate::setup::{Config, Errand, Setup, binding};
 use crate::store::{Store, Unread};
 use crate::transactions::{Ghost, Job};
-use refreshd_core::flight::Event;
+use refreshd_core::exchange::Event;
+use refreshd_core::exchange::grant::OfGrant;
 use refreshd_core::flight::settle::{Import, import};
 use refreshd_core::grant::schedule::{Never, Plan, plan};
 use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
@@ -108,7 +109,7 @@ pub(crate) enum Happening {
 pub(crate) enum Inside {
     Wake,
     /// A flight learns something.
-    Tell(u64, Box<Event>),
+    Tell(u64, Box<Event<OfGrant>>),
     /// Its exchange ended.
     Ended(u64),
     /// Its exchange takes long.

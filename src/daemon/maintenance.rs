@@ -6,7 +6,7 @@ use super::backups;
 use super::healing;
 use crate::descriptors::{self, Ration};
 use crate::engine::EngineHandle;
-use crate::engine::perform::Deck;
+use crate::exchange::Deck;
 use crate::exit::{Failure, internal};
 use crate::incidents::Incidents;
 use crate::reload::Reloader;

@@ -16,9 +16,9 @@ use crate::config::{Config, Sources};
 use crate::control::router::serve;
 use crate::descriptors::Ration;
 use crate::engine::message::Message;
-use crate::engine::perform::Deck;
 use crate::engine::{Engine, EngineHandle, recovery, save_descriptions};
 use crate::enroll::{self, Enroller};
+use crate::exchange::Deck;
 use crate::exit::{Exit, Failure, internal};
 use crate::http::Http;
 use crate::incidents::Incidents;
@@ -225,7 +225,7 @@ fn deck(state: &State, ration: &Ration) -> Deck {
         http: Http::within(ration),
         clock: SharedClock::new(last_seen.as_ref()),
         fingerprinter: state.store.fingerprinter(),
-        arrivals: Default::default(),
+        late_answers: Default::default(),
         unsettled: Default::default(),
     }
 }

@@ -1,7 +1,7 @@
 //! The outputs' reconciler over the store, and what is told of its outputs.
 
 use super::book::StoreBook;
-use crate::engine::perform::Deck;
+use crate::exchange::Deck;
 use crate::incidents::Incidents;
 use crate::publish::reconcile::{BookError, Trouble, What, Wiring};
 use crate::publish::{Reconciler, View};

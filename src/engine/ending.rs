@@ -155,7 +155,7 @@ impl Engine {
         if entry.in_flight.is_some() {
             return Ok(None);
         }
-        if self.dispatch.is_aloft(index) || self.deck.arrivals.are_in_hand(&entry.grant.id) {
+        if self.dispatch.is_aloft(index) || self.deck.late_answers.are_pending(&entry.grant.id) {
             let text = format!(
                 "{name}: an exchange has not been answered yet, and its answer would have no grant; try again in ten minutes at most"
             );

@@ -1,9 +1,9 @@
 //! What the engine is told and asked.
 
-use super::arrivals::InHand;
 use super::ending::{Ended, Revoking};
 use super::perform::Landing;
 use crate::config::{Client, Config};
+use crate::exchange::PendingAnswer;
 use crate::exit::Failure;
 use crate::report::GrantReport;
 use crate::state::StoreError;
@@ -38,7 +38,7 @@ impl WhichGrants {
 #[derive(Debug)]
 pub enum Message {
     /// A flight of a grant has ended; with the late answer that it had in hand.
-    Landed(u32, u64, Box<Landing>, Option<InHand>),
+    Landed(u32, u64, Box<Landing>, Option<PendingAnswer>),
     /// A flight's answer is overdue; its doubt is committed. It is waited for until it is
     /// given up by this.
     Overdue(u32, u64, Box<Grant>, oneshot::Sender<()>),

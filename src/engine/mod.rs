@@ -2,7 +2,6 @@
 //! in step with the store. One task owns all of it; others send it messages.
 
 mod advice;
-pub mod arrivals;
 mod descriptions;
 mod effects;
 pub mod ending;
@@ -18,15 +17,15 @@ mod watch;
 use crate::clock::{Alarm, MAX_WAIT};
 use crate::config::Config;
 use crate::config::active::Seat;
+use crate::exchange::{Deck, Late, Midway};
 use crate::incidents::Incidents;
 use crate::publish::Reconciler;
 use crate::state::StoreError;
-use arrivals::InHand;
 pub(crate) use descriptions::save_descriptions;
 use message::{Message, NotRefreshed, Refreshed};
-use perform::{Assignment, Deck, Landing, Midway, fly, read_again};
+use perform::{Assignment, Landing, read_again, refresh};
 use refreshd_core::dispatch::{self, Declined, Dispatch, Landed, Next, TakeOff};
-use refreshd_core::flight::Verdict;
+use refreshd_core::exchange::grant::Verdict;
 use refreshd_core::grant::candidate;
 use refreshd_core::grant::outcome::OutcomeKind;
 use refreshd_core::grant::schedule::RETRY_BASE;
@@ -196,9 +195,9 @@ impl Engine {
         self.watch_clock();
         self.watch_store();
         loop {
-            let arrivals = &self.deck.arrivals;
-            let in_hand = |grant: &GrantId| arrivals.are_in_hand(grant);
-            match self.dispatch.poll(now, in_hand) {
+            let late_answers = &self.deck.late_answers;
+            let is_pending = |grant: &GrantId| late_answers.are_pending(grant);
+            match self.dispatch.poll(now, is_pending) {
                 Next::Wait(None) => return self.longest_wait,
                 Next::Wait(Some(due)) => return due.since(now).min(self.longest_wait),
                 next => self.follow(next, now),
@@ -312,7 +311,7 @@ impl Engine {
             landing: Some(Landing::Grounded {
                 text: "of an internal error".to_owned(),
             }),
-            in_hand: None,
+            late: Late::default(),
         };
         tokio::spawn(async move {
             let engine = ticket.engine.clone();
@@ -326,7 +325,7 @@ impl Engine {
                 });
             };
             let landing = match errand {
-                Errand::Refresh => fly(&deck, assignment, &midway, &mut ticket.in_hand).await,
+                Errand::Refresh => refresh(&deck, assignment, &midway, &mut ticket.late).await,
                 // Rare, and not to be carried in every flight.
                 Errand::ReadAgain => Box::pin(read_again(&deck, assignment)).await,
             };
@@ -336,10 +335,10 @@ impl Engine {
 
     async fn handle_message(&mut self, message: Message) {
         match message {
-            Message::Landed(index, flight, landing, in_hand) => {
+            Message::Landed(index, flight, landing, late_answer) => {
                 self.read_on.remove(&flight);
                 self.landed(index, flight, *landing).await;
-                drop(in_hand);
+                drop(late_answer);
             }
             Message::Overdue(index, flight, grant, give_up) => {
                 self.read_on.insert(flight, give_up);
@@ -604,7 +603,7 @@ struct Ticket {
     index: u32,
     flight: u64,
     landing: Option<Landing>,
-    in_hand: Option<InHand>,
+    late: Late,
 }
 
 impl Ticket {
@@ -620,7 +619,7 @@ impl Drop for Ticket {
                 self.index,
                 self.flight,
                 Box::new(landing),
-                self.in_hand.take(),
+                self.late.brought.take(),
             ));
         }
     }

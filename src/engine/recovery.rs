@@ -4,14 +4,15 @@
 use crate::config::Config;
 use crate::config::active::seat_of;
 use crate::engine::EngineHandle;
-use crate::engine::arrivals::InHand;
 use crate::engine::message::Message;
-use crate::engine::perform::{Deck, Midway, Patience, adopt, leave};
+use crate::exchange::{Deck, Midway, Patience, PendingAnswer, adopt, leave};
 use crate::exit::{Failure, internal};
 use crate::state::{Recovered, StoreError};
 use refreshd_core::Grant;
+use refreshd_core::exchange::grant::{OfGrant, Verdict};
+use refreshd_core::exchange::{Exchange, Step};
+use refreshd_core::flight::Intent;
 use refreshd_core::flight::settle::Rules;
-use refreshd_core::flight::{Flight, Intent, Step, Verdict};
 use refreshd_core::grant::{GrantId, Policy, Presents, TokenSet};
 use refreshd_core::provider::Answer;
 use refreshd_core::provider::Description;
@@ -34,7 +35,7 @@ pub(crate) struct Unsaved {
     grant: Grant,
     error: StoreError,
     settling: JoinHandle<Verdict>,
-    held: InHand,
+    held: PendingAnswer,
     found: Found,
 }
 
@@ -122,7 +123,7 @@ pub(crate) async fn finish(
         };
         let known = grant.clone();
         let settling = settle(deck, &known.id, answer.clone(), move || {
-            Flight::recovered(intent, answer, grant, tokens, rules, &now)
+            Exchange::<OfGrant>::recovered(intent, answer, grant, tokens, rules, &now)
         });
         match settling.await {
             Ok(verdict) => tell(&name, &verdict, found),
@@ -148,9 +149,9 @@ async fn settle(
     deck: &Deck,
     grant: &GrantId,
     kept: Option<Answer>,
-    begin: impl FnOnce() -> (Flight, Step) + Send + 'static,
-) -> Result<Verdict, (StoreError, JoinHandle<Verdict>, InHand)> {
-    let held = deck.arrivals.came(grant);
+    begin: impl FnOnce() -> (Exchange<OfGrant>, Step<OfGrant>) + Send + 'static,
+) -> Result<Verdict, (StoreError, JoinHandle<Verdict>, PendingAnswer)> {
+    let held = deck.late_answers.came(grant);
     let (failed, mut failures) = mpsc::unbounded_channel();
     let deck = deck.clone();
     let mut settling = tokio::spawn(async move {
@@ -159,8 +160,7 @@ async fn settle(
                 let _followed = failed.send(error);
             }
         };
-        let (flight, first) = begin();
-        adopt(&deck, flight, first, kept, &midway).await
+        adopt(&deck, None, begin(), kept.as_ref(), &midway).await
     });
     let settled = tokio::select! {
         biased;

@@ -104,9 +104,9 @@ impl Engine {
             return;
         }
         let now = self.deck.clock.wall();
-        let arrivals = &self.deck.arrivals;
-        let in_hand = |grant: &GrantId| arrivals.are_in_hand(grant);
-        let next = self.dispatch.start(index, now, in_hand);
+        let late_answers = &self.deck.late_answers;
+        let is_pending = |grant: &GrantId| late_answers.are_pending(grant);
+        let next = self.dispatch.start(index, now, is_pending);
         self.follow(next, now);
     }
 

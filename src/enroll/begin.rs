@@ -3,7 +3,7 @@
 use super::{Enroller, failed, id_text};
 use crate::config::active::Seat;
 use crate::engine::message::{Message, NotRefreshed, Wish};
-use crate::engine::perform::registration;
+use crate::exchange::registration;
 use crate::exit::{Exit, Failure};
 use crate::random;
 use base64::Engine;

@@ -4,7 +4,7 @@
 use super::begin::config;
 use super::{Begun, Enroller, failed, id_text};
 use crate::config::active::Seat;
-use crate::engine::perform::registration;
+use crate::exchange::registration;
 use crate::exit::{Exit, Failure};
 use refreshd_core::enroll::device::pace::{Met, Pace};
 use refreshd_core::enroll::device::{self, Poll};

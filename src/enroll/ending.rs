@@ -2,7 +2,7 @@
 
 use super::Enroller;
 use super::exchange::Under;
-use crate::engine::perform::{self, Patience};
+use crate::exchange::{self, Patience};
 use crate::state::Landing;
 use refreshd_core::enroll::{Enrollment, Stage, Via};
 use refreshd_core::kept::KeptAnswer;
@@ -36,7 +36,7 @@ impl Enroller {
     /// Ends an exchange after which all is as it was.
     pub(super) async fn leave(&self, landing: Landing) {
         if let Some(flight) = landing {
-            perform::leave(&self.0.deck, flight).await;
+            exchange::leave(&self.0.deck, flight).await;
             self.0.deck.unsettled.settled(flight);
         }
     }

@@ -4,7 +4,7 @@
 use super::Enroller;
 use super::conclude::in_doubt;
 use crate::config::active::{Seat, binding_of};
-use crate::engine::perform::{Patience, registration};
+use crate::exchange::{Patience, registration};
 use crate::random;
 use crate::state::Landing;
 use refreshd_core::enroll::code::{self, Unused};

@@ -29,7 +29,7 @@ pub(crate) use view::{report_of, scopes_of};
 
 use crate::config::active::{Seat, seat_of};
 use crate::engine::EngineHandle;
-use crate::engine::perform::Deck;
+use crate::exchange::Deck;
 use crate::exit::{Exit, Failure};
 use crate::reload::Reloader;
 use crate::state::StoreError;

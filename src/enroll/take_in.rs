@@ -4,7 +4,7 @@ use super::Enroller;
 use super::exchange::Under;
 use crate::config::active::{Seat, binding_of};
 use crate::engine::message::Message;
-use crate::engine::perform::{self, Patience};
+use crate::exchange::{self, Patience};
 use crate::history::short_id;
 use crate::state::{ImportRefusal, ImportRequest, StoreError, TakenIn, Wanted};
 use refreshd_core::enroll::account::Account;
@@ -137,7 +137,7 @@ impl Enroller {
             binding: binding_of(seat)?,
             roll: under.roll,
         };
-        let rules = perform::rules(deck, &seat.client, seat.policy.clone());
+        let rules = exchange::rules(deck, &seat.client, seat.policy.clone());
         let now = deck.clock.wall();
         let (mut state, tokens) = settle::import(&rules, import, now);
         state.configured = self.0.reloader.config().grants.contains_key(&name);

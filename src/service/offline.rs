@@ -5,8 +5,8 @@ use super::maintenance::Maintenance;
 use super::{Host, Service};
 use crate::clock::SharedClock;
 use crate::config::Config;
-use crate::engine::perform::Deck;
 use crate::engine::recovery::{self, Unsaved};
+use crate::exchange::Deck;
 use crate::exit::{Exit, Failure, internal};
 use crate::http::{Http, install_tls};
 use crate::opening::{Access, access};
@@ -38,7 +38,7 @@ impl Service {
             http: Http::default(),
             clock: SharedClock::new(last_seen.as_ref()),
             fingerprinter: state.store.fingerprinter(),
-            arrivals: Default::default(),
+            late_answers: Default::default(),
             unsettled: Default::default(),
         };
         let recovered = std::mem::take(&mut state.recovered);

@@ -2,7 +2,7 @@
 
 use crate::config::active::seat_of;
 use crate::config::{Config, Database};
-use crate::engine::perform::Deck;
+use crate::exchange::Deck;
 use crate::exit::{Failure, internal};
 use crate::publish::database::read_generations;
 use crate::publish::reconcile::OutputReport;

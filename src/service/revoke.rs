@@ -4,7 +4,7 @@ use super::api::{Done, Operation};
 use super::{Running, Service};
 use crate::engine::ending::{Ended, Revoking};
 use crate::engine::message::Message;
-use crate::engine::perform::{Deck, registration};
+use crate::exchange::{Deck, registration};
 use crate::exit::{Exit, Failure};
 use refreshd_core::grant::replay::EXCHANGE_LIMIT;
 use refreshd_core::grant::revocation::{Told, read};

@@ -4,7 +4,7 @@ use super::Service;
 use super::api::VerifyRequest;
 use crate::config::active::{Seat, seat_of};
 use crate::engine::message::Wish;
-use crate::engine::perform::Deck;
+use crate::exchange::Deck;
 use crate::exit::{Exit, Failure, internal};
 use refreshd_core::grant::replay::EXCHANGE_LIMIT;
 use refreshd_core::grant::schedule::Urgency;

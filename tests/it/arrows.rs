@@ -30,6 +30,8 @@ const DAEMON: House = &[
     &["config"],
     // The disk and the network.
     &["http", "state"],
+    // One request to a token endpoint, whatever it is for.
+    &["exchange"],
     &["discovery", "history", "incidents", "publish"],
     // What is shown of a grant: the engine tells it.
     &["report"],
@@ -57,6 +59,7 @@ const CORE: House = &[
     &["dispatch", "kept"],
     &["enroll"],
     &["ledger"],
+    &["exchange"],
 ];
 
 #[test]

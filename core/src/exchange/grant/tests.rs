@@ -1,9 +1,13 @@
 //! Regressions; every order of events is in `tests/simulation`.
 
 use super::*;
+use crate::exchange::{Action, Event};
+use crate::flight::{FlightId, Intent, Settlement, Standing};
 use crate::grant::Policy;
 use crate::grant::state::{Doubt, Refusal};
+use crate::grant::{Binding, GrantId, GrantState, Presents};
 use crate::provider::Description;
+use crate::provider::description::DescriptionHash;
 use crate::provider::description::{OldValid, Reuse};
 use crate::secret::{Fingerprint, Fingerprinter, Secret};
 use crate::time::BootTime;
@@ -84,27 +88,27 @@ fn answer() -> Answer {
     }
 }
 
-fn action(step: Step) -> Action {
+fn action(step: Step<OfGrant>) -> Action<OfGrant> {
     match step {
         Step::Do(action) => *action,
         other => panic!("{other:?}"),
     }
 }
 
-fn commit(step: Step) -> Commit {
+fn commit(step: Step<OfGrant>) -> Commit {
     match action(step) {
-        Action::Commit(commit) => *commit,
+        Action::Commit(commit) => commit,
         other => panic!("{other:?}"),
     }
 }
 
-fn reloaded(grant: &Grant) -> Event {
-    Event::Reloaded(Box::new(grant.clone()), Box::new(tokens()))
+fn reloaded(grant: &Grant) -> Event<OfGrant> {
+    Event::Reloaded((Box::new(grant.clone()), Box::new(tokens())))
 }
 
 /// A flight in the air.
-fn sent(grant: &Grant) -> Flight {
-    let mut flight = Flight::new(intent(grant), grant.clone(), tokens(), rules());
+fn sent(grant: &Grant) -> Exchange<OfGrant> {
+    let mut flight = Exchange::<OfGrant>::new(intent(grant), grant.clone(), tokens(), rules());
     let recorded = action(flight.handle(Event::Begin, &at(SENT)));
     assert!(matches!(recorded, Action::RecordIntent(_)));
     let sending = action(flight.handle(Event::IntentRecorded, &at(SENT)));
@@ -118,7 +122,7 @@ fn sent(grant: &Grant) -> Flight {
 fn an_old_answer_that_was_kept_is_a_candidate() {
     let (then, now) = (grant(3, 1), grant(5, 2));
     for answer in [Some(answer()), None] {
-        let (mut flight, step) = Flight::recovered(
+        let (mut flight, step) = Exchange::<OfGrant>::recovered(
             intent(&then),
             answer,
             now.clone(),
@@ -130,15 +134,18 @@ fn an_old_answer_that_was_kept_is_a_candidate() {
         let commit = commit(step);
         assert_eq!(commit.base_revision, 3);
         assert_eq!(commit.settled.settlement.base_generation(), 1);
-        let over = flight.handle(Event::Superseded(Box::new(now.clone())), &at(SENT));
+        let over = flight.handle(
+            Event::Committed(Committed::Superseded(Box::new(now.clone()))),
+            &at(SENT),
+        );
         assert!(matches!(over, Step::Done(Verdict::Superseded { .. })));
     }
 }
 
 /// The first step with an answer that was kept.
-fn adopted(then: &Grant, now: Grant) -> Step {
+fn adopted(then: &Grant, now: Grant) -> Step<OfGrant> {
     let (held, sent) = (Some(answer()), at(SENT));
-    Flight::recovered(intent(then), held, now, tokens(), rules(), &sent).1
+    Exchange::<OfGrant>::recovered(intent(then), held, now, tokens(), rules(), &sent).1
 }
 
 #[test]
@@ -157,14 +164,20 @@ fn a_success_lands_though_the_state_has_moved_on() {
     let mut flight = sent(&then);
     let first = commit(flight.handle(Event::Ended(Ending::Answered(answer())), &at(SENT)));
     assert_eq!(first.base_revision, 3);
-    let again = action(flight.handle(Event::Superseded(Box::new(now.clone())), &at(SENT)));
+    let again = action(flight.handle(
+        Event::Committed(Committed::Superseded(Box::new(now.clone()))),
+        &at(SENT),
+    ));
     assert!(matches!(again, Action::Reload));
     let second = commit(flight.handle(reloaded(&now), &at(SENT)));
     assert_eq!(
         (second.base_revision, second.settled.kind),
         (4, OutcomeKind::Success)
     );
-    let landed = flight.handle(Event::Committed(Box::new(grant(5, 2))), &at(SENT));
+    let landed = flight.handle(
+        Event::Committed(Committed::Applied(Box::new(grant(5, 2)))),
+        &at(SENT),
+    );
     let Step::Done(Verdict::Landed { kind, grant, .. }) = landed else {
         panic!("{landed:?}");
     };
@@ -177,11 +190,17 @@ fn an_overdue_flights_doubt_lands_though_the_state_has_moved_on() {
     let (then, now) = (grant(3, 1), grant(4, 1));
     let mut flight = sent(&then);
     let _ = flight.handle(Event::Overdue, &at(SENT));
-    let _ = flight.handle(Event::Superseded(Box::new(now.clone())), &at(SENT));
+    let _ = flight.handle(
+        Event::Committed(Committed::Superseded(Box::new(now.clone()))),
+        &at(SENT),
+    );
     let second = commit(flight.handle(reloaded(&now), &at(SENT)));
     assert_eq!(second.base_revision, 4);
     assert!(second.settled.settlement.state.doubt.is_some());
-    let reading = flight.handle(Event::Committed(Box::new(grant(5, 1))), &at(SENT));
+    let reading = flight.handle(
+        Event::Committed(Committed::Applied(Box::new(grant(5, 1)))),
+        &at(SENT),
+    );
     assert!(matches!(reading, Step::GoOnReading(_)));
 }
 
@@ -191,14 +210,20 @@ fn an_overdue_flights_doubt_lands_though_the_state_has_moved_on() {
 fn a_late_answer_of_an_older_generation_is_a_candidate() {
     let mut flight = sent(&grant(3, 1));
     let _ = flight.handle(Event::Overdue, &at(SENT));
-    let _ = flight.handle(Event::Committed(Box::new(grant(4, 1))), &at(SENT));
+    let _ = flight.handle(
+        Event::Committed(Committed::Applied(Box::new(grant(4, 1)))),
+        &at(SENT),
+    );
     let _ = flight.handle(Event::Ended(Ending::Answered(answer())), &at(SENT));
     let newer = grant(6, 2);
     assert_eq!(
         commit(flight.handle(reloaded(&newer), &at(SENT))).base_revision,
         4
     );
-    let over = flight.handle(Event::Superseded(Box::new(newer)), &at(SENT));
+    let over = flight.handle(
+        Event::Committed(Committed::Superseded(Box::new(newer))),
+        &at(SENT),
+    );
     assert!(matches!(over, Step::Done(Verdict::Superseded { .. })));
 }
 
@@ -217,7 +242,10 @@ fn a_late_answer_is_bound_to_whom_it_was_asked_of() {
     let (then, now) = (bound(3, "old"), bound(5, "new"));
     let mut flight = sent(&then);
     let _ = commit(flight.handle(Event::Overdue, &at(SENT)));
-    let _ = flight.handle(Event::Committed(Box::new(bound(4, "old"))), &at(SENT));
+    let _ = flight.handle(
+        Event::Committed(Committed::Applied(Box::new(bound(4, "old")))),
+        &at(SENT),
+    );
     let _ = flight.handle(Event::Ended(Ending::Answered(answer())), &at(SENT));
     let commit = commit(flight.handle(reloaded(&now), &at(SENT)));
     let state = commit.settled.settlement.state;
@@ -272,7 +300,7 @@ fn a_window_that_ends_before_the_first_byte_ends_the_flight() {
         let mut intent = intent(&grant);
         intent.attempt = attempt;
         intent.sent = at(SENT + 10 * second);
-        let mut flight = Flight::new(intent, grant, tokens(), rules);
+        let mut flight = Exchange::<OfGrant>::new(intent, grant, tokens(), rules);
         let _ = flight.handle(Event::Begin, &at(SENT + 10 * second));
         flight.handle(Event::IntentRecorded, &at(SENT + after))
     };
@@ -481,7 +509,17 @@ fn an_answer_from_before_a_restore_is_still_the_next_one() {
     let again = intent.clone().again(&now.state, hash.clone());
     let read = |grant: &Grant, intent: &Intent| {
         let (grant, kept) = (grant.clone(), Some(answer()));
-        commit(Flight::recovered(intent.clone(), kept, grant, tokens(), rules(), &at(SENT)).1)
+        commit(
+            Exchange::<OfGrant>::recovered(
+                intent.clone(),
+                kept,
+                grant,
+                tokens(),
+                rules(),
+                &at(SENT),
+            )
+            .1,
+        )
     };
     let landed = read(&now, &again);
     let settlement = &landed.settled.settlement;
@@ -578,7 +616,14 @@ fn an_exchange_of_which_nobody_knows_how_old_it_is_counts_as_over() {
     now.boot_id = "another".to_owned();
     now.boot = BootTime(60_000);
     let recovered = |answer, now: &Stamp| {
-        let flight = Flight::recovered(intent(&then), answer, then.clone(), tokens(), rules(), now);
+        let flight = Exchange::<OfGrant>::recovered(
+            intent(&then),
+            answer,
+            then.clone(),
+            tokens(),
+            rules(),
+            now,
+        );
         commit(flight.1).settled.settlement.state
     };
     assert!(recovered(Some(answer()), &now).expiry_unknown);
@@ -603,7 +648,8 @@ fn beside_a_restored_store_an_exchange_of_another_boot_is_undated() {
     let intent = found(&now);
     assert!(intent.is_undated());
     let (answer, tokens) = (Some(answer()), tokens());
-    let flight = Flight::recovered(intent, answer, then.clone(), tokens, rules(), &now);
+    let flight =
+        Exchange::<OfGrant>::recovered(intent, answer, then.clone(), tokens, rules(), &now);
     let state = commit(flight.1).settled.settlement.state;
     assert!(state.expiry_unknown && state.generation == 2);
 }

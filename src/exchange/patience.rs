@@ -1,0 +1,20 @@
+//! How long a failed step of an exchange waits for its next try.
+
+use std::time::Duration;
+
+/// Waits that grow from 250 ms to 30 s.
+#[derive(Default)]
+pub(crate) struct Patience(u32);
+
+impl Patience {
+    /// Whether it is not the first try.
+    pub(super) fn has_waited(&self) -> bool {
+        self.0 > 0
+    }
+
+    pub(crate) async fn wait(&mut self) {
+        let wait = Duration::from_millis(250 << self.0.min(7)).min(Duration::from_secs(30));
+        self.0 += 1;
+        tokio::time::sleep(wait).await;
+    }
+}
