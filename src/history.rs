@@ -69,10 +69,10 @@ pub async fn of(
 /// The id of an exchange, and of what is kept of it, as short as people have it.
 #[must_use]
 pub fn short_id(flight: FlightId) -> String {
-    id_of(flight).chars().take(8).collect()
+    flight.short()
 }
 
 /// The id in full.
 pub(crate) fn id_of(flight: FlightId) -> String {
-    flight.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    flight.hex()
 }

@@ -5,6 +5,7 @@
 //! There are two entrances: [`Exchange::begin`], and [`Exchange::found`] for an exchange
 //! that a crash has left.
 
+pub mod authorization;
 pub mod grant;
 
 use crate::flight::{Intent, Stamp};

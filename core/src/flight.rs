@@ -21,6 +21,20 @@ pub use settlement::{Sent, Settlement, Standing};
 #[serde(transparent)]
 pub struct FlightId(pub [u8; 16]);
 
+impl FlightId {
+    /// As people have it, in full.
+    #[must_use]
+    pub fn hex(self) -> String {
+        crate::text::hex(&self.0)
+    }
+
+    /// As short as people have it.
+    #[must_use]
+    pub fn short(self) -> String {
+        crate::text::hex(&self.0[..4])
+    }
+}
+
 /// What is durable before the first byte of an exchange leaves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {

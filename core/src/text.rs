@@ -22,6 +22,17 @@ pub fn escaped(text: &str) -> String {
     text.chars().flat_map(escape).collect()
 }
 
+/// Bytes in hexadecimal, as identities are shown.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        let _never_fails = write!(text, "{byte:02x}");
+    }
+    text
+}
+
 /// So many of something, with the plural of what English makes regular: `1 grant`,
 /// `2 grants`.
 #[must_use]

@@ -2,85 +2,17 @@
 //! the provider says how it was decided.
 
 use super::begin::config;
-use super::{Begun, Enroller, failed, id_text};
+use super::{Begun, Enroller, Verdict, failed, id_text};
 use crate::config::active::Seat;
 use crate::exchange::registration;
 use crate::exit::{Exit, Failure};
+use refreshd_core::enroll::device;
 use refreshd_core::enroll::device::pace::{Met, Pace};
-use refreshd_core::enroll::device::{self, Poll};
 use refreshd_core::enroll::{Enrollment, Secrets, Stage, Via};
-use refreshd_core::provider::answer::{self, Outcome};
-use refreshd_core::provider::{Answer, Description, Ending, request};
+use refreshd_core::exchange::Exchange;
+use refreshd_core::exchange::authorization::OfAuthorization;
+use refreshd_core::provider::{Ending, request};
 use std::time::Duration;
-
-/// Whether a poll's answer says that the person has not decided.
-pub(super) fn is_pending(answer: &Answer) -> bool {
-    matches!(device::poll(answer), Poll::Pending | Poll::SlowDown)
-}
-
-/// What a poll's answer comes to.
-pub(super) enum Polled {
-    /// Nothing is decided: the person waits, or a gateway has trouble.
-    Nothing(Met),
-    /// Nothing is decided by a success that is no token answer, and in which nothing may be
-    /// a token: a page of a portal, say. It is kept, and the device code is as good as before.
-    Odd(String, Option<Duration>),
-    /// It is over, for a person.
-    Over(Stage, String),
-    /// It brought something, or the provider refused.
-    Brought,
-}
-
-/// Reads a poll's answer. What may hold a token ends the polling: some servers revoke what a
-/// device code brought when that comes again, as RFC 6749 §4.1.2 wants it of other codes.
-pub(super) fn polled(description: &Description, answer: &Answer, name: &str) -> Polled {
-    let outcome = answer::read(description, answer);
-    let said = |outcome: Outcome| match outcome {
-        Outcome::Refused { text }
-        | Outcome::Unavailable { text, .. }
-        | Outcome::InvalidGrant { text }
-        | Outcome::InteractionRequired { text } => text,
-        _ => format!("HTTP {}", answer.status),
-    };
-    let again = format!("begin again with `refreshd authorize {name} --device`");
-    match (device::poll(answer), outcome) {
-        (Poll::Pending, _) => Polled::Nothing(Met::Pending),
-        (Poll::SlowDown, _) => Polled::Nothing(Met::SlowDown),
-        (Poll::Denied, outcome) => Polled::Over(
-            Stage::Refused,
-            format!(
-                "the approval was declined at the provider ({}); {again}",
-                said(outcome)
-            ),
-        ),
-        (Poll::Expired, outcome) => Polled::Over(
-            Stage::Expired,
-            format!(
-                "the code has expired before anybody approved it ({}); {again}",
-                said(outcome)
-            ),
-        ),
-        (Poll::Trouble, _)
-        | (
-            Poll::Other,
-            Outcome::Lost { .. } | Outcome::AskedToWait { .. } | Outcome::Unavailable { .. },
-        ) => Polled::Nothing(Met::Nothing(device::retry_after(answer))),
-        (
-            Poll::Other,
-            Outcome::Unread {
-                text,
-                retry_after,
-                may_hold: false,
-            },
-        ) => Polled::Odd(
-            format!(
-                "{text}; nothing in it looks like a token. The answer is kept, and the provider is asked again"
-            ),
-            retry_after,
-        ),
-        (Poll::Other, _) => Polled::Brought,
-    }
-}
 
 impl Enroller {
     pub(super) async fn begin_device(
@@ -173,52 +105,37 @@ impl Enroller {
                 let text = format!(
                     "nobody approved in time; begin again with `refreshd authorize {name} --device`"
                 );
-                return self.end(enrollment, Stage::Expired, text, None).await;
+                return self.end(enrollment, Stage::Expired, text).await;
             }
-            let seat = match self.seat(&enrollment, &name) {
-                Ok(seat) => seat,
-                Err(text) => return self.end(enrollment, Stage::Refused, text, None).await,
-            };
-            let description = &seat.client.description;
-            let request =
-                request::device_code(description, &registration(&seat), &seat.vars, &code);
-            let request = match request {
-                Ok(request) => request,
-                Err(e) => {
-                    return self
-                        .end(enrollment, Stage::Refused, e.to_string(), None)
-                        .await;
-                }
+            let begun = self.terms(&enrollment).and_then(|(seat, terms)| {
+                let description = &seat.client.description;
+                let request =
+                    request::device_code(description, &registration(&seat), &seat.vars, &code);
+                Ok((seat, terms, request.map_err(|e| e.to_string())?))
+            });
+            let (seat, terms, request) = match begun {
+                Ok(begun) => begun,
+                Err(text) => return self.end(enrollment, Stage::Refused, text).await,
             };
             let Ok(_counted) = self.count() else {
                 return;
             };
-            let flown = self.fly(&enrollment, secrets.clone(), &code, &seat, request);
-            let (under, ending) = match flown.await {
-                Ok(flown) => flown,
-                Err(text) => {
+            let intent = self.intent(&enrollment, &code, &seat);
+            let authorization = (enrollment.clone(), secrets.clone());
+            let exchange = Exchange::<OfAuthorization>::new(intent, authorization, terms, 0);
+            met = match self.fly(&seat, exchange, request).await {
+                Verdict::NotStarted { text } => {
                     tracing::warn!(grant = %name, "{name}: {text}");
-                    met = Met::Nothing(None);
-                    continue;
+                    Met::Nothing(None)
                 }
-            };
-            met = match ending {
-                Ending::NotSent { .. } | Ending::Lost { .. } => Met::Nothing(None),
-                Ending::Answered(answer) => match polled(description, &answer, &name) {
-                    Polled::Nothing(met) => met,
-                    Polled::Odd(text, retry_after) => {
+                Verdict::Pending { met, text } => {
+                    if let Some(text) = text {
                         tracing::warn!(grant = %name, "{name}: {text}");
-                        self.keep_beside(under, text, answer).await;
-                        met = Met::Nothing(retry_after);
-                        continue;
                     }
-                    Polled::Over(stage, text) => {
-                        return self.end_flight(under, stage, text, None).await;
-                    }
-                    Polled::Brought => return self.conclude(under, &seat, answer).await,
-                },
+                    met
+                }
+                verdict => return self.conclude(&name, verdict).await,
             };
-            self.leave(under.landing).await;
         }
     }
 }

@@ -1,23 +1,23 @@
-//! A code is presented, once: the intent is durable before a byte leaves, the answer
-//! before it is acted upon, and what it brought is taken in by one transaction.
+//! A code that came is presented, and presented again for as long as it was not used.
 
-use super::Enroller;
-use super::conclude::in_doubt;
+use super::{Enroller, Verdict};
 use crate::config::active::{Seat, binding_of};
-use crate::exchange::{Patience, registration};
+use crate::exchange::{Late, Midway, fly, registration};
 use crate::random;
-use crate::state::Landing;
-use refreshd_core::enroll::code::{self, Unused};
+use refreshd_core::enroll::code::Unused;
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage};
+use refreshd_core::exchange::Exchange;
+use refreshd_core::exchange::authorization::{OfAuthorization, spared};
 use refreshd_core::flight::{FlightId, Intent};
 use refreshd_core::grant::{GrantId, Presents};
-use refreshd_core::kept::KeptAnswer;
 use refreshd_core::provider::request::{self, TokenRequest};
-use refreshd_core::provider::{Answer, Ending};
 use refreshd_core::secret::Secret;
 use refreshd_core::time::WallTime;
 use std::collections::HashSet;
+use std::sync::Mutex;
 use std::time::Duration;
+
+use crate::exchange::Patience;
 
 /// A code that waits is looked at so often: the clock may have been set.
 const LOOK: Duration = Duration::from_secs(5);
@@ -28,57 +28,6 @@ pub(super) struct Counted(Enroller);
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.0.under_way.send_modify(|count| *count -= 1);
-    }
-}
-
-/// An exchange on its way: what it is for, and where it is written down.
-pub(super) struct Under {
-    pub(super) enrollment: Enrollment,
-    pub(super) secrets: Secrets,
-    /// When the request was sent; `None`: nobody knows how long ago that was.
-    pub(super) sent: Option<WallTime>,
-    /// For the next generation's jitter.
-    pub(super) roll: u64,
-    /// Its flight; `None`: it has been committed before.
-    pub(super) landing: Landing,
-}
-
-impl Under {
-    /// Its answer, as it is kept where it cannot be taken in.
-    pub(super) fn kept(&self, answer: Answer) -> KeptAnswer {
-        KeptAnswer {
-            flight: self.landing.unwrap_or_else(|| FlightId(random::bytes())),
-            answer,
-        }
-    }
-
-    /// What its intent says of a flight.
-    pub(super) fn of(enrollment: Enrollment, secrets: Secrets, intent: &Intent) -> Self {
-        Under {
-            enrollment,
-            secrets,
-            sent: Some(intent.sent.wall),
-            roll: intent.roll,
-            landing: Some(intent.flight),
-        }
-    }
-}
-
-/// A code that is as good as before, and why.
-pub(super) struct Spared {
-    pub(super) unused: Unused,
-    pub(super) text: String,
-    /// Its flight, if there was one.
-    pub(super) landing: Landing,
-}
-
-impl Spared {
-    fn not_sent(text: impl std::fmt::Display) -> Self {
-        Spared {
-            unused: Unused::NotSent,
-            text: text.to_string(),
-            landing: None,
-        }
     }
 }
 
@@ -125,135 +74,114 @@ impl Enroller {
                 tokio::time::sleep(left.min(LOOK)).await;
                 continue;
             }
-            let Err(spared) = self.present_code(enrollment.clone(), secrets).await else {
+            let waits_until = self.present_code(enrollment, secrets, tries).await;
+            let Some(until) = waits_until.filter(|_| !self.is_stopping()) else {
                 return;
             };
-            if self.is_stopping() {
-                return self.leave(spared.landing).await;
-            }
-            again_at = self.spare(enrollment, spared, tries).await;
+            again_at = Some(until);
             tries += 1;
         }
     }
 
-    /// Presents the code of an enrolment.
-    ///
-    /// # Errors
-    /// Why it may be presented again.
-    async fn present_code(&self, enrollment: Enrollment, secrets: Secrets) -> Result<(), Spared> {
-        let _counted = self.count().map_err(Spared::not_sent)?;
-        let Some(code) = secrets.code.clone() else {
-            let text = "its code is not there any more; authorize again".to_owned();
-            self.end(enrollment, Stage::Refused, text, None).await;
-            return Ok(());
-        };
-        let name = self.name_of(&enrollment).map_err(Spared::not_sent)?;
-        let seat = self.seat(&enrollment, &name).map_err(Spared::not_sent)?;
-        let request = request::authorization_code(
-            &seat.client.description,
-            &registration(&seat),
-            &seat.vars,
-            &code,
-            secrets.verifier.as_ref(),
-        );
-        let request = request.map_err(Spared::not_sent)?;
-        let flown = self.fly(&enrollment, secrets, &code, &seat, request);
-        let (under, ending) = flown.await.map_err(Spared::not_sent)?;
-        match ending {
-            Ending::NotSent { text } => Err(Spared {
-                unused: Unused::NotSent,
-                text,
-                landing: under.landing,
-            }),
-            Ending::Lost { text } => {
-                self.end_flight(under, Stage::InDoubt, in_doubt(&text), None)
-                    .await;
-                Ok(())
-            }
-            Ending::Answered(answer) => self.conclude_code(under, &seat, answer).await,
-        }
-    }
-
-    /// Keeps a code that was not used until it is presented again; when that is. `None`:
-    /// it is over by then, and so is its enrolment.
-    pub(super) async fn spare(
+    /// Presents the code of an authorization once. Until when it waits to be presented
+    /// again, if it does.
+    async fn present_code(
         &self,
         enrollment: Enrollment,
-        spared: Spared,
+        secrets: Secrets,
         tries: u32,
     ) -> Option<WallTime> {
-        let Spared {
-            unused,
-            text,
-            landing,
-        } = spared;
-        let config = self.0.reloader.config();
-        let client = config.clients.get(&enrollment.client);
-        let ends = enrollment.code_ends_at(client.map(|client| &*client.description));
-        let now = self.0.deck.clock.wall();
-        let Some(at) = code::again(now, ends, tries, &unused) else {
-            let text = over(&unused, &text, ends, now);
-            self.end_with(enrollment, Stage::Refused, text, None, landing)
-                .await;
+        let _counted = self.count().ok()?;
+        let Some(code) = secrets.code.clone() else {
+            let text = "its code is not there any more; authorize again".to_owned();
+            self.end(enrollment, Stage::Refused, text).await;
             return None;
         };
-        let text = waiting(&unused, &text, at, ends);
+        let begun = self.terms(&enrollment).and_then(|(seat, terms)| {
+            let request = request::authorization_code(
+                &seat.client.description,
+                &registration(&seat),
+                &seat.vars,
+                &code,
+                secrets.verifier.as_ref(),
+            );
+            Ok((seat, terms, request.map_err(|e| e.to_string())?))
+        });
+        let (seat, terms, request) = match begun {
+            Ok(begun) => begun,
+            Err(text) => return self.not_presented(enrollment, &text, tries).await,
+        };
         let name = self.name_of(&enrollment).unwrap_or_default();
-        tracing::warn!(grant = %name, "{name}: {text}");
-        let mut kept = Enrollment { text, ..enrollment };
-        kept.code.again_at = Some(at);
-        let store = &self.0.deck.store;
-        let kept = store.turn_enrollment(&[Stage::Received], kept, None, landing);
-        match kept.await {
-            Ok(_) => {
-                if let Some(flight) = landing {
-                    self.0.deck.unsettled.settled(flight);
-                }
+        let known = enrollment.clone();
+        let intent = self.intent(&enrollment, &code, &seat);
+        let authorization = (enrollment, secrets);
+        let exchange = Exchange::<OfAuthorization>::new(intent, authorization, terms, tries);
+        match self.fly(&seat, exchange, request).await {
+            Verdict::NotStarted { text } => self.not_presented(known, &text, tries).await,
+            Verdict::Waits { until, text } => {
+                tracing::warn!(grant = %name, "{name}: {text}");
+                Some(until)
             }
-            Err(e) => {
-                tracing::warn!("how a code waits could not be written down: {e}");
-                self.leave(landing).await;
+            verdict => {
+                self.conclude(&name, verdict).await;
+                None
             }
         }
-        self.turned();
-        Some(at)
     }
 
-    /// One exchange: intent, send, answer; each durable before the next.
-    ///
-    /// # Errors
-    /// Why nothing was sent.
+    /// Nothing of a code has left. Until when it waits.
+    async fn not_presented(
+        &self,
+        enrollment: Enrollment,
+        why: &str,
+        tries: u32,
+    ) -> Option<WallTime> {
+        let config = self.0.reloader.config();
+        let client = config.clients.get(&enrollment.client);
+        let description = client.map(|client| &*client.description);
+        let now = self.0.deck.clock.wall();
+        let because = (&Unused::NotSent, why);
+        let (turn, until) = spared(&enrollment, because, tries, description, now);
+        let name = self.name_of(&enrollment).unwrap_or_default();
+        tracing::warn!(grant = %name, "{name}: {}", turn.to.text);
+        match until {
+            Some(_) => {
+                if let Err(e) = self.0.deck.store.turn_enrollment(turn, None).await {
+                    tracing::warn!("how a code waits could not be written down: {e}");
+                }
+                self.turned();
+            }
+            None => self.write_down(turn).await,
+        }
+        until
+    }
+
+    /// One exchange of a code, or of a device code.
     pub(super) async fn fly(
         &self,
-        enrollment: &Enrollment,
-        secrets: Secrets,
-        code: &Secret,
         seat: &Seat,
+        exchange: Exchange<OfAuthorization>,
         request: TokenRequest,
-    ) -> Result<(Under, Ending), String> {
-        let deck = &self.0.deck;
-        let pass = self.0.passes.take(enrollment.via).await;
-        let _pass = pass.map_err(|e| e.to_string())?;
-        let intent = self.intent(enrollment, code, seat);
-        let recorded = deck.store.record_intent(&intent).await;
-        recorded.map_err(|e| e.to_string())?;
-        let clock = deck.clock.clone();
-        let ending = deck
-            .http
-            .exchange(&seat.client, request, || clock.wall())
-            .await;
-        if let Ending::Answered(answer) = &ending {
-            deck.unsettled.put(&intent, answer);
-            // Whose account it is may be asked before it is taken in.
-            match deck.store.keep_answer(&intent, answer).await {
-                Ok(()) => deck.unsettled.settled(intent.flight),
-                Err(e) => {
-                    tracing::error!(grant = %intent.name, "{}: the answer could not be kept before it is read: {e}", intent.name);
-                }
+    ) -> Verdict {
+        let via = exchange.subject().enrollment().via;
+        let pass = match self.0.passes.take(via).await {
+            Ok(pass) => Mutex::new(Some(pass)),
+            Err(e) => {
+                let text = e.to_string();
+                return Verdict::NotStarted { text };
             }
-        }
-        let under = Under::of(enrollment.clone(), secrets, &intent);
-        Ok((under, ending))
+        };
+        // One that is overdue does not keep others from the provider.
+        let midway = |what| {
+            if let Midway::Overdue(..) = what {
+                pass.lock().expect("nothing panics under this lock").take();
+                self.turned();
+            }
+        };
+        let (deck, mut late) = (&self.0.deck, Late::default());
+        let verdict = fly(deck, &seat.client, exchange, request, &mut late, &midway).await;
+        self.turned();
+        verdict
     }
 
     /// Counts an exchange, which a stop then waits for.
@@ -269,7 +197,7 @@ impl Enroller {
         }
     }
 
-    fn intent(&self, enrollment: &Enrollment, code: &Secret, seat: &Seat) -> Intent {
+    pub(super) fn intent(&self, enrollment: &Enrollment, code: &Secret, seat: &Seat) -> Intent {
         let sent = self.0.deck.clock.stamp();
         Intent {
             flight: FlightId(random::bytes()),
@@ -285,35 +213,5 @@ impl Enroller {
             roll: u64::from_le_bytes(random::bytes()),
             binding: binding_of(seat).ok(),
         }
-    }
-}
-
-/// What a person is told while a code waits.
-fn waiting(unused: &Unused, text: &str, at: WallTime, ends: WallTime) -> String {
-    let (at, ends) = (at.rfc3339(), ends.rfc3339());
-    match unused {
-        Unused::NotSent => {
-            format!("the code could not be presented: {text}; trying again until {ends}")
-        }
-        Unused::Answered(_) => format!(
-            "the provider asks to wait ({text}), and has not used the code; it is presented again at {at}, and is good until {ends}"
-        ),
-    }
-}
-
-/// What a person is told when a code has ended without having been used.
-fn over(unused: &Unused, text: &str, ends: WallTime, now: WallTime) -> String {
-    let ends = ends.rfc3339();
-    match unused {
-        Unused::NotSent => format!(
-            "the code could not be presented in its lifetime, until {ends}: {text}; authorize again"
-        ),
-        Unused::Answered(None) => format!(
-            "the provider asked to wait ({text}) until the code was over, at {ends}; authorize again later"
-        ),
-        Unused::Answered(Some(asked)) => format!(
-            "the provider asks to wait until {} ({text}), and the code is good until {ends}; authorize again after that",
-            (now + *asked).rfc3339()
-        ),
     }
 }

@@ -4,11 +4,9 @@
 
 mod approve;
 mod begin;
-mod conclude;
 mod device;
 mod ending;
 mod exchange;
-mod identity;
 mod link;
 mod passes;
 mod push;
@@ -16,7 +14,6 @@ mod receive;
 mod recovery;
 mod resume;
 pub(crate) mod serve;
-mod take_in;
 mod view;
 
 pub use approve::Approve;
@@ -27,14 +24,15 @@ pub use receive::Word;
 pub use view::{Report, id_text, parse_id};
 pub(crate) use view::{report_of, scopes_of};
 
-use crate::config::active::{Seat, seat_of};
+use crate::config::active::{Seat, binding_of, seat_of};
 use crate::engine::EngineHandle;
-use crate::exchange::Deck;
+use crate::exchange::{Deck, rules};
 use crate::exit::{Exit, Failure};
 use crate::reload::Reloader;
 use crate::state::StoreError;
 use passes::Passes;
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Stage, business};
+use refreshd_core::exchange::authorization::{Terms, Verdict};
 use refreshd_core::grant::{Grant, GrantId, GrantState};
 use refreshd_core::name;
 use std::collections::HashSet;
@@ -199,6 +197,24 @@ impl Enroller {
         // The provider compares it with the one that it was asked with.
         seat.redirect_uri.clone_from(&enrollment.redirect_uri);
         Ok(seat)
+    }
+
+    /// What an authorization goes by now, for its exchange.
+    fn terms(&self, enrollment: &Enrollment) -> Result<(Seat, Terms), String> {
+        let name = self.name_of(enrollment)?;
+        let seat = self.seat(enrollment, &name)?;
+        let client = &seat.client;
+        let terms = Terms {
+            configured: self.0.reloader.config().grants.contains_key(&name),
+            name,
+            client: client.name.clone(),
+            client_id: client.client_id.clone(),
+            scopes: client.scopes.clone(),
+            vars: seat.vars.clone(),
+            binding: binding_of(&seat)?,
+            rules: rules(&self.0.deck, client, seat.policy.clone()),
+        };
+        Ok((seat, terms))
     }
 
     /// The name of the grant: its own, or the business's.

@@ -5,6 +5,7 @@ use crate::exit::{Exit, Failure};
 use crate::state::Received;
 use refreshd_core::enroll::callback::Callback;
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage, Via, state};
+use refreshd_core::ledger::authorization::Turn;
 use refreshd_core::secret::Secret;
 use refreshd_core::text::printable;
 use std::time::Duration;
@@ -190,14 +191,8 @@ impl Enroller {
 
     /// Writes down what came of a try that ends nothing.
     pub(super) async fn tell(&self, enrollment: Enrollment, text: String) -> Result<bool, Failure> {
-        let told = Enrollment { text, ..enrollment };
-        let store = &self.0.deck.store;
-        let told = store
-            .turn_enrollment(&[Stage::Open], told, None, None)
-            .await;
-        let told = told.map_err(failed)?;
-        self.turned();
-        Ok(told)
+        let to = Enrollment { text, ..enrollment };
+        self.turn_from(&[Stage::Open], to).await
     }
 
     /// Ends it by a person's word, if it is at one of these stages still.
@@ -207,13 +202,18 @@ impl Enroller {
         enrollment: Enrollment,
         text: String,
     ) -> Result<bool, Failure> {
-        let turned = Enrollment {
+        let to = Enrollment {
             stage: Stage::Refused,
             text,
             ..enrollment
         };
-        let store = &self.0.deck.store;
-        let turned = store.turn_enrollment(from, turned, None, None).await;
+        self.turn_from(from, to).await
+    }
+
+    async fn turn_from(&self, from: &'static [Stage], to: Enrollment) -> Result<bool, Failure> {
+        let answer = None;
+        let turn = Turn { from, to, answer };
+        let turned = self.0.deck.store.turn_enrollment(turn, None).await;
         let turned = turned.map_err(failed)?;
         self.turned();
         Ok(turned)

@@ -1,15 +1,17 @@
 //! Goes on at a start with what waits: codes that were kept and not presented,
 //! device codes that are not decided; and what an operator takes in after all.
 
-use super::exchange::Under;
 use super::receive::refused;
 use super::{Enroller, Report, failed};
+use crate::exchange::adopt;
 use crate::exit::{Exit, Failure};
 use crate::history::short_id;
-use crate::random;
-use crate::state::Wanted;
 use refreshd_core::enroll::{EnrollmentId, Stage, Via};
+use refreshd_core::exchange::Exchange;
+use refreshd_core::exchange::authorization::OfAuthorization;
 use refreshd_core::provider::answer::{self, Outcome};
+use refreshd_core::secret::Secret;
+use refreshd_core::time::WallTime;
 use std::time::Duration;
 
 impl Enroller {
@@ -30,7 +32,7 @@ impl Enroller {
             match (enrollment.stage, enrollment.via) {
                 (Stage::Received | Stage::Quarantined, _) if fenced => {
                     let text = "the store was put back, and the code may have been presented since: authorize again".to_owned();
-                    self.end(enrollment, Stage::InDoubt, text, None).await;
+                    self.end(enrollment, Stage::InDoubt, text).await;
                 }
                 (Stage::Received, _) => self.exchange_soon(enrollment.id),
                 (Stage::Open, Via::Device) if !fenced => {
@@ -81,8 +83,8 @@ impl Enroller {
             return Err(refused("its answer is not there any more; authorize again"));
         }
         let name = self.name_of(&enrollment).map_err(|text| refused(&text))?;
-        let seat = self
-            .seat(&enrollment, &name)
+        let (seat, terms) = self
+            .terms(&enrollment)
             .map_err(|text| Failure::new(Exit::Config, text))?;
         // Of several, the last that can be read: it is what the provider goes on with.
         let read = secrets.answers.iter().rev().find_map(|kept| {
@@ -90,26 +92,28 @@ impl Enroller {
             let mut answer = kept.answer.clone();
             answer.status = 200;
             match answer::read(&seat.client.description, &answer) {
-                Outcome::Success(success) => Some((kept.clone(), success)),
+                Outcome::Success(_) => Some((kept.flight, answer)),
                 _ => None,
             }
         });
-        let Some((kept, success)) = read else {
+        let Some((flight, answer)) = read else {
             let last = secrets.answers.last();
             let id = last.map_or_else(String::new, |kept| short_id(kept.flight));
             return Err(refused(&format!(
                 "its answer cannot be read by the provider's description; see it with `refreshd answers show {id}`, or take its tokens by hand with `refreshd answers take {id}`"
             )));
         };
-        let under = Under {
-            sent: enrollment.sent,
-            enrollment,
-            secrets,
-            roll: u64::from_le_bytes(random::bytes()),
-            landing: None,
-        };
-        self.take_in(under, &seat, *success, kept, Wanted::ByOperator)
-            .await;
+        let code = secrets.code.clone().unwrap_or_else(|| Secret::new(""));
+        let now = self.0.deck.clock.stamp();
+        let mut intent = self.intent(&enrollment, &code, &seat);
+        intent.flight = flight;
+        intent.sent.wall = enrollment.sent.unwrap_or(now.wall);
+        intent.first_sent = enrollment.sent.unwrap_or(WallTime(0));
+        let authorization = (enrollment, secrets);
+        let found =
+            Exchange::<OfAuthorization>::accepted(intent, answer, authorization, terms, &now);
+        let verdict = adopt(&self.0.deck, None, found, None, &|_| ()).await;
+        self.conclude(&name, verdict).await;
         self.wait(id, Duration::ZERO).await
     }
 }

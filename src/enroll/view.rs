@@ -105,7 +105,7 @@ pub(crate) fn scopes_of(
 /// The id as people and URLs have it.
 #[must_use]
 pub fn id_text(id: EnrollmentId) -> String {
-    id.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    id.hex()
 }
 
 /// The id that a text is.

@@ -4,6 +4,7 @@
 
 mod driver;
 mod late_answers;
+mod of_authorization;
 mod of_grant;
 mod patience;
 mod unsettled;

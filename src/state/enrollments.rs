@@ -9,18 +9,18 @@ pub(super) use answers::forget_answers_of;
 use super::commit;
 use super::disk::hex;
 use super::error::StoreError;
-use super::import::{self, ImportRefusal, ImportRequest, Imported};
+use super::import::{self, ImportRefusal, Imported};
 use super::ledger;
 use super::records::{from_json, json, secret_json};
 use super::seal::Context;
 use super::store::Store;
 use super::writer::{Kind, Session};
-use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage, Via, quarantine};
+use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage, quarantine};
+use refreshd_core::exchange::authorization::TakeIn;
 use refreshd_core::flight::FlightId;
 use refreshd_core::grant::Grant;
-use refreshd_core::kept::{self, KeptAnswer};
-pub use refreshd_core::ledger::authorization::Wanted;
-use refreshd_core::ledger::authorization::{Admission, admit};
+use refreshd_core::ledger::authorization::{self, Admission, Row as Authorization, Turn, admit};
+pub use refreshd_core::ledger::authorization::{Received, Wanted};
 use refreshd_core::secret::{Fingerprint, Secret};
 use refreshd_core::time::WallTime;
 use rusqlite::{OptionalExtension, Row};
@@ -32,30 +32,6 @@ pub const MOST_OPEN: i64 = 10_000;
 pub const MOST_QUARANTINED: usize = 100;
 /// What is over is remembered for so long.
 const KEPT: Duration = Duration::from_secs(30 * 86_400);
-
-/// What a code that came is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Received {
-    /// It is kept, and is to be presented.
-    New(Box<Enrollment>),
-    /// It came before.
-    Again(Box<Enrollment>),
-    /// Another code has come for this enrolment, or it is over.
-    Spent(Box<Enrollment>),
-}
-
-impl Received {
-    /// The enrolment whose code is to be presented. Whoever brought it first may have
-    /// gone away before it was.
-    #[must_use]
-    pub fn to_present(&self) -> Option<&Enrollment> {
-        match self {
-            Received::New(enrollment) => Some(enrollment),
-            Received::Again(known) if known.stage == Stage::Received => Some(known),
-            Received::Again(_) | Received::Spent(_) => None,
-        }
-    }
-}
 
 /// What became of a token set that was authorized.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -246,57 +222,34 @@ impl Store {
         .await
     }
 
-    /// Writes down how far an enrolment has come, if it is at one of these stages
-    /// still; `answer`: what is kept of the exchange, at whatever stage it is. Where nothing
-    /// more is to be presented, the code and verifier go. Returns whether it was.
+    /// Changes an authorization by itself, and ends its exchange. Returns whether it
+    /// applied; an answer is kept in any case.
     ///
     /// # Errors
     /// When it did not become durable.
-    pub async fn turn_enrollment(
-        &self,
-        from: &'static [Stage],
-        enrollment: Enrollment,
-        answer: Option<KeptAnswer>,
-        landing: Landing,
-    ) -> Result<bool, StoreError> {
+    pub async fn turn_enrollment(&self, turn: Turn, landing: Landing) -> Result<bool, StoreError> {
         self.run(kind_of(landing), move |s| {
             if let Some(flight) = landing {
                 commit::end(s, flight)?;
             }
-            let known = find(s, "id = ?1", enrollment.id.0)?.map(|(known, _)| known.stage);
-            let turns = known.is_some_and(|stage| from.contains(&stage));
-            match answer {
-                answer if turns => turn(s, &enrollment, answer)?,
-                Some(answer) => answers::keep(s, &enrollment, answer)?,
-                None => {}
-            }
-            Ok(turns)
+            self::turn(s, turn)
         })
         .await
     }
 
-    /// Takes the token set of an enrolment in, ends it, and its flight, in one
+    /// Takes the token set of an authorization in, ends that, and its exchange, in one
     /// transaction. What is another account's than the grant's, older than an
-    /// authorization that came meanwhile, or of an enrolment that was given up, is
-    /// held with `answer` instead, unless an operator wants it. `who`: the account, for
-    /// people, printable.
+    /// authorization that came meanwhile, or of an authorization that was given up, is
+    /// held instead, unless an operator wants it.
     ///
     /// # Errors
     /// When the token set belongs to another grant, or it did not become durable.
-    pub async fn take_in(
-        &self,
-        enrollment: Enrollment,
-        request: ImportRequest,
-        answer: KeptAnswer,
-        wanted: Wanted,
-        who: Option<String>,
-        landing: Landing,
-    ) -> Result<TakenIn, ImportRefusal> {
+    pub async fn take_in(&self, it: TakeIn, landing: Landing) -> Result<TakenIn, ImportRefusal> {
         self.run(kind_of(landing), move |s| {
             if let Some(flight) = landing {
                 commit::end(s, flight)?;
             }
-            take_in(s, enrollment, request, answer, wanted, who.as_deref())
+            take_in(s, it)
         })
         .await
     }
@@ -342,45 +295,31 @@ fn tidy(s: &Session<'_>, now: WallTime) -> Result<(), StoreError> {
     for late in rows.collect::<Result<Vec<_>, _>>()? {
         let text = "nothing came in time".to_owned();
         let stage = Stage::Expired;
-        turn(
-            s,
-            &Enrollment {
-                stage,
-                text,
-                ..late
-            },
-            None,
-        )?;
+        let to = Enrollment {
+            stage,
+            text,
+            ..late
+        };
+        turn(s, Turn::to(to, None))?;
     }
     let forget = format!("DELETE FROM enrollments WHERE {OLD}");
     s.conn.prepare_cached(&forget)?.execute([(now - KEPT).0])?;
     Ok(())
 }
 
-fn take_in(
-    s: &Session<'_>,
-    enrollment: Enrollment,
-    request: ImportRequest,
-    answer: KeptAnswer,
-    wanted: Wanted,
-    who: Option<&str>,
-) -> Result<TakenIn, ImportRefusal> {
-    s.saw(request.now);
-    let (id, number) = (enrollment.id, hex(&enrollment.id.0));
+fn take_in(s: &Session<'_>, it: TakeIn) -> Result<TakenIn, ImportRefusal> {
+    s.saw(it.import.now);
+    let (id, number) = (it.enrollment.id, it.enrollment.id.hex());
     let known = find(s, "id = ?1", id.0)?;
-    let authorization = (enrollment, known.map(|(known, _)| known.stage));
-    let entry = import::entry(s, &request.name)?;
-    match admit(
-        entry.as_ref(),
-        authorization,
-        request,
-        wanted,
-        (&number, who),
-    ) {
+    let authorization = (it.enrollment, known.map(|(known, _)| known.stage));
+    let entry = import::entry(s, &it.import.name)?;
+    let told = (number.as_str(), it.who.as_deref());
+    match admit(entry.as_ref(), authorization, it.import, it.wanted, told) {
         Admission::Gone => Ok(TakenIn::Gone),
         Admission::Held(held) => {
-            turn(s, &held, Some(answer))?;
-            Ok(TakenIn::Held(held.text))
+            let text = held.text.clone();
+            turn(s, Turn::to(*held, Some(it.answer)))?;
+            Ok(TakenIn::Held(text))
         }
         Admission::Admitted(admitted) => {
             let identity = s.fingerprints.of(admitted.import.tokens.identity());
@@ -389,8 +328,8 @@ fn take_in(
             let (outcome, changes, done) =
                 admitted.take_in(entry.as_ref(), &facts, identity, grant)?;
             let imported = import::write(s, entry.as_ref(), outcome, &changes)?;
-            turn(s, &done, None)?;
-            answers::read(s, id, answer.flight)?;
+            turn(s, Turn::to(done, None))?;
+            answers::forget(s, id, it.answer.flight)?;
             Ok(TakenIn::Current(Box::new(imported)))
         }
     }
@@ -464,36 +403,17 @@ fn receive(
             Received::Spent(known)
         });
     }
-    let Some((known, secrets)) = find(s, "id = ?1", enrollment.id.0)? else {
-        return Err(StoreError::NoSuchEnrollment);
-    };
-    // A link may be tried again, with another code.
-    let before = code_of(s, enrollment.id)?;
-    let course = known.code.clone().of_next(before, now);
-    let Some(course) = course.filter(|_| known.stage == Stage::Open) else {
-        return Ok(Received::Spent(Box::new(known)));
-    };
-    if course.spent.contains(&fingerprint) {
-        return Ok(Received::Spent(Box::new(known)));
+    let id = enrollment.id;
+    let known = find(s, "id = ?1", id.0)?.ok_or(StoreError::NoSuchEnrollment)?;
+    let (before, code) = (code_of(s, id)?, (code, fingerprint));
+    let (received, row) = authorization::receive(known, before, enrollment, code, with, now);
+    if let Some(row) = row {
+        write(s, &row)?;
+        s.conn
+            .prepare_cached("UPDATE enrollments SET code = ?2 WHERE id = ?1")?
+            .execute((id.0, fingerprint.0))?;
     }
-    let received = Enrollment {
-        stage: Stage::Received,
-        text: String::new(),
-        code: course,
-        ..enrollment
-    };
-    let secrets = Secrets {
-        code: Some(code),
-        verifier: with.verifier.or(secrets.verifier),
-        nonce: with.nonce.or(secrets.nonce),
-        interval_ms: None,
-        answers: secrets.answers,
-    };
-    s.conn
-        .prepare_cached("UPDATE enrollments SET code = ?2, secrets = ?3 WHERE id = ?1")?
-        .execute((received.id.0, fingerprint.0, seal(s, received.id, &secrets)))?;
-    record(s, &received)?;
-    Ok(Received::New(Box::new(received)))
+    Ok(received)
 }
 
 /// The fingerprint of the code that came last for an enrolment.
@@ -505,29 +425,21 @@ fn code_of(s: &Session<'_>, id: EnrollmentId) -> Result<Option<Fingerprint>, Sto
     Ok(code.map(Fingerprint))
 }
 
-fn turn(
-    s: &Session<'_>,
-    enrollment: &Enrollment,
-    answer: Option<KeptAnswer>,
-) -> Result<(), StoreError> {
-    record(s, enrollment)?;
-    let waits = matches!(enrollment.stage, Stage::Received | Stage::Quarantined);
-    if waits && answer.is_none() {
-        return Ok(());
+/// Whether it applied.
+fn turn(s: &Session<'_>, turn: Turn) -> Result<bool, StoreError> {
+    let known = find(s, "id = ?1", turn.to.id.0)?;
+    let (applies, is_known) = (turn.applies_to(known.as_ref()), known.is_some());
+    match turn.of(known) {
+        Some(row) if is_known => write(s, &row)?,
+        Some((enrollment, secrets)) => begin(s, &enrollment, &secrets)?,
+        None => {}
     }
-    let known = find(s, "id = ?1", enrollment.id.0)?;
-    let mut secrets = known.map(|(_, secrets)| secrets).unwrap_or_default();
-    if let Some(answer) = answer {
-        kept::keep(&mut secrets.answers, answer);
-    }
-    let is_polled = enrollment.stage == Stage::Open && enrollment.via == Via::Device;
-    if !(waits || is_polled) {
-        secrets = answers::rest(secrets);
-    }
-    write(s, enrollment.id, &secrets)
+    Ok(applies)
 }
 
-fn write(s: &Session<'_>, id: EnrollmentId, secrets: &Secrets) -> Result<(), StoreError> {
+fn write(s: &Session<'_>, (enrollment, secrets): &Authorization) -> Result<(), StoreError> {
+    record(s, enrollment)?;
+    let id = enrollment.id;
     let sealed = (*secrets != Secrets::default()).then(|| seal(s, id, secrets));
     s.conn
         .prepare_cached("UPDATE enrollments SET secrets = ?2 WHERE id = ?1")?

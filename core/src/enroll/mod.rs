@@ -23,6 +23,14 @@ use std::collections::BTreeMap;
 #[serde(transparent)]
 pub struct EnrollmentId(pub [u8; 16]);
 
+impl EnrollmentId {
+    /// As people have it.
+    #[must_use]
+    pub fn hex(self) -> String {
+        crate::text::hex(&self.0)
+    }
+}
+
 /// How the provider's word comes to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -127,6 +135,19 @@ pub struct Enrollment {
     /// What is known of its codes.
     #[serde(default)]
     pub code: code::Course,
+}
+
+impl Enrollment {
+    /// The stage at which it is after it has ended so. A link is good until it is spent,
+    /// which it is by a token set.
+    #[must_use]
+    pub fn stage_after(&self, stage: Stage, now: WallTime) -> Stage {
+        let failed = matches!(stage, Stage::Refused | Stage::InDoubt);
+        match self.via {
+            Via::Link if failed && now < self.expires_at => Stage::Open,
+            _ => stage,
+        }
+    }
 }
 
 /// What of an enrolment may become known with the code alone.

@@ -1,12 +1,22 @@
-//! A token set that a person has authorized: it becomes its grant's, or waits for an
-//! operator. Two subjects change in one transaction, the grant and the authorization.
+//! Every change of an authorization: a code comes for it, it gets further, and its token
+//! set becomes its grant's or waits for an operator. The last changes two subjects in one
+//! transaction, the grant and the authorization.
+
+mod code;
+mod turn;
+
+pub use code::{Received, receive};
+pub use turn::{Turn, forget_answer};
 
 use super::import::{Import, ImportOutcome, NotImported, import};
 use super::{Changes, Entry, Facts};
-use crate::enroll::{Enrollment, Stage};
+use crate::enroll::{Enrollment, Secrets, Stage};
 use crate::flight::kept_refresh;
 use crate::grant::{GrantId, GrantState};
 use crate::secret::Fingerprint;
+
+/// An authorization as a store has it, with what nobody may see of it.
+pub type Row = (Enrollment, Secrets);
 
 /// Who wants a token set to be taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,13 +1,14 @@
 //! Answers that authorizations keep since they could not be taken in. Each stays until it
 //! has been read, or an operator drops it.
 
-use super::{Store, begin, find, open, turn, write};
+use super::{Store, find, open, turn, write};
 use crate::state::error::StoreError;
 use crate::state::records::from_json;
 use crate::state::writer::Session;
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage};
 use refreshd_core::flight::FlightId;
-use refreshd_core::kept::{self, KeptAnswer};
+use refreshd_core::kept::KeptAnswer;
+use refreshd_core::ledger::authorization::{Turn, forget_answer};
 use refreshd_core::secret::Secret;
 
 /// What an authorization keeps.
@@ -60,7 +61,7 @@ impl Store {
             let Some((enrollment, _)) = all.into_iter().find(keeps) else {
                 return Ok(());
             };
-            read(s, enrollment.id, flight)?;
+            forget(s, enrollment.id, flight)?;
             let left = find(s, "id = ?1", enrollment.id.0)?;
             let is_last = left.is_none_or(|(_, left)| left.answers.is_empty());
             if enrollment.stage != Stage::Held || !(is_last || became.is_some()) {
@@ -79,59 +80,27 @@ impl Store {
                 generation: became,
                 ..enrollment
             };
-            turn(s, &ended, None)
+            let ended = Turn {
+                from: &[Stage::Held],
+                to: ended,
+                answer: None,
+            };
+            turn(s, ended).map(drop)
         })
         .await
     }
 }
 
-/// Keeps an answer, whatever has become of its authorization.
-pub(super) fn keep(
-    s: &Session<'_>,
-    enrollment: &Enrollment,
-    answer: KeptAnswer,
-) -> Result<(), StoreError> {
-    match find(s, "id = ?1", enrollment.id.0)? {
-        Some((_, mut secrets)) => {
-            kept::keep(&mut secrets.answers, answer);
-            write(s, enrollment.id, &secrets)
-        }
-        None => {
-            let secrets = Secrets {
-                answers: vec![answer],
-                ..Secrets::default()
-            };
-            begin(s, enrollment, &secrets)
-        }
-    }
-}
-
 /// An answer has been read: what it holds is kept elsewhere.
-pub(super) fn read(s: &Session<'_>, id: EnrollmentId, flight: FlightId) -> Result<(), StoreError> {
-    let Some((enrollment, mut secrets)) = find(s, "id = ?1", id.0)? else {
-        return Ok(());
-    };
-    let before = secrets.answers.len();
-    secrets.answers.retain(|kept| kept.flight != flight);
-    if secrets.answers.len() == before {
-        return Ok(());
-    }
-    if enrollment.stage.is_over() {
-        secrets = rest(secrets);
-    }
-    write(s, id, &secrets)
-}
-
-/// What is left of the secrets where nothing more is presented. Where an answer waits for
-/// an operator, the code does too: some providers want it with each refresh.
-pub(super) fn rest(secrets: Secrets) -> Secrets {
-    match secrets.answers.is_empty() {
-        true => Secrets::default(),
-        false => Secrets {
-            verifier: None,
-            interval_ms: None,
-            ..secrets
-        },
+pub(super) fn forget(
+    s: &Session<'_>,
+    id: EnrollmentId,
+    flight: FlightId,
+) -> Result<(), StoreError> {
+    let known = find(s, "id = ?1", id.0)?;
+    match known.and_then(|known| forget_answer(known, flight)) {
+        Some(row) => write(s, &row),
+        None => Ok(()),
     }
 }
 

@@ -3,7 +3,9 @@
 use super::*;
 use crate::state::{Received, TakenIn, Wanted};
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage, Via};
+use refreshd_core::exchange::authorization::TakeIn;
 use refreshd_core::kept::KeptAnswer;
+use refreshd_core::ledger::authorization::Turn;
 use refreshd_core::ledger::import::NotImported;
 use refreshd_core::secret::Fingerprint;
 use std::sync::Arc;
@@ -57,6 +59,26 @@ fn authorized(number: u32, account: u8) -> ImportRequest {
     request
 }
 
+fn it(
+    enrollment: Enrollment,
+    import: ImportRequest,
+    answer: KeptAnswer,
+    wanted: Wanted,
+    who: Option<String>,
+) -> TakeIn {
+    TakeIn {
+        enrollment,
+        import,
+        answer,
+        wanted,
+        who,
+    }
+}
+
+fn turn(from: &'static [Stage], to: Enrollment, answer: Option<KeptAnswer>) -> Turn {
+    Turn { from, to, answer }
+}
+
 /// A link is good until it is spent; a code that was presented for it in vain is not
 /// presented again by a page that is loaded again.
 #[tokio::test]
@@ -95,7 +117,7 @@ async fn a_link_takes_another_code_and_none_twice() {
                     ..*received
                 };
                 let from = &[Stage::Received];
-                let turned = store.turn_enrollment(from, open, None, None);
+                let turned = store.turn_enrollment(turn(from, open, None), None);
                 assert!(turned.await.unwrap());
             }
             other => assert!(!is_new, "{code}: {other:?}"),
@@ -165,11 +187,13 @@ async fn another_accounts_token_set_waits_for_an_operator() {
             .unwrap();
     }
     let first = store.take_in(
-        enrollment(1),
-        authorized(1, 1),
-        answer(),
-        Wanted::ByExchange,
-        None,
+        it(
+            enrollment(1),
+            authorized(1, 1),
+            answer(),
+            Wanted::ByExchange,
+            None,
+        ),
         None,
     );
     assert!(matches!(first.await.unwrap(), TakenIn::Current(_)));
@@ -178,11 +202,13 @@ async fn another_accounts_token_set_waits_for_an_operator() {
     assert_eq!(kept, Secrets::default(), "nothing secret outlives it");
 
     let other = store.take_in(
-        enrollment(2),
-        authorized(2, 2),
-        answer(),
-        Wanted::ByExchange,
-        None,
+        it(
+            enrollment(2),
+            authorized(2, 2),
+            answer(),
+            Wanted::ByExchange,
+            None,
+        ),
         None,
     );
     assert!(matches!(other.await.unwrap(), TakenIn::Held(_)));
@@ -193,11 +219,7 @@ async fn another_accounts_token_set_waits_for_an_operator() {
     assert_eq!((held.stage, kept.answers), (Stage::Held, vec![answer()]));
 
     let accepted = store.take_in(
-        held,
-        authorized(2, 2),
-        answer(),
-        Wanted::ByOperator,
-        None,
+        it(held, authorized(2, 2), answer(), Wanted::ByOperator, None),
         None,
     );
     assert!(matches!(accepted.await.unwrap(), TakenIn::Current(_)));
@@ -289,11 +311,13 @@ async fn a_grant_that_nobody_configured_stays_its_business_s() {
         let answer = kept(number, "answer");
         store
             .take_in(
-                enrollment(number),
-                request,
-                answer,
-                Wanted::ByExchange,
-                None,
+                it(
+                    enrollment(number),
+                    request,
+                    answer,
+                    Wanted::ByExchange,
+                    None,
+                ),
                 None,
             )
             .await
@@ -337,11 +361,13 @@ async fn an_authorization_without_a_refresh_token_keeps_the_one_there_is() {
     again.tokens.refresh_token = None;
     let taken = store
         .take_in(
-            enrollment(1),
-            again,
-            kept(1, "{}"),
-            Wanted::ByExchange,
-            None,
+            it(
+                enrollment(1),
+                again,
+                kept(1, "{}"),
+                Wanted::ByExchange,
+                None,
+            ),
             None,
         )
         .await
@@ -392,7 +418,7 @@ async fn an_answer_outlives_its_authorization_until_it_is_dropped() {
         text: text.to_owned(),
         ..enrollment(1)
     };
-    let keep = |from, stage, answer| store.turn_enrollment(from, at(stage, ""), answer, None);
+    let keep = |from, stage, answer| store.turn_enrollment(turn(from, at(stage, ""), answer), None);
     assert!(
         keep(&[Stage::Open], Stage::Held, Some(odd.clone()))
             .await
@@ -442,7 +468,7 @@ async fn a_device_code_stays_beside_what_is_kept() {
     begun.await.unwrap();
     for flight in [1, 2] {
         let answer = Some(kept(flight, "<html>the same page</html>"));
-        let kept = store.turn_enrollment(&[Stage::Open], device.clone(), answer, None);
+        let kept = store.turn_enrollment(turn(&[Stage::Open], device.clone(), answer), None);
         assert!(kept.await.unwrap());
     }
     let (_, found) = store.enrollment(device.id).await.unwrap().unwrap();
@@ -470,7 +496,7 @@ async fn what_an_authorization_keeps_goes_with_its_grant() {
             ..held
         };
         let answer = Some(kept(number, "{}"));
-        let turned = store.turn_enrollment(&[Stage::Open], held, answer, None);
+        let turned = store.turn_enrollment(turn(&[Stage::Open], held, answer), None);
         assert!(turned.await.unwrap());
     }
     assert!(store.remove(&grant).await.unwrap());

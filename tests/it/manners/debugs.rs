@@ -15,9 +15,12 @@ use refreshd::state::{Candidate, Commit, Event, ImportRequest, Sealer, Unread};
 use refreshd_core::enroll::account::Expected;
 use refreshd_core::enroll::device::DeviceCode;
 use refreshd_core::enroll::paste::PasteError;
-use refreshd_core::enroll::{EnrollmentId, Secrets, callback, push};
+use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage, Via, callback, push};
+use refreshd_core::exchange::authorization::{OfAuthorization, Terms};
+use refreshd_core::exchange::grant::OfGrant;
+use refreshd_core::exchange::{self, Exchange};
 use refreshd_core::flight::settle::{Import, Rules};
-use refreshd_core::flight::{self, Flight, FlightId, Intent, Settlement, Stamp};
+use refreshd_core::flight::{FlightId, Intent, Settlement, Stamp};
 use refreshd_core::grant::{Binding, Grant, GrantId, GrantState, Policy, Presents, TokenSet};
 use refreshd_core::kept::KeptAnswer;
 use refreshd_core::ledger::{Changes, Entry, UnreadAnswer};
@@ -232,16 +235,18 @@ fn each(mut look: impl FnMut(&'static str, Box<dyn Debug + Send>)) {
     value("Import", Box::new(import));
     let (intent_of, held) = (intent(), Some(answer()));
     let stamp = intent_of.sent.clone();
-    let (flight, step) = Flight::recovered(intent_of, held, grant(), tokens(), rules(), &stamp);
-    value("Flight", Box::new(flight));
+    let (exchange, step) =
+        Exchange::<OfGrant>::recovered(intent_of, held, grant(), tokens(), rules(), &stamp);
+    value("OfGrant", Box::new(exchange.subject().clone()));
+    value("Exchange", Box::new(exchange));
     value("Step", Box::new(step));
-    let reloaded = flight::Event::Reloaded(Box::new(grant()), Box::new(tokens()));
+    let reloaded = exchange::Event::<OfGrant>::Reloaded((Box::new(grant()), Box::new(tokens())));
     value("Event", Box::new(reloaded));
     let ended = Ending::Answered(answer());
     value("Ending", Box::new(ended));
     value(
         "Action",
-        Box::new(flight::Action::RecordIntent(Box::new(intent()))),
+        Box::new(exchange::Action::<OfGrant>::RecordIntent(Box::new(intent()))),
     );
     let registration: Registration<'static> = Registration {
         client_id: "a",
@@ -362,6 +367,49 @@ fn each_of_an_authorization(value: &mut impl FnMut(&'static str, Box<dyn Debug +
         interval_ms: None,
         answers: vec![kept_answer()],
     };
+    let enrollment = Enrollment {
+        id: EnrollmentId([4; 16]),
+        grant: None,
+        client: "c".to_owned(),
+        provider: "p".to_owned(),
+        via: Via::Redirect,
+        redirect_uri: None,
+        vars: BTreeMap::new(),
+        begun_at: NOW,
+        expires_at: NOW,
+        stage: Stage::Received,
+        text: String::new(),
+        configured: false,
+        sent: None,
+        account: None,
+        generation: None,
+        asked: None,
+        code: Default::default(),
+    };
+    let terms = Terms {
+        name: "g".to_owned(),
+        client: "c".to_owned(),
+        client_id: "a".to_owned(),
+        scopes: Vec::new(),
+        vars: BTreeMap::new(),
+        binding: Binding {
+            client_id: "a".to_owned(),
+            origin: "https://a.example".to_owned(),
+        },
+        rules: rules(),
+        configured: false,
+    };
+    let (authorization, now) = ((enrollment, secrets.clone()), intent().sent);
+    let (exchange, step) = Exchange::<OfAuthorization>::recovered(
+        intent(),
+        Some(answer()),
+        authorization,
+        Ok(terms),
+        &now,
+    );
+    // What it commits is within the step.
+    value("TakeIn", Box::new(step));
+    value("OfAuthorization", Box::new(exchange.subject().clone()));
     value("Secrets", Box::new(secrets));
     value("KeptAnswer", Box::new(kept_answer()));
     let expected: Expected<'static> = Expected {
