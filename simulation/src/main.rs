@@ -12,6 +12,7 @@
 
 mod audit;
 mod chaos;
+mod codes;
 mod consumer;
 mod engine;
 mod fate;

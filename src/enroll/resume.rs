@@ -9,6 +9,7 @@ use crate::history::short_id;
 use refreshd_core::enroll::{EnrollmentId, Stage, Via};
 use refreshd_core::exchange::Exchange;
 use refreshd_core::exchange::authorization::OfAuthorization;
+use refreshd_core::ledger::authorization::restored;
 use refreshd_core::provider::answer::{self, Outcome};
 use refreshd_core::secret::Secret;
 use refreshd_core::time::WallTime;
@@ -29,11 +30,13 @@ impl Enroller {
             if self.busy().contains(&enrollment.id) {
                 continue;
             }
+            if let Some(turn) = restored(&enrollment).filter(|_| fenced) {
+                let name = self.name_of(&enrollment).unwrap_or_default();
+                tracing::warn!(grant = %name, "{name}: not authorized: {}", turn.to.text);
+                self.write_down(turn).await;
+                continue;
+            }
             match (enrollment.stage, enrollment.via) {
-                (Stage::Received | Stage::Quarantined, _) if fenced => {
-                    let text = "the store was put back, and the code may have been presented since: authorize again".to_owned();
-                    self.end(enrollment, Stage::InDoubt, text).await;
-                }
                 (Stage::Received, _) => self.exchange_soon(enrollment.id),
                 (Stage::Open, Via::Device) if !fenced => {
                     let found = self.0.deck.store.enrollment(enrollment.id).await;

@@ -3,9 +3,11 @@
 //! transaction, the grant and the authorization.
 
 mod code;
+mod restored;
 mod turn;
 
 pub use code::{Received, receive};
+pub use restored::restored;
 pub use turn::{Turn, forget_answer};
 
 use super::import::{Import, ImportOutcome, NotImported, import};
