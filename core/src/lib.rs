@@ -13,9 +13,10 @@
 //! - [`fence`]: when a store that was put back does not refresh
 //! - [`queue`] and [`limits`]: what is due next, and what may start now
 //! - [`dispatch`]: both put to use: what takes off, and what a landing does
-//! - [`time`] and [`secret`]: the vocabulary of the rest
+//! - [`backoff`], [`time`] and [`secret`]: the vocabulary of the rest
 //! - [`mischief`]: faults on purpose, compiled in for the simulation alone
 
+pub mod backoff;
 pub mod dispatch;
 pub mod duration;
 pub mod enroll;

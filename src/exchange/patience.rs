@@ -1,6 +1,9 @@
 //! How long a failed step of an exchange waits for its next try.
 
+use refreshd_core::backoff::Backoff;
 use std::time::Duration;
+
+const WAITS: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
 
 /// Waits that grow from 250 ms to 30 s.
 #[derive(Default)]
@@ -13,8 +16,7 @@ impl Patience {
     }
 
     pub(crate) async fn wait(&mut self) {
-        let wait = Duration::from_millis(250 << self.0.min(7)).min(Duration::from_secs(30));
         self.0 += 1;
-        tokio::time::sleep(wait).await;
+        tokio::time::sleep(WAITS.wait(self.0 - 1)).await;
     }
 }

@@ -21,6 +21,7 @@ use super::file::DirectoryRights;
 use super::output::{Job, PublishError, Published};
 use crate::config::{Database, Output};
 pub use address::Address;
+use refreshd_core::backoff::Backoff;
 use refreshd_core::grant::GrantId;
 use refreshd_core::time::WallTime;
 use std::collections::{HashMap, HashSet};
@@ -200,14 +201,14 @@ pub struct BookError(String);
 struct Tuning {
     /// After this long a write hangs.
     hang: Duration,
-    back_off: (Duration, Duration),
+    backoff: Backoff,
     /// How often each output is glanced at.
     look: Duration,
 }
 
 const TUNING: Tuning = Tuning {
     hang: Duration::from_secs(30),
-    back_off: (Duration::from_secs(1), Duration::from_secs(60)),
+    backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
     look: Duration::from_secs(20),
 };
 

@@ -51,7 +51,7 @@ const DAEMON: House = &[
 
 /// The crate that decides (`core/src/`).
 const CORE: House = &[
-    &["duration", "mischief", "name", "secret", "text"],
+    &["backoff", "duration", "mischief", "name", "secret", "text"],
     &["time"],
     &["provider", "queue"],
     &["grant"],

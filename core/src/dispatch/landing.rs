@@ -1,12 +1,16 @@
 //! What the end of a flight does to limits, queue, and whoever waits.
 
 use super::{Dispatch, Post};
+use crate::backoff::Backoff;
 use crate::grant::Grant;
 use crate::grant::outcome::OutcomeKind;
-use crate::grant::schedule::{RETRY_BASE, RETRY_CAP, gap};
+use crate::grant::schedule::{RETRY_CAP, gap};
 use crate::limits::{Asking, Effect, Route, Sign, Trouble};
 use crate::provider::description::Reuse;
 use crate::time::WallTime;
+
+/// Where an exchange could not begin.
+const GROUNDED: Backoff = Backoff::new(std::time::Duration::from_secs(10), RETRY_CAP);
 
 /// How a flight ended.
 #[derive(Clone, Debug)]
@@ -241,9 +245,8 @@ impl<S: Post> Dispatch<S> {
     fn ground(&mut self, index: u32, now: WallTime) -> u32 {
         let entry = self.entry_mut(index);
         let before = entry.grounded;
-        let wait = (RETRY_BASE * 10).saturating_mul(1 << before.min(8));
         entry.grounded += 1;
-        self.queue.arm(index, now + wait.min(RETRY_CAP));
+        self.queue.arm(index, now + GROUNDED.wait(before));
         before
     }
 

@@ -3,6 +3,7 @@
 
 use super::device::{plain, words};
 use super::{Enrollment, Stage};
+use crate::backoff::Backoff;
 use crate::provider::answer::{self, Outcome, object_of, retry_after_of};
 use crate::provider::{Answer, Description};
 use crate::secret::Fingerprint;
@@ -15,8 +16,8 @@ use std::time::Duration;
 const LIFE: Duration = Duration::from_secs(600);
 /// A code is presented for the last time so long before its end.
 const MARGIN: Duration = Duration::from_secs(1);
-/// The first pause, where not a byte of the code left, and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
+/// Where not a byte of the code left.
+const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
 /// After an answer, at least so long.
 const AFTER_ANSWER: Duration = Duration::from_secs(1);
 /// Codes that were presented in vain are remembered, but no more than so many.
@@ -111,8 +112,7 @@ fn says_later(answer: &Answer) -> bool {
 /// life is over by then.
 #[must_use]
 pub fn again(now: WallTime, ends: WallTime, tries: u32, unused: &Unused) -> Option<WallTime> {
-    let (first, longest) = PAUSES;
-    let pause = longest.min(first * 2u32.pow(tries.min(8)));
+    let pause = PAUSES.wait(tries);
     let last = ends - MARGIN;
     let at = match unused {
         Unused::Answered(Some(asked)) if now + *asked > last => return None,

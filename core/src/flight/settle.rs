@@ -2,11 +2,12 @@
 //! set to commit.
 
 use super::life::{Sent as SentAt, date, forget_end_of_none};
+use crate::backoff::{Backoff, half};
 use crate::flight::{Intent, Sent, Settlement};
 use crate::grant::outcome::{AUTHORIZED, OutcomeKind};
 use crate::grant::replay::{in_window, spacing};
 use crate::grant::schedule::{
-    RETRY_BASE, RETRY_CAP, SLOW_RETRY, last_moment, lead, refresh_token_over, retry_after, share,
+    RETRY_BASE, RETRY_CAP, SLOW_RETRY, last_moment, lead, refresh_token_over, retry_after,
 };
 use crate::grant::state::{Doubt, GrantState, LastOutcome, Refusal};
 use crate::grant::{Binding, Policy, Presents, TokenSet};
@@ -20,14 +21,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The first wait where a provider asks to wait and does not say for how long.
-const WAIT_BASE: Duration = Duration::from_secs(30);
-/// The longest.
-const WAIT_CAP: Duration = Duration::from_secs(900);
+/// Where a provider asks to wait and does not say for how long.
+const WAIT: Backoff = Backoff::new(Duration::from_secs(30), Duration::from_secs(900));
 /// The first wait where the client is not accepted.
 const NOT_ACCEPTED_BASE: Duration = Duration::from_secs(30);
 /// The longest, once the access token is dead.
 const NOT_ACCEPTED_CAP: Duration = Duration::from_secs(3600);
+/// Where the client is not accepted.
+const NOT_ACCEPTED: Backoff = Backoff::new(NOT_ACCEPTED_BASE, NOT_ACCEPTED_CAP);
 
 /// What settling goes by.
 #[derive(Clone, Debug)]
@@ -344,7 +345,7 @@ fn fail_harmlessly(
             } else {
                 SLOW_RETRY.min(remaining / 4)
             };
-            let wait = (wait / 2 + share(wait / 2, intent.roll)).max(RETRY_BASE);
+            let wait = half(wait, intent.roll).max(RETRY_BASE);
             hold_back(&mut state, now + wait);
             settled(state, OutcomeKind::Refused, &text, now)
         }
@@ -420,13 +421,10 @@ fn wait_as_asked(
 ) {
     let before = state.last_outcome.as_ref();
     let again = before.is_some_and(|last| last.kind == OutcomeKind::AskedToWait.word());
-    let unstated = WAIT_BASE
-        .saturating_mul(1 << state.failures.min(16))
-        .min(WAIT_CAP);
-    let unstated = if again { unstated } else { WAIT_BASE };
+    let unstated = WAIT.wait(if again { state.failures } else { 0 });
     back_off(rules, state, intent, asked, now);
     if asked.is_none() {
-        let wait = unstated / 2 + share(unstated / 2, intent.roll);
+        let wait = half(unstated, intent.roll);
         hold_back(state, now + wait.min(unstated_limit(state, now)));
     }
 }
@@ -447,17 +445,17 @@ fn unstated_limit(state: &GrantState, now: WallTime) -> Duration {
 /// The client is not accepted for this grant: it backs off like after any failure, from
 /// half a minute, and once its access token is dead to an hour.
 fn not_accepted(state: &mut GrantState, intent: &Intent, now: WallTime) {
-    let grown = NOT_ACCEPTED_BASE.saturating_mul(1 << state.failures.min(16));
+    let grown = NOT_ACCEPTED.wait(state.failures);
     state.failures = state.failures.saturating_add(1);
     let wait = match state.is_alive(now) {
         // There was never one that could be dead.
-        _ if state.generation == 0 => grown.min(NOT_ACCEPTED_CAP),
+        _ if state.generation == 0 => grown,
         true => grown.min(RETRY_CAP).min(state.expires_at.since(now) / 4),
         // Half as long as it has been dead already: the many short waits of its last
         // moments do not count.
         false => (now.since(state.expires_at) / 2).clamp(NOT_ACCEPTED_BASE, NOT_ACCEPTED_CAP),
     };
-    let wait = (wait / 2 + share(wait / 2, intent.roll)).max(RETRY_BASE);
+    let wait = half(wait, intent.roll).max(RETRY_BASE);
     hold_back(state, now + wait);
 }
 

@@ -5,6 +5,7 @@ use super::policy::Policy;
 use super::presentation::{self, Presents};
 use super::replay;
 use super::state::{GrantState, Refusal};
+use crate::backoff::{Backoff, share};
 use crate::duration::CENTURY;
 use crate::grant::outcome::OutcomeKind;
 use crate::mischief::{self, Mischief};
@@ -21,6 +22,8 @@ pub const ASSUMED_LIFETIME: Duration = Duration::from_secs(3600);
 pub const RETRY_CAP: Duration = Duration::from_secs(300);
 /// The first wait after a failure, before it grows.
 pub const RETRY_BASE: Duration = Duration::from_secs(1);
+/// After a failure.
+const RETRY: Backoff = Backoff::new(RETRY_BASE, RETRY_CAP);
 /// The longest wait between two tries once the access token has just died.
 const RETRY_JUST_DEAD: Duration = Duration::from_secs(60);
 /// It has just died for so long.
@@ -123,13 +126,6 @@ pub fn last_moment_of(ends_at: WallTime, life: Duration) -> WallTime {
     ends_at - LAST_MOMENT.min(life / 4)
 }
 
-/// The share of `limit` that a roll gives: uniform from zero to it.
-#[must_use]
-pub fn share(limit: Duration, roll: u64) -> Duration {
-    let millis = u128::from(roll) * limit.as_millis() / u128::from(u64::MAX);
-    Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
-}
-
 /// The least time between two automatic sends for a grant.
 #[must_use]
 pub fn gap(lifetime: Duration) -> Duration {
@@ -152,8 +148,7 @@ pub fn retry_after(failures: u32, remaining: Duration, dead_for: Duration, roll:
         (true, false) => RETRY_CAP,
         (false, _) => RETRY_CAP.min(remaining / 4),
     };
-    let grown = RETRY_BASE.saturating_mul(1 << failures.min(16));
-    share(grown.min(cap), roll).max(RETRY_BASE)
+    RETRY.capped(cap).full(failures, roll).max(RETRY_BASE)
 }
 
 /// When a grant is refreshed next, and by which rule.

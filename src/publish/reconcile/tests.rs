@@ -2,6 +2,7 @@ use super::*;
 use crate::config::WhenDead;
 use crate::publish::output as publishing;
 use crate::publish::testing::{NOW, output, view};
+use refreshd_core::backoff::Backoff;
 use std::collections::{BTreeMap, HashSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -11,7 +12,7 @@ use tokio::sync::watch::Receiver;
 const AT_ONCE: usize = 2;
 const FAST: Tuning = Tuning {
     hang: LONG,
-    back_off: (Duration::from_millis(5), Duration::from_millis(20)),
+    backoff: Backoff::new(Duration::from_millis(5), Duration::from_millis(20)),
     look: Duration::from_millis(5),
 };
 /// Far more than any wait takes; only a failing test gets there.
@@ -470,19 +471,6 @@ fn a_trouble_is_told_when_it_begins_and_when_it_ends() {
     assert_eq!(run(broken()).trouble, Turn::Same);
     assert_eq!(run(Ok(Done::default())).trouble, Turn::Ended);
     assert_eq!(run(Ok(Done::default())).trouble, Turn::Same);
-}
-
-#[test]
-fn back_off_stays_within_its_bounds() {
-    let (first, most) = TUNING.back_off;
-    for failures in 1..100 {
-        for roll in [0, u64::MAX / 2, u64::MAX] {
-            let wait = worker::back_off(failures, first, most, roll);
-            assert!(wait >= first && wait <= most, "{failures} {roll} {wait:?}");
-        }
-    }
-    let cap = |roll| worker::back_off(50, first, most, roll);
-    assert!(cap(0) < cap(u64::MAX), "there is jitter at the cap too");
 }
 
 #[tokio::test]

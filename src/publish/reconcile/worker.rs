@@ -85,8 +85,8 @@ async fn run(shared: Arc<Shared>, id: Id, task: Task, mut permit: Option<OwnedSe
 
 fn finish(shared: &Shared, id: Id, task: &Task, result: Result<Done, String>) {
     let wall = (shared.wiring.clock)();
-    let (first, most) = shared.tuning.back_off;
-    let retry = |failures| Instant::now() + back_off(failures, first, most, roll());
+    let backoff = shared.tuning.backoff;
+    let retry = |failures| Instant::now() + backoff.half(failures, roll());
     let works = task.first && result.is_ok();
     let Turns { trouble, mended } = shared.table().finish(id, result, wall, retry);
     let turn = match trouble {
@@ -328,15 +328,6 @@ fn log_withdrawal(task: &Task, ours: bool) {
     } else {
         tracing::info!(grant, %path, "output of {grant} is gone or not ours, left as it is");
     }
-}
-
-/// `first` doubled for each failure up to `most`, of which up to a half is
-/// taken off by chance, also at the cap.
-pub(super) fn back_off(failures: u32, first: Duration, most: Duration, roll: u64) -> Duration {
-    let doubled = first.saturating_mul(2_u32.saturating_pow(failures.min(31)));
-    let half = doubled.min(most) / 2;
-    let share = u32::try_from(roll >> 32).unwrap_or(u32::MAX);
-    half + half.mul_f64(f64::from(share) / f64::from(u32::MAX))
 }
 
 fn roll() -> u64 {

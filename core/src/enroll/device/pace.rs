@@ -1,5 +1,6 @@
 //! How long to wait between two polls of a device code (RFC 8628 §3.5).
 
+use crate::backoff::Backoff;
 use std::time::Duration;
 
 /// `slow_down` adds so much.
@@ -63,9 +64,10 @@ impl Pace {
             }
             Met::Nothing(retry_after) => {
                 self.failures = (self.failures + 1).min(16);
-                let doubled = self.interval * 2_u32.pow(self.failures);
+                let base = self.interval.min(SLOWEST);
                 // An outage may end at any time: several polls fit into what is left.
-                let own = doubled.min(SLOWEST).min(left / 4).max(self.interval);
+                let backoff = Backoff::new(base, SLOWEST).capped(left / 4);
+                let own = backoff.wait(self.failures).max(self.interval);
                 retry_after.map_or(own, |asked| asked.max(own))
             }
         };
