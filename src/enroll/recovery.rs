@@ -31,6 +31,12 @@ impl Enroller {
                 leave(&self.0.deck, found.intent.flight).await;
                 continue;
             };
+            // What it brought may be asked about, which nothing waits for; the rest is
+            // settled before anything else begins.
+            if found.answer.is_none() || terms.is_err() {
+                self.adopt(found, authorization, terms).await;
+                continue;
+            }
             let id = authorization.0.id;
             // From now on: the codes that wait are looked through next, and the store does
             // not say yet that this one has been presented.
@@ -46,7 +52,6 @@ impl Enroller {
                     enroller.exchange_soon(id);
                 }
             };
-            // It may ask the provider whose account it is: nothing waits for that.
             tokio::spawn(settling);
         }
         Ok(())

@@ -25,7 +25,7 @@ use refreshd_core::grant::Policy;
 use refreshd_core::provider::request::Registration;
 use refreshd_core::secret::Fingerprinter;
 use std::sync::Arc;
-use unsettled::Unsettled;
+pub use unsettled::Unsettled;
 
 /// What every exchange needs.
 #[derive(Clone)]

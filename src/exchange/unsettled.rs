@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Answers that are in memory alone until they are settled; clones share them.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Unsettled(Arc<Mutex<BTreeMap<FlightId, (Intent, Answer)>>>);
 
 impl Unsettled {

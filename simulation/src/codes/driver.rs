@@ -181,7 +181,7 @@ impl World {
 
     fn act(&mut self, number: u64, action: Action<OfAuthorization>) -> Check {
         match action {
-            Action::RecordIntent(intent) => self.ask_store(Job::Begin(number, Box::new(intent))),
+            Action::RecordIntent(intent) => self.ask_store(Job::Begin(number, intent)),
             Action::Send { .. } => return self.send(number),
             Action::Ask(_) => {
                 self.ask_store(Job::Keep(number));

@@ -193,7 +193,7 @@ async fn what_a_code_brought_outlives_a_store_that_was_put_back() {
     scene.server.queue_fault(None, Fault::Late { ms: 1500 });
     let (begun, _) = presented(&scene, || scene.exchanged() == 1).await;
     let protected = write_protect(&scene.house, &daemon);
-    daemon.logs("the answer could not be kept before it is read");
+    daemon.logs("what its exchange came to could not be saved");
     assert_ne!(daemon.stop(), Some(0), "what could not be saved is told");
     protected.detach();
     drop(begun);

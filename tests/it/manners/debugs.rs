@@ -2,8 +2,8 @@
 //! walked for such types, so that none is forgotten.
 
 use refreshd::config::{Sources, load};
-use refreshd::engine::perform::Unsettled;
 use refreshd::enroll::Attempt;
+use refreshd::exchange::Unsettled;
 use refreshd::publish::View;
 use refreshd::publish::database::RowJob;
 use refreshd::publish::output::Job;
@@ -246,7 +246,9 @@ fn each(mut look: impl FnMut(&'static str, Box<dyn Debug + Send>)) {
     value("Ending", Box::new(ended));
     value(
         "Action",
-        Box::new(exchange::Action::<OfGrant>::RecordIntent(Box::new(intent()))),
+        Box::new(exchange::Action::<OfGrant>::RecordIntent(
+            Box::new(intent()),
+        )),
     );
     let registration: Registration<'static> = Registration {
         client_id: "a",
