@@ -149,6 +149,12 @@ fn dwelling(mischief: refreshd_core::mischief::Mischief) -> &'static [chaos::Tro
             Trouble::NewHome,
             Trouble::Wish(Urgency::Force),
         ],
+        Mischief::ChanceElsewhere => &[
+            Trouble::Mood(server::Mood::Slow),
+            Trouble::NewHome,
+            Trouble::Mood(server::Mood::Refusing),
+            Trouble::Reload,
+        ],
         Mischief::RenamedForgotten => &[
             Trouble::Backup,
             Trouble::Restore,
