@@ -19,7 +19,7 @@ use crate::incident::lacks_token_at;
 use crate::limits::{
     Asking, Blocked, Caps, Effect, Full, Limits, RECALLED, Route, Scope, Taken, Trouble,
 };
-use crate::mischief::{self, Mischief};
+use crate::mutation::{self, Mutation};
 use crate::queue::Queue;
 use crate::time::WallTime;
 use lacking::Lacking;
@@ -69,7 +69,7 @@ impl Wished {
         let stale = self
             .generation
             .is_some_and(|wished| wished < state.generation);
-        stale && !mischief::is(Mischief::StaleWishGranted)
+        stale && !mutation::is(Mutation::StaleWishGranted)
     }
 }
 
@@ -393,7 +393,7 @@ impl<S: Post> Dispatch<S> {
 
     /// Whether anything may take off at all.
     fn is_open(&self) -> bool {
-        let fenced = self.fenced.is_some() && !mischief::is(Mischief::FenceIgnored);
+        let fenced = self.fenced.is_some() && !mutation::is(Mutation::FenceIgnored);
         !self.draining && !fenced && !self.unwritable
     }
 
@@ -553,7 +553,7 @@ impl<S: Post> Dispatch<S> {
         };
         asking.wished = wished.is_some_and(|wished| !wished.probe) && !due;
         let granted = due || matches!(asked, Some(Ok(())));
-        let busy = entry.in_flight.is_some() && !mischief::is(Mischief::TwoFlights);
+        let busy = entry.in_flight.is_some() && !mutation::is(Mutation::TwoFlights);
         if busy || !granted {
             if let (Some(wished), Some(Err(denied))) = (wished, asked)
                 && wished.probe
@@ -617,7 +617,7 @@ impl<S: Post> Dispatch<S> {
     /// One that may not go is looked at again when that may change by itself: at its last
     /// moment, at its token's end, or when its owner is to be told something.
     fn arm_blocked(&mut self, index: u32, blocked: Blocked, asking: &Asking, now: WallTime) {
-        let overwritten = mischief::is(Mischief::EndTimerOverwritten);
+        let overwritten = mutation::is(Mutation::EndTimerOverwritten);
         let at = match blocked {
             // The next exchange to end frees a place.
             Blocked::Full(Full::All | Full::Host | Full::Hanging) => now,

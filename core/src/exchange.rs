@@ -9,7 +9,7 @@ pub mod authorization;
 pub mod grant;
 
 use crate::flight::{Intent, Stamp};
-use crate::mischief::{self, Mischief};
+use crate::mutation::{self, Mutation};
 use crate::provider::request::TokenRequest;
 use crate::provider::{Answer, Ending};
 use crate::time::WallTime;
@@ -184,11 +184,11 @@ impl<S: Subject> Exchange<S> {
         answer: Option<Answer>,
         now: &Stamp,
     ) -> (Self, Step<S>) {
-        let answer = answer.filter(|_| !mischief::is(Mischief::AnswerForgotten));
+        let answer = answer.filter(|_| !mutation::is(Mutation::AnswerForgotten));
         let text = || "refreshd stopped before the answer was written down".to_owned();
         let ending = match answer {
             Some(answer) => Ending::Answered(answer),
-            None if mischief::is(Mischief::DoubtForgotten) => Ending::NotSent { text: text() },
+            None if mutation::is(Mutation::DoubtForgotten) => Ending::NotSent { text: text() },
             None => Ending::Lost { text: text() },
         };
         let mut exchange = Exchange {
@@ -222,7 +222,7 @@ impl<S: Subject> Exchange<S> {
         let now = now.wall;
         let (intent, subject) = (&self.intent, &mut self.subject);
         match (self.stage, event) {
-            (Stage::New, Event::Begin) if mischief::is(Mischief::IntentAfterSend) => self.send(now),
+            (Stage::New, Event::Begin) if mutation::is(Mutation::IntentAfterSend) => self.send(now),
             (Stage::New, Event::Begin) => {
                 self.stage = Stage::Recording;
                 let intent = Box::new(self.intent.clone());

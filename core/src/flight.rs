@@ -6,7 +6,7 @@ pub mod settle;
 mod settlement;
 
 use crate::grant::{Binding, Grant, GrantId, GrantState, Presents};
-use crate::mischief::{self, Mischief};
+use crate::mutation::{self, Mutation};
 use crate::provider::answer::{self, Outcome};
 use crate::provider::description::DescriptionHash;
 use crate::provider::{Answer, Description};
@@ -105,7 +105,7 @@ impl Intent {
     /// accepted since it was sent. Where nobody knows how long ago that was, its
     /// windows are over, as after any lost time.
     pub(crate) fn reckon(&mut self, now: &Stamp) {
-        if mischief::is(Mischief::FlightNotReckoned) {
+        if mutation::is(Mutation::FlightNotReckoned) {
             return;
         }
         let Some(sent) = self.sent.by_clock_of(now) else {
@@ -212,7 +212,7 @@ impl Intent {
         let renamed = state.renamed_from.is_some_and(|first| {
             first <= self.generation && self.generation < state.generation && answers
         });
-        let renamed = renamed && !mischief::is(Mischief::RenamedForgotten);
+        let renamed = renamed && !mutation::is(Mutation::RenamedForgotten);
         self.generation == state.generation || renamed
     }
 

@@ -14,7 +14,7 @@
 //! - [`queue`] and [`limits`]: what is due next, and what may start now
 //! - [`dispatch`]: both put to use: what takes off, and what a landing does
 //! - [`backoff`], [`time`] and [`secret`]: the vocabulary of the rest
-//! - [`mischief`]: faults on purpose, compiled in for the simulation alone
+//! - [`mutation`]: faults on purpose, compiled in for the simulation alone
 
 pub mod backoff;
 pub mod dispatch;
@@ -28,7 +28,7 @@ pub mod incident;
 pub mod kept;
 pub mod ledger;
 pub mod limits;
-pub mod mischief;
+pub mod mutation;
 pub mod name;
 pub mod provider;
 pub mod queue;

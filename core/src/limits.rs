@@ -17,7 +17,7 @@ mod refused;
 mod suspicion;
 mod trouble;
 
-use crate::mischief::{self, Mischief};
+use crate::mutation::{self, Mutation};
 use crate::time::WallTime;
 use brake::{ALIKE, Brake, Failure, Pass, Quorum, Turn};
 use places::{Asker, Places};
@@ -231,7 +231,7 @@ impl Limits {
     /// somebody is to be told.
     fn threshold(&self, scope: Scope, trouble: Trouble) -> usize {
         match (scope, trouble) {
-            (_, Trouble::Client) if mischief::is(Mischief::OneRejectionPausesClient) => 1,
+            (_, Trouble::Client) if mutation::is(Mutation::OneRejectionPausesClient) => 1,
             (Scope::ClientAt { client, host }, Trouble::Client) => {
                 ALIKE.min(self.members(client, host)).max(1)
             }
@@ -848,7 +848,7 @@ impl Limits {
     /// Whether a grant for which its client was not accepted casts suspicion on it: once,
     /// if it worked before.
     fn accuse(&mut self, grant: u32, asking: &Asking) -> bool {
-        let again = mischief::is(Mischief::SuspicionAtEachRetry);
+        let again = mutation::is(Mutation::SuspicionAtEachRetry);
         !asking.life.is_zero() && (self.accusers.insert(grant) || again)
     }
 
@@ -977,7 +977,7 @@ impl Limits {
     /// A clock that was set back by so much has been accepted: nothing waits any
     /// longer for that.
     pub fn bring_back(&mut self, by: Duration) {
-        if mischief::is(Mischief::LimitsNotBroughtBack) {
+        if mutation::is(Mutation::LimitsNotBroughtBack) {
             return;
         }
         self.places.bring_back(by);

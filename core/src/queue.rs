@@ -7,7 +7,7 @@
 mod pile;
 mod slot;
 
-use crate::mischief::{self, Mischief};
+use crate::mutation::{self, Mutation};
 use crate::time::WallTime;
 use pile::{Entry, Pile};
 use slot::{Place, Slot};
@@ -255,7 +255,7 @@ impl Queue {
         let slot = &mut self.slots[index as usize];
         let (mut time, lane) = (slot.expires_at, slot.lane());
         let lives = time > now.0;
-        if mischief::is(Mischief::FirstComeFirstServed) {
+        if mutation::is(Mutation::FirstComeFirstServed) {
             time = now.0;
         }
         let version = slot.enter(if lives { Place::Living } else { Place::Expired });

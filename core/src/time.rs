@@ -4,7 +4,7 @@
 //! of boot time, which counts suspend and never steps. [`Clock`] joins the two:
 //! it hands out a wall time that never runs backwards.
 
-use crate::mischief::{self, Mischief};
+use crate::mutation::{self, Mutation};
 use serde::{Deserialize, Serialize};
 use std::ops::{Add, Sub};
 use std::time::Duration;
@@ -221,7 +221,7 @@ impl Clock {
         } else {
             reading.wall >= carried
         };
-        let wall = if mischief::is(Mischief::ClockStepTrusted) {
+        let wall = if mutation::is(Mutation::ClockStepTrusted) {
             reading.wall
         } else if self.trusted {
             reading.wall.max(self.last.wall)

@@ -128,7 +128,7 @@ impl Temper {
     }
 
     /// These kinds of trouble alone, and often: what only several in a row bring about.
-    #[cfg(feature = "mischief")]
+    #[cfg(feature = "mutation")]
     pub(crate) fn dwell_on(&mut self, kinds: &[Trouble]) {
         self.kinds = kinds.to_vec();
         self.every = (self.every / 4).max(1);

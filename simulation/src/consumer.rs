@@ -7,7 +7,7 @@ use crate::world::World;
 use refreshd_core::dispatch::Declined;
 use refreshd_core::grant::schedule::{Denied, Never, Plan, Urgency, Why, plan};
 use refreshd_core::grant::state::Status;
-use refreshd_core::mischief::{self, Mischief};
+use refreshd_core::mutation::{self, Mutation};
 use refreshd_core::time::WallTime;
 
 /// What a reader finds.
@@ -75,7 +75,7 @@ impl World {
     fn check_served(&mut self, index: u32, now: WallTime) -> Check {
         let dispatch = &self.process().dispatch;
         let state = dispatch.entry(index).grant.state.clone();
-        let waits = dispatch.is_suspect(index) && !mischief::is(Mischief::SuspectServed);
+        let waits = dispatch.is_suspect(index) && !mutation::is(Mutation::SuspectServed);
         let sure = dispatch.fenced().is_none() && state.doubt.is_none() && !state.expiry_unknown;
         let told = matches!(state.status(now), Status::Fresh | Status::Retrying);
         if !told || waits || !sure || self.process().is_retired(index) {

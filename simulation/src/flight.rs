@@ -14,7 +14,7 @@ use refreshd_core::exchange::{Action, Event, Exchange as Machine, Step};
 use refreshd_core::flight::{FlightId, Intent, Standing};
 use refreshd_core::grant::outcome::OutcomeKind;
 use refreshd_core::grant::{Grant, GrantState, Presents, presentation};
-use refreshd_core::mischief::{self, Mischief};
+use refreshd_core::mutation::{self, Mutation};
 use refreshd_core::provider::description::DescriptionHash;
 use refreshd_core::provider::{Answer, Ending};
 use refreshd_core::time::{Clock, Stamp, WallTime};
@@ -527,7 +527,7 @@ impl World {
             }
             Action::Commit(commit) => {
                 let index = self.aloft(number).index;
-                if mischief::is(Mischief::PublishBeforeDurable) {
+                if mutation::is(Mutation::PublishBeforeDurable) {
                     let stored = self.store.rows[index as usize].grant.state.generation;
                     let settled = commit.settled.settlement.state.generation;
                     self.audit.publishes(index, settled, stored)?;
@@ -566,7 +566,7 @@ impl World {
             format!("{number} grant {index} generation {generation} attempt {attempt}: {token:?} is sent: {fate:?}")
         });
         let (there, back) = fate.travel(&mut self.rng);
-        if mischief::is(Mischief::IntentEndedEarly) {
+        if mutation::is(Mutation::IntentEndedEarly) {
             self.store.end(intent.flight);
         }
         self.aloft(number).waits = true;
@@ -934,7 +934,7 @@ impl World {
             self.audit.cannot_read(token);
         }
         if let Some(tokens) = &settlement.tokens {
-            let kept = standing == Standing::Current || !mischief::is(Mischief::CandidateDropped);
+            let kept = standing == Standing::Current || !mutation::is(Mutation::CandidateDropped);
             if kept {
                 self.audit.durable(tokens);
             }

@@ -6,7 +6,7 @@
 //!
 //! Invariants are checked always and by name. A failing seed prints itself:
 //! `REFRESHD_SIMULATION_SEED=N` replays it and prints its history. That the
-//! invariants can fail is proved by faults on purpose (`scripts/mischief`).
+//! invariants can fail is proved by faults on purpose (`scripts/mutations`).
 
 #![expect(clippy::print_stdout, reason = "figures, and the history of a seed")]
 
@@ -131,31 +131,31 @@ fn invariants_hold_through_every_fault() {
 
 /// What a world dwells on where a fault is looked for that less than one world in 10,000
 /// finds: it takes several kinds of trouble in a row.
-#[cfg(feature = "mischief")]
-fn dwelling(mischief: refreshd_core::mischief::Mischief) -> &'static [chaos::Trouble] {
+#[cfg(feature = "mutation")]
+fn dwelling(mutation: refreshd_core::mutation::Mutation) -> &'static [chaos::Trouble] {
     use chaos::Trouble;
     use refreshd_core::grant::schedule::Urgency;
-    use refreshd_core::mischief::Mischief;
-    match mischief {
-        Mischief::WindowNotLookedAtAgain => &[
+    use refreshd_core::mutation::Mutation;
+    match mutation {
+        Mutation::WindowNotLookedAtAgain => &[
             Trouble::Hangs,
             Trouble::Mood(server::Mood::Slow),
             Trouble::Mood(server::Mood::Unreachable),
             Trouble::Suspend,
         ],
-        Mischief::ChanceElsewhere => &[
+        Mutation::ChanceElsewhere => &[
             Trouble::Mood(server::Mood::Slow),
             Trouble::Mood(server::Mood::Refusing),
             Trouble::NewHome,
             Trouble::Wish(Urgency::Force),
         ],
-        Mischief::ChanceElsewhere => &[
+        Mutation::ChanceElsewhere => &[
             Trouble::Mood(server::Mood::Slow),
             Trouble::NewHome,
             Trouble::Mood(server::Mood::Refusing),
             Trouble::Reload,
         ],
-        Mischief::RenamedForgotten => &[
+        Mutation::RenamedForgotten => &[
             Trouble::Backup,
             Trouble::Restore,
             Trouble::AcceptClock,
@@ -167,29 +167,29 @@ fn dwelling(mischief: refreshd_core::mischief::Mischief) -> &'static [chaos::Tro
 }
 
 /// Each fault on purpose is found by some seed, and by an invariant.
-#[cfg(feature = "mischief")]
+#[cfg(feature = "mutation")]
 #[test]
-fn each_mischief_is_found() {
-    use refreshd_core::mischief::{ALL, set};
+fn each_mutation_is_found() {
+    use refreshd_core::mutation::{ALL, set};
     let seeds = number("REFRESHD_SIMULATION_SEEDS").unwrap_or(SEEDS);
     let first = number("REFRESHD_SIMULATION_FIRST").unwrap_or(0);
-    let only = std::env::var("REFRESHD_SIMULATION_MISCHIEF").ok();
-    let wanted = |mischief: &refreshd_core::mischief::Mischief| {
+    let only = std::env::var("REFRESHD_SIMULATION_MUTATION").ok();
+    let wanted = |mutation: &refreshd_core::mutation::Mutation| {
         only.as_ref()
-            .is_none_or(|only| only.split(' ').any(|name| name == format!("{mischief:?}")))
+            .is_none_or(|only| only.split(' ').any(|name| name == format!("{mutation:?}")))
     };
     let mut missed = Vec::new();
     println!("| fault | invariant | first seed |\n|---|---|---|");
-    for mischief in ALL.into_iter().filter(wanted) {
+    for mutation in ALL.into_iter().filter(wanted) {
         let broken = |seed| {
             let mut world = World::new(seed, CI, false);
-            if !dwelling(mischief).is_empty() {
-                world.temper.dwell_on(dwelling(mischief));
+            if !dwelling(mutation).is_empty() {
+                world.temper.dwell_on(dwelling(mutation));
             }
             world.run().0.err()
         };
         let found = (first..first + seeds).find_map(|seed| {
-            set(Some(mischief));
+            set(Some(mutation));
             let found = broken(seed);
             set(None);
             // A world that is red by itself has found nothing.
@@ -197,12 +197,12 @@ fn each_mischief_is_found() {
             Some((seed, found.invariant))
         });
         match found {
-            Some((seed, invariant)) => println!("| {mischief:?} | {invariant} | {seed} |"),
-            None => missed.push(mischief),
+            Some((seed, invariant)) => println!("| {mutation:?} | {invariant} | {seed} |"),
+            None => missed.push(mutation),
         }
     }
     println!(
-        "figure mischiefs_found {} of {}",
+        "figure mutations_found {} of {}",
         ALL.len() - missed.len(),
         ALL.len()
     );

@@ -7,7 +7,7 @@ use crate::world::{Happening, Inside, World};
 use refreshd_core::grant::Binding;
 use refreshd_core::grant::align::{self, Wanted};
 use refreshd_core::grant::state::Status;
-use refreshd_core::mischief::{self, Mischief};
+use refreshd_core::mutation::{self, Mutation};
 use std::collections::BTreeSet;
 
 /// So often a daemon looks whether a paused client's secret has changed.
@@ -160,7 +160,7 @@ impl World {
             there[lane as usize].secret != here[lane as usize].secret
         };
         let paused = self.process().rejected_clients();
-        if mischief::is(Mischief::HealingForgotten) || !paused.iter().any(|l| changed(self, *l)) {
+        if mutation::is(Mutation::HealingForgotten) || !paused.iter().any(|l| changed(self, *l)) {
             return Ok(());
         }
         self.report.count("clients healed");

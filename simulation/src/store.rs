@@ -10,7 +10,7 @@ use refreshd_core::ledger::import::{Import, ImportOutcome, import};
 use refreshd_core::ledger::restore::{self, Restored};
 use refreshd_core::ledger::settle::{NotTheNext, Settle, settle};
 use refreshd_core::ledger::{Candidate, Changes, Entry, Event, Facts, Owner, UnreadAnswer, allow};
-use refreshd_core::mischief::{self, Mischief};
+use refreshd_core::mutation::{self, Mutation};
 use refreshd_core::provider::Answer;
 use refreshd_core::secret::{Fingerprint, Fingerprinter};
 use refreshd_core::time::{Stamp, WallTime};
@@ -153,7 +153,7 @@ impl Store {
             return Ok(standing);
         }
         self.commit_seq += 1;
-        if ends && !mischief::is(Mischief::IntentLeft) {
+        if ends && !mutation::is(Mutation::IntentLeft) {
             self.end(intent.flight);
         } else if let Some((_, overdue)) = self.intents.get_mut(&intent.flight) {
             *overdue = true;
@@ -269,8 +269,8 @@ impl Store {
         let mut request = request;
         let ours = facts.owner.as_ref().map(|owner| owner.id == entry.grant.id);
         match ours {
-            Some(false) if mischief::is(Mischief::TwinTaken) => facts.owner = None,
-            Some(true) if mischief::is(Mischief::SeedTakenAgain) => {
+            Some(false) if mutation::is(Mutation::TwinTaken) => facts.owner = None,
+            Some(true) if mutation::is(Mutation::SeedTakenAgain) => {
                 (facts.owner, request.obtained_at) = (None, None);
             }
             _ => {}
@@ -334,11 +334,11 @@ impl Store {
             let published = published.get(&entry.grant.id).copied().unwrap_or(0);
             let may_be_rotated = entry.grant.state.presents.is_some();
             let restored = Restored {
-                published: match mischief::is(Mischief::RestoreBelowPublished) {
+                published: match mutation::is(Mutation::RestoreBelowPublished) {
                     true => 0,
                     false => published,
                 },
-                may_be_rotated: may_be_rotated && !mischief::is(Mischief::RestoreUndoubted),
+                may_be_rotated: may_be_rotated && !mutation::is(Mutation::RestoreUndoubted),
                 at,
             };
             let facts = self.facts(None);
@@ -360,10 +360,10 @@ impl Row {
 
 /// What came too late is written wrongly, on purpose.
 fn falsify(changes: &mut Changes) {
-    if mischief::is(Mischief::CandidateDropped) {
+    if mutation::is(Mutation::CandidateDropped) {
         changes.keep.clear();
     }
-    if mischief::is(Mischief::SupersededForgotten) {
+    if mutation::is(Mutation::SupersededForgotten) {
         changes.grant = None;
     }
 }

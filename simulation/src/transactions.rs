@@ -8,7 +8,7 @@ use crate::world::{Inside, World};
 use refreshd_core::exchange::Event;
 use refreshd_core::exchange::grant::Commit;
 use refreshd_core::flight::{FlightId, Intent};
-use refreshd_core::mischief::{self, Mischief};
+use refreshd_core::mutation::{self, Mutation};
 use refreshd_core::provider::Answer;
 use refreshd_core::time::WallTime;
 
@@ -174,7 +174,7 @@ impl World {
                 Job::Commit(number) => self.commit_later(number),
                 Job::Begin(number, _) => {
                     self.report.count("begins failed");
-                    if mischief::is(Mischief::FailedBeginIgnored) {
+                    if mutation::is(Mutation::FailedBeginIgnored) {
                         let event = Box::new(Event::IntentRecorded);
                         self.inside(0, Inside::Tell(number, event));
                         continue;

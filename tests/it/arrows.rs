@@ -51,7 +51,7 @@ const DAEMON: House = &[
 
 /// The crate that decides (`core/src/`).
 const CORE: House = &[
-    &["backoff", "duration", "mischief", "name", "secret", "text"],
+    &["backoff", "duration", "mutation", "name", "secret", "text"],
     &["time"],
     &["provider", "queue"],
     &["grant"],

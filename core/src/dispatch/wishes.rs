@@ -4,7 +4,7 @@ use super::{Dispatch, Hold, Next, Post, Turn, Wished};
 use crate::grant::schedule::{Denied, Urgency, wish};
 use crate::grant::{GrantId, GrantState};
 use crate::limits::{Asking, Scope, Trouble};
-use crate::mischief::{self, Mischief};
+use crate::mutation::{self, Mutation};
 use crate::time::WallTime;
 
 /// Why a wish comes to nothing.
@@ -56,7 +56,7 @@ impl<S: Post> Dispatch<S> {
         self.ask(index, urgency, generation, now)?;
         let entry = self.entry_mut(index);
         entry.awaited = true;
-        if entry.in_flight.is_some() && !mischief::is(Mischief::TwoFlights) {
+        if entry.in_flight.is_some() && !mutation::is(Mutation::TwoFlights) {
             return Ok(Granted::Joins);
         }
         entry.wished = Some(Wished {
@@ -92,7 +92,7 @@ impl<S: Post> Dispatch<S> {
             && urgency == Urgency::Rejected
             && state.doubt.is_some()
             && !state.access_dead
-            && !mischief::is(Mischief::RejectionForgotten);
+            && !mutation::is(Mutation::RejectionForgotten);
         news.then(|| GrantState {
             access_dead: true,
             ..state.clone()
@@ -109,13 +109,13 @@ impl<S: Post> Dispatch<S> {
         let entry = self.entry(index);
         let state = &entry.grant.state;
         let stale = generation.is_some_and(|generation| generation < state.generation);
-        if stale && !mischief::is(Mischief::StaleWishGranted) {
+        if stale && !mutation::is(Mutation::StaleWishGranted) {
             return Err(Declined::Fulfilled);
         }
-        if entry.in_flight.is_some() && !mischief::is(Mischief::TwoFlights) {
+        if entry.in_flight.is_some() && !mutation::is(Mutation::TwoFlights) {
             return Ok(());
         }
-        if self.fenced.is_some() && !mischief::is(Mischief::FenceIgnored) {
+        if self.fenced.is_some() && !mutation::is(Mutation::FenceIgnored) {
             return Err(Declined::Fenced);
         }
         if self.unwritable {

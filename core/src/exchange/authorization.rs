@@ -20,7 +20,7 @@ use crate::grant::{Binding, Grant};
 use crate::kept::KeptAnswer;
 use crate::ledger::authorization::{Turn, Wanted};
 use crate::ledger::import::Import;
-use crate::mischief::{self, Mischief};
+use crate::mutation::{self, Mutation};
 use crate::provider::answer::{self, Outcome, Success, may_hold_token};
 use crate::provider::description::With;
 use crate::provider::{Answer, Description, Ending};
@@ -467,7 +467,7 @@ impl Subject for OfAuthorization {
     fn ended(&mut self, intent: &Intent, ending: Ending, late: bool, now: WallTime) -> Next<Self> {
         let polled = self.is_polled();
         match ending {
-            Ending::Answered(answer) if mischief::is(Mischief::LateAnswerDropped) && late => {
+            Ending::Answered(answer) if mutation::is(Mutation::LateAnswerDropped) && late => {
                 drop(answer);
                 Next::Done(Verdict::Unchanged)
             }

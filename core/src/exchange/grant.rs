@@ -6,7 +6,7 @@ use crate::flight::{Intent, Stamp};
 use crate::grant::outcome::OutcomeKind;
 use crate::grant::replay::{EXCHANGE_LIMIT, harmless_until};
 use crate::grant::{Grant, TokenSet};
-use crate::mischief::{self, Mischief};
+use crate::mutation::{self, Mutation};
 use crate::provider::{Answer, Ending};
 use crate::time::WallTime;
 use std::time::Duration;
@@ -133,7 +133,7 @@ impl OfGrant {
         );
         // What came belongs to whom it was asked of, wherever the grant was moved meanwhile.
         let bound = intent.binding.as_ref();
-        let bound = bound.filter(|_| !mischief::is(Mischief::AnswerBoundAnew));
+        let bound = bound.filter(|_| !mutation::is(Mutation::AnswerBoundAnew));
         if let Some(bound) = bound.filter(|_| settled.settlement.tokens.is_some()) {
             settled.settlement.state.binding = Some(bound.clone());
         }
@@ -171,7 +171,7 @@ impl Subject for OfGrant {
         let until = harmless_until(intent.first_sent, rotation, intent.sent.wall);
         // For the first time it is presented whenever that may be.
         let until = until.filter(|_| intent.attempt > 1);
-        let looks = !mischief::is(Mischief::WindowNotLookedAtAgain);
+        let looks = !mutation::is(Mutation::WindowNotLookedAtAgain);
         match until {
             Some(until) if until <= now && looks => Err(Verdict::Withheld),
             until => Ok(until.map(|until| until.since(now))),
@@ -190,7 +190,7 @@ impl Subject for OfGrant {
 
     fn ended(&mut self, intent: &Intent, ending: Ending, late: bool, now: WallTime) -> Next<Self> {
         match ending {
-            Ending::Answered(answer) if late && !mischief::is(Mischief::LateAnswerDropped) => {
+            Ending::Answered(answer) if late && !mutation::is(Mutation::LateAnswerDropped) => {
                 self.ending = Some(Ending::Answered(answer));
                 Next::Reload
             }

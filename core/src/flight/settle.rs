@@ -11,7 +11,7 @@ use crate::grant::schedule::{
 };
 use crate::grant::state::{Doubt, GrantState, LastOutcome, Refusal};
 use crate::grant::{Binding, Policy, Presents, TokenSet};
-use crate::mischief::{self, Mischief};
+use crate::mutation::{self, Mutation};
 use crate::provider::answer::{self, Outcome, Success};
 use crate::provider::description::{Auth, Rotates};
 use crate::provider::{Description, Ending};
@@ -178,7 +178,7 @@ fn fail(
             if let Some(doubt) = state
                 .doubt
                 .as_mut()
-                .filter(|_| mischief::is(Mischief::WindowFromAnswer))
+                .filter(|_| mutation::is(Mutation::WindowFromAnswer))
             {
                 doubt.first_sent = now;
             }
@@ -194,7 +194,7 @@ fn fail(
             back_off(rules, &mut state, intent, retry_after, now);
             let mut settled = settled(state, OutcomeKind::Unread, &text, now);
             if let Ending::Answered(answer) = ending
-                && !mischief::is(Mischief::UnreadDropped)
+                && !mutation::is(Mutation::UnreadDropped)
             {
                 settled.settlement.unread = Some(answer);
             }
@@ -207,13 +207,13 @@ fn fail(
             let doubted = state.doubt.is_some();
             state.access_dead |= doubted && rules.policy.rotation.revokes_old_access;
             let over = refresh_token_over(&state, &rules.policy, intent.sent.wall).is_some();
-            let first = state.refusal.is_none() || mischief::is(Mischief::RefusedRetriedForEver);
+            let first = state.refusal.is_none() || mutation::is(Mutation::RefusedRetriedForEver);
             let provisional = !doubted && !over && first;
             refuse(&mut state, &text, false, now);
             if let Some(refusal) = &mut state.refusal {
                 refusal.provisional = provisional;
             }
-            if mischief::is(Mischief::RefusalForgotten) {
+            if mutation::is(Mutation::RefusalForgotten) {
                 state.refusal = None;
             }
             settled(state, OutcomeKind::InvalidGrant, &text, now)
@@ -314,7 +314,7 @@ fn fail_harmlessly(
             settled(state, OutcomeKind::AskedToWait, &text, now)
         }
         Outcome::Unavailable { retry_after, text } => {
-            let slow = Some(SLOW_RETRY).filter(|_| mischief::is(Mischief::UnavailableIsSlow));
+            let slow = Some(SLOW_RETRY).filter(|_| mutation::is(Mutation::UnavailableIsSlow));
             let retry_after = retry_after.max(slow);
             back_off(rules, &mut state, intent, retry_after, now);
             settled(state, OutcomeKind::Unavailable, &text, now)
@@ -403,7 +403,7 @@ fn back_off(
         // Several presentations must fit into the window, so back-off does not outgrow the spacing.
         wait = wait.min(spacing(state, rotation));
     }
-    let asked = asked.filter(|_| !mischief::is(Mischief::RetryAfterIgnored));
+    let asked = asked.filter(|_| !mutation::is(Mutation::RetryAfterIgnored));
     hold_back(state, now + wait);
     if let Some(asked) = asked {
         asked_to_wait(state, now + asked);
@@ -483,7 +483,7 @@ fn succeed(
     let same_access = state.access == Some(again);
     let previous_issue = state.issued_at;
     let was_early = was_early(&state, &rules.policy, intent.sent.wall);
-    let after_doubt = intent.attempt > 1 && !mischief::is(Mischief::ReplayDatedFromReplay);
+    let after_doubt = intent.attempt > 1 && !mutation::is(Mutation::ReplayDatedFromReplay);
     let mut notes = success.notes.clone();
     let brought = success.refresh_token.as_ref();
     let brought = brought.map(|token| rules.fingerprinter.of(token));
@@ -518,7 +518,7 @@ fn succeed(
         date(&rules.policy, &mut state, &success, sent);
         state.expiry_unknown = true;
     }
-    state.generation += u64::from(!mischief::is(Mischief::GenerationReused));
+    state.generation += u64::from(!mutation::is(Mutation::GenerationReused));
     state.roll = intent.roll;
     state.access = Some(again);
     if same_access {
@@ -559,7 +559,7 @@ fn succeed(
     state.expiry_unknown |= state.doubt.as_ref().is_some_and(|d| d.is_undated(sent));
     state.expiry_unknown |= intent.attempt == 1 && intent.is_undated();
     recover(&mut state);
-    if intent.generation < state.doubts_before && !mischief::is(Mischief::RelicTrusted) {
+    if intent.generation < state.doubts_before && !mutation::is(Mutation::RelicTrusted) {
         // Kept from before a restore: in the time that is lost, it may have been read and
         // its refresh token used.
         let doubted = |token| Doubt::of_lost_time(token, state.last_send);

@@ -2,7 +2,7 @@
 
 use crate::grant::candidate::Kept;
 use crate::grant::{Grant, GrantState, Presents, TokenSet};
-use crate::mischief::{self, Mischief};
+use crate::mutation::{self, Mutation};
 use crate::provider::Answer;
 use crate::time::WallTime;
 use std::time::Duration;
@@ -64,7 +64,7 @@ impl Settlement {
     pub fn standing(&self, grant: &Grant, base_revision: u64) -> Standing {
         // In a store that was put back, revisions come a second time: the generation goes first.
         let follows = grant.state.generation == self.base_generation();
-        if mischief::is(Mischief::StaleApplied) {
+        if mutation::is(Mutation::StaleApplied) {
             Standing::Current
         } else if !follows {
             Standing::Superseded

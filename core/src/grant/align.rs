@@ -2,7 +2,7 @@
 
 use super::binding::Binding;
 use super::state::{GrantState, Pause};
-use crate::mischief::{self, Mischief};
+use crate::mutation::{self, Mutation};
 
 /// What the configuration says about a grant.
 #[derive(Clone, Debug)]
@@ -53,7 +53,7 @@ fn bind(state: &mut GrantState, to: Binding) -> (&'static str, String) {
             None => configured,
         },
         // Nothing can go astray before there is anything.
-        Some(_) if state.generation == 0 || mischief::is(Mischief::BindingFollowed) => {
+        Some(_) if state.generation == 0 || mutation::is(Mutation::BindingFollowed) => {
             state.binding = Some(to);
             state.not_before = None;
             state.pause = None;

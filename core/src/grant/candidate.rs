@@ -2,7 +2,7 @@
 
 use super::binding::Binding;
 use super::state::{Doubt, GrantState};
-use crate::mischief::{self, Mischief};
+use crate::mutation::{self, Mutation};
 use crate::secret::Fingerprint;
 use crate::time::WallTime;
 
@@ -27,7 +27,7 @@ pub struct Kept {
 #[must_use]
 pub fn second_chances(kept: &[Kept], state: &GrantState) -> Vec<usize> {
     let ours = |kept: &Kept| {
-        kept.base_generation >= state.chances_from || mischief::is(Mischief::ChanceOfAnother)
+        kept.base_generation >= state.chances_from || mutation::is(Mutation::ChanceOfAnother)
     };
     let mut untried: Vec<usize> = (0..kept.len())
         .filter(|at| !kept[*at].refused && kept[*at].by_flight && ours(&kept[*at]))
@@ -68,9 +68,9 @@ impl GrantState {
     #[must_use]
     pub fn trying(&self, presents: Fingerprint, kept: &Kept) -> GrantState {
         let relic = kept.base_generation < self.doubts_before;
-        let doubted = relic && !mischief::is(Mischief::RelicTrusted);
+        let doubted = relic && !mutation::is(Mutation::RelicTrusted);
         let binding = kept.binding.clone();
-        let binding = binding.filter(|_| !mischief::is(Mischief::ChanceElsewhere));
+        let binding = binding.filter(|_| !mutation::is(Mutation::ChanceElsewhere));
         GrantState {
             presents: Some(presents),
             refusal: None,

@@ -2,7 +2,7 @@
 
 use super::policy::Policy;
 use super::state::GrantState;
-use crate::mischief::{self, Mischief};
+use crate::mutation::{self, Mutation};
 use crate::provider::description::With;
 use crate::secret::Fingerprint;
 use crate::time::WallTime;
@@ -45,7 +45,7 @@ pub fn next(state: &GrantState, policy: &Policy, now: WallTime) -> Option<Presen
 fn is_good(state: &GrantState, now: WallTime) -> bool {
     state.refusal.is_none()
         && state.revoked.is_none()
-        && (state.doubt.is_none() || mischief::is(Mischief::ReplayWhereAnew))
+        && (state.doubt.is_none() || mutation::is(Mutation::ReplayWhereAnew))
         && state.refresh_expires_at.is_none_or(|end| now < end)
 }
 

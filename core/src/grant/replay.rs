@@ -6,7 +6,7 @@
 
 use super::schedule::{Why, gap};
 use super::state::{Doubt, GrantState};
-use crate::mischief::{self, Mischief};
+use crate::mutation::{self, Mutation};
 use crate::provider::description::{OldValid, Reuse, Rotation};
 use crate::time::WallTime;
 use std::time::Duration;
@@ -33,11 +33,11 @@ pub fn next(
     let used = rotation.old_valid() == OldValid::UntilUsed && doubt.relic;
     if (harmless(doubt, rotation, earliest.max(now)) && !used)
         || rotation.reuse == Reuse::Error
-        || mischief::is(Mischief::HoldIgnored)
+        || mutation::is(Mutation::HoldIgnored)
     {
         return Some((earliest, Why::Doubt));
     }
-    if doubt.unread && !mischief::is(Mischief::KeptAnswerRisked) {
+    if doubt.unread && !mutation::is(Mutation::KeptAnswerRisked) {
         return None;
     }
     if state.access_dead {

@@ -8,7 +8,7 @@ use super::state::{GrantState, Refusal};
 use crate::backoff::{Backoff, share};
 use crate::duration::CENTURY;
 use crate::grant::outcome::OutcomeKind;
-use crate::mischief::{self, Mischief};
+use crate::mutation::{self, Mutation};
 use crate::provider::description::{RefreshFrom, Rotates, Schedule, With};
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
@@ -129,7 +129,7 @@ pub fn last_moment_of(ends_at: WallTime, life: Duration) -> WallTime {
 /// The least time between two automatic sends for a grant.
 #[must_use]
 pub fn gap(lifetime: Duration) -> Duration {
-    if mischief::is(Mischief::GapDropped) {
+    if mutation::is(Mutation::GapDropped) {
         return Duration::ZERO;
     }
     (lifetime / 4)
@@ -229,7 +229,7 @@ fn wanted(state: &GrantState, policy: &Policy) -> (WallTime, Why) {
 fn bounds(state: &GrantState, policy: &Policy) -> Vec<(WallTime, Why)> {
     let min_age = policy.schedule.min_age.unwrap_or_default() + SETTLE;
     let has_age = state.generation > 0 && !state.expiry_unknown;
-    let counts = has_age && !mischief::is(Mischief::LeastAgeIgnored);
+    let counts = has_age && !mutation::is(Mutation::LeastAgeIgnored);
     let aged = counts.then(|| (state.issued_at + min_age, Why::MinAge));
     let gap = state
         .last_send
@@ -274,7 +274,7 @@ fn window_end(state: &GrantState, policy: &Policy) -> Option<(WallTime, Why)> {
     let window = policy.schedule.max_per_window?;
     let from = state
         .window_from
-        .filter(|_| !mischief::is(Mischief::WindowCapIgnored))?;
+        .filter(|_| !mutation::is(Mutation::WindowCapIgnored))?;
     (state.sends_in_window >= window.count).then(|| (from + window.per, Why::Window))
 }
 

@@ -3,7 +3,7 @@
 
 use super::binding::Binding;
 use crate::grant::outcome::{AUTHORIZED, OutcomeKind};
-use crate::mischief::{self, Mischief};
+use crate::mutation::{self, Mutation};
 use crate::secret::Fingerprint;
 use crate::time::WallTime;
 use serde::{Deserialize, Serialize};
@@ -342,7 +342,7 @@ impl GrantState {
     /// stay what they were.
     #[must_use]
     pub fn brought_back(&self, by: Duration) -> GrantState {
-        if mischief::is(Mischief::ClockNotBroughtBack) {
+        if mutation::is(Mutation::ClockNotBroughtBack) {
             return self.clone();
         }
         let moved = |at: Option<WallTime>| at.map(|at| at - by);

@@ -7,7 +7,7 @@
 
 use super::asking::Asking;
 use super::trouble::Trouble;
-use crate::mischief::{self, Mischief};
+use crate::mutation::{self, Mutation};
 use crate::time::WallTime;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -99,7 +99,7 @@ enum Class {
 
 impl Rank {
     fn of(asking: &Asking, trouble: Option<Trouble>) -> Rank {
-        let same = mischief::is(Mischief::ChainAlwaysSame);
+        let same = mutation::is(Mutation::ChainAlwaysSame);
         // One that worked last tells best. Where nothing can be sent, any that could be tells.
         let failed = asking.sends > 0;
         let another = match trouble {
@@ -269,22 +269,22 @@ impl Brake {
                 trouble, proven, ..
             } => (trouble, proven),
         };
-        let spends = asking.spends || mischief::is(Mischief::HarmlessHeld);
+        let spends = asking.spends || mutation::is(Mutation::HarmlessHeld);
         let holds = proven
             && match trouble {
                 Trouble::Down | Trouble::Wait | Trouble::Client => true,
                 Trouble::Lossy => spends,
-                Trouble::Sick => mischief::is(Mischief::HarmlessHeld),
+                Trouble::Sick => mutation::is(Mutation::HarmlessHeld),
             };
         let Some(last) = asking.last_moment() else {
             // A dead token has nothing to save in time.
-            let passes = mischief::is(Mischief::DeadHaveFirstAttempts) && asking.sends < 2;
+            let passes = mutation::is(Mutation::DeadHaveFirstAttempts) && asking.sends < 2;
             return if passes { Pass::Goes } else { Pass::Waits };
         };
         match holds {
             true if asking.sends == 0 && now < last => Pass::Held(last),
             true => Pass::Waits,
-            false if mischief::is(Mischief::OneAttemptOnly) && asking.sends > 0 => Pass::Waits,
+            false if mutation::is(Mutation::OneAttemptOnly) && asking.sends > 0 => Pass::Waits,
             false if asking.passes(now) => Pass::Goes,
             false => Pass::Waits,
         }
@@ -311,7 +311,7 @@ impl Brake {
     fn rank(&self, grant: u32, asking: &Asking, trouble: Option<Trouble>) -> Rank {
         // One that was not asked since its token set was issued had none either.
         let is_first = self.in_round && asking.sends == 0;
-        let forgets = mischief::is(Mischief::TurnsForgotten);
+        let forgets = mutation::is(Mutation::TurnsForgotten);
         let had_turn = !is_first && !self.round.contains(&grant) && !forgets;
         let keeps = had_turn || (self.is_another && !is_first);
         let turn = match keeps && self.in_round {
@@ -565,7 +565,7 @@ impl Brake {
             let latest = &mut self.refuted[trouble as usize];
             *latest = flight.max(*latest);
         }
-        let by_end = mischief::is(Mischief::EvidenceByEnd);
+        let by_end = mutation::is(Mutation::EvidenceByEnd);
         let stands = |f: &Failure| !refuted(f.trouble) || (f.flight > flight && !by_end);
         self.failures.retain(stands);
         let over = match self.phase {
@@ -650,7 +650,7 @@ impl Brake {
         let of_chain = self.asking.remove(&failure.flight);
         self.failed |= of_chain;
         if self.refuted[failure.trouble as usize] < failure.flight
-            || mischief::is(Mischief::EvidenceByEnd)
+            || mutation::is(Mutation::EvidenceByEnd)
         {
             self.remember(failure);
         }

@@ -1,7 +1,7 @@
 //! How many exchanges may be under way, and whose: no host takes the places of the
 //! others, and those that hang give theirs back.
 
-use crate::mischief::{self, Mischief};
+use crate::mutation::{self, Mutation};
 use crate::time::WallTime;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
@@ -205,7 +205,7 @@ impl Places {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.taken >= self.caps.flights.max(1) && !mischief::is(Mischief::CapIgnored)
+        self.taken >= self.caps.flights.max(1) && !mutation::is(Mutation::CapIgnored)
     }
 
     /// How many exchanges count towards a host's share.
@@ -232,14 +232,14 @@ impl Places {
         // What hangs has given its place to other hosts already, and is no work of its own
         // host's that others must wait for.
         let at_work = host.flights - host.slow;
-        let towards_own = match mischief::is(Mischief::GivingBackFreesOwn) {
+        let towards_own = match mutation::is(Mutation::GivingBackFreesOwn) {
             true => at_work,
             false => host.flights,
         };
         let borne = host.bears.is_none_or(|bears| at_work < bears);
         let has_share = towards_own < self.share(false) && at_work < self.share(others);
         let has_place = has_share && borne;
-        if !has_place && !mischief::is(Mischief::CapIgnored) {
+        if !has_place && !mutation::is(Mutation::CapIgnored) {
             return Err(Full::Host);
         }
         let half = (self.caps.flights / 2).max(1);
@@ -252,7 +252,7 @@ impl Places {
     /// Whether as many exchanges are read on as may be.
     fn is_crowded(&self) -> bool {
         let read_on = u32::try_from(self.flights.len() - self.given_up).unwrap_or(u32::MAX);
-        read_on >= self.caps.read_on && !mischief::is(Mischief::ReadOnUncapped)
+        read_on >= self.caps.read_on && !mutation::is(Mutation::ReadOnUncapped)
     }
 
     /// The exchange that is read on no longer, since so many are: the oldest of those that can
@@ -390,13 +390,13 @@ impl Places {
     /// When the next exchange becomes slow.
     pub(super) fn next_slow(&self) -> Option<WallTime> {
         let next = self.slow_next.first().map(|(at, _)| *at);
-        next.filter(|_| !mischief::is(Mischief::HangingKeepPlaces))
+        next.filter(|_| !mutation::is(Mutation::HangingKeepPlaces))
     }
 
     /// An exchange that has become slow by now: it gives its place to other hosts.
     pub(super) fn take_slow(&mut self, now: WallTime) -> Option<(u64, u32)> {
         let (at, number) = *self.slow_next.first()?;
-        if at > now || mischief::is(Mischief::HangingKeepPlaces) {
+        if at > now || mutation::is(Mutation::HangingKeepPlaces) {
             return None;
         }
         self.slow_next.remove(&(at, number));

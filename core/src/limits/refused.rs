@@ -2,7 +2,7 @@
 //! past its life is presented once more, after another grant of its client and host has
 //! succeeded in an exchange that began later; where no other one can, after an hour.
 
-use crate::mischief::{self, Mischief};
+use crate::mutation::{self, Mutation};
 use crate::time::WallTime;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -58,7 +58,7 @@ impl Refused {
         if second {
             self.budget = 1;
         }
-        match again.filter(|_| !second || mischief::is(Mischief::RefusedRetriedForEver)) {
+        match again.filter(|_| !second || mutation::is(Mutation::RefusedRetriedForEver)) {
             Some(not_before) => {
                 // The hour counts from the first of those that wait for it.
                 let alone_at = self.alone_at.filter(|_| !self.provisional.is_empty());

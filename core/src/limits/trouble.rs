@@ -2,7 +2,7 @@
 
 use crate::grant::outcome::OutcomeKind;
 use crate::grant::state::GrantState;
-use crate::mischief::{self, Mischief};
+use crate::mutation::{self, Mutation};
 use crate::time::WallTime;
 
 /// In what way an exchange failed, where that may be more than its grant's own affair.
@@ -120,7 +120,7 @@ impl Sign {
             OutcomeKind::AskedToWait => failed(Trouble::Wait),
             OutcomeKind::Unavailable => failed(Trouble::Sick),
             OutcomeKind::InvalidClient => failed(Trouble::Client),
-            OutcomeKind::InvalidGrant if mischief::is(Mischief::RefusalsPauseClient) => {
+            OutcomeKind::InvalidGrant if mutation::is(Mutation::RefusalsPauseClient) => {
                 failed(Trouble::Client)
             }
             OutcomeKind::InvalidGrant

@@ -32,7 +32,7 @@
 //! happen; in them faults on purpose are looked for.
 //!
 //! `REFRESHD_COMPANY_SEED=N` replays a seed and prints its history, of the world that
-//! `REFRESHD_COMPANY_DWELLING` names where it is set; `REFRESHD_COMPANY_MISCHIEF="A B"`
+//! `REFRESHD_COMPANY_DWELLING` names where it is set; `REFRESHD_COMPANY_MUTATION="A B"`
 //! chooses among the faults on purpose.
 
 #![expect(clippy::print_stdout, reason = "figures, and the history of a seed")]
@@ -59,8 +59,8 @@ const SEEDS: [(Size, u64); 3] = [(Size::Few, 2_000), (Size::Many, 20), (Size::Cr
 const DWELLING_SEEDS: u64 = 100;
 
 /// How many of them a fault on purpose is looked for in.
-#[cfg(feature = "mischief")]
-const MISCHIEF_SEEDS: u64 = 50;
+#[cfg(feature = "mutation")]
+const MUTATION_SEEDS: u64 = 50;
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
@@ -135,9 +135,9 @@ fn no_grant_dies_of_anothers_trouble() {
             Some(on) => Script::dwelling(seed, on),
             None => Script::draw(seed, size().unwrap_or(Size::Few)),
         };
-        #[cfg(feature = "mischief")]
-        if std::env::var_os("REFRESHD_COMPANY_MISCHIEF").is_some() {
-            refreshd_core::mischief::set(mischiefs().first().copied());
+        #[cfg(feature = "mutation")]
+        if std::env::var_os("REFRESHD_COMPANY_MUTATION").is_some() {
+            refreshd_core::mutation::set(mutations().first().copied());
         }
         let verdict = judge(&script, true);
         println!("{}\n{:?}", verdict.history.join("\n"), verdict.broken);
@@ -201,14 +201,14 @@ fn dwelling() -> Option<Dwelling> {
     )
 }
 
-/// The faults on purpose that `REFRESHD_COMPANY_MISCHIEF="A B"` names, or all.
-#[cfg(feature = "mischief")]
-fn mischiefs() -> Vec<refreshd_core::mischief::Mischief> {
-    let chosen = std::env::var("REFRESHD_COMPANY_MISCHIEF").ok();
+/// The faults on purpose that `REFRESHD_COMPANY_MUTATION="A B"` names, or all.
+#[cfg(feature = "mutation")]
+fn mutations() -> Vec<refreshd_core::mutation::Mutation> {
+    let chosen = std::env::var("REFRESHD_COMPANY_MUTATION").ok();
     let names = |text: &str| text.split_whitespace().map(str::to_owned).collect();
     let chosen: Option<Vec<String>> = chosen.as_deref().map(names);
-    let all = refreshd_core::mischief::BRAKES.into_iter();
-    let wanted = |each: &refreshd_core::mischief::Mischief| {
+    let all = refreshd_core::mutation::BRAKES.into_iter();
+    let wanted = |each: &refreshd_core::mutation::Mutation| {
         let name = format!("{each:?}");
         chosen.as_ref().is_none_or(|names| names.contains(&name))
     };
@@ -216,42 +216,42 @@ fn mischiefs() -> Vec<refreshd_core::mischief::Mischief> {
 }
 
 /// What a world dwells on in which a fault on purpose is looked for.
-#[cfg(feature = "mischief")]
-fn troubles_of(mischief: refreshd_core::mischief::Mischief) -> &'static [Dwelling] {
-    use refreshd_core::mischief::Mischief;
-    match mischief {
-        Mischief::ChainAlwaysSame | Mischief::UnavailableIsSlow => &[Dwelling::Sick],
-        Mischief::DeadHaveFirstAttempts => &[Dwelling::Sick, Dwelling::Down],
-        Mischief::HarmlessHeld | Mischief::OneAttemptOnly => &[Dwelling::Sick],
-        Mischief::EvidenceByEnd => &[Dwelling::Late],
-        Mischief::GivingBackFreesOwn | Mischief::ReadOnUncapped => &[Dwelling::Hangs],
-        Mischief::RefusedRetriedForEver | Mischief::RefusalsPauseClient => &[Dwelling::Refused],
-        Mischief::HangingKeepPlaces => &[Dwelling::Starved],
-        Mischief::UnitIsTemplate => &[Dwelling::Apart],
-        Mischief::SuspicionAtEachRetry | Mischief::OneRejectionPausesClient => {
+#[cfg(feature = "mutation")]
+fn troubles_of(mutation: refreshd_core::mutation::Mutation) -> &'static [Dwelling] {
+    use refreshd_core::mutation::Mutation;
+    match mutation {
+        Mutation::ChainAlwaysSame | Mutation::UnavailableIsSlow => &[Dwelling::Sick],
+        Mutation::DeadHaveFirstAttempts => &[Dwelling::Sick, Dwelling::Down],
+        Mutation::HarmlessHeld | Mutation::OneAttemptOnly => &[Dwelling::Sick],
+        Mutation::EvidenceByEnd => &[Dwelling::Late],
+        Mutation::GivingBackFreesOwn | Mutation::ReadOnUncapped => &[Dwelling::Hangs],
+        Mutation::RefusedRetriedForEver | Mutation::RefusalsPauseClient => &[Dwelling::Refused],
+        Mutation::HangingKeepPlaces => &[Dwelling::Starved],
+        Mutation::UnitIsTemplate => &[Dwelling::Apart],
+        Mutation::SuspicionAtEachRetry | Mutation::OneRejectionPausesClient => {
             &[Dwelling::Rejected]
         }
-        Mischief::TurnsForgotten => &[Dwelling::Sick, Dwelling::Down],
-        Mischief::EndTimerOverwritten => &[Dwelling::Down, Dwelling::Sick],
+        Mutation::TurnsForgotten => &[Dwelling::Sick, Dwelling::Down],
+        Mutation::EndTimerOverwritten => &[Dwelling::Down, Dwelling::Sick],
         _ => &[],
     }
 }
 
 /// Each rule of the brakes that is broken on purpose is found, in most worlds that dwell on
 /// what it takes.
-#[cfg(feature = "mischief")]
+#[cfg(feature = "mutation")]
 #[test]
-fn each_mischief_of_brakes_is_found() {
-    use refreshd_core::mischief::set;
-    let seeds = number("REFRESHD_COMPANY_SEEDS").unwrap_or(MISCHIEF_SEEDS);
-    let (mischiefs, mut missed) = (mischiefs(), Vec::new());
+fn each_mutation_of_brakes_is_found() {
+    use refreshd_core::mutation::set;
+    let seeds = number("REFRESHD_COMPANY_SEEDS").unwrap_or(MUTATION_SEEDS);
+    let (mutations, mut missed) = (mutations(), Vec::new());
     println!("| fault | invariant | first seed | of {seeds} |\n|---|---|---|---|");
-    for mischief in &mischiefs {
+    for mutation in &mutations {
         let mut found = Vec::new();
         for seed in 0..seeds {
-            for on in troubles_of(*mischief) {
+            for on in troubles_of(*mutation) {
                 let script = Script::dwelling(seed, *on);
-                set(Some(*mischief));
+                set(Some(*mutation));
                 let broken = judge(&script, false).broken;
                 set(None);
                 // A world that is red by itself has found nothing.
@@ -266,13 +266,13 @@ fn each_mischief_of_brakes_is_found() {
         match found.first() {
             Some((seed, invariant, on)) => {
                 let times = found.len();
-                println!("| {mischief:?} | {invariant} | {on:?} {seed} | {times} |");
+                println!("| {mutation:?} | {invariant} | {on:?} {seed} | {times} |");
             }
-            None => missed.push(mischief),
+            None => missed.push(mutation),
         }
     }
-    let (of, count) = (mischiefs.len(), mischiefs.len() - missed.len());
-    println!("figure brakes_mischiefs_found {count} of {of}");
+    let (of, count) = (mutations.len(), mutations.len() - missed.len());
+    println!("figure brakes_mutations_found {count} of {of}");
     assert!(
         missed.is_empty(),
         "not found within {seeds} seeds: {missed:?}"

@@ -11,7 +11,7 @@ use refreshd_core::grant::outcome::OutcomeKind;
 use refreshd_core::grant::{Grant, GrantId, GrantState, Policy, TokenSet, presentation};
 use refreshd_core::incident::{Kind, Kinds};
 use refreshd_core::limits::{Caps, Effect, Route, Scope, Trouble};
-use refreshd_core::mischief::{self, Mischief};
+use refreshd_core::mutation::{self, Mutation};
 use refreshd_core::provider::Ending;
 use refreshd_core::provider::description::DescriptionHash;
 use refreshd_core::secret::Secret;
@@ -299,7 +299,7 @@ impl<'a> World<'a> {
     fn seat(&self, grant: u32) -> Seat {
         let route = self.script.members[grant as usize].route;
         // The simulated shell: hosts of a template are told apart.
-        let together = route.template.is_some() && mischief::is(Mischief::UnitIsTemplate);
+        let together = route.template.is_some() && mutation::is(Mutation::UnitIsTemplate);
         Seat {
             policy: Rc::clone(&self.policies[route.host as usize]),
             route: Route {

@@ -1,12 +1,12 @@
 //! Faults on purpose, to prove that the simulation finds them. Where it can, the
 //! simulation falsifies what the ledger is told or what the store writes; the others
-//! stand where a slip would be made. They are compiled in by the feature `mischief` alone,
+//! stand where a slip would be made. They are compiled in by the feature `mutation` alone,
 //! which the daemon never enables: without it [`is`] is a constant, and the
 //! compiler removes what depends on it.
 
 /// What is done wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Mischief {
+pub enum Mutation {
     /// The request is sent, and only then its intent would be recorded.
     IntentAfterSend,
     /// What comes after the limit is thrown away.
@@ -134,99 +134,99 @@ pub enum Mischief {
 }
 
 /// All but those of the brakes.
-#[cfg(feature = "mischief")]
-pub const ALL: [Mischief; 46] = [
-    Mischief::IntentAfterSend,
-    Mischief::LateAnswerDropped,
-    Mischief::DoubtForgotten,
-    Mischief::AnswerForgotten,
-    Mischief::StaleApplied,
-    Mischief::GenerationReused,
-    Mischief::ReplayDatedFromReplay,
-    Mischief::WindowFromAnswer,
-    Mischief::RetryAfterIgnored,
-    Mischief::RefusalForgotten,
-    Mischief::GapDropped,
-    Mischief::LeastAgeIgnored,
-    Mischief::HoldIgnored,
-    Mischief::ReplayWhereAnew,
-    Mischief::FirstComeFirstServed,
-    Mischief::CapIgnored,
-    Mischief::ClockStepTrusted,
-    Mischief::FailedBeginIgnored,
-    Mischief::IntentEndedEarly,
-    Mischief::IntentLeft,
-    Mischief::PublishBeforeDurable,
-    Mischief::CandidateDropped,
-    Mischief::TwoFlights,
-    Mischief::FenceIgnored,
-    Mischief::StaleWishGranted,
-    Mischief::RejectionForgotten,
-    Mischief::RestoreBelowPublished,
-    Mischief::RestoreUndoubted,
-    Mischief::TwinTaken,
-    Mischief::SeedTakenAgain,
-    Mischief::BindingFollowed,
-    Mischief::UnreadDropped,
-    Mischief::KeptAnswerRisked,
-    Mischief::WindowCapIgnored,
-    Mischief::HealingForgotten,
-    Mischief::ClockNotBroughtBack,
-    Mischief::ChanceOfAnother,
-    Mischief::SuspectServed,
-    Mischief::AnswerBoundAnew,
-    Mischief::FlightNotReckoned,
-    Mischief::LimitsNotBroughtBack,
-    Mischief::RelicTrusted,
-    Mischief::SupersededForgotten,
-    Mischief::ChanceElsewhere,
-    Mischief::WindowNotLookedAtAgain,
-    Mischief::RenamedForgotten,
+#[cfg(feature = "mutation")]
+pub const ALL: [Mutation; 46] = [
+    Mutation::IntentAfterSend,
+    Mutation::LateAnswerDropped,
+    Mutation::DoubtForgotten,
+    Mutation::AnswerForgotten,
+    Mutation::StaleApplied,
+    Mutation::GenerationReused,
+    Mutation::ReplayDatedFromReplay,
+    Mutation::WindowFromAnswer,
+    Mutation::RetryAfterIgnored,
+    Mutation::RefusalForgotten,
+    Mutation::GapDropped,
+    Mutation::LeastAgeIgnored,
+    Mutation::HoldIgnored,
+    Mutation::ReplayWhereAnew,
+    Mutation::FirstComeFirstServed,
+    Mutation::CapIgnored,
+    Mutation::ClockStepTrusted,
+    Mutation::FailedBeginIgnored,
+    Mutation::IntentEndedEarly,
+    Mutation::IntentLeft,
+    Mutation::PublishBeforeDurable,
+    Mutation::CandidateDropped,
+    Mutation::TwoFlights,
+    Mutation::FenceIgnored,
+    Mutation::StaleWishGranted,
+    Mutation::RejectionForgotten,
+    Mutation::RestoreBelowPublished,
+    Mutation::RestoreUndoubted,
+    Mutation::TwinTaken,
+    Mutation::SeedTakenAgain,
+    Mutation::BindingFollowed,
+    Mutation::UnreadDropped,
+    Mutation::KeptAnswerRisked,
+    Mutation::WindowCapIgnored,
+    Mutation::HealingForgotten,
+    Mutation::ClockNotBroughtBack,
+    Mutation::ChanceOfAnother,
+    Mutation::SuspectServed,
+    Mutation::AnswerBoundAnew,
+    Mutation::FlightNotReckoned,
+    Mutation::LimitsNotBroughtBack,
+    Mutation::RelicTrusted,
+    Mutation::SupersededForgotten,
+    Mutation::ChanceElsewhere,
+    Mutation::WindowNotLookedAtAgain,
+    Mutation::RenamedForgotten,
 ];
 
 /// Those of the brakes: a world of its own finds them.
-#[cfg(feature = "mischief")]
-pub const BRAKES: [Mischief; 16] = [
-    Mischief::ChainAlwaysSame,
-    Mischief::HarmlessHeld,
-    Mischief::DeadHaveFirstAttempts,
-    Mischief::OneAttemptOnly,
-    Mischief::EvidenceByEnd,
-    Mischief::GivingBackFreesOwn,
-    Mischief::ReadOnUncapped,
-    Mischief::RefusedRetriedForEver,
-    Mischief::UnitIsTemplate,
-    Mischief::SuspicionAtEachRetry,
-    Mischief::EndTimerOverwritten,
-    Mischief::RefusalsPauseClient,
-    Mischief::OneRejectionPausesClient,
-    Mischief::UnavailableIsSlow,
-    Mischief::HangingKeepPlaces,
-    Mischief::TurnsForgotten,
+#[cfg(feature = "mutation")]
+pub const BRAKES: [Mutation; 16] = [
+    Mutation::ChainAlwaysSame,
+    Mutation::HarmlessHeld,
+    Mutation::DeadHaveFirstAttempts,
+    Mutation::OneAttemptOnly,
+    Mutation::EvidenceByEnd,
+    Mutation::GivingBackFreesOwn,
+    Mutation::ReadOnUncapped,
+    Mutation::RefusedRetriedForEver,
+    Mutation::UnitIsTemplate,
+    Mutation::SuspicionAtEachRetry,
+    Mutation::EndTimerOverwritten,
+    Mutation::RefusalsPauseClient,
+    Mutation::OneRejectionPausesClient,
+    Mutation::UnavailableIsSlow,
+    Mutation::HangingKeepPlaces,
+    Mutation::TurnsForgotten,
 ];
 
-#[cfg(feature = "mischief")]
+#[cfg(feature = "mutation")]
 thread_local! {
-    static ON: std::cell::Cell<Option<Mischief>> = const { std::cell::Cell::new(None) };
+    static ON: std::cell::Cell<Option<Mutation>> = const { std::cell::Cell::new(None) };
 }
 
 /// Does this wrong from now on, in this thread.
-#[cfg(feature = "mischief")]
-pub fn set(mischief: Option<Mischief>) {
-    ON.set(mischief);
+#[cfg(feature = "mutation")]
+pub fn set(mutation: Option<Mutation>) {
+    ON.set(mutation);
 }
 
 /// Whether that is to be done wrong.
-#[cfg(feature = "mischief")]
+#[cfg(feature = "mutation")]
 #[must_use]
-pub fn is(mischief: Mischief) -> bool {
-    ON.get() == Some(mischief)
+pub fn is(mutation: Mutation) -> bool {
+    ON.get() == Some(mutation)
 }
 
 /// Whether that is to be done wrong: never.
-#[cfg(not(feature = "mischief"))]
+#[cfg(not(feature = "mutation"))]
 #[inline(always)]
 #[must_use]
-pub const fn is(_: Mischief) -> bool {
+pub const fn is(_: Mutation) -> bool {
     false
 }
