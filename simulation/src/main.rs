@@ -149,12 +149,6 @@ fn dwelling(mutation: refreshd_core::mutation::Mutation) -> &'static [chaos::Tro
             Trouble::NewHome,
             Trouble::Wish(Urgency::Force),
         ],
-        Mutation::ChanceElsewhere => &[
-            Trouble::Mood(server::Mood::Slow),
-            Trouble::NewHome,
-            Trouble::Mood(server::Mood::Refusing),
-            Trouble::Reload,
-        ],
         Mutation::RenamedForgotten => &[
             Trouble::Backup,
             Trouble::Restore,
