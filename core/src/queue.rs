@@ -1,15 +1,15 @@
-//! What is due next. Grants wait for their due time in one pile; what is due
-//! moves to the ready pile of its lane (one lane a host, so that a blocked host holds
+//! What is due next. Grants wait for their due time in one heap; what is due
+//! moves to the ready heap of its lane (one lane a host, so that a blocked host holds
 //! up no other). Ready grants go in this order: those whose
 //! access token lives, by expiry; then the expired ones, by expiry. `due` only
 //! arms them: after an outage, first come first served lets more tokens die.
 
-mod pile;
+mod heap;
 mod slot;
 
 use crate::mutation::{self, Mutation};
 use crate::time::WallTime;
-use pile::{Entry, Pile};
+use heap::{Entry, Heap};
 use slot::{Place, Slot};
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ type Rank = (u32, bool, i64, u32);
 #[derive(Debug, Default)]
 pub struct Queue {
     slots: Vec<Slot>,
-    armed: Pile,
+    armed: Heap,
     lanes: Vec<Lane>,
     /// Each lane with a ready grant, by its best one, but for the parked.
     ranks: BTreeSet<Rank>,
@@ -37,8 +37,8 @@ pub struct Queue {
 
 #[derive(Debug, Default)]
 struct Lane {
-    living: Pile,
-    expired: Pile,
+    living: Heap,
+    expired: Heap,
     rank: Option<Rank>,
     first_living: Option<i64>,
     /// How many exchanges it has under way.
@@ -227,7 +227,7 @@ impl Queue {
         slot.filter(|slot| slot.place() != Place::Absent)
     }
 
-    /// Takes a grant out of the pile it is in. Its entry there becomes stale.
+    /// Takes a grant out of the heap it is in. Its entry there becomes stale.
     fn withdraw(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
         let (place, lane) = (slot.place(), slot.lane());
@@ -264,11 +264,11 @@ impl Queue {
             index,
             version,
         };
-        let piles = &mut self.lanes[lane as usize];
+        let heaps = &mut self.lanes[lane as usize];
         if lives {
-            piles.living.push(entry);
+            heaps.living.push(entry);
         } else {
-            piles.expired.push(entry);
+            heaps.expired.push(entry);
             self.over.push(index);
         }
         self.ready += 1;
@@ -281,18 +281,18 @@ impl Queue {
             if time > now.0 {
                 break;
             }
-            let piles = &mut self.lanes[lane as usize];
-            while piles
+            let heaps = &mut self.lanes[lane as usize];
+            while heaps
                 .living
                 .first()
                 .is_some_and(|entry| entry.time <= now.0)
             {
-                let Some(mut entry) = piles.living.take(&self.slots) else {
+                let Some(mut entry) = heaps.living.take(&self.slots) else {
                     break;
                 };
                 entry.version = self.slots[entry.index as usize].enter(Place::Expired);
                 self.over.push(entry.index);
-                piles.expired.push(entry);
+                heaps.expired.push(entry);
             }
             self.rank(lane);
         }

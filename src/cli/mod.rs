@@ -129,7 +129,7 @@ pub fn run(
         }
     };
     // Commands read secrets and the sealing key too; the daemon says if it failed.
-    let _as_far_as_it_can = crate::hygiene::keep_memory_private();
+    let _as_far_as_it_can = crate::hardening::keep_memory_private();
     let context = Context {
         sources: Sources::of_process(arguments.config, arguments.set),
     };

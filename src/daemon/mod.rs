@@ -50,7 +50,7 @@ const FIRST_PASS: Duration = Duration::from_secs(10);
 pub async fn run(boot: Boot, sources: Sources, mut signals: Signals) -> Result<(), Failure> {
     // Nothing that is made here is for others, unless its mode is set by name.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    if let Err(e) = crate::hygiene::keep_memory_private() {
+    if let Err(e) = crate::hardening::keep_memory_private() {
         tracing::warn!("{e}");
     }
     crate::http::install_tls();

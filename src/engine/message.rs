@@ -1,7 +1,7 @@
 //! What the engine is told and asked.
 
-use super::ending::{Ended, Revoking};
 use super::perform::Landing;
+use super::revoke::{Ended, Revoking};
 use crate::config::{Client, Config};
 use crate::exchange::PendingAnswer;
 use crate::exit::Failure;

@@ -4,13 +4,13 @@
 mod advice;
 mod descriptions;
 mod effects;
-pub mod ending;
 pub mod message;
 pub mod perform;
+mod reconfigure;
 pub(crate) mod recovery;
 mod requests;
+pub mod revoke;
 pub mod roster;
-mod standing;
 mod successes;
 mod watch;
 

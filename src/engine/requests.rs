@@ -1,7 +1,7 @@
 //! What others ask the engine: status, a look at a grant, a refresh now.
 
 use super::message::{Look, NotRefreshed, RefreshReply, Refreshed, WhichGrants, Wish};
-use super::standing::Change;
+use super::reconfigure::Change;
 use super::{Engine, refreshed};
 use crate::config::Client;
 use crate::config::active::{Seat, has_retired, seat_of};

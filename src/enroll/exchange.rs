@@ -164,7 +164,7 @@ impl Enroller {
         request: TokenRequest,
     ) -> Verdict {
         let via = exchange.subject().enrollment().via;
-        let pass = match self.0.passes.take(via).await {
+        let pass = match self.0.permits.take(via).await {
             Ok(pass) => Mutex::new(Some(pass)),
             Err(e) => {
                 let text = e.to_string();

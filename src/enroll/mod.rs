@@ -8,7 +8,7 @@ mod device;
 mod ending;
 mod exchange;
 mod link;
-mod passes;
+mod permits;
 mod push;
 mod receive;
 mod recovery;
@@ -30,7 +30,7 @@ use crate::exchange::{Deck, rules};
 use crate::exit::{Exit, Failure};
 use crate::reload::Reloader;
 use crate::state::StoreError;
-use passes::Passes;
+use permits::CodePermits;
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Stage, business};
 use refreshd_core::exchange::authorization::{Terms, Verdict};
 use refreshd_core::grant::{Grant, GrantId, GrantState};
@@ -54,7 +54,7 @@ struct Inner {
     /// What is being exchanged right now, each by one task.
     busy: Mutex<HashSet<EnrollmentId>>,
     /// Turns of those who are at a provider.
-    passes: Passes,
+    permits: CodePermits,
     /// Exchanges that a stop waits for.
     under_way: watch::Sender<usize>,
     stopping: AtomicBool,
@@ -67,14 +67,14 @@ impl Enroller {
     /// An enroller of a running daemon.
     #[must_use]
     pub fn new(deck: Deck, engine: EngineHandle, reloader: Arc<Reloader>) -> Self {
-        let passes = Passes::new(reloader.config().daemon.max_flights);
+        let permits = CodePermits::new(reloader.config().daemon.max_flights);
         Enroller(Arc::new(Inner {
             deck,
             engine,
             reloader,
             turned: watch::Sender::new(0),
             busy: Mutex::default(),
-            passes,
+            permits,
             under_way: watch::Sender::new(0),
             stopping: AtomicBool::new(false),
         }))
@@ -84,7 +84,7 @@ impl Enroller {
     /// be presented is presented at the next start.
     pub async fn drain(&self) {
         self.0.stopping.store(true, Ordering::Release);
-        self.0.passes.close();
+        self.0.permits.close();
         let mut under_way = self.0.under_way.subscribe();
         let _never_closed = under_way.wait_for(|count| *count == 0).await;
     }

@@ -2,8 +2,8 @@
 
 use super::api::{Done, Operation};
 use super::{Running, Service};
-use crate::engine::ending::{Ended, Revoking};
 use crate::engine::message::Message;
+use crate::engine::revoke::{Ended, Revoking};
 use crate::exchange::{Deck, registration};
 use crate::exit::{Exit, Failure};
 use refreshd_core::grant::replay::EXCHANGE_LIMIT;

@@ -13,6 +13,7 @@
 mod allowance;
 pub mod backups;
 mod begin;
+mod clock_watermark;
 mod commit;
 mod commits;
 mod copy;
@@ -22,7 +23,7 @@ mod enrollments;
 mod error;
 mod fallback;
 pub mod fence;
-mod gather;
+mod group_commit;
 mod history;
 mod import;
 mod incidents;
@@ -44,7 +45,6 @@ mod restore;
 mod room;
 mod schema;
 pub mod seal;
-mod seen;
 mod store;
 mod takeover;
 mod writer;
@@ -180,16 +180,19 @@ impl State {
         let fenced = restore::fence_at_start(dir, &opened, machine.as_deref()).map_err(sql)?;
         let mut recovered = intents::all(&opened.conn, &sealer).map_err(sql)?;
         rescue::merge(&mut recovered, rescued);
-        let accepted = seen::accepted(&opened.conn).map_err(sql)?;
+        let accepted = clock_watermark::accepted(&opened.conn).map_err(sql)?;
         let dated = |found: Recovered| Recovered {
             intent: found.intent.by_accepted_clock(accepted.as_ref()),
             ..found
         };
         let recovered: Vec<Recovered> = recovered.into_iter().map(dated).collect();
-        let last_seen = latest(seen::stored(&opened.conn).map_err(sql)?, &recovered);
+        let last_seen = latest(
+            clock_watermark::stored(&opened.conn).map_err(sql)?,
+            &recovered,
+        );
         let clock = Clock::new(clock::reading(), &clock::boot_id(), last_seen.as_ref());
         if clock.lost_time() {
-            seen::lose_time(&opened.conn).map_err(sql)?;
+            clock_watermark::lose_time(&opened.conn).map_err(sql)?;
         }
         let store = Store::start(dir, opened, sealer.clone(), fenced, machine).map_err(sql)?;
         let keys = Keys {

@@ -1,5 +1,6 @@
 //! The store's handle: asks the writer's thread, waits for the commit.
 
+use super::clock_watermark::{self, Seen};
 use super::commit::{self, Commit, Committed, Prepared};
 use super::commits::{CommitJob, FastJob};
 use super::copy::{Copied, CopyError, Draft};
@@ -15,7 +16,6 @@ use super::reseal::{self, Walk};
 use super::restore;
 use super::room::Room;
 use super::seal::{KeyId, SealError, Sealer};
-use super::seen::{self, Seen};
 use super::writer::{Job, Kind, Message, Op, Reply, Session, Shared, Writer};
 use refreshd_core::flight::{FlightId, Intent, Settlement};
 use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
@@ -576,7 +576,8 @@ impl Store {
         if !lost.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let allow = move |s: &Session<'_>, after| seen::allow_for_lost_time(s, now, after);
+        let allow =
+            move |s: &Session<'_>, after| clock_watermark::allow_for_lost_time(s, now, after);
         let grants = self.in_lots(allow).await?;
         lost.store(false, Ordering::Relaxed);
         Ok(Some(grants.len()))

@@ -2,17 +2,17 @@
 //! transaction and one fsync; nobody is answered before the commit. A command has a
 //! savepoint of its own.
 
+use super::clock_watermark::Seen;
 use super::commits::{self, Done, FastJob};
 use super::copy::{self, CopyError};
 use super::db;
 use super::disk;
 use super::error::StoreError;
 use super::fence::{self, Fenced};
-use super::gather::Gathering;
+use super::group_commit::Gathering;
 use super::intents;
 use super::room::Room;
 use super::seal::Sealer;
-use super::seen::Seen;
 use refreshd_core::secret::Fingerprinter;
 use refreshd_core::time::WallTime;
 use rusqlite::Connection;

@@ -18,7 +18,7 @@ const DAEMON: House = &[
         "connections",
         "descriptors",
         "exit",
-        "hygiene",
+        "hardening",
         "logging",
         "net",
         "random",

@@ -7,7 +7,7 @@ use crate::time::WallTime;
 pub(super) enum Place {
     /// Not in the queue.
     Absent,
-    /// In no pile.
+    /// In no heap.
     Idle,
     /// Waits for its due time.
     Armed,

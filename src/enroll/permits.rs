@@ -6,16 +6,16 @@ use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 
 /// Turns of codes that were pushed, and of all others: a flood of the one kind does
 /// not let the other grow old.
-pub(super) struct Passes {
+pub(super) struct CodePermits {
     pushed: Semaphore,
     others: Semaphore,
 }
 
-impl Passes {
+impl CodePermits {
     /// Both together are at most a quarter of `max_flights`, or four.
     pub(super) fn new(max_flights: u16) -> Self {
         let each = (usize::from(max_flights) / 8).max(2);
-        Passes {
+        CodePermits {
             pushed: Semaphore::new(each),
             others: Semaphore::new(each),
         }
@@ -45,16 +45,16 @@ mod tests {
 
     #[tokio::test]
     async fn pushed_codes_take_no_turn_of_the_others() {
-        let passes = Passes::new(1);
+        let permits = CodePermits::new(1);
         let _held = [
-            passes.take(Via::Push).await.unwrap(),
-            passes.take(Via::Push).await.unwrap(),
+            permits.take(Via::Push).await.unwrap(),
+            permits.take(Via::Push).await.unwrap(),
         ];
-        let waits = passes.take(Via::Push);
+        let waits = permits.take(Via::Push);
         let waits = tokio::time::timeout(std::time::Duration::from_millis(50), waits);
         assert!(waits.await.is_err(), "two at once");
-        assert!(passes.take(Via::Link).await.is_ok());
-        passes.close();
-        assert!(passes.take(Via::Push).await.is_err());
+        assert!(permits.take(Via::Link).await.is_ok());
+        permits.close();
+        assert!(permits.take(Via::Push).await.is_err());
     }
 }

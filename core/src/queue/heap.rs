@@ -6,7 +6,7 @@ use super::slot::Slot;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-/// Piles below this are not compacted.
+/// Heaps below this are not compacted.
 const SMALL: usize = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,14 +29,14 @@ impl PartialOrd for Entry {
     }
 }
 
-/// Invariant: the entry on top is never stale, so that [`Pile::first`] only looks.
+/// Invariant: the entry on top is never stale, so that [`Heap::first`] only looks.
 #[derive(Debug, Default)]
-pub(super) struct Pile {
+pub(super) struct Heap {
     heap: BinaryHeap<Entry>,
     stale: usize,
 }
 
-impl Pile {
+impl Heap {
     pub(super) fn push(&mut self, entry: Entry) {
         self.heap.push(entry);
     }

@@ -1,7 +1,7 @@
 //! What an operator ends: a revocation at the provider, and a grant that is taken away.
 
 use super::Engine;
-use super::standing::Change;
+use super::reconfigure::Change;
 use crate::config::active::{Seat, binding_of};
 use crate::exit::{Exit, Failure, no_such_grant};
 use refreshd_core::Grant;
