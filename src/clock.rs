@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 
 /// No wait is longer than this, whatever the timers say.
-pub const MAX_WAIT: Duration = refreshd_core::dispatch::MAX_WAIT;
+pub const MAX_WAIT: Duration = refreshd_core::scheduler::MAX_WAIT;
 
 /// The trusted time, shared by all tasks.
 #[derive(Clone, Debug)]

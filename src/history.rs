@@ -1,7 +1,7 @@
 //! What happened to a grant, as people and programs are shown it.
 
 use crate::state::{EventRow, Store, StoreError};
-use refreshd_core::flight::FlightId;
+use refreshd_core::flight::ExchangeId;
 use serde::{Deserialize, Serialize};
 
 /// One thing that happened to a grant.
@@ -68,11 +68,11 @@ pub async fn of(
 
 /// The id of an exchange, and of what is kept of it, as short as people have it.
 #[must_use]
-pub fn short_id(flight: FlightId) -> String {
+pub fn short_id(flight: ExchangeId) -> String {
     flight.short()
 }
 
 /// The id in full.
-pub(crate) fn id_of(flight: FlightId) -> String {
+pub(crate) fn id_of(flight: ExchangeId) -> String {
     flight.hex()
 }

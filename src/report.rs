@@ -15,7 +15,6 @@ pub use urgency::Urgency;
 
 use crate::publish::reconcile::OutputReport;
 use crate::state::{Store, StoreError};
-use refreshd_core::dispatch::Hold;
 use refreshd_core::enroll::Enrollment;
 use refreshd_core::grant::outcome::AUTHORIZED;
 use refreshd_core::grant::schedule::{Never, Plan, Why, plan, reauthorize_before};
@@ -23,6 +22,7 @@ use refreshd_core::grant::state::Status;
 use refreshd_core::grant::{Grant, GrantState, Policy};
 use refreshd_core::limits::{Scope, Trouble};
 use refreshd_core::provider::Description;
+use refreshd_core::scheduler::Hold;
 use refreshd_core::time::WallTime;
 use serde::{Deserialize, Serialize};
 

@@ -19,9 +19,9 @@ pub use settlement::{Sent, Settlement, Standing};
 /// Tells one exchange from every other: 16 random bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct FlightId(pub [u8; 16]);
+pub struct ExchangeId(pub [u8; 16]);
 
-impl FlightId {
+impl ExchangeId {
     /// As people have it, in full.
     #[must_use]
     pub fn hex(self) -> String {
@@ -39,7 +39,7 @@ impl FlightId {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
     /// This flight.
-    pub flight: FlightId,
+    pub flight: ExchangeId,
     /// The grant it is for.
     pub grant: GrantId,
     /// The grant's name, for messages.
@@ -74,7 +74,7 @@ impl Intent {
     /// is presented go on counting from its first send.
     #[must_use]
     pub fn new(
-        flight: FlightId,
+        flight: ExchangeId,
         grant: &Grant,
         presents: Presents,
         sent: Stamp,

@@ -1,7 +1,7 @@
 //! Answers that are kept since they could not be taken in: how they are written down, and
 //! which of them are let go where they become many. None that may hold a token ever is.
 
-use crate::flight::FlightId;
+use crate::flight::ExchangeId;
 use crate::provider::Answer;
 use crate::provider::answer::may_hold_token;
 use crate::secret::Secret;
@@ -20,7 +20,7 @@ pub const MOST_BYTES: usize = 4 << 20;
 #[serde(into = "Written", try_from = "Written")]
 pub struct KeptAnswer {
     /// The exchange that brought it.
-    pub flight: FlightId,
+    pub flight: ExchangeId,
     /// The answer, as it came.
     pub answer: Answer,
 }
@@ -28,7 +28,7 @@ pub struct KeptAnswer {
 /// The same in JSON, which has no bytes.
 #[derive(Serialize, Deserialize)]
 struct Written {
-    flight: FlightId,
+    flight: ExchangeId,
     answer: Answer,
     /// In base64.
     body: Secret,
@@ -73,7 +73,7 @@ where
     Ok(match Form::deserialize(from)? {
         Form::Several(several) => several,
         Form::Text(text) => vec![KeptAnswer {
-            flight: FlightId([0; 16]),
+            flight: ExchangeId([0; 16]),
             answer: Answer {
                 status: 200,
                 headers: Vec::new(),
@@ -149,7 +149,7 @@ mod tests {
         let mut cut = answer(203, "");
         (cut.body, cut.complete) = ((0..=255).collect(), false);
         let kept = KeptAnswer {
-            flight: FlightId([7; 16]),
+            flight: ExchangeId([7; 16]),
             answer: cut,
         };
         let text = serde_json::to_string(&kept).unwrap();

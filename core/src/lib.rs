@@ -12,12 +12,11 @@
 //! - [`incident`]: what is not healthy, and when a person is told of it
 //! - [`fence`]: when a store that was put back does not refresh
 //! - [`queue`] and [`limits`]: what is due next, and what may start now
-//! - [`dispatch`]: both put to use: what takes off, and what a landing does
+//! - [`scheduler`]: both put to use: what takes off, and what a landing does
 //! - [`backoff`], [`time`] and [`secret`]: the vocabulary of the rest
 //! - [`mutation`]: faults on purpose, compiled in for the simulation alone
 
 pub mod backoff;
-pub mod dispatch;
 pub mod duration;
 pub mod enroll;
 pub mod exchange;
@@ -32,6 +31,7 @@ pub mod mutation;
 pub mod name;
 pub mod provider;
 pub mod queue;
+pub mod scheduler;
 pub mod secret;
 pub mod text;
 pub mod time;

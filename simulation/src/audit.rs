@@ -5,9 +5,9 @@ use crate::flight::brought;
 use crate::rng::millis;
 use crate::server::{Facts, TokenId, least_gap};
 use crate::store::Row;
-use refreshd_core::dispatch::TakeOff;
-use refreshd_core::flight::{FlightId, Intent};
+use refreshd_core::flight::{ExchangeId, Intent};
 use refreshd_core::grant::{GrantState, TokenSet};
+use refreshd_core::scheduler::TakeOff;
 use refreshd_core::time::{Clock, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -68,13 +68,13 @@ pub(crate) struct Audit {
     durable: BTreeSet<TokenId>,
     /// Flights whose intent was sent or whose answer was recorded, and whose
     /// commit is not durable; whether the answer was recorded.
-    pub(crate) open: BTreeMap<FlightId, bool>,
-    sent_at: BTreeMap<FlightId, i64>,
+    pub(crate) open: BTreeMap<ExchangeId, bool>,
+    sent_at: BTreeMap<ExchangeId, i64>,
     /// Flights that were under way in a store that was put back: it does not
     /// count them as sent yet.
-    uncounted: BTreeSet<FlightId>,
+    uncounted: BTreeSet<ExchangeId>,
     /// Flights that were committed for good.
-    pub(crate) closed: BTreeSet<FlightId>,
+    pub(crate) closed: BTreeSet<ExchangeId>,
     /// When the clock that is trusted last lost time and nobody could notice: the
     /// machine was off, and its clock set back by less than that took.
     lost_time_at: Option<i64>,
@@ -144,7 +144,7 @@ impl Audit {
     }
 
     /// When a flight's request left, by the physical clock.
-    pub(crate) fn sent_at(&self, flight: FlightId) -> Option<i64> {
+    pub(crate) fn sent_at(&self, flight: ExchangeId) -> Option<i64> {
         self.sent_at.get(&flight).copied()
     }
 
@@ -154,7 +154,7 @@ impl Audit {
     }
 
     /// Whether a flight that was under way was counted in its grant's window.
-    pub(crate) fn has_counted(&self, flight: FlightId) -> bool {
+    pub(crate) fn has_counted(&self, flight: ExchangeId) -> bool {
         self.open.contains_key(&flight) && !self.uncounted.contains(&flight)
     }
 
@@ -525,7 +525,7 @@ impl Audit {
     }
 
     /// A flight's commit is durable.
-    pub(crate) fn closes(&mut self, flight: FlightId) {
+    pub(crate) fn closes(&mut self, flight: ExchangeId) {
         self.open.remove(&flight);
         self.closed.insert(flight);
         if self.closed.len() > 256 {

@@ -276,7 +276,7 @@ impl World {
         self.store.accepted = Some(self.stamp(now));
         let states: Vec<GrantState> = self.states().collect();
         let waits = self.lane_waits(before);
-        for (index, state) in self.process().dispatch.bring_back(by) {
+        for (index, state) in self.process().scheduler.bring_back(by) {
             self.commit_state(index, state);
         }
         for index in 0..self.size.grants {
@@ -296,8 +296,8 @@ impl World {
 
     /// For how long each host's chain waits.
     fn lane_waits(&self, now: WallTime) -> Vec<Option<Duration>> {
-        let dispatch = &self.process.as_ref().expect("it lives").dispatch;
-        let chain_at = |lane| dispatch.limits().brake(Scope::Host(lane))?.2;
+        let scheduler = &self.process.as_ref().expect("it lives").scheduler;
+        let chain_at = |lane| scheduler.limits().brake(Scope::Host(lane))?.2;
         let chains = (0..self.lanes()).map(chain_at);
         chains.map(|at| at.map(|at| at.since(now))).collect()
     }

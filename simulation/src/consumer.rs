@@ -4,10 +4,10 @@
 use crate::audit::{Check, ensure};
 use crate::server::TokenId;
 use crate::world::World;
-use refreshd_core::dispatch::Declined;
 use refreshd_core::grant::schedule::{Denied, Never, Plan, Urgency, Why, plan};
 use refreshd_core::grant::state::Status;
 use refreshd_core::mutation::{self, Mutation};
+use refreshd_core::scheduler::Declined;
 use refreshd_core::time::WallTime;
 
 /// What a reader finds.
@@ -31,7 +31,7 @@ impl World {
         let generation = found.generation;
         let newer =
             self.published[index as usize].is_some_and(|before| before.generation > generation);
-        if newer && self.process().dispatch.fenced().is_some() {
+        if newer && self.process().scheduler.fenced().is_some() {
             return Ok(());
         }
         let dead = self.published[index as usize]
@@ -73,10 +73,10 @@ impl World {
 
     /// What `get` gives works, as far as anyone can know.
     fn check_served(&mut self, index: u32, now: WallTime) -> Check {
-        let dispatch = &self.process().dispatch;
-        let state = dispatch.entry(index).grant.state.clone();
-        let waits = dispatch.is_suspect(index) && !mutation::is(Mutation::SuspectServed);
-        let sure = dispatch.fenced().is_none() && state.doubt.is_none() && !state.expiry_unknown;
+        let scheduler = &self.process().scheduler;
+        let state = scheduler.entry(index).grant.state.clone();
+        let waits = scheduler.is_suspect(index) && !mutation::is(Mutation::SuspectServed);
+        let sure = scheduler.fenced().is_none() && state.doubt.is_none() && !state.expiry_unknown;
         let told = matches!(state.status(now), Status::Fresh | Status::Retrying);
         if !told || waits || !sure || self.process().is_retired(index) {
             return Ok(());
@@ -108,7 +108,7 @@ impl World {
             return Ok(());
         }
         let policy = self.server(index).policy.clone();
-        let entry = self.process().dispatch.entry(index);
+        let entry = self.process().scheduler.entry(index);
         let state = &entry.grant.state;
         if entry.in_flight.is_some() || state.doubt.is_none() || policy.asks_anew() {
             return Ok(());

@@ -7,11 +7,13 @@ use crate::rng::millis;
 use crate::setup::{Config, HEALING};
 use crate::transactions::Job;
 use crate::world::{Happening, Inside, World};
-use refreshd_core::dispatch::{Declined, Dispatch, Granted, Landed, Landing, Next, Post, TakeOff};
 use refreshd_core::grant::outcome::OutcomeKind;
 use refreshd_core::grant::schedule::Urgency;
 use refreshd_core::grant::{Grant, GrantId, GrantState, Policy, TokenSet, candidate};
 use refreshd_core::limits::{Caps, Effect, Route};
+use refreshd_core::scheduler::{
+    Declined, Granted, Landed, Landing, Next, Post, Scheduler, TakeOff,
+};
 use refreshd_core::time::{Clock, WallTime};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -42,7 +44,7 @@ pub(crate) struct Process {
     /// The configuration in force.
     pub(crate) config: Config,
     went_back: bool,
-    pub(crate) dispatch: Dispatch<Seat>,
+    pub(crate) scheduler: Scheduler<Seat>,
     pub(crate) aloft: BTreeMap<u64, Aloft>,
     /// What the store is asked for.
     pub(crate) jobs: Vec<Job>,
@@ -60,16 +62,16 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn new(clock: Clock, caps: Caps, config: Config, grants: Vec<Grant>) -> Self {
-        let mut dispatch = Dispatch::new(caps);
+        let mut scheduler = Scheduler::new(caps);
         for grant in grants {
-            dispatch.add(grant);
+            scheduler.add(grant);
         }
         Process {
             clock,
             last_now: WallTime(i64::MIN),
             config,
             went_back: false,
-            dispatch,
+            scheduler,
             aloft: BTreeMap::new(),
             jobs: Vec::new(),
             transacting: false,
@@ -96,17 +98,17 @@ impl Process {
     }
 
     pub(crate) fn is_retired(&self, index: u32) -> bool {
-        self.dispatch.entry(index).seat.is_none()
+        self.scheduler.entry(index).seat.is_none()
     }
 
     /// Takes in what is known of a grant by a newer revision.
     pub(crate) fn put(&mut self, index: u32, grant: Grant) {
-        let _told = self.dispatch.put(index, grant);
+        let _told = self.scheduler.put(index, grant);
     }
 
     /// The clients that are not accepted, as far as is known.
     pub(crate) fn rejected_clients(&self) -> Vec<u32> {
-        self.dispatch.limits().rejected_clients().collect()
+        self.scheduler.limits().rejected_clients().collect()
     }
 }
 
@@ -163,7 +165,7 @@ impl World {
         loop {
             let process = self.process();
             let aloft = &process.aloft;
-            match process.dispatch.poll(now, |grant| in_hand(aloft, grant)) {
+            match process.scheduler.poll(now, |grant| in_hand(aloft, grant)) {
                 Next::TakeOff(flight) => {
                     self.check_order(flight, now)?;
                     self.fly(flight)?;
@@ -199,13 +201,13 @@ impl World {
         if flight.taken || flight.wished.is_some() {
             return Ok(());
         }
-        if process.dispatch.entries().len() > 100 && !process.launches.is_multiple_of(64) {
+        if process.scheduler.entries().len() > 100 && !process.launches.is_multiple_of(64) {
             return Ok(());
         }
         let rank = |expires_at: WallTime| (expires_at <= now, expires_at);
-        let taken = rank(process.dispatch.entry(index).grant.state.expires_at);
-        for other in process.dispatch.indices() {
-            let Some(expires_at) = process.dispatch.queue().in_line(other) else {
+        let taken = rank(process.scheduler.entry(index).grant.state.expires_at);
+        for other in process.scheduler.indices() {
+            let Some(expires_at) = process.scheduler.queue().in_line(other) else {
                 continue;
             };
             let sooner = rank(expires_at) < taken && other % lanes == index % lanes;
@@ -230,9 +232,9 @@ impl World {
             return Ok(None);
         };
         let process = self.process();
-        let asked = process.dispatch.wish(index, urgency, generation, now);
+        let asked = process.scheduler.wish(index, urgency, generation, now);
         let suspected = process
-            .dispatch
+            .scheduler
             .suspected(index, urgency, asked.as_ref().err().copied());
         if let Some(state) = suspected {
             self.report.count("suspected");
@@ -247,7 +249,7 @@ impl World {
             let process = self.process();
             let aloft = &process.aloft;
             let late = |grant: &GrantId| in_hand(aloft, grant);
-            if let Next::TakeOff(flight) = process.dispatch.start(index, now, late) {
+            if let Next::TakeOff(flight) = process.scheduler.start(index, now, late) {
                 self.fly(flight)?;
             }
         }
@@ -260,7 +262,7 @@ impl World {
         if self.store.full {
             return self.cannot_write();
         }
-        let revision = self.process().dispatch.entry(index).grant.revision;
+        let revision = self.process().scheduler.entry(index).grant.revision;
         self.store.update(index, revision, state);
         let grant = self.store.rows[index as usize].grant.clone();
         self.process().put(index, grant);
@@ -269,8 +271,8 @@ impl World {
     /// A commit has failed: nothing takes off until one works.
     pub(crate) fn cannot_write(&mut self) {
         let process = self.process();
-        if !process.dispatch.is_unwritable() {
-            process.dispatch.set_unwritable(true);
+        if !process.scheduler.is_unwritable() {
+            process.scheduler.set_unwritable(true);
             self.inside(1000, Inside::Probe);
         }
     }
@@ -291,8 +293,8 @@ impl World {
         let now = self.time();
         let superseded = matches!(landing, Landing::Settled { kind: None, .. });
         let process = self.process();
-        let landed = process.dispatch.landed(index, ticket, landing, now);
-        let state = &process.dispatch.entry(index).grant.state;
+        let landed = process.scheduler.landed(index, ticket, landing, now);
+        let state = &process.scheduler.entry(index).grant.state;
         if candidate::came_late(superseded, state) {
             self.second_chance(index)?;
         }
@@ -304,7 +306,7 @@ impl World {
         let now = self.time();
         let process = self.process();
         let ticket = process.aloft[&number].ticket;
-        let landed = process.dispatch.overdue(index, ticket, grant, now);
+        let landed = process.scheduler.overdue(index, ticket, grant, now);
         self.touched(index, landed)
     }
 
@@ -334,7 +336,7 @@ impl World {
     /// Arms a grant for when it is due.
     pub(crate) fn schedule_grant(&mut self, index: u32) {
         let now = self.time();
-        self.process().dispatch.schedule(index, now);
+        self.process().scheduler.schedule(index, now);
     }
 
     pub(crate) fn apply(&mut self, effects: Vec<Effect>) {
@@ -355,7 +357,7 @@ impl World {
 
     pub(crate) fn second_chance(&mut self, index: u32) -> Check {
         // What is newest is not known before the restore is accepted.
-        let fenced = self.process().dispatch.fenced().is_some();
+        let fenced = self.process().scheduler.fenced().is_some();
         if fenced {
             return Ok(());
         }
@@ -424,7 +426,7 @@ impl World {
         self.process().config = self.config.clone();
         self.note_descriptions();
         let now = self.time();
-        self.process().dispatch.secrets_changed(|_| true, now);
+        self.process().scheduler.secrets_changed(|_| true, now);
         for index in 0..self.size.grants {
             self.align(index)?;
         }
@@ -443,7 +445,7 @@ impl World {
     /// Brings a grant in line with the configuration.
     pub(crate) fn align(&mut self, index: u32) -> Check {
         let now = self.time();
-        if !self.process().dispatch.may_align(index) {
+        if !self.process().scheduler.may_align(index) {
             return Ok(());
         }
         self.align_state(index);
@@ -451,10 +453,10 @@ impl World {
         let policy = Rc::clone(&self.server(index).policy);
         let retired = self.process().config.retired.contains(&index);
         let seat = (!retired).then_some(Seat { policy, lane });
-        let effects = self.process().dispatch.seat(index, seat, now);
+        let effects = self.process().scheduler.seat(index, seat, now);
         self.apply(effects);
         self.schedule_grant(index);
-        match self.process().dispatch.read_again(index, now) {
+        match self.process().scheduler.read_again(index, now) {
             Some(flight) => self.read_again(flight),
             None => Ok(()),
         }
@@ -498,7 +500,7 @@ impl World {
         let Some(now) = self.trusted() else {
             return Ok(());
         };
-        let effects = self.process().dispatch.changed(index, grant, now);
+        let effects = self.process().scheduler.changed(index, grant, now);
         self.apply(effects);
         self.align(index)?;
         self.publish(index);

@@ -8,22 +8,22 @@ use crate::setup::{Setup, binding};
 use crate::store::{Recovered, Unread};
 use crate::transactions::{Job, Keeping, Settling};
 use crate::world::{Exchange, Happening, Inside, World};
-use refreshd_core::dispatch::{Landing, TakeOff};
 use refreshd_core::exchange::grant::{Commit, Committed, OfGrant, Verdict};
 use refreshd_core::exchange::{Action, Event, Exchange as Machine, Step};
-use refreshd_core::flight::{FlightId, Intent, Standing};
+use refreshd_core::flight::{ExchangeId, Intent, Standing};
 use refreshd_core::grant::outcome::OutcomeKind;
 use refreshd_core::grant::{Grant, GrantState, Presents, presentation};
 use refreshd_core::mutation::{self, Mutation};
 use refreshd_core::provider::description::DescriptionHash;
 use refreshd_core::provider::{Answer, Ending};
+use refreshd_core::scheduler::{Landing, TakeOff};
 use refreshd_core::time::{Clock, Stamp, WallTime};
 use std::time::Duration;
 
 /// A flight that has taken off.
 pub(crate) struct Aloft {
     pub(crate) index: u32,
-    /// Its number in the dispatch.
+    /// Its number in the scheduler.
     pub(crate) ticket: u64,
     setup: Setup,
     /// It reads once more what came before, and sends nothing.
@@ -177,7 +177,7 @@ impl World {
         let mut id = [0; 16];
         id[..8].copy_from_slice(&number.to_be_bytes());
         let hash = hash(setup.form);
-        let intent = Intent::new(FlightId(id), &grant, presents, stamp, hash, roll);
+        let intent = Intent::new(ExchangeId(id), &grant, presents, stamp, hash, roll);
         let refresh = tokens.refresh_token.as_ref();
         let token = refresh
             .filter(|_| presents != Presents::ClientCredentials)
@@ -280,7 +280,7 @@ impl World {
         if self
             .process
             .as_ref()
-            .is_some_and(|p| p.dispatch.fenced().is_some())
+            .is_some_and(|p| p.scheduler.fenced().is_some())
         {
             intent = intent.in_restored_store(&self.stamp(now));
         }
@@ -345,7 +345,7 @@ impl World {
             .filter(|other| other.intent.is_beside(read, before))
         {
             let mut intent = (other.intent.clone()).again(before, read.description.clone());
-            if self.process().dispatch.fenced().is_some() {
+            if self.process().scheduler.fenced().is_some() {
                 intent = intent.in_restored_store(&stamp);
             }
             let rules = self.server(index).rules(form).clone();
@@ -395,7 +395,7 @@ impl World {
                     self.inside(1000, Inside::Probe);
                     return Ok(());
                 }
-                self.process().dispatch.set_unwritable(false);
+                self.process().scheduler.set_unwritable(false);
                 // What could not be saved meanwhile: a pause, a second chance.
                 (0..self.size.grants).try_for_each(|index| self.align(index))?;
                 self.recall_second_chances()

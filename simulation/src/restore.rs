@@ -6,7 +6,7 @@ use crate::setup::Errand;
 use crate::store::Store;
 use crate::world::{Happening, World};
 use refreshd_core::fence::{self, Found};
-use refreshd_core::flight::FlightId;
+use refreshd_core::flight::ExchangeId;
 use refreshd_core::grant::GrantId;
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub(crate) struct Copied {
     /// When, by the physical clock.
     at: i64,
     /// What was under way.
-    open: BTreeMap<FlightId, bool>,
+    open: BTreeMap<ExchangeId, bool>,
 }
 
 impl World {
@@ -73,7 +73,7 @@ impl World {
         let ahead = fence::published_ahead(grants, &self.published_generations());
         self.store.fenced = self.store.fenced.clone().or(ahead);
         let text = self.store.fenced.as_ref().map(ToString::to_string);
-        self.process().dispatch.set_fenced(text);
+        self.process().scheduler.set_fenced(text);
     }
 
     fn published_generations(&self) -> BTreeMap<GrantId, u64> {
@@ -88,7 +88,7 @@ impl World {
         let Some(now) = self.trusted() else {
             return Ok(());
         };
-        if self.process().dispatch.fenced().is_none() || self.store.full {
+        if self.process().scheduler.fenced().is_none() || self.store.full {
             return Ok(());
         }
         self.report.count("restores accepted");
@@ -96,12 +96,12 @@ impl World {
         self.store.accept_restore(&published, self.stamp_seq, now);
         let (stamp, physical) = (self.stamp(now), self.now);
         self.store.saw(stamp, physical);
-        self.process().dispatch.set_fenced(None);
+        self.process().scheduler.set_fenced(None);
         for index in 0..self.size.grants {
             let row = &self.store.rows[index as usize];
             self.audit.accepted(index, row);
             let grant = row.grant.clone();
-            let effects = self.process().dispatch.changed(index, grant, now);
+            let effects = self.process().scheduler.changed(index, grant, now);
             self.apply(effects);
             self.align(index)?;
             self.publish(index);

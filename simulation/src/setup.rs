@@ -109,7 +109,7 @@ impl World {
         };
         let lanes = self.lanes();
         for index in (0..self.size.grants).filter(|index| index % lanes == lane) {
-            let entry = self.process().dispatch.entry(index);
+            let entry = self.process().scheduler.entry(index);
             let paused = entry.grant.state.status(now) == Status::Paused;
             if !paused || entry.seat.is_none() || self.store.full {
                 continue;
@@ -117,7 +117,7 @@ impl World {
             self.report.count("bindings accepted");
             let home = self.process().config.clients[lane as usize].home;
             let state = align::accepted(
-                &self.process().dispatch.entry(index).grant.state,
+                &self.process().scheduler.entry(index).grant.state,
                 binding(home),
             );
             self.commit_state(index, state);
@@ -142,7 +142,7 @@ impl World {
             asks_anew: self.server(index).policy.asks_anew(),
             binding: Some(binding(home)),
         };
-        let state = &process.dispatch.entry(index).grant.state;
+        let state = &process.scheduler.entry(index).grant.state;
         if let Some(change) = align::aligned(state, wanted) {
             if change.kind == "rebound" {
                 // What the former endpoint asked for does not hold at another.

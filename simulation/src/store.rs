@@ -3,7 +3,7 @@
 
 pub(crate) use refreshd::state::Recovered;
 use refreshd_core::fence::Fenced;
-use refreshd_core::flight::{FlightId, Intent, Settlement, Standing};
+use refreshd_core::flight::{ExchangeId, Intent, Settlement, Standing};
 use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
 use refreshd_core::ledger::fallback;
 use refreshd_core::ledger::import::{Import, ImportOutcome, import};
@@ -48,9 +48,9 @@ pub(crate) struct Store {
     numbers: u64,
     pub(crate) rows: Vec<Row>,
     /// The exchanges under way, and whether each is overdue.
-    intents: BTreeMap<FlightId, (Intent, bool)>,
+    intents: BTreeMap<ExchangeId, (Intent, bool)>,
     /// Answers that are kept as they came.
-    kept: BTreeMap<FlightId, Answer>,
+    kept: BTreeMap<ExchangeId, Answer>,
     pub(crate) last_seen: Option<Stamp>,
     /// When that was, by the physical clock.
     pub(crate) last_seen_at: i64,
@@ -88,7 +88,7 @@ impl Store {
         self.intents.insert(intent.flight, (intent, false));
     }
 
-    pub(crate) fn has_intent(&self, flight: FlightId) -> bool {
+    pub(crate) fn has_intent(&self, flight: ExchangeId) -> bool {
         self.intents.contains_key(&flight)
     }
 
@@ -203,19 +203,19 @@ impl Store {
                 id: grant.id.clone(),
                 name: grant.name.clone(),
             }),
-            fresh: FlightId(fresh),
+            fresh: ExchangeId(fresh),
         }
     }
 
     /// A flight is over.
-    pub(crate) fn end(&mut self, flight: FlightId) {
+    pub(crate) fn end(&mut self, flight: ExchangeId) {
         self.commit_seq += 1;
         self.intents.remove(&flight);
         self.kept.remove(&flight);
     }
 
     /// Keeps what a flight brought as it came.
-    pub(crate) fn keep(&mut self, flight: FlightId, answer: Answer) {
+    pub(crate) fn keep(&mut self, flight: ExchangeId, answer: Answer) {
         self.commit_seq += 1;
         self.kept.insert(flight, answer);
     }
@@ -300,7 +300,7 @@ impl Store {
     }
 
     /// An answer that could be read at last is not kept any more.
-    pub(crate) fn forget_unread(&mut self, index: u32, flight: FlightId) {
+    pub(crate) fn forget_unread(&mut self, index: u32, flight: ExchangeId) {
         self.commit_seq += 1;
         let row = &mut self.rows[index as usize];
         row.unread.retain(|kept| kept.intent.flight != flight);

@@ -7,7 +7,7 @@ use crate::flight::{brought, form_of};
 use crate::world::{Inside, World};
 use refreshd_core::exchange::Event;
 use refreshd_core::exchange::grant::Commit;
-use refreshd_core::flight::{FlightId, Intent};
+use refreshd_core::flight::{ExchangeId, Intent};
 use refreshd_core::mutation::{self, Mutation};
 use refreshd_core::provider::Answer;
 use refreshd_core::time::WallTime;
@@ -20,7 +20,7 @@ pub(crate) enum Job {
     /// A flight's intent is recorded.
     Begin(u64, Box<Intent>),
     /// A flight is over that has nothing to commit.
-    End(FlightId),
+    End(ExchangeId),
     /// What a flight has brought is kept as it came.
     Keep(u64),
 }
@@ -52,14 +52,14 @@ pub(crate) struct Settling {
 enum Failed {
     Commit(Box<Settling>),
     Begin(Box<Intent>),
-    End(FlightId),
+    End(ExchangeId),
     Keep(Keeping),
 }
 
 /// An answer to be kept as it came.
 #[derive(Clone)]
 pub(crate) struct Keeping {
-    pub(crate) flight: FlightId,
+    pub(crate) flight: ExchangeId,
     pub(crate) answer: Answer,
     /// The form that is read.
     pub(crate) reads: usize,

@@ -449,7 +449,7 @@ impl World {
         };
         let idle = self.process.as_ref().is_some_and(Process::is_idle);
         // What is refused in a store that was put back may have a second chance.
-        let fenced = (self.process.as_ref()).is_some_and(|p| p.dispatch.fenced().is_some());
+        let fenced = (self.process.as_ref()).is_some_and(|p| p.scheduler.fenced().is_some());
         !idle
             || fenced
             || (0..self.size.grants).any(|index| {
@@ -581,12 +581,12 @@ impl World {
             || {
                 let process = self.process.as_ref();
                 let seen = process.map(|p| {
-                    let writes = !p.dispatch.is_unwritable();
+                    let writes = !p.scheduler.is_unwritable();
                     (
                         writes,
                         p.aloft.len(),
-                        p.dispatch.fenced(),
-                        p.dispatch.limits(),
+                        p.scheduler.fenced(),
+                        p.scheduler.limits(),
                     )
                 });
                 format!(

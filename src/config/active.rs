@@ -1,11 +1,11 @@
 //! Grants that are active: a grant of the store with its client as the configuration has it.
 
 use super::{Client, Config};
-use refreshd_core::dispatch::Post;
 use refreshd_core::grant::align::{self, Wanted};
 use refreshd_core::grant::{Binding, Grant, Policy};
 use refreshd_core::limits::Route;
 use refreshd_core::provider::request::token_origin;
+use refreshd_core::scheduler::Post;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -75,7 +75,7 @@ impl Engine {
             Scope::Host(_) | Scope::Template(_) => None,
         };
         let still = |(other, trouble, _)| trouble == Trouble::Client && of(other) == of(scope);
-        let still_rejected = of(scope).is_some() && self.dispatch.limits().brakes().any(still);
+        let still_rejected = of(scope).is_some() && self.scheduler.limits().brakes().any(still);
         for trouble in [Trouble::Client, Trouble::Down] {
             if trouble == Trouble::Client && still_rejected {
                 continue;
@@ -114,10 +114,10 @@ impl Engine {
     /// Before a person is asked, a refused grant tries what a late answer brought.
     pub(super) async fn take_second_chance(&mut self, index: u32) {
         // In a store that was put back it is not known yet which token is the newest.
-        if self.dispatch.fenced().is_some() {
+        if self.scheduler.fenced().is_some() {
             return;
         }
-        let grant = &self.dispatch.entry(index).grant;
+        let grant = &self.scheduler.entry(index).grant;
         let (id, name, revision) = (grant.id.clone(), grant.name.clone(), grant.revision);
         let at = self.deck.clock.wall();
         match self.deck.store.take_second_chance(&id, revision, at).await {
@@ -126,7 +126,7 @@ impl Engine {
                 self.put(grant);
                 // It is bound to whom it was asked of, which may be another by now.
                 self.align(index).await;
-                self.dispatch.schedule(index, at);
+                self.scheduler.schedule(index, at);
             }
             Ok(None) => {}
             Err(e) => {
@@ -142,10 +142,10 @@ impl Engine {
             Err(e) => return tracing::error!("kept answers cannot be read: {e}"),
         };
         let refused = |engine: &Engine, index: &u32| {
-            let grant = &engine.dispatch.entry(*index).grant;
+            let grant = &engine.scheduler.entry(*index).grant;
             grant.state.refusal.is_some() && chances.contains(&grant.id)
         };
-        let indices: Vec<u32> = self.dispatch.indices().collect();
+        let indices: Vec<u32> = self.scheduler.indices().collect();
         for index in indices
             .into_iter()
             .filter(|index| refused(self, index))

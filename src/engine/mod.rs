@@ -24,13 +24,13 @@ use crate::state::StoreError;
 pub(crate) use descriptions::save_descriptions;
 use message::{Message, NotRefreshed, Refreshed};
 use perform::{Assignment, Landing, read_again, refresh};
-use refreshd_core::dispatch::{self, Declined, Dispatch, Landed, Next, TakeOff};
 use refreshd_core::exchange::grant::Verdict;
 use refreshd_core::grant::candidate;
 use refreshd_core::grant::outcome::OutcomeKind;
 use refreshd_core::grant::schedule::RETRY_BASE;
 use refreshd_core::incident::{Crowds, Kind, Subject};
 use refreshd_core::limits::Caps;
+use refreshd_core::scheduler::{self, Declined, Landed, Next, Scheduler, TakeOff};
 use refreshd_core::time::{BootTime, WallTime};
 use refreshd_core::{Grant, GrantId};
 pub(crate) use requests::declined;
@@ -81,7 +81,7 @@ pub struct Engine {
     deck: Deck,
     config: Arc<Config>,
     roster: Roster,
-    dispatch: Dispatch<Seat>,
+    scheduler: Scheduler<Seat>,
     publisher: Reconciler,
     incidents: Incidents,
     /// Grants that lack a living token.
@@ -114,13 +114,13 @@ impl Engine {
         fenced: Option<String>,
     ) -> Self {
         let (sender, inbox) = mpsc::unbounded_channel();
-        let mut dispatch = Dispatch::new(caps(&config, &deck));
-        dispatch.set_fenced(fenced);
+        let mut scheduler = Scheduler::new(caps(&config, &deck));
+        scheduler.set_fenced(fenced);
         Engine {
             deck,
             config,
             roster: Roster::default(),
-            dispatch,
+            scheduler,
             publisher,
             incidents,
             crowds: Crowds::default(),
@@ -179,7 +179,7 @@ impl Engine {
             for message in messages.drain(..) {
                 self.handle_message(message).await;
             }
-            if self.dispatch.aloft() == 0
+            if self.scheduler.aloft() == 0
                 && let Some(drained) = self.draining.take()
             {
                 // It goes on answering: what lives is served to the end.
@@ -197,7 +197,7 @@ impl Engine {
         loop {
             let late_answers = &self.deck.late_answers;
             let is_pending = |grant: &GrantId| late_answers.are_pending(grant);
-            match self.dispatch.poll(now, is_pending) {
+            match self.scheduler.poll(now, is_pending) {
                 Next::Wait(None) => return self.longest_wait,
                 Next::Wait(Some(due)) => return due.since(now).min(self.longest_wait),
                 next => self.follow(next, now),
@@ -205,7 +205,7 @@ impl Engine {
         }
     }
 
-    /// Does what the dispatch has decided.
+    /// Does what the scheduler has decided.
     fn follow(&mut self, next: Next, now: WallTime) {
         match next {
             Next::TakeOff(flight) => self.take_off(flight, Errand::Refresh),
@@ -225,21 +225,21 @@ impl Engine {
         let Some(give_up) = self.read_on.remove(&flight) else {
             return;
         };
-        let name = &self.dispatch.entry(index).grant.name;
+        let name = &self.scheduler.entry(index).grant.name;
         tracing::warn!(grant = %name, "{name}: its late answer is not waited for any longer, since so many are; see max_flights");
         let _landed = give_up.send(());
     }
 
     /// Preflight: a refresh that could not be saved is not started.
     fn watch_store(&mut self) {
-        if self.dispatch.is_unwritable() || self.deck.store.took_last_commit() {
+        if self.scheduler.is_unwritable() || self.deck.store.took_last_commit() {
             return;
         }
-        self.dispatch.set_unwritable(true);
+        self.scheduler.set_unwritable(true);
         let text = "the database cannot be written: nothing is refreshed until it can; see whether its disk is full or read-only";
         let kind = Kind::StoreUnwritable;
         (self.incidents).raise(&Subject::Daemon, kind, || text.to_owned());
-        for index in self.dispatch.withdraw_wishes() {
+        for index in self.scheduler.withdraw_wishes() {
             self.turn_down(index, Declined::Unwritable);
         }
         let (store, engine) = (self.deck.store.clone(), self.handle.clone());
@@ -268,7 +268,7 @@ impl Engine {
     /// A transaction failed, though others can be committed: what was to be saved with it is
     /// looked for after a while.
     fn look_again_later(&mut self) {
-        let works = self.deck.store.took_last_commit() && !self.dispatch.is_unwritable();
+        let works = self.deck.store.took_last_commit() && !self.scheduler.is_unwritable();
         if !works || std::mem::replace(&mut self.looks_again, true) {
             return;
         }
@@ -298,7 +298,7 @@ impl Engine {
 
     fn take_off(&mut self, taking_off: TakeOff, errand: Errand) {
         let TakeOff { index, flight, .. } = taking_off;
-        let entry = self.dispatch.entry(index);
+        let entry = self.scheduler.entry(index);
         let assignment = Assignment {
             grant: entry.grant.clone(),
             seat: entry.seat.clone().expect("who takes off has a seat"),
@@ -372,9 +372,9 @@ impl Engine {
                 drop(reply.send(self.remove(&name, meant).await));
             }
             Message::Drain(reply) => {
-                self.dispatch.drain();
+                self.scheduler.drain();
                 self.is_stopping = true;
-                for index in self.dispatch.withdraw_wishes() {
+                for index in self.scheduler.withdraw_wishes() {
                     self.turn_down_at_stop(index);
                 }
                 self.draining = Some(reply);
@@ -384,13 +384,13 @@ impl Engine {
 
     /// Clients that their provider does not accept: for all their grants, or for some.
     fn unaccepted_clients(&self) -> BTreeSet<String> {
-        let clients = self.dispatch.limits().rejected_clients();
+        let clients = self.scheduler.limits().rejected_clients();
         let names = clients.map(|number| self.roster.client_name(number).to_owned());
         names.collect()
     }
 
     async fn writable(&mut self) {
-        self.dispatch.set_unwritable(false);
+        self.scheduler.set_unwritable(false);
         let why = "the database can be written again";
         (self.incidents).close(&Subject::Daemon, Kind::StoreUnwritable, why);
         self.find_unsaved().await;
@@ -416,14 +416,14 @@ impl Engine {
         self.roster.desk(index).unsaved = None;
         let (text, how) = landed_how(landing);
         let now = self.deck.clock.wall();
-        let landed = self.dispatch.landed(index, flight, how.clone(), now);
-        let state = &self.dispatch.entry(index).grant.state;
-        let superseded = matches!(how, dispatch::Landing::Settled { kind: None, .. });
+        let landed = self.scheduler.landed(index, flight, how.clone(), now);
+        let state = &self.scheduler.entry(index).grant.state;
+        let superseded = matches!(how, scheduler::Landing::Settled { kind: None, .. });
         if landed.second_chance || candidate::came_late(superseded, state) {
             self.take_second_chance(index).await;
         }
         let text = match how {
-            dispatch::Landing::Settled { .. } => {
+            scheduler::Landing::Settled { .. } => {
                 self.report_outcome(index, landed.kind, &text);
                 self.with_advice(index, landed.kind, text)
             }
@@ -440,7 +440,7 @@ impl Engine {
 
     /// What an exchange came to, with what follows from it where it failed.
     fn with_advice(&self, index: u32, kind: Option<OutcomeKind>, text: String) -> String {
-        let entry = self.dispatch.entry(index);
+        let entry = self.scheduler.entry(index);
         match (kind, &entry.seat) {
             (None | Some(OutcomeKind::Success), _) | (_, None) => text,
             (Some(kind), Some(seat)) => {
@@ -452,7 +452,7 @@ impl Engine {
 
     async fn overdue(&mut self, index: u32, flight: u64, grant: Grant) {
         let now = self.deck.clock.wall();
-        let landed = self.dispatch.overdue(index, flight, grant, now);
+        let landed = self.scheduler.overdue(index, flight, grant, now);
         let text = "no answer yet; still listening".to_owned();
         self.report_outcome(index, landed.kind, &text);
         let text = self.with_advice(index, landed.kind, text);
@@ -464,7 +464,7 @@ impl Engine {
     async fn touched(&mut self, index: u32, landed: Landed) {
         self.watch(index, self.deck.clock.wall(), None);
         self.publisher
-            .notify(&self.dispatch.entry(index).grant.name);
+            .notify(&self.scheduler.entry(index).grant.name);
         if landed.align {
             self.align(index).await;
         }
@@ -476,7 +476,7 @@ impl Engine {
         let text = format!("not refreshed, since {text}");
         let told = self.watch(index, self.deck.clock.wall(), Some(&text));
         if (before + 1).is_power_of_two() && told.opened.is_empty() {
-            let name = &self.dispatch.entry(index).grant.name;
+            let name = &self.scheduler.entry(index).grant.name;
             tracing::error!(grant = %name, "{name}: {text}");
         }
     }
@@ -486,7 +486,7 @@ impl Engine {
     fn report_outcome(&mut self, index: u32, kind: Option<OutcomeKind>, text: &str) {
         let told = self.watch(index, self.deck.clock.wall(), Some(text));
         let advice = self.with_advice(index, kind, String::new());
-        let grant = &self.dispatch.entry(index).grant;
+        let grant = &self.scheduler.entry(index).grant;
         let (name, state) = (&grant.name, &grant.state);
         let desk = self.roster.desk(index);
         let Some(kind) = kind else {
@@ -538,7 +538,7 @@ impl Engine {
     }
 
     fn answer_waiters(&mut self, index: u32, kind: Option<OutcomeKind>, text: &str) {
-        let grant = &self.dispatch.entry(index).grant;
+        let grant = &self.scheduler.entry(index).grant;
         let (name, state) = (&grant.name, &grant.state);
         let text = format!("{name}: {text}");
         for waiter in self.roster.desk(index).waiters.drain(..) {
@@ -571,18 +571,18 @@ impl Engine {
     fn schedule(&mut self, index: u32) {
         let now = self.deck.clock.wall();
         self.watch(index, now, None);
-        self.dispatch.schedule(index, now);
+        self.scheduler.schedule(index, now);
     }
 
     /// Takes in what is known of a grant; its index.
     fn put(&mut self, grant: Grant) -> u32 {
         if let Some(index) = self.roster.index(&grant.name) {
-            let effect = self.dispatch.put(index, grant);
+            let effect = self.scheduler.put(index, grant);
             self.apply(effect.into_iter().collect());
             return index;
         }
         let name = grant.name.clone();
-        let index = self.dispatch.add(grant);
+        let index = self.scheduler.add(grant);
         self.roster.add(&name, index);
         index
     }
@@ -625,18 +625,21 @@ impl Drop for Ticket {
     }
 }
 
-/// How a flight landed, as the dispatch is told, and in words.
-fn landed_how(landing: Landing) -> (String, dispatch::Landing) {
+/// How a flight landed, as the scheduler is told, and in words.
+fn landed_how(landing: Landing) -> (String, scheduler::Landing) {
     match landing {
-        Landing::Idle => ("nothing was to be done".to_owned(), dispatch::Landing::Idle),
+        Landing::Idle => (
+            "nothing was to be done".to_owned(),
+            scheduler::Landing::Idle,
+        ),
         Landing::Verdict(Verdict::Withheld) => {
             let text =
                 "nothing was sent: at the last look its refresh token was not to be presented now";
-            (text.to_owned(), dispatch::Landing::Idle)
+            (text.to_owned(), scheduler::Landing::Idle)
         }
         Landing::Verdict(Verdict::Landed { kind, text, grant }) => {
             let kind = Some(kind);
-            (text, dispatch::Landing::Settled { kind, grant })
+            (text, scheduler::Landing::Settled { kind, grant })
         }
         Landing::Verdict(Verdict::Superseded { grant }) => {
             let text = match grant.state.access_dead {
@@ -644,10 +647,10 @@ fn landed_how(landing: Landing) -> (String, dispatch::Landing) {
                 false => "another authorization came first",
             };
             let kind = None;
-            (text.to_owned(), dispatch::Landing::Settled { kind, grant })
+            (text.to_owned(), scheduler::Landing::Settled { kind, grant })
         }
         Landing::Verdict(Verdict::NotStarted { text }) | Landing::Grounded { text } => {
-            (text, dispatch::Landing::Grounded)
+            (text, scheduler::Landing::Grounded)
         }
     }
 }

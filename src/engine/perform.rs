@@ -7,7 +7,7 @@ use crate::state::{StoreError, Unread};
 use refreshd_core::exchange::Exchange;
 use refreshd_core::exchange::grant::{OfGrant, Verdict};
 use refreshd_core::flight::settle::Rules;
-use refreshd_core::flight::{FlightId, Intent};
+use refreshd_core::flight::{ExchangeId, Intent};
 use refreshd_core::grant::outcome::OutcomeKind;
 use refreshd_core::grant::{Binding, Grant, GrantState, Presents, TokenSet, presentation};
 use refreshd_core::provider::request::{self, Registration, RequestError, TokenRequest};
@@ -227,7 +227,7 @@ fn grounded(text: String) -> Landing {
 
 fn intent(deck: &Deck, seat: &Seat, grant: &Grant, presents: Presents) -> Intent {
     Intent::new(
-        FlightId(random::bytes()),
+        ExchangeId(random::bytes()),
         grant,
         presents,
         deck.clock.stamp(),

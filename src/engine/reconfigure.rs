@@ -47,7 +47,7 @@ impl Engine {
         let desk = self.roster.desk(index);
         (desk.trouble, desk.unsaved) = (None, None);
         let now = self.deck.clock.wall();
-        let effects = self.dispatch.changed(index, grant, now);
+        let effects = self.scheduler.changed(index, grant, now);
         self.apply(effects);
         self.align(index).await;
         self.publisher.notify(&name);
@@ -57,10 +57,10 @@ impl Engine {
     pub(super) async fn reload(&mut self, config: Arc<Config>) {
         self.config = config;
         self.deck.http.forget();
-        self.dispatch.set_caps(caps(&self.config, &self.deck));
+        self.scheduler.set_caps(caps(&self.config, &self.deck));
         // A changed secret may have mended why a client was not accepted.
         let now = self.deck.clock.wall();
-        self.dispatch.secrets_changed(|_| true, now);
+        self.scheduler.secrets_changed(|_| true, now);
         self.align_all().await;
         self.forget_incidents();
     }
@@ -69,8 +69,8 @@ impl Engine {
     pub(super) async fn align_all(&mut self) {
         self.begin_grants().await;
         let grounded =
-            |engine: &Engine, index: &u32| engine.dispatch.entry(*index).in_flight.is_none();
-        let indices: Vec<u32> = self.dispatch.indices().collect();
+            |engine: &Engine, index: &u32| engine.scheduler.entry(*index).in_flight.is_none();
+        let indices: Vec<u32> = self.scheduler.indices().collect();
         let changes = indices
             .iter()
             .filter(|index| grounded(self, index))
@@ -117,7 +117,7 @@ impl Engine {
 
     /// Brings a grant in line with the configuration and puts it into the queue.
     pub(super) async fn align(&mut self, index: u32) {
-        if !self.dispatch.may_align(index) {
+        if !self.scheduler.may_align(index) {
             return;
         }
         // Once more where a late answer was committed in between.
@@ -130,19 +130,19 @@ impl Engine {
         let config = self.config.clone();
         let seat = self
             .roster
-            .find_seat(&self.dispatch.entry(index).grant, &config);
-        let effects = self.dispatch.seat(index, seat, self.deck.clock.wall());
+            .find_seat(&self.scheduler.entry(index).grant, &config);
+        let effects = self.scheduler.seat(index, seat, self.deck.clock.wall());
         self.apply(effects);
         self.turn_down_if_idle(index);
         self.schedule(index);
         // By the description of now it may be readable.
-        if let Some(flight) = self.dispatch.read_again(index, self.deck.clock.wall()) {
+        if let Some(flight) = self.scheduler.read_again(index, self.deck.clock.wall()) {
             self.take_off(flight, Errand::ReadAgain);
         }
     }
 
     fn wanted_change(&self, index: u32) -> Option<Change> {
-        let grant = &self.dispatch.entry(index).grant;
+        let grant = &self.scheduler.entry(index).grant;
         let seat = seat_of(grant, &self.config)?;
         let change = aligned(grant, &seat, &self.config)?;
         Some(Change::new(index, change.state, change.kind, change.text))
@@ -153,7 +153,7 @@ impl Engine {
     pub(super) async fn commit_states(&mut self, changes: Vec<Change>) -> Option<StoreError> {
         let mut commits = JoinSet::new();
         for change in changes {
-            let grant = self.dispatch.entry(change.index).grant.clone();
+            let grant = self.scheduler.entry(change.index).grant.clone();
             let name = grant.name.clone();
             let Change {
                 kind, text, state, ..
@@ -197,13 +197,13 @@ impl Engine {
         let accepted = self.deck.store.accept_time(now).await;
         accepted.map_err(|e| e.to_string())?;
         let text = "its times were moved along with the clock that was accepted";
-        let ahead = self.dispatch.bring_back(before.since(now)).into_iter();
+        let ahead = self.scheduler.bring_back(before.since(now)).into_iter();
         let ahead = ahead.map(|(index, state)| Change::new(index, state, "clock", text));
         let changes: Vec<Change> = ahead.collect();
         if let Some(e) = self.commit_states(changes).await {
             return Err(e.to_string());
         }
-        for index in self.dispatch.indices() {
+        for index in self.scheduler.indices() {
             self.schedule(index);
         }
         Ok("the system's wall clock is followed again".to_owned())
@@ -212,7 +212,7 @@ impl Engine {
     async fn accept_binding(&mut self, name: &str) -> Result<String, String> {
         let missing = || format!("there is no grant {name}");
         let index = self.roster.index(name).ok_or_else(missing)?;
-        let entry = self.dispatch.entry(index);
+        let entry = self.scheduler.entry(index);
         let seat = entry
             .seat
             .as_ref()
@@ -235,11 +235,11 @@ impl Engine {
     }
 
     async fn accept_restore(&mut self) -> Result<String, String> {
-        if self.dispatch.fenced().is_none() {
+        if self.scheduler.fenced().is_none() {
             return Err("the state is not fenced".to_owned());
         }
         let grants: Vec<Grant> = self
-            .dispatch
+            .scheduler
             .entries()
             .filter(|entry| !entry.removed)
             .map(|entry| entry.grant.clone())
@@ -255,7 +255,7 @@ impl Engine {
             .accept_restore(now, &published, rotates)
             .await;
         let grants = accepted.map_err(|e| e.to_string())?;
-        self.dispatch.set_fenced(None);
+        self.scheduler.set_fenced(None);
         let accepted = "the restored state was accepted";
         self.incidents
             .close(&Subject::Daemon, incident::Kind::Fenced, accepted);

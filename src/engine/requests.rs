@@ -7,9 +7,9 @@ use crate::config::Client;
 use crate::config::active::{Seat, has_retired, seat_of};
 use crate::publish::reconcile::OutputReport;
 use crate::report::GrantReport;
-use refreshd_core::dispatch::{Declined, Entry, Granted};
 use refreshd_core::grant::schedule::{Denied, Never, Why};
 use refreshd_core::limits::Scope;
+use refreshd_core::scheduler::{Declined, Entry, Granted};
 use refreshd_core::{Grant, GrantId};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,13 +25,13 @@ impl Engine {
             outputs.push(report);
         }
         let report = |index: u32| {
-            let entry = self.dispatch.entry(index);
+            let entry = self.scheduler.entry(index);
             let seat = entry.seat.as_ref();
             let provider = seat.map(|s| s.client.description.name.as_str());
             let policy = seat.map(|s| &s.policy);
             let mut report = GrantReport::new(&entry.grant, provider, policy, now);
             report.refreshing = entry.in_flight.is_some();
-            if let Some(hold) = self.dispatch.hold(index, now) {
+            if let Some(hold) = self.scheduler.hold(index, now) {
                 report.tell_hold(hold, |scope| self.name_of(scope), now);
             }
             report.tell_outputs(published.get(&report.grant).map_or(&[], Vec::as_slice));
@@ -39,7 +39,7 @@ impl Engine {
         };
         let mut reports: Vec<GrantReport> = match named {
             WhichGrants::All => {
-                let entries = self.dispatch.entries().zip(0..);
+                let entries = self.scheduler.entries().zip(0..);
                 let there = entries.filter(|(entry, _)| !entry.removed);
                 there.map(|(_, index)| report(index)).collect()
             }
@@ -62,17 +62,17 @@ impl Engine {
             let seat = seat_of(&entry.grant, &self.config)?;
             Some((entry.grant.name.clone(), seat.client))
         };
-        let there = self.dispatch.entries().filter(|entry| !entry.removed);
+        let there = self.scheduler.entries().filter(|entry| !entry.removed);
         there.filter_map(seated).collect()
     }
 
     /// A grant as it is.
     pub(super) fn look(&self, name: &str) -> Option<Look> {
         let index = self.roster.index(name)?;
-        let entry = self.dispatch.entry(index);
+        let entry = self.scheduler.entry(index);
         Some(Look {
             grant: entry.grant.clone(),
-            suspect: self.dispatch.is_suspect(index),
+            suspect: self.scheduler.is_suspect(index),
             retired: has_retired(&entry.grant, &self.config),
         })
     }
@@ -82,14 +82,14 @@ impl Engine {
         let Some(index) = self.roster.index(&wished.grant) else {
             return drop(reply.send(Err(NotRefreshed::Unknown)));
         };
-        if self.is_stopping && self.dispatch.entry(index).in_flight.is_none() {
+        if self.is_stopping && self.scheduler.entry(index).in_flight.is_none() {
             return drop(reply.send(Err(stopping(&wished.grant))));
         }
         self.watch_store();
         let now = self.deck.clock.wall();
         let (urgency, generation) = (wished.urgency, wished.generation);
-        let asked = self.dispatch.wish(index, urgency, generation, now);
-        let suspected = self.dispatch.suspected(index, urgency, asked.err());
+        let asked = self.scheduler.wish(index, urgency, generation, now);
+        let suspected = self.scheduler.suspected(index, urgency, asked.err());
         match asked {
             Ok(_) => self.wait(index, reply),
             Err(declined) => drop(reply.send(self.declined(index, declined))),
@@ -106,7 +106,7 @@ impl Engine {
         let now = self.deck.clock.wall();
         let late_answers = &self.deck.late_answers;
         let is_pending = |grant: &GrantId| late_answers.are_pending(grant);
-        let next = self.dispatch.start(index, now, is_pending);
+        let next = self.scheduler.start(index, now, is_pending);
         self.follow(next, now);
     }
 
@@ -129,8 +129,8 @@ impl Engine {
 
     /// Why a wish comes to nothing, for whoever wished.
     fn declined(&self, index: u32, why: Declined) -> Result<Refreshed, NotRefreshed> {
-        let grant = &self.dispatch.entry(index).grant;
-        declined(grant, why, self.dispatch.fenced(), |scope| {
+        let grant = &self.scheduler.entry(index).grant;
+        declined(grant, why, self.scheduler.fenced(), |scope| {
             self.name_of(scope)
         })
     }
@@ -138,7 +138,7 @@ impl Engine {
     /// Answers those who wait for a refresh that is not made after all.
     pub(super) fn turn_down(&mut self, index: u32, declined: Declined) {
         let answer = self.declined(index, declined);
-        self.dispatch.answered(index);
+        self.scheduler.answered(index);
         for waiter in self.roster.desk(index).waiters.drain(..) {
             let _gone = waiter.send(answer.clone());
         }
@@ -146,8 +146,8 @@ impl Engine {
 
     /// Nothing begins any more; what is under way may still be joined.
     pub(super) fn turn_down_at_stop(&mut self, index: u32) {
-        self.dispatch.answered(index);
-        let name = &self.dispatch.entry(index).grant.name;
+        self.scheduler.answered(index);
+        let name = &self.scheduler.entry(index).grant.name;
         for waiter in self.roster.desk(index).waiters.drain(..) {
             let _gone = waiter.send(Err(stopping(name)));
         }
@@ -155,11 +155,11 @@ impl Engine {
 
     /// The grant was retired, paused or authorized again while somebody waited.
     pub(super) fn turn_down_if_idle(&mut self, index: u32) {
-        if !self.dispatch.waits_in_vain(index) {
+        if !self.scheduler.waits_in_vain(index) {
             return;
         }
-        self.dispatch.answered(index);
-        let name = &self.dispatch.entry(index).grant.name;
+        self.scheduler.answered(index);
+        let name = &self.scheduler.entry(index).grant.name;
         for waiter in self.roster.desk(index).waiters.drain(..) {
             let text = format!("{name}: it was changed meanwhile; ask again");
             let _gone = waiter.send(Err(NotRefreshed::Later(text)));

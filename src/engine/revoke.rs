@@ -5,11 +5,11 @@ use super::reconfigure::Change;
 use crate::config::active::{Seat, binding_of};
 use crate::exit::{Exit, Failure, no_such_grant};
 use refreshd_core::Grant;
-use refreshd_core::dispatch::Declined;
 use refreshd_core::grant::revocation::{Told, answered, asked};
 use refreshd_core::grant::schedule::{Denied, Never};
 use refreshd_core::grant::state::Revoked;
 use refreshd_core::incident::Subject;
+use refreshd_core::scheduler::Declined;
 use refreshd_core::time::WallTime;
 
 /// A revocation that may be sent: nothing of the grant is refreshed any more.
@@ -45,7 +45,7 @@ impl Engine {
         meant: bool,
     ) -> Result<Option<Revoking>, Failure> {
         let index = self.ready(name)?;
-        let entry = self.dispatch.entry(index);
+        let entry = self.scheduler.entry(index);
         let person = |why: String| Failure::new(Exit::NoPermission, format!("{name}: {why}"));
         let grant = entry.grant.clone();
         let seat = entry.seat.clone().ok_or_else(|| {
@@ -74,7 +74,7 @@ impl Engine {
         let mut revoking = Revoking {
             before: grant.state.revoked,
             asked_at: self.deck.clock.wall(),
-            overdue: self.dispatch.is_aloft(index),
+            overdue: self.scheduler.is_aloft(index),
             seat,
             grant,
         };
@@ -87,12 +87,12 @@ impl Engine {
                     format!("{name}: nothing was sent, since it cannot be written down: {e}");
                 return Err(Failure::new(Exit::TempFail, text));
             }
-            revoking.grant = self.dispatch.entry(index).grant.clone();
+            revoking.grant = self.scheduler.entry(index).grant.clone();
             if revoking.grant.state.revoked != wanted {
                 return Err(changed_meanwhile(name));
             }
             self.schedule(index);
-            self.dispatch.withdraw_wish(index);
+            self.scheduler.withdraw_wish(index);
             self.turn_down(index, Declined::Denied(Denied::Never(Never::Revoked)));
         }
         Ok(Some(revoking))
@@ -119,7 +119,7 @@ impl Engine {
         tracing::warn!(grant = %name, "{name}: {text}");
         // A late answer may be committed in between.
         for _ in 0..3 {
-            let grant = &self.dispatch.entry(index).grant;
+            let grant = &self.scheduler.entry(index).grant;
             if grant.id != revoking.grant.id {
                 return Ok(());
             }
@@ -151,11 +151,11 @@ impl Engine {
                 ),
             ));
         }
-        let entry = self.dispatch.entry(index);
+        let entry = self.scheduler.entry(index);
         if entry.in_flight.is_some() {
             return Ok(None);
         }
-        if self.dispatch.is_aloft(index) || self.deck.late_answers.are_pending(&entry.grant.id) {
+        if self.scheduler.is_aloft(index) || self.deck.late_answers.are_pending(&entry.grant.id) {
             let text = format!(
                 "{name}: an exchange has not been answered yet, and its answer would have no grant; try again in ten minutes at most"
             );
@@ -173,7 +173,7 @@ impl Engine {
                 return Err(Failure::new(Exit::TempFail, text));
             }
         }
-        let effects = self.dispatch.remove(index, self.deck.clock.wall());
+        let effects = self.scheduler.remove(index, self.deck.clock.wall());
         self.turn_down(index, Declined::Retired);
         self.roster.remove(name);
         self.apply(effects);
@@ -187,11 +187,11 @@ impl Engine {
     fn ready(&mut self, name: &str) -> Result<u32, Failure> {
         let index = self.roster.index(name).ok_or_else(|| no_such_grant(name))?;
         self.watch_store();
-        if let Some(why) = self.dispatch.fenced() {
+        if let Some(why) = self.scheduler.fenced() {
             let text = format!("{name}: {why}");
             return Err(Failure::new(Exit::NoPermission, text));
         }
-        if self.dispatch.is_unwritable() {
+        if self.scheduler.is_unwritable() {
             let text = format!("{name}: the database cannot be written; the log says why");
             return Err(Failure::new(Exit::TempFail, text));
         }

@@ -7,12 +7,12 @@ use super::effects::endpoint_for;
 use super::roster::Desk;
 use crate::config::active::Seat;
 use crate::incidents::{Incidents, Told, Turned};
-use refreshd_core::dispatch::Entry;
 use refreshd_core::duration::human;
 use refreshd_core::grant::outcome::OutcomeKind;
 use refreshd_core::grant::schedule::{reauthorize_before, refresh_token_over};
 use refreshd_core::grant::state::Pause;
 use refreshd_core::incident::{Common, Kind, Kinds, Subject, before, over};
+use refreshd_core::scheduler::Entry;
 use refreshd_core::text::counted;
 use refreshd_core::time::WallTime;
 use std::collections::HashSet;
@@ -33,10 +33,10 @@ pub(super) struct Watched {
 }
 
 impl Engine {
-    /// Looks at a grant. `said`: what was just found out about it. The dispatch has
+    /// Looks at a grant. `said`: what was just found out about it. The scheduler has
     /// it looked at again in time for the next notice.
     pub(super) fn watch(&mut self, index: u32, now: WallTime, said: Option<&str>) -> Watched {
-        let (entry, desk) = (self.dispatch.entry(index), self.roster.desk(index));
+        let (entry, desk) = (self.scheduler.entry(index), self.roster.desk(index));
         let (wrong, ends_at) = wrong(entry, now);
         let wrong = wrong.with_if(Kind::NotSaved, desk.unsaved.is_some());
         let ends_at = ends_at.filter(|_| wrong.contains(Kind::NeedsAuthorization));
@@ -44,7 +44,7 @@ impl Engine {
             return Watched::default();
         }
         let told_apart = self.without_crowd(index, wrong, now);
-        let (entry, desk) = (self.dispatch.entry(index), self.roster.desk(index));
+        let (entry, desk) = (self.scheduler.entry(index), self.roster.desk(index));
         let Turned { opened, closed } = observe(
             &self.incidents,
             entry,
@@ -63,7 +63,7 @@ impl Engine {
     /// What is told of the grant by itself: where many lack a living token together, one
     /// incident tells of all.
     fn without_crowd(&mut self, index: u32, wrong: Kinds, now: WallTime) -> Kinds {
-        let seat = self.dispatch.entry(index).seat.as_ref();
+        let seat = self.scheduler.entry(index).seat.as_ref();
         let route = seat.map(|seat| seat.route);
         let Some(route) = route.filter(|_| wrong.contains(Kind::Expired)) else {
             for (common, count) in self.crowds.remove(index) {
@@ -90,7 +90,7 @@ impl Engine {
             self.incidents.close(&subject, Kind::Expired, why);
             return;
         }
-        let name = |index| self.dispatch.entry(index).grant.name.as_str();
+        let name = |index| self.scheduler.entry(index).grant.name.as_str();
         let some: Vec<&str> = self.crowds.some(common, 3).map(name).collect();
         let more = if count > some.len() { ", …" } else { "" };
         let text = format!(
@@ -105,7 +105,7 @@ impl Engine {
     pub(super) fn disprove_at_start(&mut self) {
         let why = "it was not so when refreshd started again";
         let daemon = Subject::Daemon;
-        if self.dispatch.fenced().is_none() {
+        if self.scheduler.fenced().is_none() {
             self.incidents.disprove(&daemon, Kind::Fenced, why);
         }
         if self.deck.clock.is_trusted() {
@@ -120,7 +120,7 @@ impl Engine {
     /// What is gone from the configuration is not unhealthy.
     pub(super) fn forget_incidents(&self) {
         let (roster, config) = (&self.roster, &self.config);
-        let seats = (self.dispatch.entries()).filter_map(|entry| entry.seat.as_ref());
+        let seats = (self.scheduler.entries()).filter_map(|entry| entry.seat.as_ref());
         let asked = seats.map(|seat| (seat.route.host, seat.route.client));
         let asked: HashSet<(u32, u32)> = asked.collect();
         let endpoints = asked.iter().flat_map(|(host, client)| {
@@ -140,7 +140,7 @@ impl Engine {
     /// A success says of client and endpoint that they work: limits do not
     /// remember over a restart that they did not.
     pub(super) fn disprove_for(&mut self, index: u32) {
-        let Some(seat) = &self.dispatch.entry(index).seat else {
+        let Some(seat) = &self.scheduler.entry(index).seat else {
             return;
         };
         if !self.incidents.may_disprove() {

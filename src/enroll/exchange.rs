@@ -8,7 +8,7 @@ use refreshd_core::enroll::code::Unused;
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage};
 use refreshd_core::exchange::Exchange;
 use refreshd_core::exchange::authorization::{OfAuthorization, spared};
-use refreshd_core::flight::{FlightId, Intent};
+use refreshd_core::flight::{ExchangeId, Intent};
 use refreshd_core::grant::{GrantId, Presents};
 use refreshd_core::provider::request::{self, TokenRequest};
 use refreshd_core::secret::Secret;
@@ -200,7 +200,7 @@ impl Enroller {
     pub(super) fn intent(&self, enrollment: &Enrollment, code: &Secret, seat: &Seat) -> Intent {
         let sent = self.0.deck.clock.stamp();
         Intent {
-            flight: FlightId(random::bytes()),
+            flight: ExchangeId(random::bytes()),
             grant: GrantId(String::new()),
             name: enrollment.grant.clone().unwrap_or_default(),
             revision: 0,

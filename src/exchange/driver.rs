@@ -4,7 +4,7 @@ use super::{Deck, Patience, PendingAnswer, leave};
 use crate::config::Client;
 use crate::state::StoreError;
 use refreshd_core::exchange::{Action, Event, Exchange, Step, Subject};
-use refreshd_core::flight::{FlightId, Intent};
+use refreshd_core::flight::{ExchangeId, Intent};
 use refreshd_core::grant::GrantId;
 use refreshd_core::grant::replay::EXCHANGE_LIMIT;
 use refreshd_core::provider::request::TokenRequest;
@@ -199,7 +199,7 @@ impl<'a, S: Stored> Driver<'a, S> {
     }
 
     /// What it brought is durable.
-    async fn over(&self, flight: FlightId) {
+    async fn over(&self, flight: ExchangeId) {
         if self.is_recorded {
             leave(self.deck, flight).await;
         }

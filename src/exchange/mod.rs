@@ -19,7 +19,7 @@ use crate::config::active::Seat;
 use crate::http::Http;
 use crate::state::{Store, StoreError};
 use late_answers::LateAnswers;
-use refreshd_core::flight::FlightId;
+use refreshd_core::flight::ExchangeId;
 use refreshd_core::flight::settle::Rules;
 use refreshd_core::grant::Policy;
 use refreshd_core::provider::request::Registration;
@@ -73,7 +73,7 @@ pub fn rules(deck: &Deck, client: &Client, policy: Policy) -> Rules {
 /// Ends an exchange that has nothing more to commit. Where the store does not take that, it
 /// is tried again in the background; a process that stops before leaves a doubt that is
 /// known already.
-pub async fn leave(deck: &Deck, flight: FlightId) {
+pub async fn leave(deck: &Deck, flight: ExchangeId) {
     let Err(e) = deck.store.end(flight).await else {
         return;
     };

@@ -1,13 +1,13 @@
 //! Answers in memory alone: what the store has not taken at a stop is rescued.
 
-use refreshd_core::flight::{FlightId, Intent};
+use refreshd_core::flight::{ExchangeId, Intent};
 use refreshd_core::provider::Answer;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Answers that are in memory alone until they are settled; clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Unsettled(Arc<Mutex<BTreeMap<FlightId, (Intent, Answer)>>>);
+pub struct Unsettled(Arc<Mutex<BTreeMap<ExchangeId, (Intent, Answer)>>>);
 
 impl Unsettled {
     /// An answer has come.
@@ -17,7 +17,7 @@ impl Unsettled {
     }
 
     /// What it said is durable.
-    pub(crate) fn settled(&self, flight: FlightId) {
+    pub(crate) fn settled(&self, flight: ExchangeId) {
         self.lock().remove(&flight);
     }
 
@@ -27,7 +27,7 @@ impl Unsettled {
         self.lock().values().cloned().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<FlightId, (Intent, Answer)>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ExchangeId, (Intent, Answer)>> {
         self.0.lock().expect("nothing panics under this lock")
     }
 }

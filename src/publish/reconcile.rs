@@ -331,7 +331,7 @@ impl Reconciler {
             wake,
             progress: watch::Sender::new(()),
         });
-        tokio::spawn(worker::dispatch(shared.clone()));
+        tokio::spawn(worker::scheduler(shared.clone()));
         tokio::spawn(look::watch(Arc::downgrade(&shared)));
         Ok(Reconciler(shared))
     }

@@ -13,7 +13,7 @@ use crate::state::{
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use refreshd_core::enroll::business;
-use refreshd_core::flight::FlightId;
+use refreshd_core::flight::ExchangeId;
 use refreshd_core::grant::{Grant, Presents, TokenSet};
 use refreshd_core::provider::Answer;
 use refreshd_core::provider::answer::{Outcome, Success, may_hold_token, read, text_of};
@@ -294,10 +294,10 @@ async fn release(store: &Store, grant: Grant, now: WallTime) -> Result<Option<Gr
     }
 }
 
-fn flight_of(id: &str) -> Option<FlightId> {
+fn flight_of(id: &str) -> Option<ExchangeId> {
     let bytes = (0..16).map(|at| u8::from_str_radix(id.get(2 * at..2 * at + 2)?, 16).ok());
     let bytes: Option<Vec<u8>> = bytes.collect();
-    Some(FlightId(bytes?.try_into().ok()?))
+    Some(ExchangeId(bytes?.try_into().ok()?))
 }
 
 fn of_unread(grant: &Grant, unread: &Unread, code: Option<Secret>) -> KeptInFull {

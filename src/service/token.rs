@@ -8,9 +8,9 @@ use crate::engine::declined;
 use crate::engine::message::{Look, Message, NotRefreshed, Refreshed, Wish};
 use crate::exit::{Exit, Failure, internal, no_such_grant, retired};
 use crate::state::fence_text;
-use refreshd_core::dispatch::Declined;
 use refreshd_core::grant::schedule::{Urgency, wish};
 use refreshd_core::grant::{Grant, GrantId, GrantState};
+use refreshd_core::scheduler::Declined;
 use refreshd_core::time::WallTime;
 use std::time::{Duration, Instant};
 

@@ -7,7 +7,7 @@ use super::ledger::{self, Sealed};
 use super::seal::Sealer;
 use super::writer::Session;
 use crate::random;
-use refreshd_core::flight::{FlightId, Intent, Settlement, Standing};
+use refreshd_core::flight::{ExchangeId, Intent, Settlement, Standing};
 use refreshd_core::grant::Grant;
 use refreshd_core::ledger::settle::{NotTheNext, Settle, settle};
 use refreshd_core::ledger::{Changes, Entry, Event, Facts};
@@ -32,7 +32,7 @@ pub struct Commit {
 }
 
 impl Commit {
-    fn flight(&self) -> Option<FlightId> {
+    fn flight(&self) -> Option<ExchangeId> {
         self.intent.as_ref().map(|intent| intent.flight)
     }
 }
@@ -52,7 +52,7 @@ pub enum Committed {
 /// thread has enough to do.
 pub(super) struct Prepared {
     identity: Option<Fingerprint>,
-    fresh: FlightId,
+    fresh: ExchangeId,
     /// What is to be written if the grant is as the settlement found it, and nobody else
     /// has had the new token.
     expected: Option<Box<(Changes, Sealed)>>,
@@ -63,7 +63,7 @@ impl Prepared {
         let tokens = commit.settlement.tokens.as_ref();
         let mut prepared = Prepared {
             identity: tokens.map(|tokens| fingerprints.of(tokens.identity())),
-            fresh: FlightId(random::bytes()),
+            fresh: ExchangeId(random::bytes()),
             expected: None,
         };
         let command = prepared.command(commit);
@@ -162,7 +162,7 @@ fn settle_flight(s: &Session<'_>, commit: &Commit) -> Result<(), StoreError> {
 }
 
 /// Ends a flight that has nothing more to commit, and what was kept of its answer.
-pub(super) fn end(s: &Session<'_>, flight: FlightId) -> Result<(), StoreError> {
+pub(super) fn end(s: &Session<'_>, flight: ExchangeId) -> Result<(), StoreError> {
     kept::forget(s, kept::ANSWERS, flight)?;
     intents::end(s, flight)
 }

@@ -17,7 +17,7 @@ use super::store::Store;
 use super::writer::{Kind, Session};
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage, quarantine};
 use refreshd_core::exchange::authorization::TakeIn;
-use refreshd_core::flight::FlightId;
+use refreshd_core::flight::ExchangeId;
 use refreshd_core::grant::Grant;
 use refreshd_core::ledger::authorization::{self, Admission, Row as Authorization, Turn, admit};
 pub use refreshd_core::ledger::authorization::{Received, Wanted};
@@ -45,7 +45,7 @@ pub enum TakenIn {
 }
 
 /// A flight whose end is committed with what it brought.
-pub type Landing = Option<FlightId>;
+pub type Landing = Option<ExchangeId>;
 
 /// A look at grants from within a transaction.
 pub struct GrantsByName<'a>(&'a Session<'a>);

@@ -3,7 +3,7 @@
 use super::error::StoreError;
 use super::records::{key_of, signed};
 use super::writer::Session;
-use refreshd_core::flight::FlightId;
+use refreshd_core::flight::ExchangeId;
 use refreshd_core::grant::{Grant, GrantId};
 use refreshd_core::ledger::Event;
 use refreshd_core::provider::description::DescriptionHash;
@@ -28,7 +28,7 @@ pub struct EventRow {
     /// The grant's generation after it.
     pub generation: u64,
     /// The flight it ended.
-    pub flight: Option<FlightId>,
+    pub flight: Option<ExchangeId>,
     /// A sentence for a person, printable.
     pub text: String,
 }
@@ -57,7 +57,7 @@ pub struct Pruned {
 pub(super) fn append(
     s: &Session<'_>,
     grant: &Grant,
-    flight: Option<FlightId>,
+    flight: Option<ExchangeId>,
     event: &Event,
     previous: Option<i64>,
 ) -> Result<i64, StoreError> {
@@ -78,7 +78,7 @@ pub(super) fn append(
 }
 
 /// Whether something is written of what a flight came to. It looks at the whole history.
-pub(super) fn has_settled(conn: &Connection, flight: FlightId) -> rusqlite::Result<bool> {
+pub(super) fn has_settled(conn: &Connection, flight: ExchangeId) -> rusqlite::Result<bool> {
     conn.prepare("SELECT 1 FROM events WHERE flight = ?1")?
         .exists([flight.0])
 }
@@ -107,7 +107,7 @@ pub(super) fn events(
             at: WallTime(row.get(0)?),
             kind: row.get(1)?,
             generation: row.get::<_, i64>(2)?.unsigned_abs(),
-            flight: row.get::<_, Option<[u8; 16]>>(3)?.map(FlightId),
+            flight: row.get::<_, Option<[u8; 16]>>(3)?.map(ExchangeId),
             text: row.get(4)?,
         })
     })?;

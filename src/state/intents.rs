@@ -8,7 +8,7 @@ use super::records::{from_json, json, key_of, signed};
 use super::seal::Sealer;
 use super::store::Store;
 use super::writer::{Job, Message, Session};
-use refreshd_core::flight::{FlightId, Intent};
+use refreshd_core::flight::{ExchangeId, Intent};
 use refreshd_core::grant::Presents;
 use refreshd_core::provider::Answer;
 use refreshd_core::time::WallTime;
@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 /// An intent that is to be recorded, and who waits for it.
 pub(super) struct BeginJob {
-    flight: FlightId,
+    flight: ExchangeId,
     /// Of the grant; `None`: a code is presented, which names no grant of the store.
     grant: Option<i64>,
     /// The fingerprint of the code.
@@ -84,7 +84,7 @@ pub(super) fn put_back(conn: &Connection, intent: &Intent) -> rusqlite::Result<(
 }
 
 /// Whether an exchange is under way.
-pub(super) fn is_there(conn: &Connection, flight: FlightId) -> rusqlite::Result<bool> {
+pub(super) fn is_there(conn: &Connection, flight: ExchangeId) -> rusqlite::Result<bool> {
     conn.prepare_cached("SELECT 1 FROM intents WHERE key = ?1 AND flight = ?2")?
         .exists((number(flight), flight.0))
 }
@@ -104,7 +104,7 @@ impl Store {
 }
 
 /// The number by which the table knows an exchange: the first half of its own.
-fn number(flight: FlightId) -> i64 {
+fn number(flight: ExchangeId) -> i64 {
     let [first, ..] = flight.0.as_chunks::<8>().0 else {
         unreachable!("16 bytes")
     };
@@ -112,7 +112,7 @@ fn number(flight: FlightId) -> i64 {
 }
 
 /// An exchange has ended.
-pub(super) fn end(s: &Session<'_>, flight: FlightId) -> Result<(), StoreError> {
+pub(super) fn end(s: &Session<'_>, flight: ExchangeId) -> Result<(), StoreError> {
     s.conn
         .prepare_cached("DELETE FROM intents WHERE key = ?1 AND flight = ?2")?
         .execute((number(flight), flight.0))?;
@@ -120,7 +120,7 @@ pub(super) fn end(s: &Session<'_>, flight: FlightId) -> Result<(), StoreError> {
 }
 
 /// The doubt of an exchange is settled, and its answer is still waited for.
-pub(super) fn mark_overdue(s: &Session<'_>, flight: FlightId) -> Result<(), StoreError> {
+pub(super) fn mark_overdue(s: &Session<'_>, flight: ExchangeId) -> Result<(), StoreError> {
     s.conn
         .prepare_cached("UPDATE intents SET overdue = 1 WHERE key = ?1 AND flight = ?2")?
         .execute((number(flight), flight.0))?;

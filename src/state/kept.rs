@@ -6,7 +6,7 @@ use super::error::StoreError;
 use super::records::{flight_id, from_json, json, open_answer, seal_answer, signed};
 use super::seal::Sealer;
 use super::writer::Session;
-use refreshd_core::flight::{FlightId, Intent};
+use refreshd_core::flight::{ExchangeId, Intent};
 use refreshd_core::grant::{Binding, GrantId};
 use refreshd_core::kept;
 use refreshd_core::ledger::{Candidate, UnreadAnswer};
@@ -22,7 +22,7 @@ pub(super) const ANSWERS: &str = "answers";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unread {
     /// The flight.
-    pub flight: FlightId,
+    pub flight: ExchangeId,
     /// The generation it started from.
     pub generation: u64,
     /// The answer.
@@ -201,7 +201,7 @@ pub(super) fn put_raw(
 /// Opens an answer that was kept.
 pub(super) fn open(
     sealer: &Sealer,
-    flight: FlightId,
+    flight: ExchangeId,
     generation: u64,
     sealed: &[u8],
 ) -> Result<Answer, StoreError> {
@@ -264,7 +264,7 @@ pub(super) fn unread(s: &Session<'_>, grant: &GrantId) -> Result<Vec<Unread>, St
 pub(super) fn forget(
     s: &Session<'_>,
     table: &'static str,
-    flight: FlightId,
+    flight: ExchangeId,
 ) -> Result<(), StoreError> {
     s.conn.execute(
         &format!("DELETE FROM {table} WHERE flight = ?1"),

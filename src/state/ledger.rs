@@ -8,7 +8,7 @@ use super::records::{GRANTS, json, key_of, seal_tokens, signed};
 use super::seal::{KeyId, Sealer};
 use super::writer::Session;
 use crate::random;
-use refreshd_core::flight::FlightId;
+use refreshd_core::flight::ExchangeId;
 use refreshd_core::grant::{Grant, GrantId, TokenSet};
 use refreshd_core::ledger::{Changes, Claim, Entry, Facts, Owner};
 use refreshd_core::secret::Fingerprint;
@@ -66,7 +66,7 @@ pub(super) fn entry(
 pub(super) fn facts(s: &Session<'_>, brings: Option<Fingerprint>) -> Result<Facts, StoreError> {
     Ok(Facts {
         owner: owner_of(s, brings)?,
-        fresh: FlightId(random::bytes()),
+        fresh: ExchangeId(random::bytes()),
     })
 }
 

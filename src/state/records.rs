@@ -5,7 +5,7 @@ use super::error::StoreError;
 use super::seal::{Context, Sealer};
 use super::writer::Session;
 use crate::random;
-use refreshd_core::flight::FlightId;
+use refreshd_core::flight::ExchangeId;
 use refreshd_core::grant::{Grant, GrantId, TokenSet};
 use refreshd_core::provider::Answer;
 use refreshd_core::secret::Secret;
@@ -73,8 +73,8 @@ pub(super) fn split_answer<T: DeserializeOwned>(bytes: &[u8]) -> Option<(T, Vec<
     Some((serde_json::from_slice(metadata).ok()?, body.to_vec()))
 }
 
-pub(super) fn flight_id(row: &Row<'_>, column: usize) -> rusqlite::Result<FlightId> {
-    row.get(column).map(FlightId)
+pub(super) fn flight_id(row: &Row<'_>, column: usize) -> rusqlite::Result<ExchangeId> {
+    row.get(column).map(ExchangeId)
 }
 
 /// The number by which the tables know a grant: the first half of its id. What

@@ -17,7 +17,7 @@ use super::restore;
 use super::room::Room;
 use super::seal::{KeyId, SealError, Sealer};
 use super::writer::{Job, Kind, Message, Op, Reply, Session, Shared, Writer};
-use refreshd_core::flight::{FlightId, Intent, Settlement};
+use refreshd_core::flight::{ExchangeId, Intent, Settlement};
 use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
 use refreshd_core::ledger::{Candidate, Event};
 use refreshd_core::provider::Answer;
@@ -293,7 +293,7 @@ impl Store {
     ///
     /// # Errors
     /// When it did not become durable.
-    pub async fn end(&self, flight: FlightId) -> Result<(), StoreError> {
+    pub async fn end(&self, flight: ExchangeId) -> Result<(), StoreError> {
         self.run(Kind::End, move |s| commit::end(s, flight)).await
     }
 
@@ -371,7 +371,7 @@ impl Store {
     ///
     /// # Errors
     /// When it did not become durable.
-    pub async fn forget_candidate(&self, flight: FlightId) -> Result<(), StoreError> {
+    pub async fn forget_candidate(&self, flight: ExchangeId) -> Result<(), StoreError> {
         self.write(move |s| kept::forget(s, "candidates", flight))
             .await
     }
@@ -389,7 +389,7 @@ impl Store {
     ///
     /// # Errors
     /// When it did not become durable.
-    pub async fn forget_unread(&self, flight: FlightId) -> Result<(), StoreError> {
+    pub async fn forget_unread(&self, flight: ExchangeId) -> Result<(), StoreError> {
         self.write(move |s| kept::forget(s, kept::ANSWERS, flight))
             .await
     }

@@ -56,7 +56,7 @@ const CORE: House = &[
     &["provider", "queue"],
     &["grant"],
     &["fence", "flight", "incident", "limits"],
-    &["dispatch", "kept"],
+    &["scheduler", "kept"],
     &["enroll"],
     &["ledger"],
     &["exchange"],

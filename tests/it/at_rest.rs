@@ -3,7 +3,7 @@
 use crate::support::House;
 use refreshd::config::KeySource;
 use refreshd::state::{OpenOptions, State};
-use refreshd_core::flight::{FlightId, Intent, Stamp};
+use refreshd_core::flight::{ExchangeId, Intent, Stamp};
 use refreshd_core::grant::{Grant, Presents};
 use refreshd_core::provider::description::DescriptionHash;
 use refreshd_core::time::{BootTime, WallTime};
@@ -23,7 +23,7 @@ pub(crate) fn open(house: &House) -> State {
 /// What was written down for the flight before a grant's last.
 pub(crate) fn bygone_intent(grant: &Grant) -> Intent {
     Intent {
-        flight: FlightId([3; 16]),
+        flight: ExchangeId([3; 16]),
         grant: grant.id.clone(),
         name: grant.name.clone(),
         revision: 1,

@@ -7,7 +7,7 @@ use crate::read_only::write_protect;
 use crate::setting::{ONE, Setting};
 use crate::support::{Daemon, wait_for};
 use refreshd::state::{Committed, Event};
-use refreshd_core::flight::FlightId;
+use refreshd_core::flight::ExchangeId;
 use refreshd_core::grant::{GrantState, Presents};
 use refreshd_core::provider::Answer;
 use sandbox::faults::Fault;
@@ -124,7 +124,7 @@ async fn an_answer_that_cannot_even_be_settled_stops_its_grant_alone() {
     };
     // One was rescued, and another is on its way before the first is settled.
     let mut intent = bygone_intent(&grant);
-    (intent.flight, intent.generation) = (FlightId([9; 16]), grant.state.generation);
+    (intent.flight, intent.generation) = (ExchangeId([9; 16]), grant.state.generation);
     intent.presents = Presents::RefreshToken(grant.state.presents.unwrap());
     let refused = Answer {
         status: 400,

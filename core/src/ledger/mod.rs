@@ -17,7 +17,7 @@ mod judgement;
 pub mod restore;
 pub mod settle;
 
-use crate::flight::{FlightId, Intent};
+use crate::flight::{ExchangeId, Intent};
 use crate::grant::candidate::Kept;
 use crate::grant::{Binding, Grant, GrantId, GrantState, TokenSet};
 use crate::provider::Answer;
@@ -42,7 +42,7 @@ pub struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// The exchange that brought it, or a number of its own.
-    pub flight: FlightId,
+    pub flight: ExchangeId,
     /// The generation it follows on.
     pub base_generation: u64,
     /// The token set, where the answer could be read.
@@ -61,7 +61,7 @@ pub struct Candidate {
 
 impl Candidate {
     /// The token set of a grant that another takes the place of.
-    fn replaced(grant: &Grant, tokens: &TokenSet, fresh: FlightId, at: WallTime) -> Candidate {
+    fn replaced(grant: &Grant, tokens: &TokenSet, fresh: ExchangeId, at: WallTime) -> Candidate {
         Candidate {
             flight: fresh,
             base_generation: grant.state.generation.saturating_sub(1),
@@ -116,7 +116,7 @@ pub struct Facts {
     /// the command brings.
     pub owner: Option<Owner>,
     /// A number that no exchange has: what is kept is named by it.
-    pub fresh: FlightId,
+    pub fresh: ExchangeId,
 }
 
 /// A grant that has had a token.
@@ -180,13 +180,13 @@ pub struct Changes {
     /// What is kept beside it from now on.
     pub keep: Vec<Candidate>,
     /// What is a candidate no longer.
-    pub forget: Vec<FlightId>,
+    pub forget: Vec<ExchangeId>,
     /// An answer to keep since it could not be read.
     pub answer: Option<UnreadAnswer>,
     /// Whose a token is from now on.
     pub claim: Option<Claim>,
     /// A line of history, and the exchange that it is about.
-    pub event: Option<(Event, Option<FlightId>)>,
+    pub event: Option<(Event, Option<ExchangeId>)>,
 }
 
 /// The changes of a state alone: what may be over counts as over, as `after` says. `None`:

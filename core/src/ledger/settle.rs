@@ -1,7 +1,7 @@
 //! How an exchange ends for its grant: it is applied, or came too late and is kept.
 
 use super::{Candidate, Changes, Claim, Entry, Event, Facts, Owner, UnreadAnswer};
-use crate::flight::{FlightId, Intent, Settlement, Standing};
+use crate::flight::{ExchangeId, Intent, Settlement, Standing};
 use crate::grant::candidate::Kept;
 use crate::grant::{Grant, GrantState};
 use crate::secret::Fingerprint;
@@ -43,7 +43,7 @@ impl Settle<'_> {
         }
     }
 
-    fn flight(&self) -> Option<FlightId> {
+    fn flight(&self) -> Option<ExchangeId> {
         self.intent.map(|intent| intent.flight)
     }
 

@@ -53,7 +53,7 @@ fn answer() -> Answer {
 
 fn candidate(number: u8, base_generation: u64) -> Candidate {
     Candidate {
-        flight: FlightId([number; 16]),
+        flight: ExchangeId([number; 16]),
         base_generation,
         tokens: Some(tokens(number)),
         answer: None,
@@ -91,7 +91,7 @@ fn facts(owner: Option<&str>) -> Facts {
             id: GrantId(name.to_owned()),
             name: name.to_owned(),
         }),
-        fresh: FlightId([0xff; 16]),
+        fresh: ExchangeId([0xff; 16]),
     }
 }
 
@@ -112,7 +112,7 @@ fn intent(entry: &Entry, presented: u8) -> Intent {
     let presents = Presents::RefreshToken(prints().of(&token(presented)));
     let description = DescriptionHash("d".to_owned());
     Intent::new(
-        FlightId([0xee; 16]),
+        ExchangeId([0xee; 16]),
         &entry.grant,
         presents,
         sent,
@@ -264,7 +264,7 @@ proptest! {
         command in 0..4,
     ) {
         let candidates = bases.iter().enumerate().map(|(at, (number, base, refused))| Candidate {
-            flight: FlightId([u8::try_from(at).unwrap(); 16]),
+            flight: ExchangeId([u8::try_from(at).unwrap(); 16]),
             refused: *refused,
             ..candidate(*number, *base)
         });

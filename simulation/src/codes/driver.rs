@@ -10,7 +10,7 @@ use refreshd_core::exchange::authorization::{
     Commit, Committed, OfAuthorization, Terms, Verdict, spared,
 };
 use refreshd_core::exchange::{Action, Event, Exchange, Step};
-use refreshd_core::flight::{FlightId, Intent};
+use refreshd_core::flight::{ExchangeId, Intent};
 use refreshd_core::grant::{GrantId, Presents};
 use refreshd_core::provider::description::DescriptionHash;
 use refreshd_core::provider::{Answer, Ending};
@@ -38,16 +38,16 @@ pub(crate) enum Job {
     Begin(u64, Box<Intent>),
     Commit(u64),
     Keep(u64),
-    End(FlightId),
+    End(ExchangeId),
 }
 
 /// What a transaction writes.
 #[derive(Clone)]
 pub(crate) enum Write {
     Begin(Box<Intent>),
-    Commit(Box<Commit>, Option<FlightId>),
-    Keep(FlightId, Answer),
-    End(FlightId),
+    Commit(Box<Commit>, Option<ExchangeId>),
+    Keep(ExchangeId, Answer),
+    End(ExchangeId),
 }
 
 impl World {
@@ -79,7 +79,7 @@ impl World {
         let mut flight = [0; 16];
         flight[..8].copy_from_slice(&number.to_be_bytes());
         let intent = Intent {
-            flight: FlightId(flight),
+            flight: ExchangeId(flight),
             grant: GrantId(String::new()),
             name: enrollment.grant.clone().unwrap_or_default(),
             revision: 0,

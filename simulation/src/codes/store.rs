@@ -3,7 +3,7 @@
 
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage};
 use refreshd_core::exchange::authorization::{Commit, Committed, TakeIn};
-use refreshd_core::flight::{FlightId, Intent};
+use refreshd_core::flight::{ExchangeId, Intent};
 use refreshd_core::grant::{GrantId, Presents};
 use refreshd_core::ledger::authorization::{
     Admission, Received, Row, Turn, admit, forget_answer, receive,
@@ -24,8 +24,8 @@ pub(crate) struct Store {
     owners: BTreeMap<Fingerprint, String>,
     pub(crate) authorizations: BTreeMap<EnrollmentId, Row>,
     codes: BTreeMap<EnrollmentId, Fingerprint>,
-    pub(crate) intents: BTreeMap<FlightId, Intent>,
-    pub(crate) kept: BTreeMap<FlightId, Answer>,
+    pub(crate) intents: BTreeMap<ExchangeId, Intent>,
+    pub(crate) kept: BTreeMap<ExchangeId, Answer>,
     /// It was put back, and nobody has accepted that.
     pub(crate) fenced: bool,
 }
@@ -97,19 +97,19 @@ impl Store {
         self.intents.insert(intent.flight, intent);
     }
 
-    pub(crate) fn end(&mut self, flight: FlightId) {
+    pub(crate) fn end(&mut self, flight: ExchangeId) {
         self.commit_seq += 1;
         self.intents.remove(&flight);
         self.kept.remove(&flight);
     }
 
-    pub(crate) fn keep(&mut self, flight: FlightId, answer: Answer) {
+    pub(crate) fn keep(&mut self, flight: ExchangeId, answer: Answer) {
         self.commit_seq += 1;
         self.kept.insert(flight, answer);
     }
 
     /// What an exchange commits; `ends`: it is over with that.
-    pub(crate) fn commit(&mut self, commit: &Commit, ends: Option<FlightId>) -> Committed {
+    pub(crate) fn commit(&mut self, commit: &Commit, ends: Option<ExchangeId>) -> Committed {
         let before = self.clone();
         if let Some(flight) = ends {
             self.end(flight);
@@ -198,7 +198,7 @@ impl Store {
             id: self.grants[name].grant.id.clone(),
             name: name.clone(),
         });
-        let fresh = FlightId(fresh);
+        let fresh = ExchangeId(fresh);
         Facts { owner, fresh }
     }
 

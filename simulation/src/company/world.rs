@@ -4,9 +4,8 @@ use super::course::{Course, Lack, Send};
 use super::evidence::Evidence;
 use super::provider::{Account, Met, answer, rules};
 use super::script::{Kind as Wrong, Manner, Script, Turn, hash};
-use refreshd_core::dispatch::{Dispatch, Landing, Next, Post, TakeOff};
 use refreshd_core::flight::settle::{Rules, settle};
-use refreshd_core::flight::{FlightId, Intent};
+use refreshd_core::flight::{ExchangeId, Intent};
 use refreshd_core::grant::outcome::OutcomeKind;
 use refreshd_core::grant::{Grant, GrantId, GrantState, Policy, TokenSet, presentation};
 use refreshd_core::incident::{Kind, Kinds};
@@ -14,6 +13,7 @@ use refreshd_core::limits::{Caps, Effect, Route, Scope, Trouble};
 use refreshd_core::mutation::{self, Mutation};
 use refreshd_core::provider::Ending;
 use refreshd_core::provider::description::DescriptionHash;
+use refreshd_core::scheduler::{Landing, Next, Post, Scheduler, TakeOff};
 use refreshd_core::secret::Secret;
 use refreshd_core::time::{BootTime, Clock, Now, Stamp, WallTime};
 use std::cmp::Reverse;
@@ -89,7 +89,7 @@ pub(crate) struct World<'a> {
     events: BinaryHeap<Reverse<(i64, u64, Event)>>,
     count: u64,
     wakes_at: i64,
-    dispatch: Option<Dispatch<Seat>>,
+    scheduler: Option<Scheduler<Seat>>,
     grants: Vec<(Grant, TokenSet)>,
     accounts: Vec<Account>,
     exchanges: BTreeMap<u64, Exchange>,
@@ -124,7 +124,7 @@ impl<'a> World<'a> {
             events: BinaryHeap::new(),
             count: 0,
             wakes_at: i64::MAX,
-            dispatch: None,
+            scheduler: None,
             grants: Vec::new(),
             accounts: vec![Account::default(); count],
             exchanges: BTreeMap::new(),
@@ -262,25 +262,25 @@ impl<'a> World<'a> {
         self.note(|| format!("{turn:?}"));
         match turn {
             Turn::Restart(down) => {
-                if let Some(dispatch) = &mut self.dispatch {
-                    dispatch.drain();
+                if let Some(scheduler) = &mut self.scheduler {
+                    scheduler.drain();
                 }
                 self.after(DRAIN + down, Event::Starts);
             }
             Turn::Reload => {
                 let now = self.wall();
-                let Some(mut dispatch) = self.dispatch.take() else {
+                let Some(mut scheduler) = self.scheduler.take() else {
                     return;
                 };
-                dispatch.secrets_changed(|_| true, now);
-                for index in dispatch.indices() {
-                    if dispatch.may_align(index) {
+                scheduler.secrets_changed(|_| true, now);
+                for index in scheduler.indices() {
+                    if scheduler.may_align(index) {
                         let seat = Some(self.seat(self.number(index)));
-                        let _effects = dispatch.seat(index, seat, now);
-                        dispatch.schedule(index, now);
+                        let _effects = scheduler.seat(index, seat, now);
+                        scheduler.schedule(index, now);
                     }
                 }
-                self.dispatch = Some(dispatch);
+                self.scheduler = Some(scheduler);
                 self.poll();
             }
             Turn::Step(by) => {
@@ -321,17 +321,17 @@ impl<'a> World<'a> {
                 self.settle(exchange.grant, &exchange.intent, Ending::Lost { text });
             }
         }
-        self.evidence = Evidence::new(self.dispatch.is_some());
+        self.evidence = Evidence::new(self.scheduler.is_some());
         let caps = Caps::new(self.script.flights, self.script.flights * 4);
-        let mut dispatch = Dispatch::new(caps);
+        let mut scheduler = Scheduler::new(caps);
         let now = self.wall();
         let all = 0..u32::try_from(self.grants.len()).expect("few");
         for grant in all.filter(|grant| self.only.is_none_or(|only| only == *grant)) {
-            let index = dispatch.add(self.grants[grant as usize].0.clone());
-            let _effects = dispatch.seat(index, Some(self.seat(grant)), now);
-            dispatch.schedule(index, now);
+            let index = scheduler.add(self.grants[grant as usize].0.clone());
+            let _effects = scheduler.seat(index, Some(self.seat(grant)), now);
+            scheduler.schedule(index, now);
         }
-        self.dispatch = Some(dispatch);
+        self.scheduler = Some(scheduler);
         self.wakes_at = i64::MAX;
         self.poll();
     }
@@ -345,10 +345,10 @@ impl<'a> World<'a> {
             self.wakes_at = i64::MAX;
         }
         loop {
-            let Some(dispatch) = &mut self.dispatch else {
+            let Some(scheduler) = &mut self.scheduler else {
                 return;
             };
-            match dispatch.poll(now, |_| false) {
+            match scheduler.poll(now, |_| false) {
                 Next::TakeOff(flight) => self.send(flight),
                 Next::Stay { index, .. } => self.look(self.number(index)),
                 Next::GiveUp { flight, .. } => self.give_up(flight),
@@ -416,9 +416,9 @@ impl<'a> World<'a> {
         let rules = &self.rules[route.host as usize];
         let now = self.wall();
         let Some(presents) = presentation::next(state, &rules.policy, now) else {
-            let dispatch = self.dispatch.as_mut().expect("it lives");
+            let scheduler = self.scheduler.as_mut().expect("it lives");
             let _landed =
-                dispatch.landed(taking_off.index, taking_off.flight, Landing::Grounded, now);
+                scheduler.landed(taking_off.index, taking_off.flight, Landing::Grounded, now);
             return;
         };
         let at = (state.generation, state.failures);
@@ -433,7 +433,7 @@ impl<'a> World<'a> {
         id[..8].copy_from_slice(&number.to_be_bytes());
         let roll = self.roll(grant, at, 1);
         let intent = Intent::new(
-            FlightId(id),
+            ExchangeId(id),
             found,
             presents,
             stamp,
@@ -495,7 +495,7 @@ impl<'a> World<'a> {
     }
 
     fn brake_of(&self, route: Route) -> Option<(Trouble, bool)> {
-        let limits = self.dispatch.as_ref()?.limits();
+        let limits = self.scheduler.as_ref()?.limits();
         let (client, host) = (route.client, route.host);
         let scopes = [
             Scope::Host(host),
@@ -604,8 +604,8 @@ impl<'a> World<'a> {
         let (_, settled) = self.settle(grant, &intent, Ending::Lost { text });
         let now = self.wall();
         let index = if self.only.is_some() { 0 } else { grant };
-        let dispatch = self.dispatch.as_mut().expect("it lives");
-        let landed = dispatch.overdue(index, flight, settled, now);
+        let scheduler = self.scheduler.as_mut().expect("it lives");
+        let landed = scheduler.overdue(index, flight, settled, now);
         self.tell(landed.effects);
         self.look(grant);
         self.poll();
@@ -664,8 +664,8 @@ impl<'a> World<'a> {
                 grant: Box::new(settled),
             }
         };
-        if let Some(dispatch) = &mut self.dispatch {
-            let landed = dispatch.landed(index, flight, landing, now);
+        if let Some(scheduler) = &mut self.scheduler {
+            let landed = scheduler.landed(index, flight, landing, now);
             self.tell(landed.effects);
             self.look(grant);
         }

@@ -23,7 +23,7 @@ const PANICKED: &str = "internal error while publishing";
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// Begins what is marked while there are permits, until the reconciler has stopped.
-pub(super) async fn dispatch(shared: Arc<Shared>) {
+pub(super) async fn scheduler(shared: Arc<Shared>) {
     loop {
         let wall = (shared.wiring.clock)();
         let wait = shared.table().due(Instant::now(), wall);

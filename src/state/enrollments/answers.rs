@@ -6,7 +6,7 @@ use crate::state::error::StoreError;
 use crate::state::records::from_json;
 use crate::state::writer::Session;
 use refreshd_core::enroll::{Enrollment, EnrollmentId, Secrets, Stage};
-use refreshd_core::flight::FlightId;
+use refreshd_core::flight::ExchangeId;
 use refreshd_core::kept::KeptAnswer;
 use refreshd_core::ledger::authorization::{Turn, forget_answer};
 use refreshd_core::secret::Secret;
@@ -50,7 +50,7 @@ impl Store {
     /// When it did not become durable.
     pub async fn forget_answer_of_enrollment(
         &self,
-        flight: FlightId,
+        flight: ExchangeId,
         became: Option<u64>,
     ) -> Result<(), StoreError> {
         self.write(move |s| {
@@ -95,7 +95,7 @@ impl Store {
 pub(super) fn forget(
     s: &Session<'_>,
     id: EnrollmentId,
-    flight: FlightId,
+    flight: ExchangeId,
 ) -> Result<(), StoreError> {
     let known = find(s, "id = ?1", id.0)?;
     match known.and_then(|known| forget_answer(known, flight)) {
@@ -106,9 +106,9 @@ pub(super) fn forget(
 
 /// An earlier version kept one answer, without a number or a date.
 pub(super) fn name(secrets: &mut Secrets, of: &Enrollment) {
-    let nameless = |kept: &&mut KeptAnswer| kept.flight == FlightId([0; 16]);
+    let nameless = |kept: &&mut KeptAnswer| kept.flight == ExchangeId([0; 16]);
     for kept in secrets.answers.iter_mut().filter(nameless) {
-        kept.flight = FlightId(of.id.0);
+        kept.flight = ExchangeId(of.id.0);
         kept.answer.received = of.sent.unwrap_or(of.begun_at);
     }
 }

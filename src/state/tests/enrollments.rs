@@ -41,7 +41,7 @@ fn secrets() -> Secrets {
 
 fn kept(flight: u8, body: &str) -> KeptAnswer {
     KeptAnswer {
-        flight: FlightId([flight; 16]),
+        flight: ExchangeId([flight; 16]),
         answer: Answer {
             status: 200,
             headers: Vec::new(),
@@ -408,7 +408,7 @@ async fn an_authorization_without_a_refresh_token_keeps_the_one_there_is() {
 async fn an_answer_outlives_its_authorization_until_it_is_dropped() {
     let house = House::new();
     let store = house.open().store.clone();
-    let (id, flights) = (enrollment(1).id, [FlightId([1; 16]), FlightId([2; 16])]);
+    let (id, flights) = (enrollment(1).id, [ExchangeId([1; 16]), ExchangeId([2; 16])]);
     let begun = store.begin_enrollment(enrollment(1), secrets());
     begun.await.unwrap();
     let mut odd = kept(1, "");

@@ -72,7 +72,7 @@ async fn a_grant_is_not_taken_away_from_under_its_answer() {
     let refused = state.store.remove(&grant).await;
     assert!(matches!(refused, Err(StoreError::UnderWay(name)) if name == "shop-17"));
     let nobody_s = Intent {
-        flight: FlightId([6; 16]),
+        flight: ExchangeId([6; 16]),
         grant: GrantId("another".to_owned()),
         ..intent.clone()
     };

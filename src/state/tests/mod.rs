@@ -16,7 +16,7 @@ mod second_chances;
 mod takeover;
 
 use super::*;
-use refreshd_core::flight::{FlightId, Intent, Sent, Settlement, Stamp};
+use refreshd_core::flight::{ExchangeId, Intent, Sent, Settlement, Stamp};
 use refreshd_core::grant::{Grant, GrantId, GrantState, TokenSet};
 use refreshd_core::provider::Answer;
 use refreshd_core::provider::description::DescriptionHash;
@@ -127,7 +127,7 @@ fn success(grant: &Grant, number: u32) -> Commit {
 
 fn intent(store: &Store, grant: &Grant, flight: u8) -> Intent {
     Intent {
-        flight: FlightId([flight; 16]),
+        flight: ExchangeId([flight; 16]),
         grant: grant.id.clone(),
         name: grant.name.clone(),
         revision: grant.revision,

@@ -20,7 +20,7 @@ use refreshd_core::exchange::authorization::{OfAuthorization, Terms};
 use refreshd_core::exchange::grant::OfGrant;
 use refreshd_core::exchange::{self, Exchange};
 use refreshd_core::flight::settle::{Import, Rules};
-use refreshd_core::flight::{FlightId, Intent, Settlement, Stamp};
+use refreshd_core::flight::{ExchangeId, Intent, Settlement, Stamp};
 use refreshd_core::grant::{Binding, Grant, GrantId, GrantState, Policy, Presents, TokenSet};
 use refreshd_core::kept::KeptAnswer;
 use refreshd_core::ledger::{Changes, Entry, UnreadAnswer};
@@ -85,7 +85,7 @@ fn kept_in_full() -> KeptInFull {
 
 fn kept_answer() -> KeptAnswer {
     KeptAnswer {
-        flight: FlightId([1; 16]),
+        flight: ExchangeId([1; 16]),
         answer: answer(),
     }
 }
@@ -138,7 +138,7 @@ fn grant() -> Grant {
 
 fn intent() -> Intent {
     Intent {
-        flight: FlightId([3; 16]),
+        flight: ExchangeId([3; 16]),
         grant: GrantId("g".to_owned()),
         name: "one".to_owned(),
         revision: 1,
@@ -280,7 +280,7 @@ fn each(mut look: impl FnMut(&'static str, Box<dyn Debug + Send>)) {
     };
     value("Commit", Box::new(commit));
     let candidate = Candidate {
-        flight: FlightId([3; 16]),
+        flight: ExchangeId([3; 16]),
         base_generation: 1,
         tokens: Some(tokens()),
         answer: Some(answer()),
@@ -309,7 +309,7 @@ fn each(mut look: impl FnMut(&'static str, Box<dyn Debug + Send>)) {
     value("Unsettled", Box::new(unsettled));
     value("Candidate", Box::new(candidate));
     let unread = Unread {
-        flight: FlightId([3; 16]),
+        flight: ExchangeId([3; 16]),
         generation: 1,
         answer: answer(),
         intent: intent(),

@@ -6,7 +6,7 @@ use super::judge::{Judge, Must};
 use super::trace::Step;
 use super::walk::{FOLLOWED, Seen, Walk};
 use super::work::Recording;
-use refreshd_core::flight::{FlightId, Intent};
+use refreshd_core::flight::{ExchangeId, Intent};
 use refreshd_core::secret::Secret;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -27,12 +27,12 @@ pub(super) struct Facts {
 struct Reading {
     musts: Vec<(usize, Must)>,
     intents: Vec<(usize, Intent)>,
-    open: BTreeSet<FlightId>,
-    seen: BTreeSet<(FlightId, String)>,
+    open: BTreeSet<ExchangeId>,
+    seen: BTreeSet<(ExchangeId, String)>,
     /// Settlements that are written and not durable yet.
-    settling: HashMap<Ticket, Vec<(FlightId, String)>>,
+    settling: HashMap<Ticket, Vec<(ExchangeId, String)>>,
     /// Those that are, with what the flights came to.
-    settled: Vec<(usize, FlightId, String)>,
+    settled: Vec<(usize, ExchangeId, String)>,
     presented: Vec<(usize, String)>,
     counts: BTreeMap<&'static str, usize>,
 }
@@ -182,7 +182,7 @@ pub(super) fn intents_in(bytes: &[u8]) -> Vec<Intent> {
 
 /// What stands in bytes of the log of flights that are under way: a row of history, in
 /// which a flight's number follows on the word for what it came to and a generation.
-pub(super) fn settled_in(bytes: &[u8], open: &BTreeSet<FlightId>) -> Vec<(FlightId, String)> {
+pub(super) fn settled_in(bytes: &[u8], open: &BTreeSet<ExchangeId>) -> Vec<(ExchangeId, String)> {
     let mut found = Vec::new();
     for flight in open {
         let mut from = 0;

@@ -7,7 +7,7 @@ use super::judge::Must;
 use super::replay::{Replay, steps};
 use super::trace::Step;
 use super::walk::Walk;
-use refreshd_core::flight::FlightId;
+use refreshd_core::flight::ExchangeId;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// What became of syncs that were taken as if they had not been.
@@ -68,7 +68,7 @@ impl Replay<'_> {
     }
 
     /// Whether a flight came to something that its settlement alone knows.
-    fn brought(&self, flight: FlightId) -> bool {
+    fn brought(&self, flight: ExchangeId) -> bool {
         let words = self.facts.judge.outcomes.get(&flight);
         words.is_some_and(|words| words.iter().any(|word| word != "in-doubt"))
     }
@@ -78,7 +78,7 @@ impl Replay<'_> {
     fn misses(
         &mut self,
         mut walk: Walk,
-        flights: &[FlightId],
+        flights: &[ExchangeId],
         rest: &[(usize, Option<&Step>)],
     ) -> (bool, bool) {
         walk.forget = Some(walk.syncs());
@@ -122,14 +122,14 @@ impl Replay<'_> {
 #[derive(Default)]
 struct Records {
     /// Every flight whose intent was seen.
-    open: BTreeSet<FlightId>,
-    seen: BTreeSet<(FlightId, String)>,
-    begun: Vec<FlightId>,
-    settled: Vec<FlightId>,
+    open: BTreeSet<ExchangeId>,
+    seen: BTreeSet<(ExchangeId, String)>,
+    begun: Vec<ExchangeId>,
+    settled: Vec<ExchangeId>,
 }
 
 /// What is synced by a call that is one, and the flights that it is about.
-fn kind_of_sync(step: &Step, records: &mut Records) -> Option<(&'static str, Vec<FlightId>)> {
+fn kind_of_sync(step: &Step, records: &mut Records) -> Option<(&'static str, Vec<ExchangeId>)> {
     let Step::Enter(_, call) = step else {
         return None;
     };

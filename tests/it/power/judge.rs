@@ -7,7 +7,7 @@ use refreshd::config::{self, Config, Sources};
 use refreshd::opening::{self, Access, Make};
 use refreshd::service::Service;
 use refreshd::service::api::StatusQuery;
-use refreshd_core::flight::FlightId;
+use refreshd_core::flight::ExchangeId;
 use refreshd_core::secret::Fingerprinter;
 use rusqlite::{Connection, OpenFlags};
 use std::collections::BTreeMap;
@@ -25,9 +25,9 @@ pub(super) const LEFT: [&str; 3] = ["state", "key", "backups"];
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Must {
     /// A byte of this flight may have left: it is settled, or in doubt.
-    Know(FlightId),
+    Know(ExchangeId),
     /// The answer of this flight was on disk: it is adopted.
-    Adopt(FlightId),
+    Adopt(ExchangeId),
     /// A grant's generation has been shown to somebody.
     Reach(String, u64),
     /// A backup was said to be made. The next one takes its place.
@@ -38,7 +38,7 @@ pub(super) enum Must {
 pub(super) struct Found {
     pub(super) grants: BTreeMap<String, Standing>,
     /// Flights that are settled: what they came to, newest word first.
-    pub(super) settled: BTreeMap<FlightId, Vec<String>>,
+    pub(super) settled: BTreeMap<ExchangeId, Vec<String>>,
     pub(super) fingerprinter: Fingerprinter,
     backups: Vec<String>,
 }
@@ -63,7 +63,7 @@ pub(super) struct Judge {
     /// The token set of each generation, as it was first seen.
     known: Known,
     /// What flights came to in the end.
-    pub(super) outcomes: BTreeMap<FlightId, Vec<String>>,
+    pub(super) outcomes: BTreeMap<ExchangeId, Vec<String>>,
 }
 
 impl Judge {
@@ -250,7 +250,7 @@ impl Judge {
         }
     }
 
-    fn is_adopted(&self, found: &Found, flight: FlightId) -> Result<(), String> {
+    fn is_adopted(&self, found: &Found, flight: ExchangeId) -> Result<(), String> {
         let wanted = self.outcomes.get(&flight).and_then(|words| words.first());
         let words = found.settled.get(&flight).map_or(&[][..], |words| words);
         match wanted {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::enroll::EnrollmentId;
 use crate::exchange::{Action, Event};
-use crate::flight::FlightId;
+use crate::flight::ExchangeId;
 use crate::grant::{GrantId, GrantState, Policy, Presents};
 use crate::provider::description::DescriptionHash;
 use crate::secret::{Fingerprint, Fingerprinter, Secret};
@@ -75,7 +75,7 @@ fn binding() -> Binding {
 
 fn intent() -> Intent {
     Intent {
-        flight: FlightId([9; 16]),
+        flight: ExchangeId([9; 16]),
         grant: GrantId(String::new()),
         name: "shop".to_owned(),
         revision: 0,

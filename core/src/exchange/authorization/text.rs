@@ -3,7 +3,7 @@
 use super::Terms;
 use crate::enroll::code::{self, Unused};
 use crate::enroll::{Enrollment, EnrollmentId, Stage};
-use crate::flight::FlightId;
+use crate::flight::ExchangeId;
 use crate::ledger::authorization::Turn;
 use crate::provider::Description;
 use crate::provider::answer::Outcome;
@@ -77,7 +77,7 @@ pub(super) fn in_doubt(text: &str) -> String {
 /// authorization ends. Where nothing in it may be a token, there is nothing to wait for.
 pub(super) fn unread(
     of: EnrollmentId,
-    flight: FlightId,
+    flight: ExchangeId,
     text: &str,
     may_hold: bool,
 ) -> (Stage, String) {

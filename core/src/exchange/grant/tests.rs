@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::exchange::{Action, Event};
-use crate::flight::{FlightId, Intent, Settlement, Standing};
+use crate::flight::{ExchangeId, Intent, Settlement, Standing};
 use crate::grant::Policy;
 use crate::grant::state::{Doubt, Refusal};
 use crate::grant::{Binding, GrantId, GrantState, Presents};
@@ -63,7 +63,7 @@ fn at(wall: WallTime) -> Stamp {
 
 fn intent(grant: &Grant) -> Intent {
     Intent {
-        flight: FlightId([9; 16]),
+        flight: ExchangeId([9; 16]),
         grant: grant.id.clone(),
         name: grant.name.clone(),
         revision: grant.revision,
@@ -266,7 +266,7 @@ fn an_intent_carries_its_binding_unless_that_is_very_long() {
         grant.state.binding = Some(Binding { client_id, origin });
         let presents = Presents::ClientCredentials;
         let (sent, hash) = (intent(&grant).sent, DescriptionHash("hash".to_owned()));
-        let intent = Intent::new(FlightId([9; 16]), &grant, presents, sent, hash, 0);
+        let intent = Intent::new(ExchangeId([9; 16]), &grant, presents, sent, hash, 0);
         (intent.binding, grant.state.binding)
     };
     let (carried, bound) = of("client".to_owned());
@@ -466,7 +466,7 @@ fn of_answers_that_could_not_be_read_the_last_presentations_is_read() {
     assert_eq!(newest(&[of(2), chance], &state), Some(1));
     assert_eq!(newest(&[], &state), None);
     let read = Intent {
-        flight: FlightId([1; 16]),
+        flight: ExchangeId([1; 16]),
         description: DescriptionHash("new".to_owned()),
         ..of(3)
     };

@@ -8,7 +8,7 @@ mod random;
 mod successes;
 
 use super::*;
-use crate::flight::{FlightId, Stamp};
+use crate::flight::{ExchangeId, Stamp};
 use crate::grant::GrantId;
 use crate::provider::Answer;
 use crate::provider::description::{DescriptionHash, Fallback};
@@ -91,7 +91,7 @@ fn doubtful() -> GrantState {
 fn intent(state: &GrantState, sent: WallTime) -> Intent {
     let doubt = state.doubt.as_ref();
     Intent {
-        flight: FlightId([9; 16]),
+        flight: ExchangeId([9; 16]),
         grant: GrantId("g".to_owned()),
         name: "g".to_owned(),
         revision: 1,

@@ -2,7 +2,7 @@
 
 use super::Row;
 use crate::enroll::{Enrollment, Secrets, Stage, Via};
-use crate::flight::FlightId;
+use crate::flight::ExchangeId;
 use crate::kept::{self, KeptAnswer};
 
 /// What an exchange that brought nothing may end.
@@ -118,7 +118,7 @@ fn rest(secrets: Secrets) -> Secrets {
 
 /// An answer has been read: what it holds is kept elsewhere. `None`: it is not there.
 #[must_use]
-pub fn forget_answer((of, mut secrets): Row, flight: FlightId) -> Option<Row> {
+pub fn forget_answer((of, mut secrets): Row, flight: ExchangeId) -> Option<Row> {
     let before = secrets.answers.len();
     secrets.answers.retain(|kept| kept.flight != flight);
     if secrets.answers.len() == before {

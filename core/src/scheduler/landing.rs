@@ -1,6 +1,6 @@
 //! What the end of a flight does to limits, queue, and whoever waits.
 
-use super::{Dispatch, Post};
+use super::{Post, Scheduler};
 use crate::backoff::Backoff;
 use crate::grant::Grant;
 use crate::grant::outcome::OutcomeKind;
@@ -38,7 +38,7 @@ pub struct Landed {
     /// given it back, and answered them then.
     pub counted: bool,
     /// The refresh token was refused: what a late answer brought is tried, and the
-    /// grant [scheduled](Dispatch::schedule) anew.
+    /// grant [scheduled](Scheduler::schedule) anew.
     pub second_chance: bool,
     /// How many flights in a row could not begin before this one could not.
     pub grounded: Option<u32>,
@@ -48,7 +48,7 @@ pub struct Landed {
     pub effects: Vec<Effect>,
 }
 
-impl<S: Post> Dispatch<S> {
+impl<S: Post> Scheduler<S> {
     /// A flight is over.
     pub fn landed(&mut self, index: u32, flight: u64, landing: Landing, now: WallTime) -> Landed {
         self.aloft -= 1;

@@ -1,6 +1,6 @@
 //! What somebody wishes, and why it is declined.
 
-use super::{Dispatch, Hold, Next, Post, Turn, Wished};
+use super::{Hold, Next, Post, Scheduler, Turn, Wished};
 use crate::grant::schedule::{Denied, Urgency, wish};
 use crate::grant::{GrantId, GrantState};
 use crate::limits::{Asking, Scope, Trouble};
@@ -12,7 +12,7 @@ use crate::time::WallTime;
 pub enum Declined {
     /// A newer generation than the one to be replaced is there already.
     Fulfilled,
-    /// Nothing is refreshed: see [`Dispatch::fenced`].
+    /// Nothing is refreshed: see [`Scheduler::fenced`].
     Fenced,
     /// The store takes no commits.
     Unwritable,
@@ -36,11 +36,11 @@ pub enum Declined {
 pub enum Granted {
     /// A flight is under way, which does.
     Joins,
-    /// It is to be [started](Dispatch::start).
+    /// It is to be [started](Scheduler::start).
     Starts,
 }
 
-impl<S: Post> Dispatch<S> {
+impl<S: Post> Scheduler<S> {
     /// Somebody wishes a refresh of `generation`, or of whatever there is, and
     /// waits for it.
     ///
@@ -71,7 +71,7 @@ impl<S: Post> Dispatch<S> {
     /// What is to be committed since a consumer says that its access token is dead:
     /// where the last exchange is in doubt and the old one dies at a refresh, that
     /// ends the hold, now or, where the wish was `declined` for the moment, as soon
-    /// as may be. The grant is [scheduled](Dispatch::schedule) anew then.
+    /// as may be. The grant is [scheduled](Scheduler::schedule) anew then.
     #[must_use]
     pub fn suspected(
         &self,

@@ -1,12 +1,12 @@
 //! What the configuration and a person do to queue and limits.
 
-use super::{Dispatch, Entry, Post, TakeOff};
+use super::{Entry, Post, Scheduler, TakeOff};
 use crate::grant::{Grant, GrantState};
 use crate::limits::{Asking, Effect};
 use crate::time::WallTime;
 use std::time::Duration;
 
-impl<S: Post> Dispatch<S> {
+impl<S: Post> Scheduler<S> {
     /// Whether a grant can be brought in line with the configuration now. One in
     /// flight waits: the limits must see it land in the lane that it took off from.
     pub fn may_align(&mut self, index: u32) -> bool {
@@ -82,7 +82,7 @@ impl<S: Post> Dispatch<S> {
     }
 
     /// A clock is accepted that was set back by so much: waits and wishes move along.
-    /// The states to commit; all grants are [scheduled](Dispatch::schedule) anew then.
+    /// The states to commit; all grants are [scheduled](Scheduler::schedule) anew then.
     #[must_use]
     pub fn bring_back(&mut self, by: Duration) -> Vec<(u32, GrantState)> {
         self.limits.bring_back(by);

@@ -2,15 +2,15 @@
 //! out: the shell tells what happened and performs what comes back, in the
 //! daemon as in the simulation, so that neither has rules of its own.
 //!
-//! - [`Dispatch::poll`]: what takes off now, or when to look again
-//! - [`Dispatch::wish`]: what somebody wishes, and why it is declined
-//! - [`Dispatch::landed`], [`Dispatch::overdue`]: what a flight's end does to limits and queue
-//! - [`Dispatch::seat`], [`Dispatch::changed`], [`Dispatch::resume`]: what the configuration does
+//! - [`Scheduler::poll`]: what takes off now, or when to look again
+//! - [`Scheduler::wish`]: what somebody wishes, and why it is declined
+//! - [`Scheduler::landed`], [`Scheduler::overdue`]: what a flight's end does to limits and queue
+//! - [`Scheduler::seat`], [`Scheduler::changed`], [`Scheduler::resume`]: what the configuration does
 
+mod config;
 mod lacking;
 mod landing;
-mod seats;
-mod wishes;
+mod requests;
 
 use crate::grant::notice::look_again;
 use crate::grant::schedule::{Denied, Plan, RETRY_BASE, Urgency, gap, plan, wish};
@@ -27,7 +27,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 pub use landing::{Landed, Landing};
-pub use wishes::{Declined, Granted};
+pub use requests::{Declined, Granted};
 
 /// No wait is longer: machines sleep, and clocks are set.
 pub const MAX_WAIT: Duration = Duration::from_secs(30);
@@ -145,7 +145,7 @@ pub enum Next {
 /// Why nothing is sent for a grant whose schedule is not what holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
-    /// Nothing is sent at all: see [`Dispatch::fenced`].
+    /// Nothing is sent at all: see [`Scheduler::fenced`].
     Fenced,
     /// The store takes no commits.
     Unwritable,
@@ -195,7 +195,7 @@ enum Turn {
 
 /// All grants, by small index, with queue and limits.
 #[derive(Debug)]
-pub struct Dispatch<S> {
+pub struct Scheduler<S> {
     entries: Vec<Entry<S>>,
     queue: Queue,
     limits: Limits,
@@ -212,11 +212,11 @@ pub struct Dispatch<S> {
     flights: u64,
 }
 
-impl<S: Post> Dispatch<S> {
+impl<S: Post> Scheduler<S> {
     /// No grants, nothing under way.
     #[must_use]
     pub fn new(caps: Caps) -> Self {
-        Dispatch {
+        Scheduler {
             entries: Vec::new(),
             queue: Queue::default(),
             limits: Limits::new(caps),
