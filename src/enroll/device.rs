@@ -73,10 +73,10 @@ impl Enroller {
     pub(super) fn poll_soon(&self, enrollment: Enrollment, secrets: Secrets, pace: Pace) {
         let enroller = self.clone();
         tokio::spawn(async move {
-            let id = enrollment.id;
-            if enroller.busy().insert(id) {
+            let code = enroller.code_of(&secrets);
+            if enroller.busy().insert(code) {
                 enroller.poll(enrollment, secrets, pace).await;
-                enroller.busy().remove(&id);
+                enroller.busy().remove(&code);
             }
         });
     }

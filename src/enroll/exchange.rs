@@ -11,7 +11,7 @@ use refreshd_core::exchange::authorization::{OfAuthorization, spared};
 use refreshd_core::flight::{ExchangeId, Intent};
 use refreshd_core::grant::{GrantId, Presents};
 use refreshd_core::provider::request::{self, TokenRequest};
-use refreshd_core::secret::Secret;
+use refreshd_core::secret::{Fingerprint, Secret};
 use refreshd_core::time::WallTime;
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -32,50 +32,67 @@ impl Drop for Counted {
 }
 
 impl Enroller {
-    /// Has a received code exchanged, in a task of its own: whoever asked may go away.
+    /// Has a received code exchanged, in a task of its own: whoever asked may go away. An
+    /// earlier code of a link may still be waited for.
     pub(super) fn exchange_soon(&self, id: EnrollmentId) {
         let enroller = self.clone();
         tokio::spawn(async move {
-            if enroller.busy().insert(id) {
-                enroller.exchange(id).await;
-                enroller.busy().remove(&id);
+            let Some((_, secrets)) = enroller.waiting(id).await else {
+                return;
+            };
+            let code = enroller.code_of(&secrets);
+            if enroller.busy().insert(code) {
+                enroller.exchange(id, code).await;
+                enroller.busy().remove(&code);
             }
         });
     }
 
-    pub(super) fn busy(&self) -> std::sync::MutexGuard<'_, HashSet<EnrollmentId>> {
+    /// The codes that are being exchanged, each by one task.
+    pub(super) fn busy(&self) -> std::sync::MutexGuard<'_, HashSet<Fingerprint>> {
         self.0
             .busy
             .lock()
             .expect("nothing panics while it holds the set")
     }
 
-    /// Presents a code, and again for as long as it was not used and lives. What is left
-    /// at a stop waits in the store.
-    async fn exchange(&self, id: EnrollmentId) {
-        let (mut tries, mut again_at) = (0, None);
+    /// What tells a code, or a device code, from every other.
+    pub(super) fn code_of(&self, secrets: &Secrets) -> Fingerprint {
+        let none = Secret::new("");
+        let code = secrets.code.as_ref().unwrap_or(&none);
+        self.0.deck.fingerprinter.of(code)
+    }
+
+    /// An authorization whose code waits to be presented.
+    async fn waiting(&self, id: EnrollmentId) -> Option<(Enrollment, Secrets)> {
         let mut patience = Patience::default();
         while !self.is_stopping() {
-            let found = match self.0.deck.store.enrollment(id).await {
-                Ok(found) => found,
+            match self.0.deck.store.enrollment(id).await {
+                Ok(found) => return found.filter(|(it, _)| it.stage == Stage::Received),
                 Err(e) => {
                     tracing::error!("a code that waits to be presented cannot be read: {e}");
-                    patience.wait().await;
-                    continue;
                 }
-            };
-            let waits = |(enrollment, _): &(Enrollment, _)| enrollment.stage == Stage::Received;
-            let Some((enrollment, secrets)) = found.filter(waits) else {
+            }
+            patience.wait().await;
+        }
+        None
+    }
+
+    /// Presents a code, and again for as long as it was not used and lives. What is left
+    /// at a stop waits in the store.
+    async fn exchange(&self, id: EnrollmentId, code: Fingerprint) {
+        let (mut tries, mut again_at) = (0, None);
+        while let Some((enrollment, secrets)) = self.waiting(id).await {
+            if self.code_of(&secrets) != code {
                 return;
-            };
+            }
             again_at = again_at.max(enrollment.code.again_at);
             let left = again_at.map(|at: WallTime| at.since(self.0.deck.clock.wall()));
             if let Some(left) = left.filter(|left| !left.is_zero()) {
                 tokio::time::sleep(left.min(LOOK)).await;
                 continue;
             }
-            let waits_until = self.present_code(enrollment, secrets, tries).await;
-            let Some(until) = waits_until.filter(|_| !self.is_stopping()) else {
+            let Some(until) = self.present_code(enrollment, secrets, tries).await else {
                 return;
             };
             again_at = Some(until);

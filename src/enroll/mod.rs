@@ -35,6 +35,7 @@ use refreshd_core::enroll::{Enrollment, EnrollmentId, Stage, business};
 use refreshd_core::exchange::authorization::{Terms, Verdict};
 use refreshd_core::grant::{Grant, GrantId, GrantState};
 use refreshd_core::name;
+use refreshd_core::secret::Fingerprint;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -52,7 +53,7 @@ struct Inner {
     /// Rises whenever an enrolment has come further.
     turned: watch::Sender<u64>,
     /// What is being exchanged right now, each by one task.
-    busy: Mutex<HashSet<EnrollmentId>>,
+    busy: Mutex<HashSet<Fingerprint>>,
     /// Turns of those who are at a provider.
     permits: CodePermits,
     /// Exchanges that a stop waits for.

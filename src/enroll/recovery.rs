@@ -37,17 +37,19 @@ impl Enroller {
                 self.adopt(found, authorization, terms).await;
                 continue;
             }
-            let id = authorization.0.id;
+            let (id, Presents::Code(code)) = (authorization.0.id, found.intent.presents) else {
+                continue;
+            };
             // From now on: the codes that wait are looked through next, and the store does
             // not say yet that this one has been presented.
-            let taken = self.busy().insert(id);
+            let taken = self.busy().insert(code);
             let enroller = self.clone();
             let settling = async move {
                 let counted = enroller.count();
                 enroller.adopt(found, authorization, terms).await;
                 drop(counted);
                 if taken {
-                    enroller.busy().remove(&id);
+                    enroller.busy().remove(&code);
                     // If its code was not used, it waits again.
                     enroller.exchange_soon(id);
                 }
@@ -89,8 +91,7 @@ impl Enroller {
         let Presents::Code(code) = intent.presents else {
             return Ok(None);
         };
-        let known = self.0.deck.store.enrollment_of_code(code).await?;
-        let Some(authorization) = known else {
+        let Some(authorization) = self.0.deck.store.enrollment_of_code(code).await? else {
             return Ok(found.answer.as_ref().map(|_| self.unknown(intent)));
         };
         let terms = match self.terms(&authorization.0) {

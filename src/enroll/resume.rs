@@ -26,11 +26,15 @@ impl Enroller {
         tokio::spawn(self.clone().keep_tidy());
         let fenced = self.0.deck.store.fence().is_some();
         for enrollment in self.0.deck.store.enrollments().await.map_err(failed)? {
-            // Its answer is being taken in.
-            if self.busy().contains(&enrollment.id) {
-                continue;
-            }
             if let Some(turn) = restored(&enrollment).filter(|_| fenced) {
+                let found = self.0.deck.store.enrollment(enrollment.id).await;
+                let code = found
+                    .map_err(failed)?
+                    .map(|(_, secrets)| self.code_of(&secrets));
+                // Its answer is being taken in.
+                if code.is_some_and(|code| self.busy().contains(&code)) {
+                    continue;
+                }
                 let name = self.name_of(&enrollment).unwrap_or_default();
                 tracing::warn!(grant = %name, "{name}: not authorized: {}", turn.to.text);
                 self.write_down(turn).await;

@@ -84,7 +84,7 @@ impl Store {
         self.read(move |s| find(s, "id = ?1", id.0)).await
     }
 
-    /// The enrolment for which a code of this fingerprint came.
+    /// The enrolment for which a code of this fingerprint came, last or before another.
     ///
     /// # Errors
     /// As for [`Store::enrollment`].
@@ -92,7 +92,16 @@ impl Store {
         &self,
         code: Fingerprint,
     ) -> Result<Option<(Enrollment, Secrets)>, StoreError> {
-        self.read(move |s| find(s, "code = ?1", code.0)).await
+        let last = self.read(move |s| find(s, "code = ?1", code.0)).await?;
+        if last.is_some() {
+            return Ok(last);
+        }
+        let all = self.enrollments().await?;
+        let of_earlier = all.iter().find(|it| it.code.spent.contains(&code));
+        match of_earlier.map(|it| it.id) {
+            Some(id) => self.enrollment(id).await,
+            None => Ok(None),
+        }
     }
 
     /// All that are remembered, the latest first.

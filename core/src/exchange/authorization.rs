@@ -16,7 +16,7 @@ use crate::enroll::{Enrollment, Secrets, Stage, Via};
 use crate::flight::settle::{self, Rules};
 use crate::flight::{Intent, Stamp};
 use crate::grant::replay::EXCHANGE_LIMIT;
-use crate::grant::{Binding, Grant};
+use crate::grant::{Binding, Grant, Presents};
 use crate::kept::KeptAnswer;
 use crate::ledger::authorization::{Turn, Wanted};
 use crate::ledger::import::Import;
@@ -68,6 +68,8 @@ pub struct OfAuthorization {
     success: Option<(Box<Success>, String)>,
     /// Whose that is could not be learned, though the description says how.
     unlearned: bool,
+    /// Another code may have come for it since.
+    is_earlier: bool,
     /// What it comes to once that is committed.
     verdict: Option<Verdict>,
 }
@@ -172,7 +174,12 @@ impl Exchange<OfAuthorization> {
         terms: Result<Terms, String>,
         now: &Stamp,
     ) -> (Self, Step<OfAuthorization>) {
-        let subject = OfAuthorization::new(enrollment, secrets, terms);
+        let spent = &enrollment.code.spent;
+        let is_earlier = matches!(intent.presents, Presents::Code(code) if spent.contains(&code));
+        let subject = OfAuthorization {
+            is_earlier,
+            ..OfAuthorization::new(enrollment, secrets, terms)
+        };
         Exchange::found(intent, subject, answer, now)
     }
 
@@ -204,6 +211,7 @@ impl OfAuthorization {
             answer: None,
             success: None,
             unlearned: false,
+            is_earlier: false,
             verdict: None,
         }
     }
@@ -227,6 +235,9 @@ impl OfAuthorization {
 
     /// The code is as good as before.
     fn unused(&mut self, unused: &Unused, why: &str, now: WallTime) -> Next<Self> {
+        if self.is_earlier {
+            return Next::Done(self.verdict.clone().unwrap_or(Verdict::Unchanged));
+        }
         let description = self.description();
         let (turn, until) = spared(
             &self.enrollment,
@@ -255,7 +266,11 @@ impl OfAuthorization {
             ..self.enrollment.clone()
         };
         self.verdict = Some(Verdict::Ended { text });
-        Next::Commit(Commit::Turn(Box::new(Turn::end(to, answer))))
+        let turn = match self.is_earlier {
+            true => Turn::end_of_earlier(to, answer),
+            false => Turn::end(to, answer),
+        };
+        Next::Commit(Commit::Turn(Box::new(turn)))
     }
 
     /// Keeps an answer that changes nothing of the authorization.
@@ -459,7 +474,9 @@ impl Subject for OfAuthorization {
                     "no answer within {} s; still listening",
                     EXCHANGE_LIMIT.as_secs()
                 );
-                self.end(Stage::InDoubt, text::in_doubt(&text), false, now)
+                let next = self.end(Stage::InDoubt, text::in_doubt(&text), false, now);
+                self.is_earlier = true;
+                next
             }
         }
     }
@@ -475,7 +492,9 @@ impl Subject for OfAuthorization {
             _ if polled => Self::pending(Met::Nothing(None)),
             // The doubt is committed.
             _ if late => Next::Done(self.verdict.clone().unwrap_or(Verdict::Unchanged)),
-            _ if self.enrollment.stage.is_over() => Next::Done(Verdict::Unchanged),
+            _ if self.enrollment.stage.is_over() || self.is_earlier => {
+                Next::Done(Verdict::Unchanged)
+            }
             Ending::NotSent { text } => self.unused(&Unused::NotSent, &text, now),
             Ending::Lost { text } => self.end(Stage::InDoubt, text::in_doubt(&text), false, now),
         }

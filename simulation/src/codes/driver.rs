@@ -18,6 +18,8 @@ use refreshd_core::provider::{Answer, Ending};
 /// An exchange under way.
 pub(crate) struct Aloft {
     pub(crate) id: EnrollmentId,
+    /// What is presented.
+    code: String,
     machine: Exchange<OfAuthorization>,
     is_recorded: bool,
     is_kept: bool,
@@ -61,7 +63,13 @@ impl World {
             true => enrollment.stage == Stage::Open,
             false => enrollment.stage == Stage::Received,
         };
-        if !due || self.process().aloft.values().any(|aloft| aloft.id == id) {
+        if !due {
+            return Ok(());
+        }
+        let code = secrets.code.clone().expect("its code is kept");
+        let presents = Presents::Code(self.prints.of(&code));
+        let mut aloft = self.process().aloft.values();
+        if aloft.any(|it| it.machine.intent().presents == presents) {
             return Ok(());
         }
         let Ok(terms) = self.terms(&enrollment) else {
@@ -72,7 +80,6 @@ impl World {
             self.inside(wait, Inside::Present(id, tries));
             return Ok(());
         }
-        let code = secrets.code.clone().expect("its code is kept");
         let (now, roll) = (self.stamp(), self.rng.roll());
         self.flights += 1;
         let number = self.flights;
@@ -87,7 +94,7 @@ impl World {
             attempt: 1,
             first_sent: now.wall,
             sent: now.clone(),
-            presents: Presents::Code(self.prints.of(&code)),
+            presents,
             description: DescriptionHash("0".to_owned()),
             roll,
             binding: Some(terms.binding.clone()),
@@ -95,6 +102,7 @@ impl World {
         let machine = Exchange::<OfAuthorization>::new(intent, (enrollment, secrets), terms, tries);
         let aloft = Aloft {
             id,
+            code: code.expose().to_owned(),
             machine,
             is_recorded: false,
             is_kept: false,
@@ -220,20 +228,19 @@ impl World {
         let fate = Fate::draw(&mut self.rng, calm);
         let aloft = self.aloft(number);
         let (id, flight) = (aloft.id, aloft.machine.intent().flight);
+        let code = aloft.code.clone();
         aloft.waits = true;
         let recorded = self.store.intents.contains_key(&flight);
         ensure(recorded, "intent-before-byte", || format!("{flight:?}"))?;
         self.count("sent");
         self.note(|| format!("{number} of {id:?} is sent: {fate:?}"));
-        let secrets = &self.store.authorizations[&id].1;
-        let code = secrets.code.as_ref().map(|code| code.expose().to_owned());
         let there = self.rng.millis(1, 200);
         let back = match fate {
             Fate::Late | Fate::LateLost => self.rng.millis(31_000, 200_000),
             _ => self.rng.millis(1, 2000),
         };
         let request = Request {
-            code: code.expect("what is sent is kept"),
+            code,
             fate,
             reply: None,
         };
@@ -489,6 +496,7 @@ impl World {
             Exchange::<OfAuthorization>::recovered(intent, answer.clone(), row, terms, &now);
         let aloft = Aloft {
             id,
+            code: String::new(),
             machine,
             is_recorded: true,
             is_kept: answer.is_some(),

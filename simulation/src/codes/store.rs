@@ -84,12 +84,14 @@ impl Store {
         codes.find(|(_, code)| **code == print).map(|(id, _)| *id)
     }
 
-    /// The authorization of an exchange.
+    /// The authorization of an exchange, whose code may not be its last one.
     pub(crate) fn of_intent(&self, intent: &Intent) -> Option<&Row> {
-        match intent.presents {
-            Presents::Code(print) => self.authorizations.get(&self.of_code(print)?),
-            _ => None,
-        }
+        let Presents::Code(print) = intent.presents else {
+            return None;
+        };
+        let mut rows = self.authorizations.values();
+        let last = self.of_code(print).map(|id| &self.authorizations[&id]);
+        last.or_else(|| rows.find(|(it, _)| it.code.spent.contains(&print)))
     }
 
     pub(crate) fn begin(&mut self, intent: Intent) {

@@ -504,6 +504,12 @@ impl World {
             self.schedule(wait, Happening::Approves(code));
             self.inside(5000, Inside::Present(id, 0));
         } else {
+            // A link's person tries again, whatever has become of the first code.
+            if via == Via::Link {
+                let again = wait + self.rng.millis(10_000, 200_000);
+                let another = format!("{code}-again");
+                self.schedule(again, Happening::Comes(id, another, 0));
+            }
             self.schedule(wait, Happening::Comes(id, code, 0));
         }
     }

@@ -1,6 +1,7 @@
 //! An authorization gets further, or ends; an answer is kept beside it.
 
 use super::Row;
+use crate::enroll::code::Course;
 use crate::enroll::{Enrollment, Secrets, Stage, Via};
 use crate::flight::ExchangeId;
 use crate::kept::{self, KeptAnswer};
@@ -52,6 +53,14 @@ impl Turn {
         Turn { from, to, answer }
     }
 
+    /// An authorization ends by a code that it may have another after: that one is left to
+    /// its own exchange.
+    #[must_use]
+    pub fn end_of_earlier(to: Enrollment, answer: Option<KeptAnswer>) -> Turn {
+        let from = &[Stage::Open, Stage::Expired, Stage::InDoubt];
+        Turn { from, to, answer }
+    }
+
     /// Whatever stage it is at.
     #[must_use]
     pub fn to(to: Enrollment, answer: Option<KeptAnswer>) -> Turn {
@@ -73,7 +82,15 @@ impl Turn {
     pub fn of(self, known: Option<Row>) -> Option<Row> {
         let applies = self.applies_to(known.as_ref());
         match (known, self.answer) {
-            (Some((_, secrets)), answer) if applies => Some(turned(self.to, secrets, answer)),
+            (Some((known, secrets)), answer) if applies => {
+                // Which codes have come is known here alone: another may have come since.
+                let mut to = self.to;
+                to.code = Course {
+                    again_at: to.code.again_at,
+                    ..known.code
+                };
+                Some(turned(to, secrets, answer))
+            }
             (Some((known, mut secrets)), Some(answer)) => {
                 kept::keep(&mut secrets.answers, answer);
                 Some((known, secrets))
