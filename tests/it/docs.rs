@@ -264,3 +264,74 @@ fn every_command_in_the_readme_exists() {
         );
     }
 }
+
+/// The words that everything else is said in.
+#[test]
+fn the_glossary_has_the_words_of_the_design() {
+    let path = format!("{}/docs/glossary.md", env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(path).unwrap();
+    for word in [
+        "provider",
+        "client",
+        "grant",
+        "token set",
+        "generation",
+        "exchange",
+        "intent",
+        "settlement",
+        "ledger",
+        "output",
+        "hook",
+        "incident",
+    ] {
+        let rows = page.matches(&format!("\n| {word} |")).count();
+        assert_eq!(rows, 1, "{word}");
+    }
+}
+
+/// Each link of a page to another page, and to a heading of it, leads somewhere.
+#[test]
+fn every_link_between_pages_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages: Vec<_> = std::fs::read_dir(root.join("docs"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    pages.push(root.join("README.md"));
+    let mut links = 0;
+    for page in &pages {
+        let text = std::fs::read_to_string(page).unwrap();
+        for (_, rest) in text
+            .match_indices("](")
+            .map(|(at, _)| text.split_at(at + 2))
+        {
+            let target = &rest[..rest.find(')').unwrap()];
+            if target.contains("://") {
+                continue;
+            }
+            links += 1;
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            let file = match file {
+                "" => page.clone(),
+                file => page.parent().unwrap().join(file),
+            };
+            assert!(file.exists(), "{}: {target}: no such file", page.display());
+            let led = std::fs::read_to_string(&file).unwrap_or_default();
+            let has = heading.is_empty() || led.lines().any(|line| anchor(line) == heading);
+            assert!(has, "{}: {target}: no such heading", page.display());
+        }
+    }
+    assert!(links > 20, "{links} links are found");
+}
+
+/// A heading as links name it.
+fn anchor(line: &str) -> String {
+    let title = line.trim_start_matches('#').trim();
+    let kept = |c: char| c.is_alphanumeric() || c == ' ' || c == '-' || c == '_';
+    match line.starts_with('#') {
+        true => (title.to_lowercase().chars().filter(|c| kept(*c)))
+            .map(|c| if c == ' ' { '-' } else { c })
+            .collect(),
+        false => String::new(),
+    }
+}
