@@ -193,7 +193,7 @@ pub(super) fn open(dir: &Path, sealer: &Sealer) -> Result<Opened, DbError> {
     prepare(&mut conn, &path, sealer)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
         .map_err(sql)?;
-    let log_is_ours = match empty_log(&conn) {
+    let log_is_ours = match empty_log(&conn, dir) {
         Ok(()) => true,
         Err(error) => {
             tracing::error!(%error, "the database's log cannot be moved into it; nothing is written before that works");
@@ -213,11 +213,16 @@ pub(super) fn open(dir: &Path, sealer: &Sealer) -> Result<Opened, DbError> {
 /// Moves the log into the database. A process that was killed may have left a tail in it
 /// which was never synced, since a sync had failed: what is written behind it would be
 /// lost with it when the power goes, though it was synced itself.
-pub(super) fn empty_log(conn: &Connection) -> rusqlite::Result<()> {
-    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+///
+/// Its name is synced with the first commit, but SQLite does not mind whether that works.
+/// So a commit of nothing comes before the first that counts, and the name is synced here.
+pub(super) fn empty_log(conn: &Connection, dir: &Path) -> rusqlite::Result<()> {
+    conn.execute_batch("UPDATE meta SET value = value WHERE key = 'commit_seq'")?;
+    let moved = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
         row.get::<_, i64>(0)
-    })
-    .map(drop)
+    });
+    moved?;
+    disk::sync_dir(dir).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 
 /// Copies the database in `dir` into memory and opens the copy. The file and its log

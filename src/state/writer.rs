@@ -473,7 +473,7 @@ impl Writer {
         replies: &mut Vec<Reply>,
     ) -> Result<(Option<u64>, Results), StoreError> {
         let emptied = match writes && !self.log_is_ours {
-            true => db::empty_log(&self.conn).map_err(|e| self.not_durable(&e)),
+            true => db::empty_log(&self.conn, &self.shared.dir).map_err(|e| self.not_durable(&e)),
             false => Ok(()),
         };
         self.log_is_ours |= writes && emptied.is_ok();

@@ -20,6 +20,9 @@ const LASTS: Duration = Duration::from_millis(1500);
 /// How long the daemon may take after a fault that has passed.
 const RECOVERS_WITHIN: Duration = Duration::from_secs(60);
 
+/// How long it may take until it takes wishes again.
+const NOTICES_WITHIN: Duration = Duration::from_secs(5);
+
 /// What befalls a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fault {
@@ -217,11 +220,15 @@ fn failed(place: &mut Place, before: Before, point: &Point, fault: Fault, wish: 
     let (grant, goal) = (before.grant.clone(), before.generation + 1);
     let at_once = end(wish);
     let nothing_left = place.presentations(&grant).len() == before.presentations;
-    if !at_once && nothing_left {
-        // Nothing was sent, which the wish was told: it may be made again.
-        end(place.wish(&grant));
-    }
     let begun = Instant::now();
+    // Nothing was sent, which the wish was told: it may be made again. The daemon looks every
+    // second whether it can write again.
+    while !at_once && nothing_left && begun.elapsed() < NOTICES_WITHIN {
+        if end(place.wish(&grant)) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
     let mut reached = false;
     while !reached && begun.elapsed() < RECOVERS_WITHIN {
         std::thread::sleep(Duration::from_millis(30));
