@@ -43,6 +43,8 @@ pub(crate) fn ensure(
 #[derive(Default)]
 struct Watched {
     last_sent: Option<WallTime>,
+    /// The same by the physical clock.
+    last_sent_at: Option<i64>,
     asked_until: Option<WallTime>,
     generation: u64,
     published: u64,
@@ -181,8 +183,12 @@ impl Audit {
         let watched = self.of(send.index);
         if !send.forced {
             let (last, until) = (watched.last_sent, watched.asked_until);
+            // Where the clock stood back in between, more time has passed than it says.
+            let at = watched.last_sent_at;
+            let passed = at.is_some_and(|at| send.now >= at + least);
             let least = Duration::from_millis(least.unsigned_abs());
-            ensure(last.is_none_or(|last| sent >= last + least), "gap", || {
+            let keeps = passed || last.is_none_or(|last| sent >= last + least);
+            ensure(keeps, "gap", || {
                 format!("sent at {sent:?}, {least:?} after {last:?} at the least, {base:?}")
             })?;
             ensure(
@@ -212,6 +218,7 @@ impl Audit {
             ensure(!refused, "refused-is-left-alone", || format!("{base:?}"))?;
         }
         watched.last_sent = watched.last_sent.max(Some(sent));
+        watched.last_sent_at = Some(send.now);
         watched.redated = false;
         if let Some((_, time)) = facts.window {
             let per = Duration::from_millis(time.unsigned_abs());
