@@ -95,11 +95,31 @@ pub enum DatabaseError {
 }
 
 impl DatabaseError {
-    /// Another holds a lock, or is said to.
+    /// Another holds a lock, or is said to: the second word for it comes from a read that
+    /// found no lock in many tries.
     pub(super) fn is_busy(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseBusy, FileLockingProtocolFailed};
         let DatabaseError::Sql { source, .. } = self else {
             return false;
         };
-        source.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+        let code = source.sqlite_error_code();
+        matches!(code, Some(DatabaseBusy | FileLockingProtocolFailed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_is_not_had_has_two_words() {
+        let is_busy = |code| {
+            let source = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+            let path = "a.db".into();
+            DatabaseError::Sql { path, source }.is_busy()
+        };
+        assert!(is_busy(rusqlite::ffi::SQLITE_BUSY));
+        assert!(is_busy(rusqlite::ffi::SQLITE_PROTOCOL));
+        assert!(!is_busy(rusqlite::ffi::SQLITE_IOERR));
     }
 }
