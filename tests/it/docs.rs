@@ -289,6 +289,43 @@ fn the_glossary_has_the_words_of_the_design() {
     }
 }
 
+/// Who does not know a word finds it from where one begins to read.
+#[test]
+fn the_glossary_is_linked_from_where_one_begins() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (page, link) in [
+        ("README.md", "(docs/glossary.md)"),
+        ("docs/architecture.md", "(glossary.md)"),
+        ("docs/decisions.md", "(glossary.md)"),
+    ] {
+        let text = std::fs::read_to_string(root.join(page)).unwrap();
+        assert!(text.contains(link), "{page}");
+    }
+}
+
+/// Each file and directory that the pages of the design name is there.
+#[test]
+fn the_sources_that_the_design_pages_name_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let places = ["", "src", "core/src"].map(|place| root.join(place));
+    let tops = ["src/", "core/", "simulation/", "tests/", "scripts/"];
+    let mut named = 0;
+    for page in ["docs/architecture.md", "docs/decisions.md"] {
+        let text = std::fs::read_to_string(root.join(page)).unwrap();
+        let words = text
+            .lines()
+            .flat_map(|line| line.split('`').skip(1).step_by(2));
+        for word in words {
+            if word.ends_with(".rs") || tops.iter().any(|top| word.starts_with(top)) {
+                let is_there = places.iter().any(|place| place.join(word).exists());
+                assert!(is_there, "{page}: {word}");
+                named += 1;
+            }
+        }
+    }
+    assert!(named >= 40, "{named} are named");
+}
+
 /// Each link of a page to another page, and to a heading of it, leads somewhere.
 #[test]
 fn every_link_between_pages_leads_somewhere() {
